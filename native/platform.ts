@@ -1,0 +1,22 @@
+// The only file that reads process.platform, process.arch and the names of libc.
+
+export type System = "linux" | "darwin";
+export type Arch = "x64" | "arm64";
+
+/** Which column of the tables holds here. Anything that is not macOS is read as Linux. */
+export const system: System = process.platform === "darwin" ? "darwin" : "linux";
+
+/** Which architecture holds where a number differs between them (system call numbers). */
+export const arch: Arch = process.arch === "arm64" ? "arm64" : "x64";
+
+/** True where a column was checked on a real machine (README, "Platforms"). */
+export const verified = process.platform === "linux";
+
+/** True where at least the tables have a column. */
+export const known = process.platform === "linux" || process.platform === "darwin";
+
+/** libc under its names: glibc, musl by its own names, macOS. The first that opens is used. */
+export const libcNames: readonly string[] =
+  system === "darwin"
+    ? ["libSystem.B.dylib"]
+    : ["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1", "libc.so"];

@@ -1,0 +1,68 @@
+// FFI signatures of libc, grouped by subject. Data only: src/syscalls/libc.ts opens them.
+// Lengths are u64 for size_t; results of ssize_t are i64_fast, which never boxes a small number.
+// "ptr" takes an address or a typed array; an array's address is taken inside the call (FACTS F1).
+
+type Type = "i32" | "u32" | "u64" | "i64" | "i64_fast" | "ptr" | "void";
+export interface Signature {
+  readonly args: readonly Type[];
+  readonly returns: Type;
+}
+
+const i32 = "i32";
+const u32 = "u32";
+const u64 = "u64";
+const ptr = "ptr";
+const size = "i64_fast";
+
+/** POSIX: there on every system. */
+export const posix = {
+  accept: { args: [i32, ptr, ptr], returns: i32 },
+  bind: { args: [i32, ptr, u32], returns: i32 },
+  chown: { args: [ptr, u32, u32], returns: i32 },
+  close: { args: [i32], returns: i32 },
+  connect: { args: [i32, ptr, u32], returns: i32 },
+  fchmod: { args: [i32, u32], returns: i32 },
+  // Variadic in C; a fixed signature is right on Linux. macOS on arm64 wants the variadic argument
+  // on the stack (FACTS F6): whoever sets a flag there reads it back (src/syscalls/fd.ts).
+  fcntl: { args: [i32, i32, i32], returns: i32 },
+  getpeername: { args: [i32, ptr, ptr], returns: i32 },
+  getsockname: { args: [i32, ptr, ptr], returns: i32 },
+  getsockopt: { args: [i32, i32, i32, ptr, ptr], returns: i32 },
+  listen: { args: [i32, i32], returns: i32 },
+  open: { args: [ptr, i32, u32], returns: i32 },
+  poll: { args: [ptr, u64, i32], returns: i32 },
+  read: { args: [i32, ptr, u64], returns: size },
+  recvmsg: { args: [i32, ptr, i32], returns: size },
+  send: { args: [i32, ptr, u64, i32], returns: size },
+  sendmsg: { args: [i32, ptr, i32], returns: size },
+  setsockopt: { args: [i32, i32, i32, ptr, u32], returns: i32 },
+  shutdown: { args: [i32, i32], returns: i32 },
+  socket: { args: [i32, i32, i32], returns: i32 },
+  socketpair: { args: [i32, i32, i32, ptr], returns: i32 },
+  write: { args: [i32, ptr, u64], returns: size },
+} as const satisfies Record<string, Signature>;
+
+/** In glibc and musl, not in macOS. */
+export const linux = {
+  __errno_location: { args: [], returns: ptr },
+  accept4: { args: [i32, ptr, ptr, i32], returns: i32 },
+  dlsym: { args: [ptr, ptr], returns: ptr },
+  epoll_create1: { args: [i32], returns: i32 },
+  epoll_ctl: { args: [i32, i32, i32, ptr], returns: i32 },
+  epoll_wait: { args: [i32, ptr, i32, i32], returns: i32 },
+  eventfd: { args: [u32, i32], returns: i32 },
+  memfd_create: { args: [ptr, u32], returns: i32 },
+  recvmmsg: { args: [i32, ptr, u32, i32, ptr], returns: i32 },
+  sendmmsg: { args: [i32, ptr, u32, i32], returns: i32 },
+  syscall: { args: ["i64", "i64", "i64", "i64", "i64", "i64", "i64"], returns: size },
+} as const satisfies Record<string, Signature>;
+
+/** macOS only. */
+export const darwin = {
+  __error: { args: [], returns: ptr },
+} as const satisfies Record<string, Signature>;
+
+/** There in glibc, absent in musl: how the two are told apart. */
+export const glibcOnly = {
+  gnu_get_libc_version: { args: [], returns: ptr },
+} as const satisfies Record<string, Signature>;

@@ -1,0 +1,101 @@
+// What this kernel, libc and Bun can do, found out by trying.
+
+import { errno } from "../native/errno.ts";
+import { arch, system, verified } from "../native/platform.ts";
+import { socket as c, option } from "../native/socket.ts";
+import { errnoName } from "./errors.ts";
+import { wakerChoice } from "./loop/poller.ts";
+import { close } from "./syscalls/fd.ts";
+import { isMusl, libcName } from "./syscalls/libc.ts";
+import { setOption, socket } from "./syscalls/socket.ts";
+
+/** Whether something works here, and if not, why. */
+export type Capability =
+  | { readonly available: true; readonly reason?: string }
+  | { readonly available: false; readonly reason: string };
+
+/** What {@link capabilities} answers. */
+export interface Capabilities {
+  readonly system: "linux" | "darwin";
+  readonly arch: "x64" | "arm64";
+  readonly libc: "glibc" | "musl" | "macOS" | "none";
+  readonly bun: string;
+  /** "verified": tests ran on such a system. "unverified": written from its headers only. */
+  readonly tier: "verified" | "unverified";
+  /** How waiting reaches Bun's event loop; `reason` where it is not the first choice. */
+  readonly waker: { readonly kind: "aio" | "thread"; readonly reason?: string } | null;
+  readonly waiting: Capability;
+  readonly seqpacket: Capability;
+  readonly abstractNames: Capability;
+  readonly longPaths: Capability;
+  readonly passCredentials: Capability;
+  readonly passPidfd: Capability;
+  readonly peerGroups: Capability;
+  readonly peerPidfd: Capability;
+  /** Whether the kernel refuses descriptors for us (`acceptFds: 0`); otherwise we close them. */
+  readonly refuseFds: Capability;
+  readonly closeOnExecAtomic: Capability;
+}
+
+const yes: Capability = { available: true };
+const no = (reason: string): Capability => ({ available: false, reason });
+
+function linuxOnly(): Capability {
+  return system === "linux" ? yes : no("only Linux has it");
+}
+
+/** Does a new Unix socket take this option? */
+function optionWorks(which: number | null, since: string): Capability {
+  if (which === null) return no("only Linux has it");
+  const fd = socket(c.SOCK_STREAM);
+  if (fd < 0) return no(`socket: ${errnoName(-fd)}`);
+  const done = setOption(fd, which, 1);
+  close(fd);
+  if (done >= 0) return yes;
+  return no(done === -errno.ENOPROTOOPT ? `since ${since}` : `setsockopt: ${errnoName(-done)}`);
+}
+
+function seqpacket(): Capability {
+  const fd = socket(c.SOCK_SEQPACKET);
+  if (fd < 0) return no(`socket: ${errnoName(-fd)}`);
+  close(fd);
+  return yes;
+}
+
+function waiting(): Pick<Capabilities, "waker" | "waiting"> {
+  try {
+    const { waker, reason } = wakerChoice();
+    const found = reason === undefined ? { kind: waker.kind } : { kind: waker.kind, reason };
+    return { waker: found, waiting: yes };
+  } catch (error) {
+    return { waker: null, waiting: no(error instanceof Error ? error.message : String(error)) };
+  }
+}
+
+function libc(): Capabilities["libc"] {
+  if (libcName === "") return "none";
+  if (system === "darwin") return "macOS";
+  return isMusl() ? "musl" : "glibc";
+}
+
+/** What works here; each entry that does not says why. Starts the event loop's waker. */
+export function capabilities(): Capabilities {
+  const passPidfd = optionWorks(option.SO_PASSPIDFD, "Linux 6.5");
+  return {
+    system,
+    arch,
+    libc: libc(),
+    bun: Bun.version,
+    tier: verified ? "verified" : "unverified",
+    ...waiting(),
+    seqpacket: seqpacket(),
+    abstractNames: linuxOnly(),
+    longPaths: linuxOnly(),
+    passCredentials: optionWorks(option.SO_PASSCRED, "Linux 2.2"),
+    passPidfd,
+    peerGroups: linuxOnly(),
+    peerPidfd: passPidfd, // came with the same release
+    refuseFds: optionWorks(option.SO_PASSRIGHTS, "Linux 6.16"),
+    closeOnExecAtomic: linuxOnly(),
+  };
+}

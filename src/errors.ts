@@ -1,0 +1,88 @@
+// Every error that this library throws. All layers may import this file; it imports only numbers.
+
+import { type ErrnoName, errno, meanings } from "../native/errno.ts";
+
+const names = new Map<number, ErrnoName>();
+for (const [name, number] of Object.entries(errno)) names.set(number, name as ErrnoName);
+
+/** The name of a positive errno: "EADDRINUSE"; "E999" for one that the table does not know. */
+export function errnoName(number: number): string {
+  return names.get(number) ?? `E${number}`;
+}
+
+/** Where a failed call was aimed, and what the user may do about it. */
+export interface ErrorDetail {
+  /** The address in its text form, as `formatAddress` writes it. */
+  readonly address?: string | undefined;
+  /** A sentence that says what to do. */
+  readonly hint?: string | undefined;
+  readonly cause?: unknown;
+}
+
+/**
+ * A call to the system failed, or an object was used after it was closed.
+ *
+ * The fields are Node's: `code` ("EADDRINUSE", or "ERR_CLOSED" after close), `errno` (negative),
+ * `syscall` ("bind"), and `address`/`path` where there is one. The message has all of them in
+ * words, and for the common mistakes what to do.
+ *
+ * @see errno(3)
+ */
+export class UnixError extends Error {
+  override readonly name: string = "UnixError";
+  readonly code: string;
+  readonly errno: number;
+  readonly syscall: string;
+  declare readonly address?: string;
+  declare readonly path?: string;
+
+  /** @param result a negative errno, as every function in src/syscalls returns it */
+  constructor(syscall: string, result: number, detail: ErrorDetail & { code?: string } = {}) {
+    const code = detail.code ?? errnoName(-result);
+    super(
+      sentence(syscall, code, detail),
+      detail.cause === undefined ? undefined : { cause: detail.cause },
+    );
+    this.code = code;
+    this.errno = result;
+    this.syscall = syscall;
+    if (detail.address !== undefined) {
+      this.address = detail.address;
+      if (!detail.address.startsWith("@")) this.path = detail.address;
+    }
+  }
+}
+
+function sentence(syscall: string, code: string, { address, hint }: ErrorDetail): string {
+  const meaning = code === "ERR_CLOSED" ? "already closed" : meanings[code as ErrnoName];
+  let text = `${syscall} ${code}`;
+  if (meaning !== undefined) text += `: ${meaning}`;
+  if (address !== undefined) text += ` ${address}`;
+  return hint === undefined ? text : `${text} (${hint})`;
+}
+
+/**
+ * Something that this system, kernel, libc or Bun does not have.
+ * `capability` is its key in `capabilities()`, where the reason stands too.
+ */
+export class UnsupportedError extends Error {
+  override readonly name: string = "UnsupportedError";
+  readonly code = "ERR_UNSUPPORTED";
+  readonly capability: string;
+
+  constructor(capability: string, reason: string) {
+    super(`${capability} is not available here: ${reason}`);
+    this.capability = capability;
+  }
+}
+
+/** Used after close, or closed while waiting. */
+export function closedError(syscall: string): UnixError {
+  return new UnixError(syscall, -errno.EBADF, { code: "ERR_CLOSED" });
+}
+
+/** The result of a call, or its error thrown. */
+export function check(result: number, syscall: string, detail?: ErrorDetail): number {
+  if (result < 0) throw new UnixError(syscall, result, detail);
+  return result;
+}

@@ -1,0 +1,146 @@
+// Descriptors: who owns a number, and what it stands for.
+
+import { file } from "../native/file.ts";
+import { check, closedError } from "./errors.ts";
+import { describeFd, type FdDescription } from "./fd-description.ts";
+import { stopWaiting } from "./loop/poller.ts";
+import { close, descriptorFlags, duplicate, setNonBlocking, statusFlags } from "./syscalls/fd.ts";
+
+export type { FdDescription } from "./fd-description.ts";
+
+/**
+ * Anything that names an open descriptor: a number, an {@link Fd}, or an object with a numeric
+ * `fd`, as Bun's sockets and Node's FileHandle have. Naming never takes ownership.
+ */
+export type FdLike = number | Fd | { readonly fd: number };
+
+const MOST = 0x7fffffff;
+
+/** The number of `from`. Throws TypeError or RangeError before any system call. */
+export function fdNumber(from: FdLike): number {
+  const fd = typeof from === "object" && from !== null ? from.fd : from;
+  if (typeof fd !== "number") {
+    throw new TypeError(`a descriptor is a number or has a numeric fd, not ${describeValue(from)}`);
+  }
+  if (!Number.isInteger(fd) || fd > MOST || (fd < 0 && !(from instanceof Fd))) {
+    throw new RangeError(`a descriptor is an integer from 0 to ${MOST}, not ${fd}`);
+  }
+  return fd;
+}
+
+function describeValue(value: unknown): string {
+  return value === null ? "null" : typeof value;
+}
+
+interface Forgotten {
+  readonly fd: number;
+  readonly place: string;
+}
+
+const warned = new Set<string>();
+
+/** Closes what was forgotten, and says so once for each place that made it. */
+const forgotten = new FinalizationRegistry<Forgotten>(({ fd, place }) => {
+  close(fd);
+  if (warned.has(place)) return;
+  warned.add(place);
+  process.emitWarning(
+    `descriptor ${fd}, from ${place}, was closed because nothing refers to it any more. ` +
+      "Close it with close() or `using`: garbage collection may come too late.",
+    { type: "ForgottenDescriptorWarning", code: "BUNIX_FORGOTTEN_FD" },
+  );
+});
+
+/**
+ * A descriptor with an owner: this object closes it, once.
+ *
+ * A forgotten Fd is closed when it is collected, and the process is warned once for each kind of
+ * place that it came from.
+ *
+ * @see close(2)
+ */
+export class Fd implements Disposable {
+  #fd: number;
+
+  private constructor(fd: number, place: string) {
+    this.#fd = fd;
+    forgotten.register(this, { fd, place }, this);
+  }
+
+  /**
+   * Own `fd`: from now on this object closes it, and nobody else may.
+   * @param place where it comes from, for the warning should it be forgotten
+   */
+  static adopt(fd: number, place = "Fd.adopt"): Fd {
+    return new Fd(fdNumber(fd), place);
+  }
+
+  /**
+   * A new descriptor for the same open file, close-on-exec; `from` stays as it is.
+   * @throws UnixError EBADF, EMFILE
+   * @see dup(2)
+   */
+  static duplicate(from: FdLike): Fd {
+    return new Fd(check(duplicate(fdNumber(from)), "fcntl"), "Fd.duplicate");
+  }
+
+  /** The number; −1 once closed or released. It is borrowed: do not close it yourself. */
+  get fd(): number {
+    return this.#fd;
+  }
+
+  get closed(): boolean {
+    return this.#fd < 0;
+  }
+
+  /** What it stands for, by asking the kernel. @throws UnixError ERR_CLOSED */
+  describe(): FdDescription {
+    return describeFd(this.#open("describe"));
+  }
+
+  /** Whether exec closes it. All descriptors of this library are born so. @see fcntl(2) F_GETFD */
+  get closeOnExec(): boolean {
+    const flags = check(descriptorFlags(this.#open("fcntl")), "fcntl");
+    return (flags & file.FD_CLOEXEC) !== 0;
+  }
+
+  /**
+   * O_NONBLOCK. It belongs to the open file: a process that shares it sees the change too. This
+   * library's own calls do not depend on it; a child that reads from it may.
+   * @see fcntl(2) F_SETFL
+   */
+  get nonBlocking(): boolean {
+    return (check(statusFlags(this.#open("fcntl")), "fcntl") & file.O_NONBLOCK) !== 0;
+  }
+  set nonBlocking(on: boolean) {
+    check(setNonBlocking(this.#open("fcntl"), on), "fcntl");
+  }
+
+  #open(syscall: string): number {
+    if (this.#fd < 0) throw closedError(syscall);
+    return this.#fd;
+  }
+
+  /** Give up ownership: the number is the caller's to close. @throws UnixError ERR_CLOSED */
+  release(): number {
+    const fd = this.#open("release");
+    stopWaiting(fd, closedError("release"));
+    this.#fd = -1;
+    forgotten.unregister(this);
+    return fd;
+  }
+
+  /** Close it. Whoever waits on it gets ERR_CLOSED. Does nothing the second time, never throws. */
+  close(): void {
+    const fd = this.#fd;
+    if (fd < 0) return;
+    this.#fd = -1;
+    forgotten.unregister(this);
+    stopWaiting(fd, closedError("close"));
+    close(fd);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

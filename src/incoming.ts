@@ -1,0 +1,140 @@
+// From one recvmsg to a message.
+
+import { errno } from "../native/errno.ts";
+import { message as flag, option } from "../native/socket.ts";
+import { UnixError } from "./errors.ts";
+import { Fd } from "./fd.ts";
+import { type Ancillary, Message, Received } from "./message.ts";
+import { type Control, cmsgSpace, decodeControl } from "./structs/cmsg.ts";
+import { type Address, decodeSockaddr } from "./structs/sockaddr-un.ts";
+import { Envelope } from "./syscalls/envelope.ts";
+import { close, setCloseOnExec } from "./syscalls/fd.ts";
+import { addressOf, Memory } from "./syscalls/memory.ts";
+import { recvmsg } from "./syscalls/message.ts";
+import { AGAIN } from "./syscalls/result.ts";
+
+/** How a socket wants its messages. */
+export interface Rules {
+  /** What it is called where its descriptors are forgotten. */
+  readonly place: string;
+  /** Descriptors handed to the user per message; those beyond are closed. */
+  readonly acceptFds: number;
+  /** Ask who sent it: datagrams, and what may come from a bound peer. */
+  readonly named: boolean;
+  /** What no data and nothing beside it means: the end of a stream, or an empty message. */
+  readonly emptyIsEnd: boolean;
+}
+
+/** Data of one receive call unless the user says otherwise; large, because one copy out is cheap (L10). */
+export const receiveBytes = 256 * 1024;
+
+const shared = new Memory(receiveBytes);
+let large: Memory | null = null;
+const envelope = Envelope.single(1);
+
+function room(bytes: number): Memory {
+  if (bytes <= receiveBytes) return shared;
+  if (large === null || large.bytes.length < bytes) large = new Memory(bytes);
+  return large;
+}
+
+/** One message of at most `maxBytes`; null: the end; undefined: nothing now. */
+export function receiveOnce(
+  fd: number,
+  rules: Rules,
+  maxBytes: number,
+): Message | null | undefined {
+  const memory = room(maxBytes);
+  envelope.part(0, memory.address, maxBytes);
+  const bytes = recvmsg(fd, envelope, rules.named);
+  if (bytes < 0) return blockedOrError(bytes);
+  if (bytes === 0 && rules.emptyIsEnd && envelope.controlBytes === 0) return null;
+  return unpack(envelope, memory.bytes, { start: 0, bytes }, rules);
+}
+
+/** The same into the caller's own bytes. */
+export function receiveIntoOnce(
+  fd: number,
+  rules: Rules,
+  into: ArrayBufferView,
+): Received | null | undefined {
+  envelope.part(0, addressOf(into), into.byteLength);
+  const bytes = recvmsg(fd, envelope, rules.named);
+  if (bytes < 0) return blockedOrError(bytes);
+  if (bytes === 0 && rules.emptyIsEnd && envelope.controlBytes === 0) return null;
+  const beside = ancillary(envelope, rules);
+  return new Received(bytes, beside, sender(envelope, rules), cut(envelope.flags, beside));
+}
+
+function blockedOrError(result: number): undefined {
+  return result === AGAIN ? undefined : receiveFailed(result);
+}
+
+/** The error of a receive that failed. */
+export function receiveFailed(result: number): never {
+  const reset = result === -errno.ECONNRESET;
+  const hint = reset ? "the peer closed with data of ours unread" : undefined;
+  throw new UnixError("recvmsg", result, { hint });
+}
+
+const WHOLE = { truncated: false, fdsTruncated: false } as const;
+
+type Owned = Ancillary & { readonly surplus: boolean };
+
+function cut(flags: number, beside: Owned | null): { truncated: boolean; fdsTruncated: boolean } {
+  const lost = (flags & (flag.MSG_TRUNC | flag.MSG_CTRUNC)) !== 0;
+  if (!lost && beside?.surplus !== true) return WHOLE;
+  return {
+    truncated: (flags & flag.MSG_TRUNC) !== 0,
+    fdsTruncated: (flags & flag.MSG_CTRUNC) !== 0 || beside?.surplus === true,
+  };
+}
+
+/** A message from an envelope that the kernel has filled, with its data copied out. */
+export function unpack(
+  from: Envelope,
+  memory: Uint8Array,
+  { start, bytes }: { start: number; bytes: number },
+  rules: Rules,
+): Message {
+  const data = memory.slice(start, start + bytes);
+  const beside = ancillary(from, rules);
+  return new Message(data, beside, sender(from, rules), cut(from.flags, beside));
+}
+
+function sender(from: Envelope, { named }: Rules): Address | undefined {
+  if (!named || from.nameBytes === 0) return undefined;
+  const address = decodeSockaddr(from.name, from.nameBytes);
+  return address.kind === "unnamed" ? undefined : address;
+}
+
+const STAMP_ONLY = cmsgSpace(16);
+const TYPE_AT = 12;
+
+/** The time stamp that tells an empty packet from the end (see seqpacket.ts) is not for the user. */
+function isStampOnly({ controlBytes, control }: Envelope): boolean {
+  return controlBytes === STAMP_ONLY && control.getInt32(TYPE_AT, true) === option.SO_TIMESTAMP;
+}
+
+function ancillary(from: Envelope, rules: Rules): Owned | null {
+  if (from.controlBytes === 0 || isStampOnly(from)) return null;
+  return own(decodeControl(from.control, from.controlBytes), rules);
+}
+
+const decoder = new TextDecoder();
+
+/** Give every descriptor an owner, and close those beyond what the socket accepts. */
+function own(control: Control, { acceptFds, place }: Rules): Owned {
+  const { fds, pidfd, security } = control;
+  for (const extra of fds.slice(acceptFds)) close(extra);
+  const kept = fds.slice(0, acceptFds);
+  if (flag.MSG_CMSG_CLOEXEC === null) for (const fd of kept) setCloseOnExec(fd, true);
+  return {
+    fds: kept.map((fd) => Fd.adopt(fd, place)),
+    credentials: control.credentials ?? undefined,
+    // negative is an errno in a descriptor's place: this process is at its limit (K17)
+    pidfd: pidfd !== null && pidfd >= 0 ? Fd.adopt(pidfd, place) : undefined,
+    security: security === null ? undefined : decoder.decode(security).replace(/\0$/, ""),
+    surplus: fds.length > acceptFds,
+  };
+}

@@ -1,0 +1,15 @@
+// Everything public. Each line is also a subpath: bunix/fd, bunix/address, …
+
+export { type Address, type AddressInput, formatAddress, parseAddress } from "./address.ts";
+export { type Capabilities, type Capability, capabilities } from "./capabilities.ts";
+export { UnixError, UnsupportedError } from "./errors.ts";
+export { Fd, type FdDescription, type FdLike } from "./fd.ts";
+export { Listener, type ListenOptions, listen } from "./listener.ts";
+export {
+  type Readiness,
+  type WaitOptions,
+  waitReadable,
+  waitWritable,
+  watchReadiness,
+} from "./readiness.ts";
+export * from "./socket.ts";

@@ -1,0 +1,302 @@
+// Listening sockets.
+
+import { errno } from "../native/errno.ts";
+import { poll as events } from "../native/poll.ts";
+import { socket as c } from "../native/socket.ts";
+import { type AddressInput, formatAddress, parseAddress } from "./address.ts";
+import { type Binding, type BindOptions, bindSocket, checkBindOptions } from "./binding.ts";
+import { type ConnectionType, sleep } from "./connect.ts";
+import { type Credentials, peerCredentials } from "./credentials.ts";
+import { check, closedError, UnixError } from "./errors.ts";
+import { Fd } from "./fd.ts";
+import { attempt } from "./loop/attempt.ts";
+import { Watch } from "./loop/poller.ts";
+import { iterate, remaining, type SyncOptions } from "./socket-base.ts";
+import {
+  applySettings,
+  integer,
+  type Settings,
+  type SocketOptions,
+  toSettings,
+} from "./socket-options.ts";
+import { type SocketKinds, socketOf, typeNumber } from "./sockets.ts";
+import type { Address } from "./structs/sockaddr-un.ts";
+import { close, poll } from "./syscalls/fd.ts";
+import { accept, listen as listenOn, socket, socketName } from "./syscalls/socket.ts";
+
+/** How to listen. Socket options hold for the accepted sockets. */
+export interface ListenOptions<T extends ConnectionType = ConnectionType>
+  extends SocketOptions,
+    BindOptions {
+  /** Default "stream". */
+  readonly type?: T | undefined;
+  /** Connections that wait to be accepted. Default and most: net.core.somaxconn. */
+  readonly backlog?: number | undefined;
+  /**
+   * Who may connect; others are closed as soon as they are accepted. Default: everyone whom the
+   * file's permissions admit; for an abstract name, which has none, this process's own user.
+   */
+  readonly allow?: ((peer: Credentials) => boolean) | undefined;
+  /** Accepted sockets that may be open at a time; more wait in the backlog. Default: no limit. */
+  readonly maxConnections?: number | undefined;
+}
+
+interface Start {
+  readonly handle: Fd;
+  readonly type: ConnectionType;
+  readonly settings: Settings;
+  readonly binding: Binding | null;
+  readonly allow: ((peer: Credentials) => boolean) | null;
+  readonly maxConnections: number;
+}
+
+/** Out of descriptors or memory: it may pass (K8). */
+const shortages = new Set([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM]);
+const FIRST_PAUSE_MS = 5;
+const LONGEST_PAUSE_MS = 1000;
+/** Refused connections closed in one try, before the rest of Bun's loop gets its turn. */
+const REFUSALS = 64;
+
+/**
+ * A listening socket. Made by {@link listen}, or by `adoptSocket` from one that was inherited.
+ *
+ * @see listen(2), accept(2)
+ */
+export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[ConnectionType]>
+  implements Disposable, AsyncDisposable
+{
+  readonly #start: Start;
+  #watch: Watch | null = null;
+  #referenced = true;
+  #connections = 0;
+  #warned = false;
+
+  /** @internal */
+  constructor(start: Start) {
+    this.#start = start;
+  }
+
+  /** The descriptor's number, borrowed; −1 once closed. */
+  get fd(): number {
+    return this.#start.handle.fd;
+  }
+
+  get closed(): boolean {
+    return this.#start.handle.closed;
+  }
+
+  get type(): ConnectionType {
+    return this.#start.type;
+  }
+
+  /** The address it listens on; a path is absolute. */
+  get address(): Address {
+    const { binding } = this.#start;
+    if (binding !== null) return binding.address;
+    const name = socketName(this.#open("getsockname"), "getsockname");
+    if (typeof name === "number") throw new UnixError("getsockname", name);
+    return name;
+  }
+
+  /** Accepted sockets that are still open. */
+  get connections(): number {
+    return this.#connections;
+  }
+
+  #open(syscall: string): number {
+    if (this.closed) throw closedError(syscall);
+    return this.fd;
+  }
+
+  #watched(): Watch {
+    if (this.#watch === null) {
+      this.#watch = Watch.of(this.fd, true);
+      this.#watch.referenced = this.#referenced;
+    }
+    return this.#watch;
+  }
+
+  ref(): this {
+    return this.#reference(true);
+  }
+
+  /** Do not keep the process alive for this listener. */
+  unref(): this {
+    return this.#reference(false);
+  }
+
+  #reference(on: boolean): this {
+    this.#referenced = on;
+    if (this.#watch !== null) this.#watch.referenced = on;
+    return this;
+  }
+
+  /**
+   * The next connection. While the process is out of descriptors it waits, and warns once.
+   * @throws UnixError ERR_CLOSED; the signal's reason
+   */
+  async accept(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<S> {
+    const { signal } = options;
+    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
+      try {
+        this.#open("accept");
+        const once = (): S | undefined => this.#acceptOnce() ?? undefined;
+        return await attempt({ watch: this.#watched(), direction: "read", signal }, { once });
+      } catch (error) {
+        if (!isShortage(error)) throw error;
+        this.#warn(error);
+      }
+      await sleep(pause, signal);
+    }
+  }
+
+  #warn(error: UnixError): void {
+    if (this.#warned) return;
+    this.#warned = true;
+    const where = formatAddress(this.address);
+    process.emitWarning(`connections to ${where} have to wait: ${error.message}`, {
+      type: "AcceptWarning",
+      code: error.code,
+    });
+  }
+
+  /** A connection that waits, or null. @throws UnixError EMFILE: it goes on waiting */
+  tryAccept(): S | null {
+    this.#open("accept");
+    return this.#acceptOnce();
+  }
+
+  /** The next connection; blocks the thread. @throws UnixError ETIMEDOUT */
+  acceptSync(options?: SyncOptions): S {
+    const left = remaining(options?.timeoutMs);
+    for (;;) {
+      const accepted = this.tryAccept();
+      if (accepted !== null) return accepted;
+      const wait = left();
+      if (wait === 0) throw new UnixError("accept", -errno.ETIMEDOUT);
+      poll(this.fd, events.POLLIN, wait);
+    }
+  }
+
+  #acceptOnce(): S | null {
+    for (let refused = 0; refused < REFUSALS; refused++) {
+      if (this.#connections >= this.#start.maxConnections) return null;
+      const fd = accept(this.fd);
+      if (fd === -errno.EAGAIN) return null;
+      if (fd < 0 && fd !== -errno.ECONNABORTED) throw new UnixError("accept", fd);
+      if (fd >= 0 && this.#allowed(fd)) return this.#wrap(fd);
+      if (fd >= 0) close(fd);
+    }
+    setImmediate(() => this.#watch?.kick("read"));
+    return null;
+  }
+
+  #allowed(fd: number): boolean {
+    const { allow } = this.#start;
+    if (allow === null) return true;
+    try {
+      return allow(peerCredentials(fd));
+    } catch (error) {
+      close(fd);
+      throw error;
+    }
+  }
+
+  #wrap(fd: number): S {
+    const { type, settings } = this.#start;
+    const handle = Fd.adopt(fd, "Listener.accept");
+    applySettings(fd, settings);
+    const socket = socketOf(type, handle, settings);
+    this.#connections += 1;
+    socket.onClose(() => {
+      this.#connections -= 1;
+      if (this.#connections === this.#start.maxConnections - 1) this.#watch?.kick("read");
+    });
+    return socket as S;
+  }
+
+  /** Connections as they come, until the listener is closed. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<S> {
+    return iterate(async () => {
+      try {
+        return await this.accept();
+      } catch (error) {
+        if (this.closed) return null;
+        throw error;
+      }
+    });
+  }
+
+  /** Hand the descriptor on; the socket's file stays. @throws UnixError ERR_CLOSED */
+  release(): Fd {
+    return Fd.adopt(this.#start.handle.release(), "Listener.release");
+  }
+
+  /** Stop listening and remove the socket's file if it is still ours. Connections stay open. */
+  close(): void {
+    if (this.closed) return;
+    this.#start.binding?.remove();
+    this.#start.handle.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+  }
+}
+
+function isShortage(error: unknown): error is UnixError {
+  return error instanceof UnixError && error.syscall === "accept" && shortages.has(-error.errno);
+}
+
+/** Abstract names have no permissions: everyone could connect. */
+function sameUser({ uid }: Credentials): boolean {
+  return uid === process.geteuid?.();
+}
+
+/**
+ * Listen on an address.
+ *
+ * @throws UnixError EADDRINUSE, EACCES, ENOENT (no such directory), ENOTDIR, ENAMETOOLONG
+ * @see bind(2), listen(2), unix(7)
+ */
+export function listen<T extends ConnectionType = "stream">(
+  address: AddressInput,
+  options: ListenOptions<T> = {},
+): Listener<SocketKinds[T]> {
+  const { type = "stream", backlog = c.SOMAXCONN, maxConnections = Infinity } = options;
+  const name = parseAddress(address);
+  const settings = toSettings(options);
+  checkBindOptions(options);
+  integer("backlog", backlog);
+  if (maxConnections !== Infinity) integer("maxConnections", maxConnections, { least: 1 });
+  if ((type as string) === "datagram") throw new TypeError("a datagram socket cannot listen");
+  const handle = Fd.adopt(check(socket(typeNumber(type)), "socket"), "listen");
+  let binding: Binding | null = null;
+  try {
+    applySettings(handle.fd, settings); // accepted sockets begin with these, as of their connect
+    binding = bindSocket(handle.fd, name, options);
+    check(listenOn(handle.fd, backlog), "listen", { address: formatAddress(name) });
+  } catch (error) {
+    binding?.remove();
+    handle.close();
+    throw error;
+  }
+  const allow = options.allow ?? (name.kind === "path" ? null : sameUser);
+  return new Listener({ handle, type, settings, binding, allow, maxConnections });
+}
+
+/** @internal A listener around a descriptor that somebody else opened and bound. */
+export function adoptListener(handle: Fd, type: ConnectionType, settings: Settings): Listener {
+  return new Listener({
+    handle,
+    type,
+    settings,
+    binding: null,
+    allow: null,
+    maxConnections: Infinity,
+  });
+}

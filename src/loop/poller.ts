@@ -1,0 +1,320 @@
+// One epoll instance per JS thread, and who waits for what in it. Knows descriptors, nothing of
+// messages. Every registration is edge-triggered: a condition that stays true with nobody to act
+// on it (a listener at EMFILE, a FIFO without writers, K8 and K21) wakes us once and not again.
+
+import { errno } from "../../native/errno.ts";
+import { epoll } from "../../native/poll.ts";
+import { check, UnsupportedError } from "../errors.ts";
+import { atThreadEnd, EpollEvents, epollCreate, epollCtl } from "../syscalls/epoll.ts";
+import { ThreadWaker } from "./thread-waker.ts";
+import { chooseWaker, type Waker, type WakerChoice } from "./waker.ts";
+
+const flag = {
+  in: epoll.EPOLLIN ?? 0,
+  out: epoll.EPOLLOUT ?? 0,
+  readHangUp: epoll.EPOLLRDHUP ?? 0,
+  gone: (epoll.EPOLLERR ?? 0) | (epoll.EPOLLHUP ?? 0),
+  edge: epoll.EPOLLET ?? 0,
+} as const;
+
+/** Events taken from the kernel at once, and how many rounds of them before Bun's turn. */
+const BATCH = 256;
+const ROUNDS = 8;
+
+/** Unreferenced waiters are served by a thread; it starts when they have waited this long. */
+const BACKGROUND_DELAY_MS = 5;
+
+/** Someone who waits. `run` tries once and says whether it is done; it never throws. */
+export interface Waiter {
+  run(): boolean;
+  /** The descriptor is closed, or cannot be watched: stop waiting with this reason. */
+  stop(reason: unknown): void;
+}
+
+export type Direction = "read" | "write";
+
+/** One descriptor in the epoll set. Owned by whoever owns the descriptor; ended by `close`. */
+export class Watch {
+  readonly fd: number;
+  readonly readers: Waiter[] = [];
+  readonly writers: Waiter[] = [];
+  /** What the kernel last said, until an attempt finds that it is no longer so. */
+  readable = true;
+  writable = true;
+  /** Hung up: there is an end to be read, however short the last read was. */
+  ended = false;
+  closed = false;
+  /** Its owner calls `close`. Without one it goes when nobody waits any more. */
+  owned: boolean;
+  /** Events that epoll was asked for. */
+  registered = 0;
+  readonly tag: number;
+  #referenced = true;
+  readonly #poller: Poller;
+
+  private constructor(fd: number, poller: Poller, owned: boolean) {
+    this.fd = fd;
+    this.#poller = poller;
+    this.owned = owned;
+    this.tag = poller.add(this);
+  }
+
+  /** The watch of a descriptor in this thread: there is one, however many ask. */
+  static of(fd: number, owned: boolean): Watch {
+    const poller = threadPoller();
+    const known = poller.find(fd);
+    if (known === undefined) return new Watch(fd, poller, owned);
+    if (owned) known.owned = true;
+    return known;
+  }
+
+  /** Queue `waiter` behind those of its direction; wake-ups run it until it is done. */
+  wait(direction: Direction, waiter: Waiter): void {
+    this.#poller.register(this, direction);
+    (direction === "read" ? this.readers : this.writers).push(waiter);
+    this.#poller.waiting(this.#referenced, 1);
+  }
+
+  /** Take a waiter out before it is done. */
+  leave(waiter: Waiter): void {
+    for (const queue of [this.readers, this.writers]) {
+      const at = queue.indexOf(waiter);
+      if (at < 0) continue;
+      queue.splice(at, 1);
+      this.#poller.waiting(this.#referenced, -1);
+    }
+    this.#endIfIdle();
+  }
+
+  /** Let the waiters of one direction try again, for a reason that epoll does not know. */
+  kick(direction: Direction): void {
+    if (direction === "read") this.readable = true;
+    else this.writable = true;
+    this.#serve(direction === "read" ? this.readers : this.writers);
+  }
+
+  get referenced(): boolean {
+    return this.#referenced;
+  }
+  set referenced(on: boolean) {
+    if (on === this.#referenced) return;
+    const count = this.readers.length + this.writers.length;
+    this.#poller.waiting(this.#referenced, -count);
+    this.#referenced = on;
+    this.#poller.waiting(on, count);
+  }
+
+  /** The kernel said `events`: note it, and let the waiters try in their order. */
+  notify(events: number): void {
+    const gone = (events & flag.gone) !== 0;
+    if (gone || (events & flag.readHangUp) !== 0) this.ended = true;
+    if (gone || (events & (flag.in | flag.readHangUp)) !== 0) {
+      this.readable = true;
+      this.#serve(this.readers);
+    }
+    if (gone || (events & flag.out) !== 0) {
+      this.writable = true;
+      if (this.writers.length > 0) this.#serve(this.writers);
+      else if (!gone && this.owned) this.#poller.registerReadOnly(this);
+    }
+    this.#endIfIdle();
+  }
+
+  /** In their order. One that runs is out of the queue: it may close this watch. */
+  #serve(queue: Waiter[]): void {
+    while (queue.length > 0) {
+      const waiter = queue.shift()!;
+      this.#poller.waiting(this.#referenced, -1);
+      if (waiter.run()) continue;
+      queue.unshift(waiter);
+      this.#poller.waiting(this.#referenced, 1);
+      return;
+    }
+  }
+
+  #endIfIdle(): void {
+    if (!this.owned && this.readers.length + this.writers.length === 0) this.close(undefined);
+  }
+
+  /** Leave the epoll set, before the descriptor is closed or handed on. Waiters get `reason`. */
+  close(reason: unknown): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.#poller.remove(this);
+    const waiters = [...this.readers.splice(0), ...this.writers.splice(0)];
+    this.#poller.waiting(this.#referenced, -waiters.length);
+    for (const waiter of waiters) waiter.stop(reason);
+  }
+}
+
+/** Drop what waits on a descriptor that is about to be closed; cheap where nobody does. */
+export function stopWaiting(fd: number, reason: unknown): void {
+  poller?.find(fd)?.close(reason);
+}
+
+class Poller {
+  readonly #epfd: number;
+  readonly #events = new EpollEvents(BATCH);
+  readonly #watches = new Map<number, Watch>();
+  readonly atEnd: unknown;
+  choice: WakerChoice;
+  #background: Waker | null = null;
+  #backgroundTimer = false;
+  #tag = 0;
+  #referenced = 0;
+  #unreferenced = 0;
+  #armed = false;
+  #settling = false;
+  #releasing = false;
+  #rounds = 0;
+
+  constructor() {
+    if (epoll.EPOLL_CTL_ADD === null) {
+      throw new UnsupportedError("waiting", "the event loop needs epoll, which is Linux's");
+    }
+    this.#epfd = check(epollCreate(), "epoll_create1");
+    this.atEnd = atThreadEnd("close", this.#epfd);
+    this.choice = chooseWaker(this.#epfd, () => this.#woken());
+  }
+
+  find(fd: number): Watch | undefined {
+    return this.#watches.get(fd);
+  }
+
+  /** Know `watch` by its number. The tag tells its events from an earlier file's. */
+  add(watch: Watch): number {
+    this.#watches.set(watch.fd, watch);
+    return ++this.#tag;
+  }
+
+  register(watch: Watch, direction: Direction): void {
+    const asked = flag.edge | flag.in | flag.readHangUp | (direction === "write" ? flag.out : 0);
+    const events = asked | watch.registered;
+    // a borrowed number may have been closed and given to another file since: ask again each time
+    if (events !== watch.registered || !watch.owned) this.#control(watch, events);
+  }
+
+  /** Nobody waits for room any more: each read by the peer would wake us for nothing. */
+  registerReadOnly(watch: Watch): void {
+    this.#control(watch, watch.registered & ~flag.out);
+  }
+
+  #control(watch: Watch, events: number): void {
+    const change = { fd: watch.fd, events, tag: watch.tag };
+    let done = -errno.ENOENT;
+    if (watch.registered !== 0) done = epollCtl(this.#epfd, epoll.EPOLL_CTL_MOD ?? 0, change);
+    if (done === -errno.ENOENT) done = epollCtl(this.#epfd, epoll.EPOLL_CTL_ADD ?? 0, change);
+    check(done, "epoll_ctl");
+    watch.registered = events;
+  }
+
+  remove(watch: Watch): void {
+    if (this.#watches.get(watch.fd) === watch) this.#watches.delete(watch.fd);
+    // ENOENT or EBADF: the number was closed behind our back, and the kernel has let go of it
+    if (watch.registered !== 0) epollCtl(this.#epfd, epoll.EPOLL_CTL_DEL ?? 0, { fd: watch.fd });
+    watch.registered = 0;
+  }
+
+  /** `count` more (or fewer) waiters; the waker follows when this turn's microtasks are done. */
+  waiting(referenced: boolean, count: number): void {
+    if (referenced) this.#referenced += count;
+    else this.#unreferenced += count;
+    if (!this.#settling) this.#settle();
+  }
+
+  #woken(): void {
+    this.#armed = false;
+    this.#rounds = 0;
+    this.#drain();
+  }
+
+  #drain(): void {
+    this.#settling = true;
+    const count = this.#events.wait(this.#epfd);
+    for (let i = 0; i < count; i++) {
+      const watch = this.#watches.get(this.#events.fd(i));
+      if (watch?.tag === this.#events.tag(i)) watch.notify(this.#events.events(i));
+    }
+    queueMicrotask(() => this.#again(count));
+  }
+
+  #again(last: number): void {
+    if (last > 1 && ++this.#rounds < ROUNDS) {
+      this.#drain();
+      return;
+    }
+    this.#settling = false;
+    this.#adjust();
+  }
+
+  #settle(): void {
+    this.#settling = true;
+    queueMicrotask(() => {
+      this.#settling = false;
+      this.#adjust();
+    });
+  }
+
+  #adjust(): void {
+    if (this.#referenced > 0) {
+      if (!this.#armed) this.#arm();
+      this.#armed = true;
+    } else if (!this.#releasing) {
+      // who was just served often waits again within this turn: let it
+      this.#releasing = true;
+      setImmediate(() => {
+        this.#releasing = false;
+        if (this.#referenced === 0) this.#release();
+      });
+    }
+  }
+
+  #release(): void {
+    this.choice.waker.release();
+    this.#armed = false;
+    if (this.#unreferenced > 0) this.#armBackground();
+  }
+
+  #arm(): void {
+    try {
+      this.choice.waker.arm(true);
+    } catch (error) {
+      const waker = new ThreadWaker(this.#epfd, () => this.#woken());
+      this.choice = { waker, reason: String(error) };
+      waker.arm(true);
+    }
+  }
+
+  /** A pending read would keep the process alive (L1); a thread's message does not. */
+  #armBackground(): void {
+    const { waker } = this.choice;
+    if (waker.kind === "thread") waker.arm(false);
+    else if (this.#background !== null) this.#background.arm(false);
+    else if (!this.#backgroundTimer) this.#startBackground();
+  }
+
+  #startBackground(): void {
+    this.#backgroundTimer = true;
+    const start = (): void => {
+      this.#backgroundTimer = false;
+      if (this.#referenced > 0 || this.#unreferenced === 0) return;
+      this.#background = new ThreadWaker(this.#epfd, () => this.#woken());
+      this.#background.arm(false);
+    };
+    setTimeout(start, BACKGROUND_DELAY_MS).unref();
+  }
+}
+
+let poller: Poller | undefined;
+
+function threadPoller(): Poller {
+  return (poller ??= new Poller());
+}
+
+/** This thread's waker and why it is that one; starts the loop if it has not been needed yet. */
+export function wakerChoice(): WakerChoice {
+  return threadPoller().choice;
+}
+
+/** epoll_ctl's answer for a descriptor that is always ready: regular files and directories. */
+export const ALWAYS_READY = -errno.EPERM;

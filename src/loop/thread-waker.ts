@@ -1,0 +1,56 @@
+// The waker with a thread, for where the kernel has no AIO poll (qemu-user, gVisor, seccomp): one
+// Worker per JS thread sleeps in poll(2) on the epoll descriptor.
+
+import { Worker } from "node:worker_threads";
+import { eventfd as flags } from "../../native/poll.ts";
+import { check } from "../errors.ts";
+import { atThreadEnd, eventfd, signalEventfd } from "../syscalls/epoll.ts";
+import { libcName } from "../syscalls/libc.ts";
+import type { Waker } from "./waker.ts";
+import threadFile from "./waker-thread.ts" with { type: "file" };
+
+export class ThreadWaker implements Waker {
+  readonly kind = "thread";
+  readonly #epfd: number;
+  readonly #command: number;
+  readonly #onWake: () => void;
+  readonly atEnd: readonly unknown[];
+  #worker: Worker | null = null;
+  #armed = false;
+  #keepsAlive = true;
+
+  constructor(epfd: number, onWake: () => void) {
+    this.#epfd = epfd;
+    this.#onWake = onWake;
+    this.#command = check(eventfd(flags.EFD_NONBLOCK ?? 0), "eventfd");
+    this.atEnd = [atThreadEnd("close", this.#command)];
+  }
+
+  arm(keepAlive: boolean): void {
+    const worker = (this.#worker ??= this.#start());
+    if (keepAlive !== this.#keepsAlive) {
+      this.#keepsAlive = keepAlive;
+      if (keepAlive) worker.ref();
+      else worker.unref();
+    }
+    if (this.#armed) return;
+    this.#armed = true;
+    check(signalEventfd(this.#command, 1), "write");
+  }
+
+  #start(): Worker {
+    const workerData = { libc: libcName, epfd: this.#epfd, command: this.#command };
+    const worker = new Worker(threadFile, { workerData });
+    worker.on("message", () => {
+      this.#armed = false;
+      this.#onWake();
+    });
+    return worker;
+  }
+
+  release(): void {
+    if (!this.#keepsAlive || this.#worker === null) return;
+    this.#keepsAlive = false;
+    this.#worker.unref();
+  }
+}

@@ -1,0 +1,33 @@
+// What turns "the epoll descriptor has something" into a turn of Bun's event loop.
+
+import { AioWaker } from "./aio-waker.ts";
+import { ThreadWaker } from "./thread-waker.ts";
+
+export interface Waker {
+  readonly kind: "aio" | "thread";
+  /**
+   * Call back once when the epoll descriptor is readable, at once if it already is. Asking again
+   * before that changes nothing. While asked with `keepAlive`, the process stays alive.
+   */
+  arm(keepAlive: boolean): void;
+  /** No longer keep the process alive. A call back that was asked for may still come. */
+  release(): void;
+}
+
+/** Which waker this JS thread uses, and if it is not the first choice, why. */
+export interface WakerChoice {
+  readonly waker: Waker;
+  readonly reason?: string;
+}
+
+/** Try the AIO waker, fall back to the thread; BUNIX_WAKER=aio|thread forces one of them. */
+export function chooseWaker(epfd: number, onWake: () => void): WakerChoice {
+  const forced = process.env["BUNIX_WAKER"];
+  if (forced === "thread") {
+    return { waker: new ThreadWaker(epfd, onWake), reason: "BUNIX_WAKER=thread" };
+  }
+  const aio = AioWaker.create(epfd, onWake);
+  if (typeof aio !== "string") return { waker: aio };
+  if (forced === "aio") throw new Error(`BUNIX_WAKER=aio, but ${aio}`);
+  return { waker: new ThreadWaker(epfd, onWake), reason: aio };
+}

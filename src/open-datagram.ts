@@ -1,0 +1,46 @@
+// Opening a datagram socket.
+
+import { socket as c } from "../native/socket.ts";
+import { type AddressInput, parseAddress } from "./address.ts";
+import { type Binding, type BindOptions, bindSocket, checkBindOptions } from "./binding.ts";
+import { DatagramSocket } from "./datagram.ts";
+import { check } from "./errors.ts";
+import { Fd } from "./fd.ts";
+import { applySettings, type SocketOptions, toSettings } from "./socket-options.ts";
+import { socket } from "./syscalls/socket.ts";
+
+/** How to open a datagram socket. */
+export interface DatagramOptions extends SocketOptions, BindOptions {
+  /** Send to and receive from this address only. */
+  readonly connect?: AddressInput | undefined;
+}
+
+/**
+ * A datagram socket, bound to `address` if there is one: without, nobody can answer it;
+ * `{ autobind: true }` lets the kernel choose a free abstract name.
+ *
+ * @throws UnixError EADDRINUSE, EACCES, ENOENT; for `connect` also ECONNREFUSED, EPERM
+ * @see unix(7)
+ */
+export function openDatagram(
+  address?: AddressInput,
+  options: DatagramOptions = {},
+): DatagramSocket {
+  const name = address === undefined ? null : parseAddress(address);
+  if (options.connect !== undefined) parseAddress(options.connect);
+  const settings = toSettings(options);
+  checkBindOptions(options);
+  const handle = Fd.adopt(check(socket(c.SOCK_DGRAM), "socket"), "openDatagram");
+  let binding: Binding | null = null;
+  try {
+    applySettings(handle.fd, settings);
+    if (name !== null) binding = bindSocket(handle.fd, name, options);
+    const opened = new DatagramSocket(handle, settings, binding);
+    if (options.connect !== undefined) opened.connect(options.connect);
+    return opened;
+  } catch (error) {
+    binding?.remove();
+    handle.close();
+    throw error;
+  }
+}

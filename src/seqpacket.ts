@@ -1,0 +1,71 @@
+// SOCK_SEQPACKET: connected, in order, with boundaries.
+
+import { errno } from "../native/errno.ts";
+import { option } from "../native/socket.ts";
+import { UnixError } from "./errors.ts";
+import type { Fd } from "./fd.ts";
+import type { Message, Received } from "./message.ts";
+import { PacketSocket } from "./packet.ts";
+import type { Kind } from "./socket-base.ts";
+import type { Settings } from "./socket-options.ts";
+import { setOption } from "./syscalls/socket.ts";
+
+const KIND: Kind = {
+  name: "seqpacket",
+  rules: { place: "SeqpacketSocket.receive", named: false, emptyIsEnd: true },
+  stream: false,
+};
+
+/**
+ * A connected seqpacket socket: each send is one message, however short, and is received as one.
+ *
+ * An empty message and the end look alike to recvmsg. Here they are told apart by a time stamp
+ * that the kernel attaches to messages and not to the end (SO_TIMESTAMP, which unlike SO_PASSCRED
+ * does not give the socket a name).
+ *
+ * A peer that closes with messages of ours unread makes the kernel report ECONNRESET before the
+ * messages that it had sent. Here what was sent comes first, then the error, then the end.
+ *
+ * @see unix(7)
+ */
+export class SeqpacketSocket extends PacketSocket {
+  readonly type = "seqpacket";
+  #reset: UnixError | null = null;
+
+  /** @internal */
+  constructor(handle: Fd, settings: Settings) {
+    super(handle, settings, KIND);
+    if (option.SO_TIMESTAMP !== null) setOption(handle.fd, option.SO_TIMESTAMP, 1);
+  }
+
+  /** @internal */
+  protected override take(maxBytes: number): Message | null | undefined {
+    return this.#dataFirst(() => super.take(maxBytes));
+  }
+
+  /** @internal */
+  protected override takeInto(buffer: ArrayBufferView): Received | null | undefined {
+    return this.#dataFirst(() => super.takeInto(buffer));
+  }
+
+  #dataFirst<T>(take: () => T | null | undefined): T | null | undefined {
+    if (this.#reset === null) {
+      try {
+        return take();
+      } catch (error) {
+        if (!(error instanceof UnixError) || error.errno !== -errno.ECONNRESET) throw error;
+        this.#reset = error;
+      }
+    }
+    const next = take();
+    if (next) return next;
+    const reset = this.#reset;
+    this.#reset = null;
+    throw reset;
+  }
+
+  /** @internal */
+  protected override takeBatch(max: number, maxBytes: number): Message[] | null | undefined {
+    return this.#dataFirst(() => super.takeBatch(max, maxBytes));
+  }
+}

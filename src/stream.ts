@@ -1,0 +1,90 @@
+// SOCK_STREAM: bytes in order, without boundaries.
+
+import type { Duplex } from "node:stream";
+import { socket as c } from "../native/socket.ts";
+import { type DescriptorDuplex, makeDuplex } from "./duplex.ts";
+import { closedError } from "./errors.ts";
+import type { Fd } from "./fd.ts";
+import type { Message, Received } from "./message.ts";
+import { type Kind, SocketBase } from "./socket-base.ts";
+import type { Settings } from "./socket-options.ts";
+import { shutdown } from "./syscalls/socket.ts";
+import { toReadable, toWritable } from "./web-streams.ts";
+
+const KIND: Kind = {
+  name: "stream",
+  rules: { place: "StreamSocket.receive", named: false, emptyIsEnd: true },
+  stream: true,
+};
+
+/**
+ * A connected stream socket.
+ *
+ * Descriptors come with the first byte of their own send. One receive never returns bytes of two
+ * sends that both carry descriptors, but the tail of one send may come together with the
+ * descriptors of the next: frame your messages, and take descriptors in order.
+ *
+ * @see unix(7)
+ */
+export class StreamSocket extends SocketBase {
+  readonly type = "stream";
+  #sendEnded = false;
+
+  /** @internal */
+  constructor(handle: Fd, settings: Settings) {
+    super(handle, settings, KIND);
+  }
+
+  /** @internal A short read has emptied the queue: no need to ask again before epoll says so. */
+  protected override take(maxBytes: number): Message | null | undefined {
+    const message = super.take(maxBytes);
+    if (message && message.data.length < maxBytes) this.#drained(message);
+    return message;
+  }
+
+  /** @internal */
+  protected override takeInto(buffer: ArrayBufferView): Received | null | undefined {
+    const received = super.takeInto(buffer);
+    if (received && received.bytes < buffer.byteLength) this.#drained(received);
+    return received;
+  }
+
+  #drained({ fds, credentials }: Message | Received): void {
+    if (fds.length === 0 && credentials === undefined) this.noteDrained();
+  }
+
+  /**
+   * Half-close: the peer reads what was sent before, then the end. Receiving goes on. Queued sends
+   * go out first. Does nothing the second time.
+   * @see shutdown(2)
+   */
+  end(): void {
+    if (this.closed || this.#sendEnded) return;
+    this.#sendEnded = true;
+    const once = (): true => {
+      shutdown(this.fd, c.SHUT_WR);
+      return true;
+    };
+    if (this.idle) once();
+    else this.waitFor("write", undefined, { once }).catch(() => {}); // closed meanwhile
+  }
+
+  /**
+   * A node:stream over this socket, for libraries that want a net.Socket; see
+   * {@link DescriptorDuplex}. The stream owns the socket from then on.
+   */
+  toDuplex(): DescriptorDuplex & Duplex {
+    if (this.closed) throw closedError("toDuplex");
+    return makeDuplex(this);
+  }
+
+  /** The bytes as a web stream; its end is the peer's. Descriptors that come are closed. */
+  get readable(): ReadableStream<Uint8Array> {
+    return toReadable(this);
+  }
+
+  /** A web stream into the socket; closing it is `end()`. */
+  get writable(): WritableStream<Uint8Array> {
+    return toWritable(this);
+  }
+}

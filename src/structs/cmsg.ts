@@ -1,0 +1,96 @@
+// Control messages: encode ours, decode whatever comes. The decoder never reads past `length`,
+// never trusts a cmsg_len, and reports every descriptor number that lies inside the bytes.
+
+import { cmsgAlign, cmsghdr, option, scm } from "../../native/socket.ts";
+import { type Credentials, decodeUcred, encodeUcred, ucredBytes } from "./credentials.ts";
+
+const header = cmsghdr.size;
+const INT = 4;
+
+const align = (bytes: number): number => (bytes + cmsgAlign - 1) & ~(cmsgAlign - 1);
+
+/** CMSG_LEN and CMSG_SPACE for so many bytes of payload. */
+export const cmsgLength = (bytes: number): number => align(header) + bytes;
+export const cmsgSpace = (bytes: number): number => align(header) + align(bytes);
+
+/** What a control buffer said. Descriptors are the receiver's from here on. */
+export interface Control {
+  /** Every descriptor of every SCM_RIGHTS, in order. */
+  fds: number[];
+  /** SCM_CREDENTIALS: what the sender said, checked by the kernel unless the sender is root. */
+  credentials: Credentials | null;
+  /** SCM_PIDFD; negative is an errno, not a descriptor (K17). */
+  pidfd: number | null;
+  /** SCM_SECURITY: the sender's security label, as bytes. */
+  security: Uint8Array | null;
+}
+
+export interface ControlOut {
+  readonly fds: readonly number[];
+  readonly credentials?: { pid: number; uid: number; gid: number } | undefined;
+}
+
+/** Bytes of control data that `out` needs. */
+export function controlBytes({ fds, credentials }: ControlOut): number {
+  const rights = fds.length > 0 ? cmsgSpace(INT * fds.length) : 0;
+  return rights + (credentials === undefined ? 0 : cmsgSpace(ucredBytes));
+}
+
+/** Write `out` at the start of `view`, credentials before descriptors; the result is its length. */
+export function encodeControl(view: DataView, { fds, credentials }: ControlOut): number {
+  let at = 0;
+  if (credentials !== undefined && scm.SCM_CREDENTIALS !== null) {
+    encodeUcred(view, writeHeader(view, at, scm.SCM_CREDENTIALS, ucredBytes), credentials);
+    at += cmsgSpace(ucredBytes);
+  }
+  if (fds.length > 0) {
+    const data = writeHeader(view, at, scm.SCM_RIGHTS, INT * fds.length);
+    for (let i = 0; i < fds.length; i++) view.setInt32(data + INT * i, fds[i]!, true);
+    at += cmsgSpace(INT * fds.length);
+  }
+  return at;
+}
+
+function writeHeader(view: DataView, at: number, type: number, bytes: number): number {
+  view.setUint32(at, cmsgLength(bytes), true);
+  if (cmsghdr.bytes.cmsg_len === 8) view.setUint32(at + 4, 0, true);
+  view.setInt32(at + cmsghdr.at.cmsg_level, option.SOL_SOCKET, true);
+  view.setInt32(at + cmsghdr.at.cmsg_type, type, true);
+  return at + align(header);
+}
+
+/** Walk the first `length` bytes of `view`; lengths beyond them are clamped to them. */
+export function decodeControl(view: DataView, length: number): Control {
+  const control: Control = { fds: [], credentials: null, pidfd: null, security: null };
+  const end = Math.min(length, view.byteLength);
+  let at = 0;
+  while (at + header <= end) {
+    const stated = statedLength(view, at);
+    if (stated < header) break;
+    const stop = Math.min(at + stated, end);
+    if (view.getInt32(at + cmsghdr.at.cmsg_level, true) === option.SOL_SOCKET) {
+      const type = view.getInt32(at + cmsghdr.at.cmsg_type, true);
+      take(control, type, view, at + align(header), stop);
+    }
+    at += align(stated);
+  }
+  return control;
+}
+
+function statedLength(view: DataView, at: number): number {
+  const low = view.getUint32(at, true);
+  if (cmsghdr.bytes.cmsg_len === INT) return low;
+  return low + view.getUint32(at + INT, true) * 2 ** 32;
+}
+
+function take(control: Control, type: number, view: DataView, from: number, stop: number): void {
+  if (type === scm.SCM_RIGHTS) {
+    for (let i = from; i + INT <= stop; i += INT) control.fds.push(view.getInt32(i, true));
+  } else if (type === scm.SCM_CREDENTIALS) {
+    if (from + ucredBytes <= stop) control.credentials = decodeUcred(view, from);
+  } else if (type === scm.SCM_PIDFD) {
+    if (from + INT <= stop) control.pidfd = view.getInt32(from, true);
+  } else if (type === scm.SCM_SECURITY && from < stop) {
+    control.security = new Uint8Array(view.buffer, view.byteOffset + from, stop - from).slice();
+  }
+}

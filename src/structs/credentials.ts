@@ -1,0 +1,55 @@
+// struct ucred (Linux) and struct xucred (macOS): bytes ↔ Credentials.
+
+import { ucred, xucred } from "../../native/socket.ts";
+
+/**
+ * Who is at the other end, by numbers.
+ *
+ * `pid` is null where the kernel cannot name the process: it lives outside this process's pid
+ * namespace, or nobody asked for credentials when the message was sent.
+ *
+ * @see unix(7), SO_PEERCRED and SCM_CREDENTIALS
+ */
+export interface Credentials {
+  readonly pid: number | null;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** What the kernel writes as uid and gid where it knows nothing: (uid_t)-1. */
+const UNKNOWN = 0xffffffff;
+
+export const ucredBytes = ucred.size;
+
+/** Read a ucred at byte `at`; null where the kernel recorded nobody (K20: 0, −1, −1). */
+export function decodeUcred(view: DataView, at: number): Credentials | null {
+  const pid = view.getInt32(at + ucred.at.pid, true);
+  const uid = view.getUint32(at + ucred.at.uid, true);
+  const gid = view.getUint32(at + ucred.at.gid, true);
+  if (uid === UNKNOWN && gid === UNKNOWN) return null;
+  return { pid: pid > 0 ? pid : null, uid, gid };
+}
+
+/** Write a ucred at byte `at`. */
+export function encodeUcred(
+  view: DataView,
+  at: number,
+  { pid, uid, gid }: { pid: number; uid: number; gid: number },
+): void {
+  view.setInt32(at + ucred.at.pid, pid, true);
+  view.setUint32(at + ucred.at.uid, uid, true);
+  view.setUint32(at + ucred.at.gid, gid, true);
+}
+
+const XUCRED_VERSION = 0;
+
+/** Read macOS's xucred: effective uid and all groups, the first being the gid. No pid in it. */
+export function decodeXucred(view: DataView): { uid: number; groups: number[] } | null {
+  const at = xucred.at;
+  if (view.getUint32(at.cr_version, true) !== XUCRED_VERSION) return null;
+  const most = xucred.bytes.cr_groups / 4;
+  const count = Math.min(Math.max(view.getInt16(at.cr_ngroups, true), 0), most);
+  const groups: number[] = [];
+  for (let i = 0; i < count; i++) groups.push(view.getUint32(at.cr_groups + 4 * i, true));
+  return { uid: view.getUint32(at.cr_uid, true), groups };
+}

@@ -1,0 +1,102 @@
+// An envelope: a msghdr together with all that it points to, prepared once and used for every call.
+
+import { mmsghdr, SCM_MAX_FD } from "../../native/socket.ts";
+import { cmsgSpace } from "../structs/cmsg.ts";
+import { ucredBytes } from "../structs/credentials.ts";
+import { iovecBytes, msghdrBytes, word, writeAddress, writeIovec } from "../structs/msghdr.ts";
+import { addressRoom } from "../structs/sockaddr-un.ts";
+import { Memory } from "./memory.ts";
+
+/** Most bytes of a security label that we make room for; and a time stamp (K15). */
+const LABEL_ROOM = 256;
+const STAMP_ROOM = 16;
+
+const align = (bytes: number): number => (bytes + 7) & ~7;
+
+/** Control data that holds all that one message can carry at once: nothing is cut off (K5). */
+export const controlRoom = align(
+  cmsgSpace(4 * SCM_MAX_FD) +
+    cmsgSpace(ucredBytes) +
+    cmsgSpace(4) +
+    cmsgSpace(LABEL_ROOM) +
+    cmsgSpace(STAMP_ROOM),
+);
+
+/** One header as an element of an array for sendmmsg: the msghdr, then msg_len. */
+const HEADER_BYTES = Math.max(mmsghdr.size, align(msghdrBytes));
+const CONTROL = addressRoom;
+const IOVECS = CONTROL + controlRoom;
+
+interface Place {
+  readonly memory: Memory;
+  readonly header: number;
+  readonly body: number;
+}
+
+export class Envelope {
+  /** Address of the msghdr. */
+  readonly header: number;
+  /** The name and the control data, as the codecs take them. */
+  readonly name: Uint8Array;
+  readonly control: DataView;
+  readonly #memory: Memory;
+  readonly #words: Int32Array;
+  readonly #iovec: number;
+
+  private constructor({ memory, header, body }: Place) {
+    this.#memory = memory;
+    this.#words = memory.words.subarray(header >> 2, (header + HEADER_BYTES) >> 2);
+    this.#iovec = (body + IOVECS) >> 2;
+    this.header = memory.address + header;
+    this.name = new Uint8Array(memory.buffer, body, addressRoom);
+    this.control = new DataView(memory.buffer, body + CONTROL, controlRoom);
+    writeAddress(this.#words, word.name, memory.address + body);
+    writeAddress(this.#words, word.control, memory.address + body + CONTROL);
+    writeAddress(this.#words, word.iov, memory.address + body + IOVECS);
+    this.#words[word.iovCount] = 1;
+  }
+
+  /** @param parts how many pieces of data it can gather */
+  static single(parts: number): Envelope {
+    const memory = new Memory(HEADER_BYTES + IOVECS + parts * iovecBytes);
+    return new Envelope({ memory, header: 0, body: HEADER_BYTES });
+  }
+
+  /** `count` envelopes of one part each, whose headers form an array. */
+  static array(count: number): Envelope[] {
+    const body = IOVECS + iovecBytes;
+    const memory = new Memory(count * (HEADER_BYTES + body));
+    return Array.from({ length: count }, (_, i) => {
+      const place = { memory, header: i * HEADER_BYTES, body: count * HEADER_BYTES + i * body };
+      return new Envelope(place);
+    });
+  }
+
+  /** Point part `index` at `bytes` bytes at `address`. */
+  part(index: number, address: number, bytes: number): void {
+    writeIovec(this.#memory.words, this.#iovec, { index, address, bytes });
+  }
+
+  set parts(count: number) {
+    this.#words[word.iovCount] = count;
+  }
+  get nameBytes(): number {
+    return this.#words[word.nameBytes]!;
+  }
+  set nameBytes(bytes: number) {
+    this.#words[word.nameBytes] = bytes;
+  }
+  get controlBytes(): number {
+    return this.#words[word.controlBytes]!;
+  }
+  set controlBytes(bytes: number) {
+    this.#words[word.controlBytes] = bytes;
+  }
+  get flags(): number {
+    return this.#words[word.flags]!;
+  }
+  /** msg_len: what sendmmsg or recvmmsg counted for this one. */
+  get transferred(): number {
+    return this.#words[mmsghdr.at.msg_len >> 2]!;
+  }
+}

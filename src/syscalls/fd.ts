@@ -1,0 +1,81 @@
+// Calls on any descriptor. Each returns what the kernel returned, or a negative errno.
+
+import { file, pollfd } from "../../native/file.ts";
+import { libc } from "./libc.ts";
+import { bytesToC, cString, Memory } from "./memory.ts";
+import { INTERRUPTED, result, uninterrupted } from "./result.ts";
+
+/** Numbers below this mean something to every program; descriptors of ours stay above them. */
+const FIRST_FREE = 3;
+
+/** Linux frees the number even when close says EINTR: never tried twice. */
+export const close = (fd: number): number => result(libc.close(fd));
+
+export const duplicate = (fd: number): number =>
+  result(libc.fcntl(fd, file.F_DUPFD_CLOEXEC, FIRST_FREE));
+
+export const descriptorFlags = (fd: number): number => result(libc.fcntl(fd, file.F_GETFD, 0));
+export const statusFlags = (fd: number): number => result(libc.fcntl(fd, file.F_GETFL, 0));
+
+/** Set or clear close-on-exec, and read it back (F6). */
+export function setCloseOnExec(fd: number, on: boolean): number {
+  const set = result(libc.fcntl(fd, file.F_SETFD, on ? file.FD_CLOEXEC : 0));
+  if (set < 0) return set;
+  return tookEffect(descriptorFlags(fd), file.FD_CLOEXEC, on);
+}
+
+/** Set or clear O_NONBLOCK, which belongs to the open file: everyone who shares it sees it. */
+export function setNonBlocking(fd: number, on: boolean): number {
+  const flags = statusFlags(fd);
+  if (flags < 0 || ((flags & file.O_NONBLOCK) !== 0) === on) return Math.min(flags, 0);
+  const set = result(libc.fcntl(fd, file.F_SETFL, flags ^ file.O_NONBLOCK));
+  return set < 0 ? set : tookEffect(statusFlags(fd), file.O_NONBLOCK, on);
+}
+
+function tookEffect(flags: number, bit: number, on: boolean): number {
+  if (flags < 0) return flags;
+  return ((flags & bit) !== 0) === on ? 0 : INTERRUPTED;
+}
+
+export const seals = (fd: number): number =>
+  file.F_GET_SEALS === null ? -1 : result(libc.fcntl(fd, file.F_GET_SEALS, 0));
+
+const polled = new Memory(pollfd.size);
+
+/** Wait until one of `events` holds; the result is revents, 0 after `timeoutMs` (−1: for ever). */
+export function poll(fd: number, events: number, timeoutMs: number): number {
+  const deadline = timeoutMs < 0 ? Number.POSITIVE_INFINITY : performance.now() + timeoutMs;
+  let left = timeoutMs;
+  for (;;) {
+    polled.view.setInt32(pollfd.at.fd, fd, true);
+    polled.view.setInt16(pollfd.at.events, events, true);
+    polled.view.setInt16(pollfd.at.revents, 0, true);
+    const ready = result(libc.poll(polled.address, 1, left));
+    if (ready >= 0) return polled.view.getInt16(pollfd.at.revents, true);
+    if (ready !== INTERRUPTED) return ready;
+    if (timeoutMs >= 0) left = Math.max(0, Math.ceil(deadline - performance.now()));
+  }
+}
+
+export function open(path: string | Uint8Array, flags: number, mode = 0): number {
+  const name = typeof path === "string" ? cString(path) : bytesToC(path);
+  return uninterrupted(() => libc.open(name.address, flags | file.O_CLOEXEC, mode));
+}
+
+export const fchmod = (fd: number, mode: number): number => result(libc.fchmod(fd, mode));
+
+export function chown(path: string | Uint8Array, uid: number, gid: number): number {
+  const name = typeof path === "string" ? cString(path) : bytesToC(path);
+  return result(libc.chown(name.address, uid, gid));
+}
+
+export const read = (fd: number, address: number, bytes: number): number =>
+  uninterrupted(() => libc.read(fd, address, bytes));
+
+export const write = (fd: number, address: number, bytes: number): number =>
+  uninterrupted(() => libc.write(fd, address, bytes));
+
+export function memfdCreate(name: string, flags: number): number {
+  const text = cString(name);
+  return result(libc.memfd_create(text.address, flags));
+}

@@ -1,0 +1,72 @@
+// The only dlopen. One object per JS thread, because errno is per thread (FACTS F4).
+
+import { dlopen, type FFIFunction, type Pointer, read } from "bun:ffi";
+import { known, libcNames, system } from "../../native/platform.ts";
+import { darwin, glibcOnly, linux, posix, type Signature } from "../../native/symbols.ts";
+import { UnsupportedError } from "../errors.ts";
+
+/** What an FFI call takes for a pointer: an address, a typed array (its start), or NULL. */
+export type Address = number | ArrayBufferView | null;
+
+type Argument<T> = T extends "ptr" ? Address : number;
+type Arguments<A extends readonly unknown[]> = { [K in keyof A]: Argument<A[K]> };
+type Call<S extends Signature> = (...args: Arguments<S["args"]>) => number;
+type Calls<T extends Record<string, Signature>> = { [K in keyof T]: Call<T[K]> };
+
+const signatures = { ...posix, ...linux, ...darwin } as const;
+export type Libc = Calls<typeof signatures>;
+
+const own = system === "darwin" ? { ...posix, ...darwin } : { ...posix, ...linux };
+
+function open(): { calls: Libc; name: string } {
+  const calls: Record<string, unknown> = {};
+  for (const name of Object.keys(signatures)) calls[name] = () => missing(name);
+  if (!known) return { calls: calls as Libc, name: "" };
+  for (const name of libcNames) {
+    try {
+      const { symbols } = dlopen(name, own as unknown as Record<string, FFIFunction>);
+      return { calls: Object.assign(calls, symbols as object) as unknown as Libc, name };
+    } catch {
+      // not under this name, try the next
+    }
+  }
+  return { calls: calls as Libc, name: "" };
+}
+
+function missing(name: string): never {
+  throw new UnsupportedError(name, `no libc here has ${name}() (${process.platform})`);
+}
+
+const opened = open();
+
+/**
+ * libc's functions. A mutable object on purpose: tests put failing calls in the place of real ones
+ * (test/support), nobody else writes to it.
+ */
+export const libc: Libc = opened.calls;
+
+/** The name that libc opened under; "" where there is none. */
+export const libcName: string = opened.name;
+
+const location =
+  libcName === "" ? 0 : system === "darwin" ? libc.__error() : libc.__errno_location();
+
+/** This thread's errno. Read it in the line after the call, with nothing in between. */
+export const lastError = { read: (): number => read.i32(location as Pointer, 0) };
+
+let glibc: boolean | undefined;
+
+/** True for musl, whose sendmsg copies control data into 1,024 bytes (K13). */
+export function isMusl(): boolean {
+  glibc ??= system === "darwin" || has(glibcOnly);
+  return !glibc;
+}
+
+function has(group: Record<string, Signature>): boolean {
+  try {
+    dlopen(libcName, group as unknown as Record<string, FFIFunction>).close();
+    return true;
+  } catch {
+    return false;
+  }
+}

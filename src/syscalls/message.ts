@@ -1,0 +1,79 @@
+// send, sendmsg, recvmsg and their batches. Nothing here waits: MSG_DONTWAIT is on every call, so
+// that it does not matter whether the descriptor itself blocks.
+
+import { nr } from "../../native/poll.ts";
+import { message } from "../../native/socket.ts";
+import { addressRoom } from "../structs/sockaddr-un.ts";
+import { controlRoom, type Envelope } from "./envelope.ts";
+import { isMusl, libc } from "./libc.ts";
+import { INTERRUPTED, result } from "./result.ts";
+
+const SENDING = message.MSG_DONTWAIT | message.MSG_NOSIGNAL;
+const RECEIVING = message.MSG_DONTWAIT | (message.MSG_CMSG_CLOEXEC ?? 0);
+
+/** musl copies control data into this many bytes and refuses more (K13). */
+const MUSL_CONTROL_ROOM = 1024;
+
+/** Bytes taken, or a negative errno. `bytes` is the caller's own view: its address is taken here. */
+export function send(fd: number, bytes: ArrayBufferView, length: number): number {
+  let sent: number;
+  do sent = result(libc.send(fd, bytes, length, SENDING));
+  while (sent === INTERRUPTED);
+  return sent;
+}
+
+export function sendmsg(fd: number, envelope: Envelope): number {
+  if (envelope.controlBytes > MUSL_CONTROL_ROOM && isMusl()) return sendmsgDirectly(fd, envelope);
+  let sent: number;
+  do sent = result(libc.sendmsg(fd, envelope.header, SENDING));
+  while (sent === INTERRUPTED);
+  return sent;
+}
+
+function sendmsgDirectly(fd: number, { header }: Envelope): number {
+  let sent: number;
+  do sent = result(libc.syscall(nr.SYS_sendmsg ?? -1, fd, header, SENDING, 0, 0, 0));
+  while (sent === INTERRUPTED);
+  return sent;
+}
+
+/** Bytes received, or a negative errno; the envelope then says how much control data and name. */
+export function recvmsg(fd: number, envelope: Envelope, withName: boolean): number {
+  let received: number;
+  do {
+    envelope.nameBytes = withName ? addressRoom : 0;
+    envelope.controlBytes = controlRoom;
+    received = result(libc.recvmsg(fd, envelope.header, RECEIVING));
+  } while (received === INTERRUPTED);
+  return received;
+}
+
+/** How many of the first `count` envelopes were sent: an error only where the first one failed. */
+export function sendmmsg(fd: number, batch: readonly Envelope[], count: number): number {
+  const header = batch[0]!.header;
+  let sent: number;
+  do {
+    sent = isMusl()
+      ? result(libc.syscall(nr.SYS_sendmmsg ?? -1, fd, header, count, SENDING, 0, 0))
+      : result(libc.sendmmsg(fd, header, count, SENDING));
+  } while (sent === INTERRUPTED);
+  return sent;
+}
+
+/** How many messages came, at most `count`. */
+export function recvmmsg(
+  fd: number,
+  batch: readonly Envelope[],
+  count: number,
+  withName: boolean,
+): number {
+  let received: number;
+  do {
+    for (let i = 0; i < count; i++) {
+      batch[i]!.nameBytes = withName ? addressRoom : 0;
+      batch[i]!.controlBytes = controlRoom;
+    }
+    received = result(libc.recvmmsg(fd, batch[0]!.header, count, RECEIVING, null));
+  } while (received === INTERRUPTED);
+  return received;
+}

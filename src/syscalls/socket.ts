@@ -1,0 +1,103 @@
+// Socket calls that are not messages: create, bind, connect, accept, options.
+
+import { socket as c, option } from "../../native/socket.ts";
+import {
+  type Address,
+  addressRoom,
+  decodeSockaddr,
+  encodeSockaddr,
+} from "../structs/sockaddr-un.ts";
+import { close, setCloseOnExec, setNonBlocking } from "./fd.ts";
+import { libc } from "./libc.ts";
+import { cells, Memory } from "./memory.ts";
+import { INTERRUPTED, result } from "./result.ts";
+
+/** Every descriptor of ours is close-on-exec and never blocks; atomically where the kernel can. */
+const FLAGS = (c.SOCK_CLOEXEC ?? 0) | (c.SOCK_NONBLOCK ?? 0);
+
+const name = new Memory(addressRoom);
+
+/** macOS has no flags in the type: set them afterwards, and close what cannot be set. */
+function prepared(fd: number): number {
+  if (fd < 0 || c.SOCK_CLOEXEC !== null) return fd;
+  const failed = Math.min(setCloseOnExec(fd, true), setNonBlocking(fd, true));
+  if (failed === 0) return withoutSigpipe(fd);
+  close(fd);
+  return failed;
+}
+
+function withoutSigpipe(fd: number): number {
+  if (option.SO_NOSIGPIPE !== null) setOption(fd, option.SO_NOSIGPIPE, 1);
+  return fd;
+}
+
+export const socket = (type: number): number =>
+  prepared(result(libc.socket(c.AF_UNIX, type | FLAGS, 0)));
+
+/** Both ends in `cells.words[0]` and `[1]`. */
+export function socketpair(type: number): number {
+  const made = result(libc.socketpair(c.AF_UNIX, type | FLAGS, 0, cells.address));
+  if (made < 0 || c.SOCK_CLOEXEC !== null) return made;
+  const [a, b] = [cells.words[0]!, cells.words[1]!];
+  const failed = Math.min(prepared(a), prepared(b));
+  [cells.words[0], cells.words[1]] = [a, b];
+  return Math.min(failed, 0);
+}
+
+export function bind(fd: number, address: Address): number {
+  return result(libc.bind(fd, name.address, encodeSockaddr(address, name.bytes)));
+}
+
+/** Non-blocking; EINTR is not retried, because a second connect would say EALREADY or EISCONN. */
+export function connect(fd: number, address: Address): number {
+  return result(libc.connect(fd, name.address, encodeSockaddr(address, name.bytes)));
+}
+
+export const listen = (fd: number, backlog: number): number => result(libc.listen(fd, backlog));
+
+/** The accepted descriptor. The peer's address is asked for with getpeername where it matters. */
+export function accept(fd: number): number {
+  let accepted: number;
+  do {
+    accepted =
+      c.SOCK_CLOEXEC === null
+        ? prepared(result(libc.accept(fd, null, null)))
+        : result(libc.accept4(fd, null, null, FLAGS));
+  } while (accepted === INTERRUPTED);
+  return accepted;
+}
+
+export const shutdown = (fd: number, how: number): number => result(libc.shutdown(fd, how));
+
+type NameCall = "getsockname" | "getpeername";
+
+/** The address that `call` reports, or a negative errno. */
+export function socketName(fd: number, call: NameCall): Address | number {
+  cells.words[0] = name.bytes.length;
+  const got = result(libc[call](fd, name.address, cells.address));
+  return got < 0 ? got : decodeSockaddr(name.bytes, cells.words[0]);
+}
+
+export function setOption(fd: number, which: number, value: number): number {
+  cells.words[0] = value;
+  return result(libc.setsockopt(fd, option.SOL_SOCKET, which, cells.address, 4));
+}
+
+/** An int option's value, or a negative errno (no option asked for here can be negative). */
+export function getOption(fd: number, which: number): number {
+  cells.words[1] = 4;
+  const got = result(
+    libc.getsockopt(fd, option.SOL_SOCKET, which, cells.address, cells.address + 4),
+  );
+  return got < 0 ? got : cells.words[0]!;
+}
+
+/** Any option's bytes into `room`; the result is how many there are, or a negative errno. */
+export function getOptionBytes(
+  fd: number,
+  { level = option.SOL_SOCKET, which, room }: { level?: number; which: number; room: Memory },
+): number {
+  cells.words[0] = room.bytes.length;
+  const got = result(libc.getsockopt(fd, level, which, room.address, cells.address));
+  return got < 0 ? got : cells.words[0]!;
+}
