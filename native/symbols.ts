@@ -20,6 +20,7 @@ export const posix = {
   bind: { args: [i32, ptr, u32], returns: i32 },
   chown: { args: [ptr, u32, u32], returns: i32 },
   close: { args: [i32], returns: i32 },
+  sched_yield: { args: [], returns: i32 },
   connect: { args: [i32, ptr, u32], returns: i32 },
   fchmod: { args: [i32, u32], returns: i32 },
   // Variadic in C; a fixed signature is right on Linux. macOS on arm64 wants the variadic argument

@@ -70,7 +70,7 @@ function take(from: FdLike, number: number): Fd {
 export function sendMessage(socket: FdLike, data: Payload, options?: SendOptions): number | null {
   const fd = fdNumber(socket);
   const message = prepare(data, options);
-  const sent = sendOnce(fd, message, { fds: message.fds.map(fdNumber) });
+  const sent = sendOnce(fd, message, { fds: message.numbers });
   if (wouldBlock(sent)) return null;
   if (sent < 0) throw sendError(sent, message);
   closeTransferred(message);

@@ -1,9 +1,8 @@
 // Many messages with one system call: sendmmsg and recvmmsg.
 
 import { type AddressInput, parseAddress } from "./address.ts";
-import { fdNumber } from "./fd.ts";
-import { type Rules, unpack } from "./incoming.ts";
-import type { Data, Message, Payload } from "./message.ts";
+import { beside, type Rules } from "./incoming.ts";
+import { type Data, Message, type Payload } from "./message.ts";
 import { closeTransferred, isData, type Outgoing, prepare, type SendOptions } from "./outgoing.ts";
 import { encodeControl } from "./structs/cmsg.ts";
 import { type Address, encodeSockaddr, fitsSockaddr } from "./structs/sockaddr-un.ts";
@@ -81,7 +80,7 @@ function fill(envelope: Envelope, memory: Memory, index: number, item: Item): vo
   }
   const { parts, credentials, to } = item;
   fillData(envelope, memory, at, parts.length === 1 ? parts[0]! : Buffer.concat(parts));
-  const fds = item.fds.map(fdNumber);
+  const fds = item.numbers;
   if (fds.length > 0 || credentials !== undefined) {
     envelope.controlBytes = encodeControl(envelope.control, { fds, credentials });
   }
@@ -150,7 +149,8 @@ export function receiveBatchOnce(
     const bytes = envelope.transferred;
     // an end after messages: it is still there for the next call
     if (bytes === 0 && rules.emptyIsEnd && envelope.controlBytes === 0) break;
-    messages.push(unpack(envelope, memory.bytes, { start: i * maxBytes, bytes }, rules));
+    const data = memory.bytes.slice(i * maxBytes, i * maxBytes + bytes);
+    messages.push(new Message(data, beside(envelope, rules)));
   }
   return messages.length > 0 ? messages : null;
 }

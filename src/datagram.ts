@@ -6,7 +6,7 @@ import type { Item } from "./batch.ts";
 import type { Binding } from "./binding.ts";
 import { Destination } from "./destination.ts";
 import { check, UnixError } from "./errors.ts";
-import { type Fd, fdNumber } from "./fd.ts";
+import type { Fd } from "./fd.ts";
 import { attempt, settled } from "./loop/attempt.ts";
 import type { Payload } from "./message.ts";
 import {
@@ -99,7 +99,7 @@ export class DatagramSocket extends PacketSocket {
   /** True: sent. False: there is no room, or others are before it. */
   #tryTo(message: Outgoing, to: Address): boolean {
     if (this.#destinations.has(formatAddress(to))) return false;
-    const sent = this.#once(message, message.fds.map(fdNumber), to);
+    const sent = this.#once(message, message.numbers, to);
     if (wouldBlock(sent)) return false;
     if (sent < 0) throw sendError(sent, message, to);
     closeTransferred(message);

@@ -3,6 +3,7 @@
 import { file } from "../native/file.ts";
 import { check, closedError } from "./errors.ts";
 import { describeFd, type FdDescription } from "./fd-description.ts";
+import { noLonger, type Owner, watchOver } from "./forgotten.ts";
 import { stopWaiting } from "./loop/poller.ts";
 import { close, descriptorFlags, duplicate, setNonBlocking, statusFlags } from "./syscalls/fd.ts";
 
@@ -32,25 +33,6 @@ function describeValue(value: unknown): string {
   return value === null ? "null" : typeof value;
 }
 
-interface Forgotten {
-  readonly fd: number;
-  readonly place: string;
-}
-
-const warned = new Set<string>();
-
-/** Closes what was forgotten, and says so once for each place that made it. */
-const forgotten = new FinalizationRegistry<Forgotten>(({ fd, place }) => {
-  close(fd);
-  if (warned.has(place)) return;
-  warned.add(place);
-  process.emitWarning(
-    `descriptor ${fd}, from ${place}, was closed because nothing refers to it any more. ` +
-      "Close it with close() or `using`: garbage collection may come too late.",
-    { type: "ForgottenDescriptorWarning", code: "BUNIX_FORGOTTEN_FD" },
-  );
-});
-
 /**
  * A descriptor with an owner: this object closes it, once.
  *
@@ -59,12 +41,17 @@ const forgotten = new FinalizationRegistry<Forgotten>(({ fd, place }) => {
  *
  * @see close(2)
  */
-export class Fd implements Disposable {
+export class Fd implements Disposable, Owner {
   #fd: number;
+  /** @internal Where it comes from, for the warning should it be forgotten. */
+  readonly place: string;
+  /** @internal */
+  registered = false;
 
   private constructor(fd: number, place: string) {
     this.#fd = fd;
-    forgotten.register(this, { fd, place }, this);
+    this.place = place;
+    watchOver(this);
   }
 
   /**
@@ -82,6 +69,11 @@ export class Fd implements Disposable {
    */
   static duplicate(from: FdLike): Fd {
     return new Fd(check(duplicate(fdNumber(from)), "fcntl"), "Fd.duplicate");
+  }
+
+  /** @internal */
+  get owned(): readonly number[] {
+    return this.#fd < 0 ? [] : [this.#fd];
   }
 
   /** The number; −1 once closed or released. It is borrowed: do not close it yourself. */
@@ -124,9 +116,9 @@ export class Fd implements Disposable {
   /** Give up ownership: the number is the caller's to close. @throws UnixError ERR_CLOSED */
   release(): number {
     const fd = this.#open("release");
-    stopWaiting(fd, closedError("release"));
+    stopWaiting(fd, () => closedError("release"));
     this.#fd = -1;
-    forgotten.unregister(this);
+    noLonger(this);
     return fd;
   }
 
@@ -135,8 +127,8 @@ export class Fd implements Disposable {
     const fd = this.#fd;
     if (fd < 0) return;
     this.#fd = -1;
-    forgotten.unregister(this);
-    stopWaiting(fd, closedError("close"));
+    noLonger(this);
+    stopWaiting(fd, () => closedError("close"));
     close(fd);
   }
 

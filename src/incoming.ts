@@ -4,11 +4,11 @@ import { errno } from "../native/errno.ts";
 import { message as flag, option } from "../native/socket.ts";
 import { UnixError } from "./errors.ts";
 import { Fd } from "./fd.ts";
-import { type Ancillary, Message, Received } from "./message.ts";
+import { type Ancillary, Message, Parcel, Received } from "./message.ts";
 import { type Control, cmsgSpace, decodeControl } from "./structs/cmsg.ts";
 import { type Address, decodeSockaddr } from "./structs/sockaddr-un.ts";
 import { Envelope } from "./syscalls/envelope.ts";
-import { close, setCloseOnExec } from "./syscalls/fd.ts";
+import { closeAll, setCloseOnExec } from "./syscalls/fd.ts";
 import { addressOf, Memory } from "./syscalls/memory.ts";
 import { recvmsg } from "./syscalls/message.ts";
 import { AGAIN } from "./syscalls/result.ts";
@@ -49,7 +49,7 @@ export function receiveOnce(
   const bytes = recvmsg(fd, envelope, rules.named);
   if (bytes < 0) return blockedOrError(bytes);
   if (bytes === 0 && rules.emptyIsEnd && envelope.controlBytes === 0) return null;
-  return unpack(envelope, memory.bytes, { start: 0, bytes }, rules);
+  return new Message(memory.bytes.slice(0, bytes), beside(envelope, rules));
 }
 
 /** The same into the caller's own bytes. */
@@ -62,8 +62,7 @@ export function receiveIntoOnce(
   const bytes = recvmsg(fd, envelope, rules.named);
   if (bytes < 0) return blockedOrError(bytes);
   if (bytes === 0 && rules.emptyIsEnd && envelope.controlBytes === 0) return null;
-  const beside = ancillary(envelope, rules);
-  return new Received(bytes, beside, sender(envelope, rules), cut(envelope.flags, beside));
+  return new Received(bytes, beside(envelope, rules));
 }
 
 function blockedOrError(result: number): undefined {
@@ -75,31 +74,6 @@ export function receiveFailed(result: number): never {
   const reset = result === -errno.ECONNRESET;
   const hint = reset ? "the peer closed with data of ours unread" : undefined;
   throw new UnixError("recvmsg", result, { hint });
-}
-
-const WHOLE = { truncated: false, fdsTruncated: false } as const;
-
-type Owned = Ancillary & { readonly surplus: boolean };
-
-function cut(flags: number, beside: Owned | null): { truncated: boolean; fdsTruncated: boolean } {
-  const lost = (flags & (flag.MSG_TRUNC | flag.MSG_CTRUNC)) !== 0;
-  if (!lost && beside?.surplus !== true) return WHOLE;
-  return {
-    truncated: (flags & flag.MSG_TRUNC) !== 0,
-    fdsTruncated: (flags & flag.MSG_CTRUNC) !== 0 || beside?.surplus === true,
-  };
-}
-
-/** A message from an envelope that the kernel has filled, with its data copied out. */
-export function unpack(
-  from: Envelope,
-  memory: Uint8Array,
-  { start, bytes }: { start: number; bytes: number },
-  rules: Rules,
-): Message {
-  const data = memory.slice(start, start + bytes);
-  const beside = ancillary(from, rules);
-  return new Message(data, beside, sender(from, rules), cut(from.flags, beside));
 }
 
 function sender(from: Envelope, { named }: Rules): Address | undefined {
@@ -116,25 +90,40 @@ function isStampOnly({ controlBytes, control }: Envelope): boolean {
   return controlBytes === STAMP_ONLY && control.getInt32(TYPE_AT, true) === option.SO_TIMESTAMP;
 }
 
-function ancillary(from: Envelope, rules: Rules): Owned | null {
-  if (from.controlBytes === 0 || isStampOnly(from)) return null;
-  return own(decodeControl(from.control, from.controlBytes), rules);
+const CUT = flag.MSG_TRUNC | flag.MSG_CTRUNC;
+
+/** What came beside the data of a filled envelope; null for data alone, all of it. */
+export function beside(from: Envelope, rules: Rules): Ancillary | null {
+  const address = sender(from, rules);
+  const alone = from.controlBytes === 0 || isStampOnly(from);
+  if (alone && address === undefined && (from.flags & CUT) === 0) return null;
+  const control = decodeControl(from.control, alone ? 0 : from.controlBytes);
+  return own(control, { rules, address, flags: from.flags });
 }
 
 const decoder = new TextDecoder();
 
+interface Circumstances {
+  readonly rules: Rules;
+  readonly address: Address | undefined;
+  readonly flags: number;
+}
+
 /** Give every descriptor an owner, and close those beyond what the socket accepts. */
-function own(control: Control, { acceptFds, place }: Rules): Owned {
+function own(control: Control, { rules, address, flags }: Circumstances): Ancillary {
+  const { acceptFds, place } = rules;
   const { fds, pidfd, security } = control;
-  for (const extra of fds.slice(acceptFds)) close(extra);
-  const kept = fds.slice(0, acceptFds);
+  if (fds.length > acceptFds) closeAll(fds.slice(acceptFds));
+  const kept = fds.length > acceptFds ? fds.slice(0, acceptFds) : fds;
   if (flag.MSG_CMSG_CLOEXEC === null) for (const fd of kept) setCloseOnExec(fd, true);
   return {
-    fds: kept.map((fd) => Fd.adopt(fd, place)),
+    fds: kept.length > 0 ? new Parcel(kept, place) : null,
     credentials: control.credentials ?? undefined,
     // negative is an errno in a descriptor's place: this process is at its limit (K17)
     pidfd: pidfd !== null && pidfd >= 0 ? Fd.adopt(pidfd, place) : undefined,
     security: security === null ? undefined : decoder.decode(security).replace(/\0$/, ""),
-    surplus: fds.length > acceptFds,
+    from: address,
+    truncated: (flags & flag.MSG_TRUNC) !== 0,
+    fdsTruncated: (flags & flag.MSG_CTRUNC) !== 0 || fds.length > acceptFds,
   };
 }

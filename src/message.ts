@@ -1,8 +1,10 @@
 // What is sent, and what comes.
 
-import type { Fd } from "./fd.ts";
+import { Fd } from "./fd.ts";
+import { noLonger, type Owner, watchOver } from "./forgotten.ts";
 import type { Credentials } from "./structs/credentials.ts";
 import type { Address } from "./structs/sockaddr-un.ts";
+import { closeAll } from "./syscalls/fd.ts";
 
 /** One piece of data. A string is sent as UTF-8. */
 export type Data = string | ArrayBuffer | ArrayBufferView;
@@ -13,20 +15,60 @@ export type Payload = Data | readonly Data[];
 const decoder = new TextDecoder();
 const NONE: readonly Fd[] = Object.freeze([]);
 
+/** Descriptors that came together. They get an owner each only when somebody looks at them. */
+export class Parcel implements Owner {
+  #numbers: readonly number[];
+  #fds: readonly Fd[] | null = null;
+  readonly place: string;
+  registered = false;
+
+  constructor(numbers: readonly number[], place: string) {
+    this.#numbers = numbers;
+    this.place = place;
+    watchOver(this);
+  }
+
+  get owned(): readonly number[] {
+    return this.#numbers;
+  }
+
+  get fds(): readonly Fd[] {
+    if (this.#fds === null) {
+      this.#fds = this.#numbers.map((fd) => Fd.adopt(fd, this.place));
+      this.#letGo();
+    }
+    return this.#fds;
+  }
+
+  take(): readonly Fd[] {
+    const { fds } = this;
+    this.#fds = NONE;
+    return fds;
+  }
+
+  close(): void {
+    if (this.#fds !== null) for (const fd of this.#fds) fd.close();
+    else closeAll(this.#numbers);
+    this.#fds = NONE;
+    this.#letGo();
+  }
+
+  #letGo(): void {
+    this.#numbers = [];
+    noLonger(this);
+  }
+}
+
 /** What came beside the data of a message. */
 export interface Ancillary {
-  readonly fds: readonly Fd[] | null;
+  readonly fds: Parcel | null;
   readonly credentials: Credentials | undefined;
   readonly pidfd: Fd | undefined;
   readonly security: string | undefined;
+  readonly from: Address | undefined;
+  readonly truncated: boolean;
+  readonly fdsTruncated: boolean;
 }
-
-const NOTHING: Ancillary = {
-  fds: null,
-  credentials: undefined,
-  pidfd: undefined,
-  security: undefined,
-};
 
 /**
  * What one receive call took in, beside the data: descriptors, credentials, the sender's address.
@@ -37,55 +79,64 @@ const NOTHING: Ancillary = {
  * @see recvmsg(2), unix(7)
  */
 export class Envelope implements Disposable {
-  #fds: readonly Fd[];
+  readonly #beside: Ancillary | null;
+
+  /** @internal null: data alone, all of it */
+  constructor(beside: Ancillary | null) {
+    this.#beside = beside;
+  }
+
+  /** @internal Nothing came beside the data. */
+  get alone(): boolean {
+    return this.#beside === null;
+  }
+
   /** Who sent it: the sender's claim, which the kernel checks unless the sender is root. */
-  readonly credentials: Credentials | undefined;
+  get credentials(): Credentials | undefined {
+    return this.#beside?.credentials;
+  }
+
   /** The sender's process, with `passPidfd`. Closed with the message. @see pidfd_open(2) */
-  readonly pidfd: Fd | undefined;
+  get pidfd(): Fd | undefined {
+    return this.#beside?.pidfd;
+  }
+
   /** The sender's security label (SCM_SECURITY), where a security module is active. */
-  readonly security: string | undefined;
-  /** The address the sender is bound to; undefined where it is bound to none. */
-  readonly from: Address | undefined;
+  get security(): string | undefined {
+    return this.#beside?.security;
+  }
+
+  /** The address that the sender of a datagram is bound to; undefined where it is bound to none. */
+  get from(): Address | undefined {
+    return this.#beside?.from;
+  }
+
   /** The message had more data than there was room for: the rest is gone. */
-  readonly truncated: boolean;
+  get truncated(): boolean {
+    return this.#beside?.truncated ?? false;
+  }
+
   /**
    * Fewer descriptors are here than were sent: more than `acceptFds`, or this process is at its
    * limit of open files (MSG_CTRUNC). Those that are here are all right, and nothing leaked.
    */
-  readonly fdsTruncated: boolean;
-
-  /** @internal */
-  constructor(
-    ancillary: Ancillary | null,
-    from: Address | undefined,
-    { truncated, fdsTruncated }: { truncated: boolean; fdsTruncated: boolean },
-  ) {
-    const { fds, credentials, pidfd, security } = ancillary ?? NOTHING;
-    this.#fds = fds ?? NONE;
-    this.credentials = credentials;
-    this.pidfd = pidfd;
-    this.security = security;
-    this.from = from;
-    this.truncated = truncated;
-    this.fdsTruncated = fdsTruncated;
+  get fdsTruncated(): boolean {
+    return this.#beside?.fdsTruncated ?? false;
   }
 
   /** The descriptors that came and were not taken, in the order they were sent. */
   get fds(): readonly Fd[] {
-    return this.#fds;
+    return this.#beside?.fds?.fds ?? NONE;
   }
 
   /** The descriptors; from now on they are the caller's to close. */
   takeFds(): Fd[] {
-    const taken = this.#fds;
-    this.#fds = NONE;
-    return [...taken];
+    return [...(this.#beside?.fds?.take() ?? NONE)];
   }
 
   /** Close the descriptors that were not taken, and the pidfd. */
   close(): void {
-    for (const fd of this.#fds) fd.close();
-    this.#fds = NONE;
+    this.#beside?.fds?.close();
     this.pidfd?.close();
   }
 
@@ -100,13 +151,8 @@ export class Message extends Envelope {
   readonly data: Uint8Array;
 
   /** @internal */
-  constructor(
-    data: Uint8Array,
-    ancillary: Ancillary | null,
-    from: Address | undefined,
-    cut: { truncated: boolean; fdsTruncated: boolean },
-  ) {
-    super(ancillary, from, cut);
+  constructor(data: Uint8Array, beside: Ancillary | null) {
+    super(beside);
     this.data = data;
   }
 
@@ -121,13 +167,8 @@ export class Received extends Envelope {
   readonly bytes: number;
 
   /** @internal */
-  constructor(
-    bytes: number,
-    ancillary: Ancillary | null,
-    from: Address | undefined,
-    cut: { truncated: boolean; fdsTruncated: boolean },
-  ) {
-    super(ancillary, from, cut);
+  constructor(bytes: number, beside: Ancillary | null) {
+    super(beside);
     this.bytes = bytes;
   }
 }

@@ -38,15 +38,19 @@ export interface Outgoing {
   readonly parts: readonly Uint8Array[];
   readonly total: number;
   readonly fds: readonly FdLike[];
+  /** The numbers of `fds` as they were when it was checked. */
+  readonly numbers: readonly number[];
   readonly transfer: boolean;
   readonly credentials: { pid: number; uid: number; gid: number } | undefined;
 }
 
 const encoder = new TextEncoder();
 const NO_FDS: readonly FdLike[] = [];
+const NO_NUMBERS: readonly number[] = [];
 
-/** A view on `data` whose memory stays where it is: touching `.buffer` settles it (F1). */
+/** `data` as bytes, without a copy. */
 function toView(data: Data): Uint8Array {
+  if (data instanceof Uint8Array) return data;
   if (typeof data === "string") return encoder.encode(data);
   if (ArrayBuffer.isView(data)) {
     return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
@@ -76,23 +80,33 @@ export function prepare(data: Payload, options: SendOptions = {}): Outgoing {
   let total = 0;
   for (const part of parts) total += part.byteLength;
   const { fds = NO_FDS, transfer = false, credentials } = options;
-  checkFds(fds, transfer);
-  return { parts, total, fds, transfer, credentials: credentials && complete(credentials) };
+  const numbers = checkFds(fds, transfer);
+  return {
+    parts,
+    total,
+    fds,
+    numbers,
+    transfer,
+    credentials: credentials && complete(credentials),
+  };
 }
 
-function checkFds(fds: readonly FdLike[], transfer: boolean): void {
+function checkFds(fds: readonly FdLike[], transfer: boolean): readonly number[] {
   if (!Array.isArray(fds)) throw new TypeError("fds is an array of descriptors");
   if (fds.length > SCM_MAX_FD) {
     throw new RangeError(
       `one message carries at most ${SCM_MAX_FD} descriptors, not ${fds.length}`,
     );
   }
+  if (fds.length === 0) return NO_NUMBERS;
+  const numbers: number[] = [];
   for (const fd of fds) {
-    fdNumber(fd);
+    numbers.push(fdNumber(fd));
     if (transfer && typeof fd === "object" && !(fd instanceof Fd)) {
       throw new TypeError("transfer takes numbers and Fd objects: others close their own");
     }
   }
+  return numbers;
 }
 
 const ID_LIMIT = 2 ** 32 - 1;
@@ -153,12 +167,22 @@ export function sendOnce(
   return sent;
 }
 
+/** Up to so many bytes copying is cheaper than asking where the caller's are. */
+const SHORT = 1024;
+
 function pointAt(parts: readonly Uint8Array[], skip: number): number {
   let index = 0;
   let left = skip;
+  let copied = 0;
   for (const part of parts) {
     const bytes = part.byteLength - left;
-    if (bytes > 0) envelope.part(index++, addressOf(part) + left, bytes);
+    if (bytes > SHORT || copied + bytes > text.bytes.length) {
+      envelope.part(index++, addressOf(part) + left, bytes);
+    } else if (bytes > 0) {
+      text.bytes.set(left === 0 ? part : part.subarray(left), copied);
+      envelope.part(index++, text.address + copied, bytes);
+      copied += bytes;
+    }
     left = Math.max(0, -bytes);
   }
   return index;

@@ -12,7 +12,7 @@ import {
   verifyPeer,
 } from "./credentials.ts";
 import { closedError, UnixError } from "./errors.ts";
-import { Fd, fdNumber } from "./fd.ts";
+import { Fd } from "./fd.ts";
 import { type Rules, receiveIntoOnce, receiveOnce } from "./incoming.ts";
 import { attempt, type Operation, settled } from "./loop/attempt.ts";
 import { Watch } from "./loop/poller.ts";
@@ -85,6 +85,10 @@ export abstract class SocketBase implements Disposable, AsyncDisposable {
   #referenced = true;
   #queuedBytes = 0;
   readonly #closeCallbacks: (() => void)[] = [];
+  /** The plain receive, made once: it is what most programs do most of the time. */
+  readonly #receiving: Operation<Message | null> = {
+    once: () => this.take(this.settings.maxMessageBytes),
+  };
 
   /** @internal */
   constructor(handle: Fd, settings: Settings, kind: Kind) {
@@ -192,6 +196,7 @@ export abstract class SocketBase implements Disposable, AsyncDisposable {
    * @see recvmsg(2)
    */
   receive(options?: ReceiveOptions): Promise<Message | null> {
+    if (options === undefined) return this.waitFor("read", undefined, this.#receiving);
     const maxBytes = this.#most(options?.maxBytes);
     return this.waitFor("read", options?.signal, { once: () => this.take(maxBytes) });
   }
@@ -341,8 +346,7 @@ export abstract class SocketBase implements Disposable, AsyncDisposable {
 
   /** @internal Send at once: bytes taken, or null. */
   #now(message: Outgoing): number | null {
-    const fds = message.fds.map(fdNumber);
-    const sent = sendOnce(this.#handle.fd, message, { fds });
+    const sent = sendOnce(this.#handle.fd, message, { fds: message.numbers });
     if (sent >= 0) {
       closeTransferred(message);
       return sent;
@@ -379,7 +383,7 @@ export abstract class SocketBase implements Disposable, AsyncDisposable {
     if (message.total === 0 && this.#kind.stream) return;
     let skip = 0;
     this.#blocking("sendmsg", events.POLLOUT, options, () => {
-      const rest = { skip, fds: skip === 0 ? message.fds.map(fdNumber) : [] };
+      const rest = { skip, fds: skip === 0 ? message.numbers : [] };
       const sent = sendOnce(this.#handle.fd, message, rest);
       if (sent < 0 && !wouldBlock(sent)) throw sendError(sent, message);
       if (sent < 0) return undefined;

@@ -35,22 +35,18 @@ export class StreamSocket extends SocketBase {
     super(handle, settings, KIND);
   }
 
-  /** @internal A short read has emptied the queue: no need to ask again before epoll says so. */
+  /** @internal A short read, not stopped by what came beside it, has emptied the queue. */
   protected override take(maxBytes: number): Message | null | undefined {
     const message = super.take(maxBytes);
-    if (message && message.data.length < maxBytes) this.#drained(message);
+    if (message && message.data.length < maxBytes && message.alone) this.noteDrained();
     return message;
   }
 
   /** @internal */
   protected override takeInto(buffer: ArrayBufferView): Received | null | undefined {
     const received = super.takeInto(buffer);
-    if (received && received.bytes < buffer.byteLength) this.#drained(received);
+    if (received && received.bytes < buffer.byteLength && received.alone) this.noteDrained();
     return received;
-  }
-
-  #drained({ fds, credentials }: Message | Received): void {
-    if (fds.length === 0 && credentials === undefined) this.noteDrained();
   }
 
   /**

@@ -1,6 +1,7 @@
 // The one way to wait: try; if it would block, wait until the kernel says otherwise; try again.
 
 import type { Direction, Waiter, Watch } from "./poller.ts";
+import { overdue, turnBegins } from "./turn.ts";
 
 /** Something that can be tried until it works. */
 export interface Operation<T> {
@@ -21,9 +22,14 @@ export interface Wait {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Tries that succeed at once, in a row, before the rest of Bun's loop gets its turn. */
+/** Tries that succeed at once, in a row, before the clock is looked at. */
 const SPREE = 128;
 let left = SPREE;
+
+function turnIsOver(): boolean {
+  left = SPREE;
+  return overdue();
+}
 
 /** Do `operation`; whoever already waits in its direction goes first. */
 export function attempt<T>(wait: Wait, operation: Operation<T>): Promise<T> {
@@ -43,7 +49,7 @@ export function attempt<T>(wait: Wait, operation: Operation<T>): Promise<T> {
     }
     noteBlocked(watch, direction);
   }
-  return new Promise((resolve, reject) => new Pending({ ...wait, operation, resolve, reject }));
+  return new Promise((resolve, reject) => new Pending(wait, { operation, resolve, reject }));
 }
 
 function noteBlocked(watch: Watch, direction: Direction): void {
@@ -56,48 +62,59 @@ function failed<T>(operation: Operation<T>, reason: unknown): Promise<T> {
   return Promise.reject(reason);
 }
 
+const NOTHING = Promise.resolve();
+
 /** A promise of what is known already; now and then Bun's loop gets its turn before it. */
 export function settled<T>(value: T): Promise<T> {
-  if (--left > 0) return Promise.resolve(value);
+  if (--left > 0 || !turnIsOver()) {
+    return value === undefined ? (NOTHING as Promise<T>) : Promise.resolve(value);
+  }
   return new Promise((resolve) => {
     setImmediate(() => {
-      left = SPREE;
+      turnBegins();
       resolve(value);
     });
   });
 }
 
-interface Start<T> extends Wait {
+interface Caller<T> {
   readonly operation: Operation<T>;
   readonly resolve: (value: T) => void;
   readonly reject: (reason: unknown) => void;
 }
 
 class Pending<T> implements Waiter {
-  readonly #start: Start<T>;
-  #told = false;
+  readonly #wait: Wait;
+  readonly #caller: Caller<T>;
+  #onAbort: (() => void) | null = null;
 
-  constructor(start: Start<T>) {
-    this.#start = start;
+  constructor(wait: Wait, caller: Caller<T>) {
+    this.#wait = wait;
+    this.#caller = caller;
     try {
-      start.watch.wait(start.direction, this);
+      wait.watch.wait(wait.direction, this);
     } catch (error) {
       this.stop(error);
       return;
     }
-    start.signal?.addEventListener("abort", this.#abort, { once: true });
+    if (wait.signal !== undefined) this.#listen(wait.signal);
+  }
+
+  #listen(signal: AbortSignal): void {
+    this.#onAbort = () => this.#abort(signal.reason);
+    signal.addEventListener("abort", this.#onAbort, { once: true });
   }
 
   run(): boolean {
-    const { operation, watch, direction } = this.#start;
+    const { operation, resolve } = this.#caller;
     try {
       const value = operation.once();
       if (value === undefined) {
-        noteBlocked(watch, direction);
+        noteBlocked(this.#wait.watch, this.#wait.direction);
         return false;
       }
       this.#finish();
-      this.#start.resolve(value);
+      resolve(value);
     } catch (error) {
       this.stop(error);
     }
@@ -106,22 +123,20 @@ class Pending<T> implements Waiter {
 
   stop(reason: unknown): void {
     this.#finish();
-    this.#start.reject(reason);
+    this.#caller.reject(reason);
   }
 
   #finish(): void {
-    this.#start.signal?.removeEventListener("abort", this.#abort);
-    this.#start.operation.done?.();
+    if (this.#onAbort !== null) this.#wait.signal?.removeEventListener("abort", this.#onAbort);
+    this.#caller.operation.done?.();
   }
 
-  readonly #abort = (): void => {
-    const { operation, watch, signal, reject } = this.#start;
-    if (this.#told) return;
-    this.#told = true;
+  #abort(reason: unknown): void {
+    const { operation, reject } = this.#caller;
     if (operation.committed?.() !== true) {
-      watch.leave(this);
+      this.#wait.watch.leave(this);
       operation.done?.();
     }
-    reject(signal?.reason);
-  };
+    reject(reason);
+  }
 }

@@ -6,6 +6,7 @@ import { errno } from "../../native/errno.ts";
 import { epoll } from "../../native/poll.ts";
 import { check, UnsupportedError } from "../errors.ts";
 import { atThreadEnd, EpollEvents, epollCreate, epollCtl } from "../syscalls/epoll.ts";
+import { Rounds, type Source } from "./rounds.ts";
 import { ThreadWaker } from "./thread-waker.ts";
 import { chooseWaker, type Waker, type WakerChoice } from "./waker.ts";
 
@@ -17,9 +18,8 @@ const flag = {
   edge: epoll.EPOLLET ?? 0,
 } as const;
 
-/** Events taken from the kernel at once, and how many rounds of them before Bun's turn. */
+/** Events taken from the kernel at once. */
 const BATCH = 256;
-const ROUNDS = 8;
 
 /** Unreferenced waiters are served by a thread; it starts when they have waited this long. */
 const BACKGROUND_DELAY_MS = 5;
@@ -86,11 +86,11 @@ export class Watch {
     this.#endIfIdle();
   }
 
-  /** Let the waiters of one direction try again, for a reason that epoll does not know. */
-  kick(direction: Direction): void {
+  /** Let the waiters of one direction try again, whatever epoll says. True: one is done. */
+  kick(direction: Direction): boolean {
     if (direction === "read") this.readable = true;
     else this.writable = true;
-    this.#serve(direction === "read" ? this.readers : this.writers);
+    return this.#serve(direction === "read" ? this.readers : this.writers);
   }
 
   get referenced(): boolean {
@@ -104,32 +104,37 @@ export class Watch {
     this.#poller.waiting(on, count);
   }
 
-  /** The kernel said `events`: note it, and let the waiters try in their order. */
-  notify(events: number): void {
+  /** The kernel said `events`: let the waiters try in their order. True: one of them is done. */
+  notify(events: number): boolean {
     const gone = (events & flag.gone) !== 0;
+    let served = false;
     if (gone || (events & flag.readHangUp) !== 0) this.ended = true;
     if (gone || (events & (flag.in | flag.readHangUp)) !== 0) {
       this.readable = true;
-      this.#serve(this.readers);
+      served = this.#serve(this.readers);
     }
     if (gone || (events & flag.out) !== 0) {
       this.writable = true;
-      if (this.writers.length > 0) this.#serve(this.writers);
+      if (this.writers.length > 0) served = this.#serve(this.writers) || served;
       else if (!gone && this.owned) this.#poller.registerReadOnly(this);
     }
     this.#endIfIdle();
+    return served;
   }
 
   /** In their order. One that runs is out of the queue: it may close this watch. */
-  #serve(queue: Waiter[]): void {
+  #serve(queue: Waiter[]): boolean {
+    let served = false;
     while (queue.length > 0) {
       const waiter = queue.shift()!;
+      if (!waiter.run()) {
+        queue.unshift(waiter);
+        return served;
+      }
       this.#poller.waiting(this.#referenced, -1);
-      if (waiter.run()) continue;
-      queue.unshift(waiter);
-      this.#poller.waiting(this.#referenced, 1);
-      return;
+      served = true;
     }
+    return served;
   }
 
   #endIfIdle(): void {
@@ -148,11 +153,12 @@ export class Watch {
 }
 
 /** Drop what waits on a descriptor that is about to be closed; cheap where nobody does. */
-export function stopWaiting(fd: number, reason: unknown): void {
-  poller?.find(fd)?.close(reason);
+export function stopWaiting(fd: number, reason: () => unknown): void {
+  const watch = poller?.find(fd);
+  if (watch !== undefined) watch.close(reason());
 }
 
-class Poller {
+class Poller implements Source {
   readonly #epfd: number;
   readonly #events = new EpollEvents(BATCH);
   readonly #watches = new Map<number, Watch>();
@@ -164,9 +170,8 @@ class Poller {
   #referenced = 0;
   #unreferenced = 0;
   #armed = false;
-  #settling = false;
   #releasing = false;
-  #rounds = 0;
+  readonly #rounds = new Rounds(this);
 
   constructor() {
     if (epoll.EPOLL_CTL_ADD === null) {
@@ -219,48 +224,28 @@ class Poller {
   waiting(referenced: boolean, count: number): void {
     if (referenced) this.#referenced += count;
     else this.#unreferenced += count;
-    if (!this.#settling) this.#settle();
+    this.#rounds.touch();
   }
 
-  #woken(): void {
-    this.#armed = false;
-    this.#rounds = 0;
-    this.#drain();
+  take(): number {
+    return this.#events.wait(this.#epfd);
   }
 
-  #drain(): void {
-    this.#settling = true;
-    const count = this.#events.wait(this.#epfd);
-    for (let i = 0; i < count; i++) {
-      const watch = this.#watches.get(this.#events.fd(i));
-      if (watch?.tag === this.#events.tag(i)) watch.notify(this.#events.events(i));
-    }
-    queueMicrotask(() => this.#again(count));
+  serve(index: number): Watch | null {
+    const watch = this.#watches.get(this.#events.fd(index));
+    if (watch?.tag !== this.#events.tag(index)) return null; // closed, or another file's by now
+    return watch.notify(this.#events.events(index)) ? watch : null;
   }
 
-  #again(last: number): void {
-    if (last > 1 && ++this.#rounds < ROUNDS) {
-      this.#drain();
-      return;
-    }
-    this.#settling = false;
-    this.#adjust();
+  get awaited(): boolean {
+    return this.#referenced > 0;
   }
 
-  #settle(): void {
-    this.#settling = true;
-    queueMicrotask(() => {
-      this.#settling = false;
-      this.#adjust();
-    });
-  }
-
-  #adjust(): void {
+  rest(): void {
     if (this.#referenced > 0) {
       if (!this.#armed) this.#arm();
       this.#armed = true;
     } else if (!this.#releasing) {
-      // who was just served often waits again within this turn: let it
       this.#releasing = true;
       setImmediate(() => {
         this.#releasing = false;
@@ -273,6 +258,11 @@ class Poller {
     this.choice.waker.release();
     this.#armed = false;
     if (this.#unreferenced > 0) this.#armBackground();
+  }
+
+  #woken(): void {
+    this.#armed = false;
+    this.#rounds.wake();
   }
 
   #arm(): void {

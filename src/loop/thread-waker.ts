@@ -1,5 +1,8 @@
 // The waker with a thread, for where the kernel has no AIO poll (qemu-user, gVisor, seccomp): one
 // Worker per JS thread sleeps in poll(2) on the epoll descriptor.
+//
+// The thread's module is imported as text: so it is inside whatever `bun build` makes. As a file it
+// would be an asset beside the bundle, which then needs an output directory and a path at run time.
 
 import { Worker } from "node:worker_threads";
 import { eventfd as flags } from "../../native/poll.ts";
@@ -7,7 +10,7 @@ import { check } from "../errors.ts";
 import { atThreadEnd, eventfd, signalEventfd } from "../syscalls/epoll.ts";
 import { libcName } from "../syscalls/libc.ts";
 import type { Waker } from "./waker.ts";
-import threadFile from "./waker-thread.ts" with { type: "file" };
+import threadSource from "./waker-thread.ts" with { type: "text" };
 
 export class ThreadWaker implements Waker {
   readonly kind = "thread";
@@ -40,7 +43,7 @@ export class ThreadWaker implements Waker {
 
   #start(): Worker {
     const workerData = { libc: libcName, epfd: this.#epfd, command: this.#command };
-    const worker = new Worker(threadFile, { workerData });
+    const worker = new Worker(threadSource, { eval: true, workerData });
     worker.on("message", () => {
       this.#armed = false;
       this.#onWake();

@@ -1,5 +1,5 @@
 // The thread of the second waker. It stands alone (nothing but Bun's own modules is imported), so
-// that it can be carried into bundles and compiled programs as one file.
+// that it can be carried into bundles and compiled programs as its own text (thread-waker.ts).
 //
 // Protocol: eight bytes from the command eventfd are one request: below STOP "say when the epoll
 // descriptor is readable", from STOP on "end". The answer is one message to the parent.
@@ -40,5 +40,5 @@ if (workerData !== null && typeof workerData === "object" && "epfd" in workerDat
   serve(workerData as Start);
 }
 
-/** This module's place, as `import … with { type: "file" }` gives it; for the type checker only. */
+/** This module's text, as `import … with { type: "text" }` gives it; for the type checker only. */
 export default "";

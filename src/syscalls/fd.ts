@@ -1,6 +1,7 @@
 // Calls on any descriptor. Each returns what the kernel returned, or a negative errno.
 
 import { file, pollfd } from "../../native/file.ts";
+import { nr } from "../../native/poll.ts";
 import { libc } from "./libc.ts";
 import { bytesToC, cString, Memory } from "./memory.ts";
 import { INTERRUPTED, result, uninterrupted } from "./result.ts";
@@ -10,6 +11,31 @@ const FIRST_FREE = 3;
 
 /** Linux frees the number even when close says EINTR: never tried twice. */
 export const close = (fd: number): number => result(libc.close(fd));
+
+/** Close many: neighbours with one call (close_range(2), Linux 5.9), where there are enough. */
+export function closeAll(fds: readonly number[]): void {
+  for (let from = 0; from < fds.length; ) {
+    const to = endOfRun(fds, from);
+    if (to - from < FEW || !closeRange(fds[from]!, fds[to - 1]!)) {
+      for (let i = from; i < to; i++) close(fds[i]!);
+    }
+    from = to;
+  }
+}
+
+const FEW = 3;
+
+/** The index after the last of the numbers that follow each other from index `from` on. */
+function endOfRun(fds: readonly number[], from: number): number {
+  let to = from + 1;
+  while (to < fds.length && fds[to] === fds[to - 1]! + 1) to++;
+  return to;
+}
+
+function closeRange(first: number, last: number): boolean {
+  if (nr.SYS_close_range === null) return false;
+  return result(libc.syscall(nr.SYS_close_range, first, last, 0, 0, 0, 0)) === 0;
+}
 
 export const duplicate = (fd: number): number =>
   result(libc.fcntl(fd, file.F_DUPFD_CLOEXEC, FIRST_FREE));

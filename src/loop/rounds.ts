@@ -1,0 +1,144 @@
+// From one wake-up to the next. A wake through Bun's loop costs more than the work it is for, so we
+// make each do more: serve, let those who were served answer, and look again before going back
+// (FACTS L7); in bounds, for the rest of Bun's loop waits meanwhile.
+
+import { schedYield } from "../syscalls/thread.ts";
+import type { Watch } from "./poller.ts";
+import { overdue, turnBegins } from "./turn.ts";
+
+/** What rounds are made of; the poller's part. */
+export interface Source {
+  /** Take what is ready from the kernel: how many events. */
+  take(): number;
+  /** Serve event `index`: the watch, if a waiter of it got what it waited for. */
+  serve(index: number): Watch | null;
+  /** Whether somebody waits who keeps the process alive. */
+  readonly awaited: boolean;
+  /** All are served, and have waited again if they wanted: arm the waker, or let it go. */
+  rest(): void;
+}
+
+/** Rounds in one wake-up at most. */
+const ROUNDS = 16;
+/** Microtasks that those who were served get to answer and to wait again. */
+const HOPS = 6;
+/** The same before Bun is told that nobody waits any more. */
+const IDLE_HOPS = 16;
+
+/** Vain steps back in a row before they are tried only every so often. */
+const LUCK = 8;
+const PROBE = 64;
+
+export class Rounds {
+  readonly #source: Source;
+  #running = false;
+  #look = false;
+  #at = 0;
+  #count = 0;
+  #served = 0;
+  #rounds = 0;
+  #hops = 0;
+  #luck = LUCK;
+  #vain = 0;
+  /** The one that was served in this round, if it was only one: likely to be the next too. */
+  #only: Watch | null = null;
+
+  constructor(source: Source) {
+    this.#source = source;
+  }
+
+  /** The waker says that something is ready. */
+  wake(): void {
+    turnBegins();
+    this.#look = true;
+    this.#rounds = 0;
+    this.#hops = HOPS;
+    if (this.#running) return;
+    this.#running = true;
+    this.#step();
+  }
+
+  /** Somebody waits who did not, or the other way round: see to the waker after this turn. */
+  touch(): void {
+    if (this.#running) return;
+    this.#running = true;
+    this.#hops = 0;
+    queueMicrotask(this.#step);
+  }
+
+  /**
+   * One step a microtask. One event at a time, so that a server answers one client before the next
+   * is read, while what both touch is still in the processor's cache.
+   */
+  readonly #step = (): void => {
+    if (this.#at < this.#count) this.#serveNext();
+    else if (this.#look) this.#lookAgain();
+    else if (!this.#source.awaited && ++this.#hops < IDLE_HOPS) queueMicrotask(this.#step);
+    else {
+      this.#running = false;
+      this.#source.rest();
+    }
+  };
+
+  #serveNext(): void {
+    const watch = this.#source.serve(this.#at++);
+    if (watch !== null) this.#note(watch);
+    if (this.#at === this.#count) this.#endRound();
+    queueMicrotask(this.#step);
+  }
+
+  #note(watch: Watch): void {
+    this.#only = this.#served === 0 ? watch : null;
+    this.#served += 1;
+  }
+
+  #endRound(): void {
+    this.#look ||= this.#served > 0 && ++this.#rounds < ROUNDS && !overdue();
+    this.#served = 0;
+    this.#hops = 0;
+  }
+
+  #lookAgain(): void {
+    const only = this.#only;
+    const waiting = only === null ? this.#hops >= HOPS : only.readers.length > 0;
+    if (!waiting && ++this.#hops < HOPS) {
+      queueMicrotask(this.#step);
+      return;
+    }
+    this.#look = false;
+    this.#only = null;
+    if (only !== null && this.#retry(only)) {
+      this.#endRound();
+      queueMicrotask(this.#step);
+      return;
+    }
+    this.#at = 0;
+    this.#count = this.#source.take();
+    if (this.#count === 0 && this.#yielded()) this.#count = this.#source.take();
+    this.#hops = 0;
+    this.#step();
+  }
+
+  /** The peer may have answered while we were at it; if not, it may be about to. */
+  #retry(only: Watch): boolean {
+    if (!only.kick("read")) {
+      if (!this.#yielded()) return false;
+      const answered = only.kick("read");
+      this.#luck = answered ? LUCK : this.#luck - 1;
+      if (!answered) return false;
+    }
+    this.#note(only);
+    return true;
+  }
+
+  /**
+   * Where the peer runs on this processor, it can only answer once we stop: to step back for a
+   * moment is many times cheaper than to sleep in Bun's loop and be woken. Where it runs elsewhere
+   * this returns at once, and after a few vain tries is tried only now and then.
+   */
+  #yielded(): boolean {
+    if (this.#luck <= 0 && ++this.#vain % PROBE !== 0) return false;
+    schedYield();
+    return true;
+  }
+}

@@ -1,0 +1,189 @@
+// Small things that many tests need.
+
+import { fstatSync, readdirSync, readlinkSync, readSync, writeSync } from "node:fs";
+import { file, memfd } from "../../native/file.ts";
+import { Fd, type Message, socketPair, UnixError } from "../../src/index.ts";
+import { memfdCreate } from "../../src/syscalls/fd.ts";
+import { type Libc, libc } from "../../src/syscalls/libc.ts";
+import type { AnySocket } from "./pairs.ts";
+
+const linkOf = (fd: string): string | null => {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`);
+  } catch {
+    return null; // the one that lists them
+  }
+};
+
+/**
+ * Open descriptors, with what they are. Eventfds are left out: Bun duplicates the one that it reads
+ * for our loop, and closes the duplicate some time after that read was cancelled.
+ */
+function listing(): string[] {
+  const all = readdirSync("/proc/self/fd").map((fd) => [fd, linkOf(fd)] as const);
+  const kept = all.filter(([, link]) => link !== null && !link.includes("eventfd"));
+  return kept.map(([fd, link]) => `${fd} ${link}`);
+}
+
+/** How many descriptors are open in this process, eventfds left out. */
+export const openFds = (): number => listing().length;
+
+/** Have the event loop's own descriptors made now, so that counts before and after compare. */
+export async function startLoop(): Promise<void> {
+  const [near, far] = socketPair("stream");
+  const coming = far.receive();
+  await near.send("warm");
+  (await coming)?.close();
+  near.close();
+  far.close();
+}
+
+/** Wait until `condition` holds; fails with `what` when it never does. */
+export async function eventually(
+  condition: () => boolean | Promise<boolean>,
+  what: string,
+  deadlineMs = 20_000,
+): Promise<void> {
+  const end = performance.now() + deadlineMs;
+  while (!(await condition())) {
+    if (performance.now() > end) throw new Error(`never happened: ${what}`);
+    await Bun.sleep(2);
+  }
+}
+
+/** Run `body` and check that as many descriptors are open after it as before. */
+export async function leakFree(body: () => void | Promise<void>): Promise<void> {
+  await startLoop();
+  const before = openFds();
+  await body();
+  await eventually(() => openFds() === before, "as many descriptors as before", 3_000).catch(() => {
+    const end = listing().slice(-20).join(", ");
+    throw new Error(`${before} descriptors before, ${openFds()} after: … ${end}`);
+  });
+}
+
+/** The UnixError that `call` throws or rejects with. */
+export async function failure(call: () => unknown): Promise<UnixError> {
+  try {
+    await call();
+  } catch (error) {
+    if (error instanceof UnixError) return error;
+    throw error;
+  }
+  throw new Error("nothing was thrown");
+}
+
+/** Whatever `call` throws or rejects with. */
+export async function thrown(call: () => unknown): Promise<unknown> {
+  try {
+    await call();
+  } catch (error) {
+    return error;
+  }
+  throw new Error("nothing was thrown");
+}
+
+/** The code of the UnixError that `call` throws or rejects with. */
+export const codeOf = async (call: () => unknown): Promise<string> => (await failure(call)).code;
+
+/** A descriptor whose content says which one it is. */
+export function marked(text: string): Fd {
+  const fd = Fd.adopt(memfdCreate("marked", memfd.MFD_CLOEXEC ?? 0), "test");
+  writeSync(fd.fd, text);
+  return fd;
+}
+
+/** `count` descriptors marked with their index. */
+export const markedMany = (count: number): Fd[] =>
+  Array.from({ length: count }, (_, i) => marked(`fd ${i}`));
+
+/** The mark of a descriptor made by `marked`. */
+export function markOf(fd: { readonly fd: number } | number): string {
+  const number = typeof fd === "number" ? fd : fd.fd;
+  const bytes = Buffer.alloc(64);
+  return bytes.toString("utf8", 0, readSync(number, bytes, 0, bytes.length, 0));
+}
+
+export function closeAll(fds: Iterable<{ close(): void }>): void {
+  for (const fd of fds) fd.close();
+}
+
+export function isOpen(fd: number): boolean {
+  try {
+    fstatSync(fd);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+export function isCloseOnExec(fd: number): boolean {
+  return (libc.fcntl(fd, file.F_GETFD, 0) & file.FD_CLOEXEC) !== 0;
+}
+
+/** Exactly `count` bytes from a stream, and the messages they came in. */
+export async function readExactly(socket: AnySocket, count: number): Promise<Buffer> {
+  const parts: Uint8Array[] = [];
+  let have = 0;
+  while (have < count) {
+    const message = await socket.receive({ maxBytes: count - have });
+    if (message === null) throw new Error(`ended after ${have} of ${count} bytes`);
+    message.close();
+    parts.push(message.data);
+    have += message.data.length;
+  }
+  return Buffer.concat(parts);
+}
+
+/** A message that must be there now. */
+export function must(message: Message | null | undefined): Message {
+  if (!message) throw new Error(message === null ? "the end instead" : "nothing is here");
+  return message;
+}
+
+/** Bytes that differ from place to place, so that a shift or a swap shows. */
+export function pattern(bytes: number, seed = 1): Buffer {
+  const words = new Uint32Array(Math.ceil(bytes / 4));
+  let state = seed >>> 0 || 1;
+  for (let i = 0; i < words.length; i++) {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    words[i] = state;
+  }
+  return Buffer.from(words.buffer, 0, bytes);
+}
+
+/** Fill `socket` until it would block; how many sends it took. */
+export function fill(socket: AnySocket, data: string | Uint8Array): number {
+  for (let count = 0; ; count++) if (socket.trySend(data) === null) return count;
+}
+
+/** Run `body` with some of libc's functions replaced, and put them back. */
+export async function withLibc<T>(
+  fakes: Partial<Libc>,
+  body: () => T | Promise<T>,
+): Promise<Awaited<T>> {
+  const real = { ...libc };
+  Object.assign(libc, fakes);
+  try {
+    return await body();
+  } finally {
+    Object.assign(libc, real);
+  }
+}
+
+/** The names of the libc functions that `body` called. */
+export async function callsOf(body: () => unknown): Promise<string[]> {
+  const seen: string[] = [];
+  const fakes: Record<string, unknown> = {};
+  for (const [name, call] of Object.entries(libc)) {
+    if (name.startsWith("__")) continue;
+    fakes[name] = (...args: never[]) => {
+      seen.push(name);
+      return (call as (...args: never[]) => number)(...args);
+    };
+  }
+  await withLibc(fakes as Partial<Libc>, body);
+  return seen;
+}

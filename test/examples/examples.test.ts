@@ -1,0 +1,105 @@
+// time limit: 180 s
+// Every example and every program of the README runs to its end, with both wakers.
+
+import { afterAll, expect, test } from "bun:test";
+import { globSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { type Outcome, root, run, runScript } from "../support/child.ts";
+import { tempDir } from "../support/tmp.ts";
+
+const TIMEOUT_MS = 30_000;
+const WAKERS = ["aio", "thread"] as const;
+const MOST_LINES = 30;
+
+const examples = globSync("examples/*.ts", { cwd: root }).sort();
+const short = examples.filter((file) => file !== "examples/demo.ts");
+const dir = tempDir();
+afterAll(() => dir.remove());
+
+function wellEnded({ code, signal, stdout, stderr }: Outcome): void {
+  if (code !== 0) throw new Error(`exit ${code ?? signal}\n${stdout}\n${stderr}`);
+  expect(stderr).toBe("");
+  expect(stdout).not.toBe("");
+}
+
+for (const file of examples) {
+  for (const waker of WAKERS) {
+    test(
+      `${file} [${waker}]`,
+      async () => {
+        wellEnded(await runScript(file, [], { cwd: dir.path, env: { BUNIX_WAKER: waker } }));
+      },
+      TIMEOUT_MS,
+    );
+  }
+}
+
+test(
+  "the demo does without Python",
+  async () => {
+    const PATH = dir.file("no-commands");
+    mkdirSync(PATH);
+    const outcome = await runScript("examples/demo.ts", [], { env: { PATH } });
+    wellEnded(outcome);
+    expect(outcome.stdout).toContain("python3 is not here");
+  },
+  TIMEOUT_MS,
+);
+
+for (const file of short) {
+  test(`${file} is short, and uses what is public`, () => {
+    const text = readFileSync(join(root, file), "utf8");
+    expect(text.trimEnd().split("\n").length).toBeLessThanOrEqual(MOST_LINES);
+    for (const [, from] of text.matchAll(/from "(.*)"/g)) expect(from).toMatch(/^(node:|bunix\b)/);
+  });
+}
+
+test("every example says how it is started", () => {
+  for (const file of examples) {
+    expect(readFileSync(join(root, file), "utf8")).toContain(`//   bun ${file}`);
+  }
+});
+
+/** The README's TypeScript, each block a program of its own. */
+const readme = readFileSync(join(root, "README.md"), "utf8");
+const blocks = Array.from(readme.matchAll(/^```ts\n(.*?)^```$/gms), ([, code]) => code!);
+
+test("the README has programs", () => {
+  expect(blocks.length).toBeGreaterThanOrEqual(3);
+});
+
+const config = {
+  extends: join(root, "tsconfig.json"),
+  compilerOptions: {
+    paths: { bunix: [join(root, "src/index.ts")], "bunix/*": [join(root, "src/*.ts")] },
+    typeRoots: [join(root, "node_modules/@types")],
+    noUnusedLocals: false,
+  },
+  include: [dir.file("*.ts")],
+};
+writeFileSync(dir.file("tsconfig.json"), JSON.stringify(config));
+for (const [i, code] of blocks.entries()) writeFileSync(dir.file(`readme-${i + 1}.ts`), code);
+
+for (const i of blocks.keys()) {
+  for (const waker of WAKERS) {
+    test(
+      `README, program ${i + 1} [${waker}]`,
+      async () => {
+        const options = { cwd: dir.path, env: { BUNIX_WAKER: waker } };
+        wellEnded(await runScript(dir.file(`readme-${i + 1}.ts`), [], options));
+      },
+      TIMEOUT_MS,
+    );
+  }
+}
+
+test(
+  "the README's programs pass the type checker",
+  async () => {
+    const tsc = join(root, "node_modules/.bin/tsc");
+    const { code, stdout } = await run([process.execPath, tsc, "-p", dir.file("tsconfig.json")]);
+    expect(stdout).toBe("");
+    expect(code).toBe(0);
+  },
+  TIMEOUT_MS,
+);

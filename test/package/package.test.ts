@@ -1,0 +1,249 @@
+// time limit: 180 s
+// The package as its users get it: packed, installed offline, type-checked, bundled, compiled.
+
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import {
+  cpSync,
+  globSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { basename, join } from "node:path";
+import { type Outcome, type RunOptions, root, run } from "../support/child.ts";
+import { type TempDir, tempDir } from "../support/tmp.ts";
+
+const TIMEOUT_MS = 60_000;
+const WAKERS = ["aio", "thread"] as const;
+
+interface Manifest {
+  readonly exports: Record<string, string | { types: string; default: string }>;
+  readonly [field: string]: unknown;
+}
+
+const manifest = (file: string): Manifest => JSON.parse(readFileSync(file, "utf8"));
+const { exports: entries } = manifest(join(root, "package.json"));
+/** "bunix", "bunix/fd", … without package.json. */
+const modules = Object.entries(entries)
+  .filter(([, entry]) => typeof entry !== "string")
+  .map(([key]) => key.replace(/^\./, "bunix"));
+
+let dir: TempDir;
+let tarball: string;
+let project: string;
+let installed: string;
+
+async function succeed(command: readonly string[], options: RunOptions = {}): Promise<Outcome> {
+  const outcome = await run(command, { timeoutMs: TIMEOUT_MS, ...options });
+  if (outcome.code === 0) return outcome;
+  const { code, signal, stdout, stderr } = outcome;
+  throw new Error(`${command.join(" ")}: ${code ?? signal}\n${stdout}\n${stderr}`);
+}
+
+const tool = (name: string): string[] => [process.execPath, join(root, "node_modules/.bin", name)];
+
+/** Pack a copy, so that nothing is built in the repository itself. */
+async function pack(): Promise<string> {
+  const tree = dir.file("tree");
+  mkdirSync(tree);
+  const files = ["package.json", "tsconfig.json", "tsconfig.build.json"];
+  const documents = ["README.md", "CHANGELOG.md", "LICENSE"];
+  for (const name of ["src", "native", ...files, ...documents]) {
+    cpSync(join(root, name), join(tree, name), { recursive: true });
+  }
+  symlinkSync(join(root, "node_modules"), join(tree, "node_modules"));
+  await succeed(["npm", "pack", "--offline", "--pack-destination", dir.path], { cwd: tree });
+  const [made, ...more] = readdirSync(dir.path).filter((name) => name.endsWith(".tgz"));
+  if (made === undefined || more.length > 0) throw new Error("npm pack made no or many tarballs");
+  return dir.file(made);
+}
+
+/** An empty project, no registry in reach. */
+async function install(): Promise<string> {
+  const path = dir.file("project");
+  mkdirSync(path);
+  writeFileSync(join(path, "package.json"), '{ "name": "user", "type": "module" }');
+  const env = {
+    BUN_CONFIG_REGISTRY: "http://127.0.0.1:9",
+    BUN_INSTALL_CACHE_DIR: dir.file("cache"),
+  };
+  await succeed([process.execPath, "add", tarball], { cwd: path, env });
+  return path;
+}
+
+/** Ten lines of a user, in which something really waits. */
+const PROGRAM = `
+import { capabilities, socketPair } from "bunix";
+import { Fd } from "bunix/fd";
+
+const [a, b] = socketPair("stream");
+setTimeout(() => a.send("a descriptor", { fds: [0] }), 10);
+using message = await b.receive();
+const fd = message?.fds[0];
+console.log(message?.text(), fd instanceof Fd, fd?.describe().kind, capabilities().waker?.kind);
+a.close();
+b.close();
+`;
+
+async function runsWithBothWakers(command: readonly string[]): Promise<void> {
+  for (const waker of WAKERS) {
+    // from another folder: nothing may be looked for in the current one
+    const options = { cwd: dir.path, env: { BUNIX_WAKER: waker } };
+    const { stdout, stderr } = await succeed(command, options);
+    expect(stdout.trim()).toMatch(new RegExp(`^a descriptor true (pipe|socket) ${waker}$`));
+    expect(stderr).toBe("");
+  }
+}
+
+beforeAll(async () => {
+  dir = tempDir();
+  tarball = await pack();
+  project = await install();
+  installed = join(project, "node_modules/bunix");
+  writeFileSync(join(project, "program.ts"), PROGRAM);
+}, TIMEOUT_MS);
+
+afterAll(() => dir.remove());
+
+test("the tarball has what is needed and nothing else", () => {
+  const files = globSync("**/*", { cwd: installed, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(installed.length + 1));
+  const documents = files.filter((file) => !file.startsWith("dist/"));
+  expect(documents.sort()).toEqual(["CHANGELOG.md", "LICENSE", "README.md", "package.json"]);
+  const sources = globSync("{src,native}/**/*.ts", { cwd: root });
+  const expected = sources.flatMap((file) => {
+    const stem = `dist/${file.replace(/\.ts$/, "")}`;
+    return [`${stem}.js`, `${stem}.js.map`, `${stem}.d.ts`];
+  });
+  expect(files.filter((file) => file.startsWith("dist/")).sort()).toEqual(expected.sort());
+});
+
+test("no file names a place on the machine that built it", () => {
+  for (const file of globSync("dist/**/*.{js,map,ts}", { cwd: installed })) {
+    const text = readFileSync(join(installed, file), "utf8");
+    for (const place of [root, dir.path]) expect(text.includes(place), file).toBe(false);
+  }
+});
+
+test("it has no dependencies at run time", () => {
+  const fields = ["dependencies", "peerDependencies", "optionalDependencies", "bundleDependencies"];
+  const packed = manifest(join(installed, "package.json"));
+  expect(fields.filter((field) => field in packed)).toEqual([]);
+  const visible = readdirSync(join(project, "node_modules")).filter((name) => name[0] !== ".");
+  expect(visible).toEqual(["bunix"]);
+});
+
+test("every module that index.ts exports is a subpath, and its files are there", () => {
+  const index = readFileSync(join(root, "src/index.ts"), "utf8");
+  const exported = Array.from(index.matchAll(/from "\.\/(.*)\.ts"/g), ([, name]) => name!);
+  expect(modules.toSorted()).toEqual(["bunix", ...exported.map((name) => `bunix/${name}`)].sort());
+  const packed = globSync("**/*", { cwd: installed });
+  for (const entry of Object.values(entries)) {
+    const files = typeof entry === "string" ? [entry] : Object.values(entry);
+    for (const file of files) expect(packed).toContain(file.replace(/^\.\//, ""));
+  }
+});
+
+test("a program passes a descriptor", async () => {
+  await runsWithBothWakers([process.execPath, join(project, "program.ts")]);
+});
+
+test("every module can be imported by itself", async () => {
+  for (const module of modules) {
+    const script = `console.log(Object.keys(await import("${module}")).length > 0)`;
+    const { stdout } = await succeed([process.execPath, "-e", script], { cwd: project });
+    expect(stdout.trim(), module).toBe("true");
+  }
+});
+
+test("a bundle is one file that works anywhere", async () => {
+  const output = dir.file("bundle.js");
+  const build = ["build", "--target=bun", "--minify", "program.ts", "--outfile", output];
+  await succeed([process.execPath, ...build], { cwd: project });
+  await runsWithBothWakers([process.execPath, output]);
+});
+
+test(
+  "a compiled program works",
+  async () => {
+    const output = dir.file("program");
+    const build = ["build", "--compile", "program.ts", "--outfile", output];
+    await succeed([process.execPath, ...build], { cwd: project });
+    await runsWithBothWakers([output]);
+  },
+  TIMEOUT_MS,
+);
+
+/** Every module imported, some types used; the last line must be an error, or there are no types. */
+const TYPED = `
+${modules.map((module, i) => `import * as m${i} from "${module}";`).join("\n")}
+export const all = [${modules.map((_, i) => `m${i}`).join(", ")}];
+import { type Address, connect, type Credentials, listen, type Message, socketPair } from "bunix";
+import manifest from "bunix/package.json" with { type: "json" };
+
+await using listener = listen("/run/x", { type: "seqpacket", allow: ({ uid }) => uid === 0 });
+for await (const socket of listener) {
+  using held = socket;
+  const message: Message | null = await held.receive();
+  const who: Credentials = held.peerCredentials();
+  const from: Address | undefined = message?.from;
+  console.log(who.pid?.toFixed(), from?.kind, manifest.version);
+}
+const [pair] = socketPair("stream");
+const duplex = pair.toDuplex();
+duplex.on("fds", (fds) => console.log(fds.length.toFixed()));
+duplex.pipe(process.stdout);
+const stream = await connect("/run/x");
+const bytes: number | null = stream.trySend(["a", new Uint8Array(1)], { fds: [0] });
+console.log(bytes);
+// @ts-expect-error a pair is of three kinds
+socketPair("pipe");
+`;
+
+for (const [resolution, module] of [
+  ["bundler", "ESNext"],
+  ["nodenext", "NodeNext"],
+]) {
+  test(
+    `types resolve and hold with moduleResolution ${resolution}`,
+    async () => {
+      writeFileSync(join(project, `typed-${resolution}.ts`), TYPED);
+      const options = {
+        target: "ESNext",
+        module,
+        moduleResolution: resolution,
+        strict: true,
+        exactOptionalPropertyTypes: true,
+        resolveJsonModule: true,
+        noEmit: true,
+        skipLibCheck: false,
+        types: ["bun"],
+        typeRoots: [join(root, "node_modules/@types")],
+      };
+      const config = { compilerOptions: options, files: [`typed-${resolution}.ts`] };
+      const file = join(project, `tsconfig.${resolution}.json`);
+      writeFileSync(file, JSON.stringify(config));
+      const { stdout } = await succeed([...tool("tsc"), "-p", file], { cwd: project });
+      expect(stdout).toBe("");
+    },
+    TIMEOUT_MS,
+  );
+}
+
+test("publint finds nothing to say", async () => {
+  const { stdout } = await succeed([...tool("publint"), "run", "--strict", tarball]);
+  expect(stdout).toContain("All good");
+});
+
+test("are the types wrong? No", async () => {
+  const flags = ["--profile", "esm-only", "--format", "ascii", "--no-emoji"];
+  await succeed([...tool("attw"), tarball, ...flags]);
+});
+
+test("the tarball is named after the version", () => {
+  const { name, version } = manifest(join(root, "package.json"));
+  expect(basename(tarball)).toBe(`${name}-${version}.tgz`);
+});

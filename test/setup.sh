@@ -1,0 +1,48 @@
+#!/bin/bash
+# Installs what the tests need on Debian, where that may be done; says what is missing elsewhere.
+set -eu
+
+# command:package(s)
+wanted=(
+  "python3:python3"
+  "cc:gcc libc6-dev"
+  "go:golang-go"
+  "socat:socat"
+  "strace:strace"
+  "nc:netcat-openbsd"
+  "ip:iproute2"
+  "unshare:util-linux"
+  "ps:procps"
+)
+
+here() {
+  case "$1" in
+    cc) cc -E -include stdio.h -x c /dev/null >/dev/null 2>&1 ;;
+    nc) nc -h 2>&1 | grep -q OpenBSD ;;
+    *) command -v "$1" >/dev/null 2>&1 ;;
+  esac
+}
+
+missing=()
+for entry in "${wanted[@]}"; do
+  if ! here "${entry%%:*}"; then
+    read -r -a packages <<<"${entry#*:}"
+    missing+=("${packages[@]}")
+  fi
+done
+if [ ${#missing[@]} -eq 0 ]; then exit 0; fi
+
+if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+  echo "test/setup.sh: not here, and not mine to install: ${missing[*]}" >&2
+  exit 0
+fi
+
+echo "test/setup.sh: installing ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+if ! { apt-get update -qq && apt-get install -qq -y --no-install-recommends "${missing[@]}"; } \
+  >"$log" 2>&1; then
+  cat "$log" >&2
+  echo "test/setup.sh: could not install ${missing[*]}" >&2
+fi

@@ -1,0 +1,166 @@
+// EINTR: a call that may be made again is, as often as it takes (F9: bursts of 64 have been seen);
+// one that may not be is not; one with a deadline keeps it.
+
+import { describe, expect, test } from "bun:test";
+import { errno } from "../../native/errno.ts";
+import { file } from "../../native/file.ts";
+import { poll as events } from "../../native/poll.ts";
+import { addressRoom } from "../../src/structs/sockaddr-un.ts";
+import { controlRoom } from "../../src/syscalls/envelope.ts";
+import { EpollEvents } from "../../src/syscalls/epoll.ts";
+import { close, open, poll, read, write } from "../../src/syscalls/fd.ts";
+import type { Libc } from "../../src/syscalls/libc.ts";
+import { cells } from "../../src/syscalls/memory.ts";
+import { recvmmsg, recvmsg, send, sendmmsg, sendmsg } from "../../src/syscalls/message.ts";
+import { accept, connect } from "../../src/syscalls/socket.ts";
+import { failures, fake, forever, type Step } from "../support/seam.ts";
+import { at, batch, envelope, Scope, SOCK_STREAM } from "./sockets.ts";
+
+const BURST = 64;
+const FD = 77;
+const byte = new Uint8Array(1);
+
+const again: Readonly<Record<string, readonly [keyof Libc, () => number]>> = {
+  send: ["send", () => send(FD, byte, 1)],
+  sendmsg: ["sendmsg", () => sendmsg(FD, envelope())],
+  sendmmsg: ["sendmmsg", () => sendmmsg(FD, batch(1), 1)],
+  recvmsg: ["recvmsg", () => recvmsg(FD, envelope(), true)],
+  recvmmsg: ["recvmmsg", () => recvmmsg(FD, batch(1), 1, true)],
+  accept: ["accept4", () => accept(FD)],
+  open: ["open", () => open("/dev/null", file.O_RDONLY)],
+  read: ["read", () => read(FD, cells.address, 1)],
+  write: ["write", () => write(FD, cells.address, 1)],
+  "epoll_wait, which does not wait": ["epoll_wait", () => new EpollEvents(1).wait(FD)],
+  poll: ["poll", () => Math.min(poll(FD, events.POLLIN, -1), 0) + 5],
+};
+
+describe("made again", () => {
+  for (const [name, [call, fn]] of Object.entries(again)) {
+    test(name, () => {
+      using calls = fake(call, [...failures(errno.EINTR, BURST), () => 5]);
+      expect(fn()).toBe(5);
+      expect(calls.calls).toHaveLength(BURST + 1);
+    });
+
+    test(`${name}: another errno ends it`, () => {
+      const steps = [...failures(errno.EINTR, 2), ...failures(errno.ENOMEM, 1)];
+      using calls = fake(call, steps);
+      const found = fn();
+      expect(found === -errno.ENOMEM || found === -errno.ENOMEM + 5).toBeTrue();
+      expect(calls.calls).toHaveLength(3);
+    });
+  }
+});
+
+describe("not made again", () => {
+  test("close: Linux has freed the number already, and it may be another's by now", () => {
+    using calls = fake("close", failures(errno.EINTR, 2));
+    expect(close(FD)).toBe(-errno.EINTR);
+    expect(calls.calls).toEqual([[FD]]);
+  });
+
+  test("connect: a second one would say EALREADY or EISCONN", () => {
+    using calls = fake("connect", failures(errno.EINTR, 2));
+    expect(connect(FD, at("/none"))).toBe(-errno.EINTR);
+    expect(calls.calls).toHaveLength(1);
+  });
+});
+
+describe("what a receive needs is there for every try", () => {
+  test("recvmsg", () => {
+    const message = envelope();
+    const seen: number[][] = [];
+    const spoil = (): Step[] => failures(errno.EINTR, 3);
+    using _ = fake("recvmsg", [
+      ...spoil(),
+      () => {
+        seen.push([message.nameBytes, message.controlBytes]);
+        return 1;
+      },
+    ]);
+    message.nameBytes = 1;
+    message.controlBytes = 2;
+    expect(recvmsg(FD, message, true)).toBe(1);
+    expect(seen).toEqual([[addressRoom, controlRoom]]);
+  });
+
+  test("recvmsg, where an interrupted try has changed the header", () => {
+    const message = envelope();
+    const seen: number[][] = [];
+    function* steps(): Generator<Step> {
+      for (let i = 0; i < 3; i++) {
+        seen.push([message.nameBytes, message.controlBytes]);
+        message.nameBytes = 0;
+        message.controlBytes = 0;
+        yield { errno: errno.EINTR };
+      }
+      seen.push([message.nameBytes, message.controlBytes]);
+      yield () => 1;
+    }
+    using _ = fake("recvmsg", steps());
+    expect(recvmsg(FD, message, true)).toBe(1);
+    expect(seen).toEqual(new Array(4).fill([addressRoom, controlRoom]));
+  });
+
+  test("recvmmsg, for each of the batch", () => {
+    const messages = batch(3);
+    const seen: number[][] = [];
+    function* steps(): Generator<Step> {
+      for (const one of messages) one.controlBytes = 0;
+      yield { errno: errno.EINTR };
+      seen.push(messages.map((one) => one.controlBytes));
+      yield () => 3;
+    }
+    using _ = fake("recvmmsg", steps());
+    expect(recvmmsg(FD, messages, 3, false)).toBe(3);
+    expect(seen).toEqual([new Array(3).fill(controlRoom)]);
+  });
+});
+
+describe("poll's deadline", () => {
+  /** performance.now() that goes on by `stepMs` each time it is asked. */
+  function clock(stepMs: number): Disposable {
+    const real = performance.now;
+    let now = 1_000;
+    performance.now = () => (now += stepMs);
+    return { [Symbol.dispose]: () => void (performance.now = real) };
+  }
+
+  const timeouts = (calls: readonly (readonly number[])[]): number[] => calls.map((c) => c[2]!);
+
+  test("interruptions shorten the wait by the time that has passed", () => {
+    using _ = clock(10);
+    using calls = fake("poll", [...failures(errno.EINTR, 3), () => 0]);
+    expect(poll(FD, events.POLLIN, 100)).toBe(0);
+    expect(timeouts(calls.calls)).toEqual([100, 90, 80, 70]);
+  });
+
+  test("part of a millisecond is rounded up: never early", () => {
+    using _ = clock(0.4);
+    using calls = fake("poll", [...failures(errno.EINTR, 3), () => 0]);
+    expect(poll(FD, events.POLLIN, 2)).toBe(0);
+    expect(timeouts(calls.calls)).toEqual([2, 2, 2, 1]);
+  });
+
+  test("without one it waits for ever each time", () => {
+    using _ = clock(10);
+    using calls = fake("poll", [...failures(errno.EINTR, 3), () => 0]);
+    expect(poll(FD, events.POLLIN, -1)).toBe(0);
+    expect(timeouts(calls.calls)).toEqual([-1, -1, -1, -1]);
+  });
+
+  test("a storm that does not end does not put it off", () => {
+    using _ = clock(10);
+    using calls = fake("poll", forever(errno.EINTR));
+    expect(poll(FD, events.POLLIN, 100)).toBe(0);
+    expect(Math.min(...timeouts(calls.calls))).toBeGreaterThanOrEqual(0);
+  });
+
+  test("events that were written before an interruption are forgotten", () => {
+    using scope = new Scope();
+    const [a] = scope.pair(SOCK_STREAM);
+    using _ = fake("poll", failures(errno.EINTR, BURST)); // then the kernel itself
+    expect(poll(a, events.POLLIN, 0)).toBe(0);
+    expect(poll(a, events.POLLOUT, 0)).toBe(events.POLLOUT);
+  });
+});

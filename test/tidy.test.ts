@@ -1,0 +1,278 @@
+// The house's rules as tests. Each message says where, what, and what to do instead.
+
+import { describe, expect, test } from "bun:test";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { root } from "./support/child.ts";
+import { functions, imports, median, type Source, sourceOf, sources } from "./support/source.ts";
+
+type Rule = (source: Source) => string[];
+
+const MOST_LINES = 400;
+const MOST_FUNCTION_LINES = 60;
+const MOST_COLUMNS = 100;
+
+const own = sources("native", "src");
+const everything = sources("native", "src", "test", "bench", "examples");
+
+/** From the bottom to the top; a file may import from its own layer and from those below. */
+const layers = ["native", "src/structs", "src/syscalls", "src/loop", "src", "src/cli"];
+
+function layerOf(file: string): number {
+  if (file.startsWith("native/")) return 0;
+  const folder = file.slice(0, file.lastIndexOf("/"));
+  return layers.indexOf(folder);
+}
+
+const at = ({ file }: Source, line: number, what: string): string => `${file}:${line}: ${what}`;
+
+/** Every line of `source.code` that matches `pattern`. */
+function matches(source: Source, pattern: RegExp, what: string): string[] {
+  const found: string[] = [];
+  for (const [i, line] of source.code.entries()) {
+    if (pattern.test(line)) found.push(at(source, i + 1, what));
+  }
+  return found;
+}
+
+const ERRORS = "src/errors.ts";
+const LAYERS = "native ← src/structs ← src/syscalls ← src/loop ← src/*.ts ← src/cli";
+
+const layering: Rule = (source) => {
+  const mine = layerOf(source.file);
+  const found: string[] = [];
+  if (mine < 0) found.push(at(source, 1, `in no layer; there are ${layers.join(", ")}`));
+  for (const { from, line } of imports(source)) {
+    if (/^(?:bun|node)(?::|$)/.test(from)) continue;
+    const theirs = layerOf(from);
+    if (theirs < 0) {
+      found.push(at(source, line, `imports ${from}: only Bun's own modules and our layers`));
+    } else if (source.file === ERRORS && theirs > 0) {
+      found.push(at(source, line, `errors.ts, which all layers import, imports only native/`));
+    } else if (theirs > mine && !(from === ERRORS && mine > 0)) {
+      found.push(at(source, line, `imports ${from}, upwards. ${LAYERS}: pass it in, or move it`));
+    }
+  }
+  return found;
+};
+
+const dlopenIn = ["src/syscalls/libc.ts", "src/loop/waker-thread.ts"];
+
+const oneDlopen: Rule = (source) =>
+  dlopenIn.includes(source.file)
+    ? []
+    : matches(source, /\bdlopen\(/, "dlopen is called in src/syscalls/libc.ts only: add a symbol");
+
+const platformIn = "native/platform.ts";
+const inErrorText = "src/syscalls/libc.ts";
+
+const onePlatform: Rule = (source) => {
+  if (source.file === platformIn) return [];
+  const what = `process.platform and .arch are read in ${platformIn} only: use system or arch`;
+  const found = matches(source, /\bprocess\.(?:platform|arch)\b/, what);
+  if (source.file !== inErrorText) return found;
+  const inText = source.code.filter((line) => /\$\{process\.platform\}/.test(line)).length;
+  return inText === found.length && inText <= 1 ? [] : found;
+};
+
+const aloneIn = "src/loop/waker-thread.ts";
+
+const threadAlone: Rule = (source) =>
+  source.file !== aloneIn
+    ? []
+    : imports(source)
+        .filter(({ from }) => !/^(?:bun|node):/.test(from))
+        .map(({ from, line }) => at(source, line, `imports ${from}: it must stand alone`));
+
+const nativeIsData: Rule = (source) =>
+  source.file.startsWith("native/")
+    ? matches(source, /\b(?:dlopen|read|ptr|toArrayBuffer)\(/, "native/ is data: no calls to C")
+    : [];
+
+const short: Rule = (source) => {
+  const lines = source.text.trimEnd().split("\n").length;
+  if (lines <= MOST_LINES) return [];
+  return [at(source, 1, `${lines} lines: split it by subject, ${MOST_LINES} are the most`)];
+};
+
+const narrow: Rule = (source) =>
+  source.lines.flatMap((line, i) =>
+    line.length <= MOST_COLUMNS
+      ? []
+      : [at(source, i + 1, `${line.length} columns: break it, ${MOST_COLUMNS} are the most`)],
+  );
+
+const shortFunctions: Rule = (source) =>
+  functions(source)
+    .filter(({ length }) => length > MOST_FUNCTION_LINES)
+    .map(({ name, line, length }) =>
+      at(source, line, `${name} has ${length} lines: take a step out of it and name it`),
+    );
+
+const noAny: Rule = (source) =>
+  matches(
+    source,
+    /(?:[:<,|&]|\bas\b|=>)\s*any\b(?!\s*[:(=?])/,
+    "the type any: say what it is, or unknown",
+  );
+
+const later = new RegExp(`\\b(?:${["TO" + "DO", "FIX" + "ME", "XX" + "X"].join("|")})\\b`);
+
+const nothingForLater: Rule = (source) =>
+  source.lines.flatMap((line, i) =>
+    later.test(line) ? [at(source, i + 1, "do it now, or open an issue and name it here")] : [],
+  );
+
+const noSilentSkips: Rule = (source) =>
+  source.code.flatMap((line, i) => {
+    if (!/\b(?:test|describe|it)\.(?:only|skip|todo|failing)\b/.test(line)) return [];
+    const before = source.lines[i - 1] ?? "";
+    if (/^\s*\/\/ |console\.log\(`skip: /.test(before)) return [];
+    return [at(source, i + 1, "say why in the line before, or use peerTest of test/support")];
+  });
+
+const documented: Rule = (source) =>
+  source.code.flatMap((line, i) => {
+    if (!/^export (?!\{|\*|type \{)/.test(line)) return [];
+    if (/\*\/\s*$/.test(source.lines[i - 1] ?? "")) return [];
+    return [at(source, i + 1, "a public export without a doc comment: say what the caller gets")];
+  });
+
+const onlyReexports: Rule = (source) =>
+  source.text
+    .replace(/^\/\/.*$/gm, "")
+    .replace(/^export [^;]*? from "[^"]+";$/gm, "")
+    .trim() === ""
+    ? []
+    : [at(source, 1, "it has more than re-exports: move the rest to a file of its own")];
+
+/** Paths that runtime imports form from a file back to itself, each told once. */
+function cycles(all: readonly Source[]): string[] {
+  const graph = new Map<string, string[]>();
+  for (const source of all) {
+    const alive = imports(source).filter(({ erased }) => !erased);
+    graph.set(source.file, [...new Set(alive.map(({ from }) => from))]);
+  }
+  const found: string[] = [];
+  const done = new Set<string>();
+  const visit = (file: string, path: readonly string[]): void => {
+    const from = path.indexOf(file);
+    if (from >= 0) found.push([...path.slice(from), file].join(" → "));
+    if (from >= 0 || done.has(file)) return;
+    for (const next of graph.get(file) ?? []) visit(next, [...path, file]);
+    done.add(file);
+  };
+  for (const file of graph.keys()) visit(file, []);
+  return found.map((path) => `${path}: import a type, or move what both need below them`);
+}
+
+/** What users can import: src/index.ts, what it re-exports, and package.json's subpaths. */
+function publicFiles(): string[] {
+  const files = new Set<string>(["src/index.ts"]);
+  const manifest = readFileSync(join(root, "package.json"), "utf8");
+  for (const match of manifest.matchAll(/\bsrc\/([\w/-]+)\.(?:ts|js)\b/g)) {
+    files.add(`src/${match[1]}.ts`);
+  }
+  for (const file of files) {
+    const source = everything.find((one) => one.file === file);
+    if (source === undefined) continue;
+    for (const match of source.text.matchAll(/^export \* from "([^"]+)"/gm)) {
+      files.add(join("src", match[1]!));
+    }
+    if (file === "src/index.ts") for (const { from } of imports(source)) files.add(from);
+  }
+  return [...files].filter((file) => existsSync(join(root, file)));
+}
+
+const rules: readonly (readonly [string, readonly Source[], Rule])[] = [
+  ["imports point downwards", own, layering],
+  ["one dlopen", own, oneDlopen],
+  ["one reading of the platform", own, onePlatform],
+  ["the waker's thread stands alone", own, threadAlone],
+  ["native/ is data", own, nativeIsData],
+  [`at most ${MOST_LINES} lines in a file`, everything, short],
+  [`at most ${MOST_COLUMNS} columns in a line`, everything, narrow],
+  [`at most ${MOST_FUNCTION_LINES} lines in a function`, everything, shortFunctions],
+  ["no type any", everything, noAny],
+  ["nothing left for later", everything, nothingForLater],
+  ["no test skipped in silence", everything, noSilentSkips],
+  ["public exports are documented", publicFiles().map(publicSource), documented],
+  ["index.ts only re-exports", [publicSource("src/index.ts")], onlyReexports],
+];
+
+function publicSource(file: string): Source {
+  return sourceOf(file, readFileSync(join(root, file), "utf8"));
+}
+
+for (const [name, files, rule] of rules) {
+  test(name, () => expect(files.flatMap(rule)).toEqual([]));
+}
+
+test("no circle of imports", () => expect(cycles(own)).toEqual([]));
+
+test("functions are short", () => {
+  const medians = layers.map((layer, i) => {
+    const lengths = own
+      .filter(({ file }) => layerOf(file) === i)
+      .flatMap((source) => functions(source).map(({ length }) => length));
+    return { layer, functions: lengths.length, median: median(lengths) };
+  });
+  const told = medians.filter((one) => one.functions > 0);
+  for (const one of told) {
+    console.log(`note: ${one.layer}: median of ${one.functions} functions ${one.median} lines`);
+  }
+  expect(told.filter((one) => one.median > 8 && /structs|syscalls/.test(one.layer))).toEqual([]);
+});
+
+describe("the rules find what they look for", () => {
+  const say = (file: string, text: string, rule: Rule): number => rule(sourceOf(file, text)).length;
+  const body = (lines: number): string => `function f() {\n${"  f();\n".repeat(lines)}}\n`;
+  const cases: readonly (readonly [Rule, file: string, bad: string, good: string])[] = [
+    [layering, "src/structs/a.ts", 'import "../fd.ts";', 'import "../../native/file.ts";'],
+    [layering, "native/a.ts", 'import "../src/errors.ts";', 'import "./table.ts";'],
+    [layering, "src/errors.ts", 'import "./fd.ts";', 'import "../native/errno.ts";'],
+    [layering, "src/loop/a.ts", 'import x from "left-pad";', 'import x from "../errors.ts";'],
+    [oneDlopen, "src/a.ts", "dlopen(x);", "// dlopen(x)"],
+    [onePlatform, "src/a.ts", "process.arch;", '"process.arch";'],
+    [onePlatform, inErrorText, "f(process.platform);", "f(`\u0024{process.platform}`);"],
+    [threadAlone, aloneIn, 'import "../errors.ts";', 'import "node:fs";'],
+    [nativeIsData, "native/a.ts", "dlopen(x);", "constants(x);"],
+    [short, "a.ts", "x\n".repeat(401), "x\n".repeat(400)],
+    [narrow, "a.ts", "x".repeat(101), "x".repeat(100)],
+    [shortFunctions, "a.ts", body(59), body(58)],
+    [noAny, "a.ts", "let a: any;", "const any = { any: 1 }; Promise.any(any);"],
+    [noAny, "a.ts", "f(a as any);", "f(`: any`);"],
+    [nothingForLater, "a.ts", `// ${"TO" + "DO"}: x`, "// done"],
+    [noSilentSkips, "a.ts", "test.only(f);", "// Bun issue 1\ntest.skip(f);"],
+    [documented, "src/a.ts", "export const a = 1;", "/** A. */\nexport const a = 1;"],
+    [onlyReexports, "src/index.ts", "const a = 1;", 'export { a } from "./a.ts";'],
+  ];
+  for (const [i, [rule, file, bad, good]] of cases.entries()) {
+    test(`case ${i + 1}: ${bad.trim().slice(0, 40).replaceAll("\n", " ")}`, () => {
+      expect(say(file, bad, rule)).toBe(1);
+      expect(say(file, good, rule)).toBe(0);
+    });
+  }
+
+  test("circles", () => {
+    const a = sourceOf("src/a.ts", 'import { b } from "./b.ts";\nimport type { C } from "./c.ts";');
+    const b = sourceOf("src/b.ts", 'import { type A } from "./a.ts";');
+    const c = sourceOf("src/c.ts", 'import { a } from "./a.ts";');
+    expect(cycles([a, b, c])).toHaveLength(1);
+    expect(cycles([a, c])).toEqual([]);
+  });
+
+  test("functions and their lengths", () => {
+    const text = [
+      "export function one({\n  a,\n}: X): void {\n  a();\n}",
+      "const two = (x: number): number => x;",
+      "class C {\n  #three(): void {\n    if (x) {\n      f();\n    }\n  }",
+      "  get four(): { a: 1 } {\n    return a;\n  }\n}",
+      "five(() => {\n  g();\n});",
+      "  seven(\n    a,\n  );",
+      "const six = (x: number): number =>\n  x;",
+    ].join("\n");
+    const found = functions(sourceOf("a.ts", text)).map(({ name, length }) => `${name} ${length}`);
+    expect(found).toEqual(["one 5", "two 1", "#three 5", "four 3", "six 2"]);
+  });
+});
