@@ -37,6 +37,12 @@ export const mode = constants(["sys/stat.h"], {
   S_ISVTX: [0o1000, 0o1000],
 });
 
+export const lock = constants(["sys/file.h"], {
+  LOCK_EX: [2, 2],
+  LOCK_NB: [4, 4],
+  LOCK_UN: [8, 8],
+});
+
 export const memfd = constants(["sys/mman.h"], {
   MFD_CLOEXEC: [1, null],
   MFD_ALLOW_SEALING: [2, null],

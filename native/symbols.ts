@@ -22,6 +22,7 @@ export const posix = {
   close: { args: [i32], returns: i32 },
   sched_yield: { args: [], returns: i32 },
   connect: { args: [i32, ptr, u32], returns: i32 },
+  flock: { args: [i32, i32], returns: i32 },
   fchmod: { args: [i32, u32], returns: i32 },
   // Variadic in C; a fixed signature is right on Linux. macOS on arm64 wants the variadic argument
   // on the stack (FACTS F6): whoever sets a flag there reads it back (src/syscalls/fd.ts).

@@ -1,4 +1,4 @@
-// A name that a socket of ours has taken: made with the right mode, removed only if it is still ours.
+// A name that a socket of ours has taken: made with the right mode, removed only if still ours.
 
 import {
   chmodSync,

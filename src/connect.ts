@@ -3,9 +3,9 @@
 import { errno } from "../native/errno.ts";
 import { type AddressInput, formatAddress, parseAddress, withShortAddress } from "./address.ts";
 import { bindSocket } from "./binding.ts";
+import { remaining } from "./endpoint.ts";
 import { check, UnixError } from "./errors.ts";
 import { Fd } from "./fd.ts";
-import { remaining } from "./socket-base.ts";
 import {
   applySettings,
   integer,

@@ -5,6 +5,7 @@ import { type AddressInput, formatAddress, parseAddress, withShortAddress } from
 import type { Item } from "./batch.ts";
 import type { Binding } from "./binding.ts";
 import { Destination } from "./destination.ts";
+import { type Kind, remaining, type SyncOptions } from "./endpoint.ts";
 import { check, UnixError } from "./errors.ts";
 import type { Fd } from "./fd.ts";
 import { attempt, settled } from "./loop/attempt.ts";
@@ -21,7 +22,7 @@ import {
 } from "./outgoing.ts";
 import { PacketSocket } from "./packet.ts";
 import { SendOperation } from "./send-operation.ts";
-import { type Kind, remaining, type SendWaitOptions, type SyncOptions } from "./socket-base.ts";
+import type { SendWaitOptions } from "./socket-base.ts";
 import type { Settings } from "./socket-options.ts";
 import type { Address } from "./structs/sockaddr-un.ts";
 import { connect } from "./syscalls/socket.ts";

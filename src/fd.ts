@@ -1,5 +1,6 @@
 // Descriptors: who owns a number, and what it stands for.
 
+import type { Socket, TCPSocketListener, UnixSocketListener } from "bun";
 import { file } from "../native/file.ts";
 import { check, closedError } from "./errors.ts";
 import { describeFd, type FdDescription } from "./fd-description.ts";
@@ -13,13 +14,19 @@ export type { FdDescription } from "./fd-description.ts";
  * Anything that names an open descriptor: a number, an {@link Fd}, or an object with a numeric
  * `fd`, as Bun's sockets and Node's FileHandle have. Naming never takes ownership.
  */
-export type FdLike = number | Fd | { readonly fd: number };
+export type FdLike =
+  | number
+  | Fd
+  | { readonly fd: number }
+  | Socket<unknown>
+  | TCPSocketListener<unknown>
+  | UnixSocketListener<unknown>;
 
 const MOST = 0x7fffffff;
 
 /** The number of `from`. Throws TypeError or RangeError before any system call. */
 export function fdNumber(from: FdLike): number {
-  const fd = typeof from === "object" && from !== null ? from.fd : from;
+  const fd = typeof from === "object" && from !== null ? (from as { fd?: unknown }).fd : from;
   if (typeof fd !== "number") {
     throw new TypeError(`a descriptor is a number or has a numeric fd, not ${describeValue(from)}`);
   }

@@ -25,7 +25,7 @@ export interface Rules {
   readonly emptyIsEnd: boolean;
 }
 
-/** Data of one receive call unless the user says otherwise; large, because one copy out is cheap (L10). */
+/** Data of one receive call unless the user says otherwise; large: one copy out is cheap (L10). */
 export const receiveBytes = 256 * 1024;
 
 const shared = new Memory(receiveBytes);
@@ -85,7 +85,7 @@ function sender(from: Envelope, { named }: Rules): Address | undefined {
 const STAMP_ONLY = cmsgSpace(16);
 const TYPE_AT = 12;
 
-/** The time stamp that tells an empty packet from the end (see seqpacket.ts) is not for the user. */
+/** The time stamp that tells an empty packet from the end (seqpacket.ts) is not for the user. */
 function isStampOnly({ controlBytes, control }: Envelope): boolean {
   return controlBytes === STAMP_ONLY && control.getInt32(TYPE_AT, true) === option.SO_TIMESTAMP;
 }

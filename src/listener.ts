@@ -7,11 +7,12 @@ import { type AddressInput, formatAddress, parseAddress } from "./address.ts";
 import { type Binding, type BindOptions, bindSocket, checkBindOptions } from "./binding.ts";
 import { type ConnectionType, sleep } from "./connect.ts";
 import { type Credentials, peerCredentials } from "./credentials.ts";
+import { remaining, type SyncOptions } from "./endpoint.ts";
 import { check, closedError, UnixError } from "./errors.ts";
 import { Fd } from "./fd.ts";
 import { attempt } from "./loop/attempt.ts";
 import { Watch } from "./loop/poller.ts";
-import { iterate, remaining, type SyncOptions } from "./socket-base.ts";
+import { iterate } from "./socket-base.ts";
 import {
   applySettings,
   integer,
@@ -74,6 +75,11 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
   /** @internal */
   constructor(start: Start) {
     this.#start = start;
+  }
+
+  /** Tells listeners from sockets. */
+  get listening(): true {
+    return true;
   }
 
   /** The descriptor's number, borrowed; −1 once closed. */

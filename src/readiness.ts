@@ -18,6 +18,7 @@ export interface Readiness {
   readonly error: boolean;
 }
 
+/** How long to wait: until the signal. */
 export interface WaitOptions {
   readonly signal?: AbortSignal | undefined;
 }

@@ -95,7 +95,7 @@ export class SendOperation implements Operation<true> {
     this.#start.ended?.();
   }
 
-  /** Half a message is out: the rest follows, from a copy, since the caller's buffer is free now. */
+  /** Half a message is out: the rest follows, from a copy, for the caller's buffer is free now. */
   committed(): boolean {
     if (this.#skip === 0) return false;
     this.#parts = this.#parts.map((part) => part.slice());

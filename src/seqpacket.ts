@@ -2,11 +2,11 @@
 
 import { errno } from "../native/errno.ts";
 import { option } from "../native/socket.ts";
+import type { Kind } from "./endpoint.ts";
 import { UnixError } from "./errors.ts";
 import type { Fd } from "./fd.ts";
 import type { Message, Received } from "./message.ts";
 import { PacketSocket } from "./packet.ts";
-import type { Kind } from "./socket-base.ts";
 import type { Settings } from "./socket-options.ts";
 import { setOption } from "./syscalls/socket.ts";
 

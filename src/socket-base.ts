@@ -1,21 +1,11 @@
-// What the three kinds of socket share: who owns the descriptor, waiting, receiving, sending.
+// Receiving and sending, as the three kinds of socket share it.
 
 import { errno } from "../native/errno.ts";
 import { poll as events } from "../native/poll.ts";
-import {
-  type Credentials,
-  peerCredentials,
-  peerGroups,
-  peerPidfd,
-  peerSecurity,
-  type VerifiedPeer,
-  verifyPeer,
-} from "./credentials.ts";
-import { closedError, UnixError } from "./errors.ts";
-import { Fd } from "./fd.ts";
-import { type Rules, receiveIntoOnce, receiveOnce } from "./incoming.ts";
+import { busy, Endpoint, type SyncOptions } from "./endpoint.ts";
+import { UnixError } from "./errors.ts";
+import { receiveIntoOnce, receiveOnce } from "./incoming.ts";
 import { attempt, type Operation, settled } from "./loop/attempt.ts";
-import { Watch } from "./loop/poller.ts";
 import type { Message, Payload, Received } from "./message.ts";
 import {
   closeTransferred,
@@ -29,10 +19,7 @@ import {
   wouldBlock,
 } from "./outgoing.ts";
 import { type SendOnce, SendOperation } from "./send-operation.ts";
-import { integer, type Settings } from "./socket-options.ts";
-import type { Address } from "./structs/sockaddr-un.ts";
-import { poll } from "./syscalls/fd.ts";
-import { socketName } from "./syscalls/socket.ts";
+import { integer } from "./socket-options.ts";
 
 /** Options of one asynchronous send. */
 export interface SendWaitOptions extends SendOptions {
@@ -47,146 +34,13 @@ export interface ReceiveOptions {
   readonly maxBytes?: number | undefined;
 }
 
-/** Options of one call that blocks the thread. */
-export interface SyncOptions {
-  /** Milliseconds until it fails with ETIMEDOUT. Default: wait for ever. */
-  readonly timeoutMs?: number | undefined;
-}
-
-/** @internal How a socket class differs from the others. */
-export interface Kind {
-  readonly name: string;
-  readonly rules: Omit<Rules, "acceptFds">;
-  /** Bytes without boundaries: a send may be taken in part. */
-  readonly stream: boolean;
-}
-
-/** The rest of a deadline, as poll wants it. */
-export function remaining(timeoutMs: number | undefined): () => number {
-  if (timeoutMs === undefined) return () => -1;
-  const end = performance.now() + integer("timeoutMs", timeoutMs);
-  return () => Math.max(0, Math.ceil(end - performance.now()));
-}
-
-/**
- * A socket that this process owns. Made by `connect`, `listen().accept`, `socketPair`,
- * `openDatagram` or `adoptSocket`.
- *
- * @see unix(7), socket(7)
- */
-export abstract class SocketBase implements Disposable, AsyncDisposable {
-  readonly #handle: Fd;
-  readonly #kind: Kind;
-  /** @internal */
-  protected readonly settings: Settings;
-  /** @internal */
-  protected readonly rules: Rules;
-  #watch: Watch | null = null;
-  #referenced = true;
+/** A socket that receives and sends. */
+export abstract class SocketBase extends Endpoint {
   #queuedBytes = 0;
-  readonly #closeCallbacks: (() => void)[] = [];
   /** The plain receive, made once: it is what most programs do most of the time. */
   readonly #receiving: Operation<Message | null> = {
     once: () => this.take(this.settings.maxMessageBytes),
   };
-
-  /** @internal */
-  constructor(handle: Fd, settings: Settings, kind: Kind) {
-    this.#handle = handle;
-    this.settings = settings;
-    this.#kind = kind;
-    this.rules = { ...kind.rules, acceptFds: settings.acceptFds };
-  }
-
-  /** The descriptor's number, borrowed; −1 once closed. */
-  get fd(): number {
-    return this.#handle.fd;
-  }
-
-  get closed(): boolean {
-    return this.#handle.closed;
-  }
-
-  /** @internal The number, or ERR_CLOSED. */
-  protected open(syscall: string): number {
-    const { fd } = this.#handle;
-    if (fd < 0) throw closedError(syscall);
-    return fd;
-  }
-
-  /** @internal */
-  protected get watch(): Watch {
-    if (this.#watch === null) {
-      this.#watch = Watch.of(this.#handle.fd, true);
-      this.#watch.referenced = this.#referenced;
-    }
-    return this.#watch;
-  }
-
-  /** Have `callback` called once, when this socket is closed or released. It must not throw. */
-  onClose(callback: () => void): void {
-    if (this.closed) callback();
-    else this.#closeCallbacks.push(callback);
-  }
-
-  /** The address this socket is bound to. @see getsockname(2) */
-  get localAddress(): Address {
-    return this.#name("getsockname");
-  }
-
-  /** The address of the socket it is connected to. @throws UnixError ENOTCONN */
-  get peerAddress(): Address {
-    return this.#name("getpeername");
-  }
-
-  #name(call: "getsockname" | "getpeername"): Address {
-    const name = socketName(this.open(call), call);
-    if (typeof name === "number") throw new UnixError(call, name);
-    return name;
-  }
-
-  /** Who connected, or listened: {@link peerCredentials}. */
-  peerCredentials(): Credentials {
-    return peerCredentials(this.open("getsockopt"));
-  }
-  /** The peer's supplementary groups: {@link peerGroups}. */
-  peerGroups(): number[] {
-    return peerGroups(this.open("getsockopt"));
-  }
-  /** The peer's process; yours to close: {@link peerPidfd}. */
-  peerPidfd(): Fd {
-    return peerPidfd(this.open("getsockopt"));
-  }
-  /** The peer's security label: {@link peerSecurity}. */
-  peerSecurity(): string | null {
-    return peerSecurity(this.open("getsockopt"));
-  }
-  /** The peer, looked at closely: {@link verifyPeer}. */
-  peer(): VerifiedPeer {
-    return verifyPeer(this.open("getsockopt"));
-  }
-
-  /** Keep the process alive while something waits on this socket. The default. */
-  ref(): this {
-    this.#reference(true);
-    return this;
-  }
-
-  /** Do not keep the process alive for this socket. */
-  unref(): this {
-    this.#reference(false);
-    return this;
-  }
-
-  /** @internal */
-  protected get referenced(): boolean {
-    return this.#referenced;
-  }
-
-  #reference(on: boolean): void {
-    this.#referenced = on;
-    if (this.#watch !== null) this.#watch.referenced = on;
-  }
 
   /**
    * The next message, when there is one; null when the peer has ended (a datagram socket has no
@@ -210,7 +64,7 @@ export abstract class SocketBase implements Disposable, AsyncDisposable {
   /** The next message; blocks the thread. @throws UnixError ETIMEDOUT */
   receiveSync(options?: SyncOptions & { maxBytes?: number }): Message | null {
     const maxBytes = this.#most(options?.maxBytes);
-    return this.#blocking("recvmsg", events.POLLIN, options, () => this.take(maxBytes));
+    return this.blocking("recvmsg", events.POLLIN, options, () => this.take(maxBytes));
   }
 
   /**
@@ -234,17 +88,17 @@ export abstract class SocketBase implements Disposable, AsyncDisposable {
   /** `receiveInto`, blocking the thread. @throws UnixError ETIMEDOUT */
   receiveIntoSync(buffer: ArrayBufferView, options?: SyncOptions): Received | null {
     checkBuffer(buffer);
-    return this.#blocking("recvmsg", events.POLLIN, options, () => this.takeInto(buffer));
+    return this.blocking("recvmsg", events.POLLIN, options, () => this.takeInto(buffer));
   }
 
   /** @internal One receive. Overridden where a kind has more to say about ends and errors. */
   protected take(maxBytes: number): Message | null | undefined {
-    return receiveOnce(this.#handle.fd, this.rules, maxBytes);
+    return receiveOnce(this.fd, this.rules, maxBytes);
   }
 
   /** @internal */
   protected takeInto(buffer: ArrayBufferView): Received | null | undefined {
-    return receiveIntoOnce(this.#handle.fd, this.rules, buffer);
+    return receiveIntoOnce(this.fd, this.rules, buffer);
   }
 
   #most(maxBytes: number | undefined): number {
@@ -268,8 +122,8 @@ export abstract class SocketBase implements Disposable, AsyncDisposable {
    */
   send(data: Payload, options?: SendWaitOptions): Promise<void> {
     let skip = 0;
-    if (options === undefined && !Array.isArray(data) && this.#mayTry()) {
-      const sent = sendPlain(this.#handle.fd, data as Exclude<Payload, readonly unknown[]>);
+    if (options === undefined && !Array.isArray(data) && this.idle) {
+      const sent = sendPlain(this.fd, data as Exclude<Payload, readonly unknown[]>);
       if (sent === plainTotal) return settled(undefined);
       if (sent < 0 && !wouldBlock(sent)) return Promise.reject(sendError(sent, NOTHING_BESIDE));
       skip = Math.max(sent, 0);
@@ -277,21 +131,6 @@ export abstract class SocketBase implements Disposable, AsyncDisposable {
     const message = prepare(data, options);
     this.checkMessage(message);
     return this.sendPrepared(message, options?.signal, skip);
-  }
-
-  /** @internal The last receive emptied the queue: the next waits for the kernel's word. */
-  protected noteDrained(): void {
-    const watch = this.#watch;
-    if (watch !== null && watch.registered !== 0 && !watch.ended) watch.readable = false;
-  }
-
-  /** @internal Nothing waits to be sent: a new send may try at once. */
-  protected get idle(): boolean {
-    return this.#mayTry();
-  }
-
-  #mayTry(): boolean {
-    return !this.closed && (this.#watch === null || this.#watch.writers.length === 0);
   }
 
   /** @internal Send what was checked, from byte `skip` on. */
@@ -303,8 +142,8 @@ export abstract class SocketBase implements Disposable, AsyncDisposable {
     if (signal?.aborted === true && skip === 0) return Promise.reject(signal.reason);
     try {
       this.open("sendmsg");
-      if (message.total === 0 && this.#kind.stream) return settled(undefined);
-      if (skip === 0 && this.#mayTry()) {
+      if (message.total === 0 && this.kind.stream) return settled(undefined);
+      if (skip === 0 && this.idle) {
         const sent = this.#now(message);
         if (sent === message.total) return settled(undefined);
         return this.enqueue(message, { skip: sent ?? 0, signal });
@@ -321,9 +160,9 @@ export abstract class SocketBase implements Disposable, AsyncDisposable {
     { skip, signal }: { skip: number; signal?: AbortSignal | undefined },
   ): Promise<void> {
     this.checkRoom(message.total - skip);
-    const send: SendOnce = (what, rest) => sendOnce(this.#handle.fd, what, rest);
+    const send: SendOnce = (what, rest) => sendOnce(this.fd, what, rest);
     const operation = new SendOperation(message, { sendOnce: send, skip, account: this.account });
-    return attempt({ watch: this.watch, direction: "write", signal }, operation).then(nothing);
+    return attempt({ watch: this.watch, direction: "write", signal }, operation).then(() => {});
   }
 
   /** @internal */
@@ -346,7 +185,7 @@ export abstract class SocketBase implements Disposable, AsyncDisposable {
 
   /** @internal Send at once: bytes taken, or null. */
   #now(message: Outgoing): number | null {
-    const sent = sendOnce(this.#handle.fd, message, { fds: message.numbers });
+    const sent = sendOnce(this.fd, message, { fds: message.numbers });
     if (sent >= 0) {
       closeTransferred(message);
       return sent;
@@ -362,16 +201,16 @@ export abstract class SocketBase implements Disposable, AsyncDisposable {
   trySend(data: Payload, options?: SendOptions): number | null {
     this.open("sendmsg");
     if (options === undefined && !Array.isArray(data)) {
-      if (!this.#mayTry()) return null;
-      const sent = sendPlain(this.#handle.fd, data as Exclude<Payload, readonly unknown[]>);
+      if (!this.idle) return null;
+      const sent = sendPlain(this.fd, data as Exclude<Payload, readonly unknown[]>);
       if (sent >= 0) return sent;
       if (wouldBlock(sent)) return null;
       throw sendError(sent, NOTHING_BESIDE);
     }
     const message = prepare(data, options);
     this.checkMessage(message);
-    if (message.total === 0 && this.#kind.stream) return 0;
-    return this.#mayTry() ? this.#now(message) : null;
+    if (message.total === 0 && this.kind.stream) return 0;
+    return this.idle ? this.#now(message) : null;
   }
 
   /** Send all of it, blocking the thread. @throws UnixError ETIMEDOUT, EBUSY (sends are queued) */
@@ -379,12 +218,12 @@ export abstract class SocketBase implements Disposable, AsyncDisposable {
     const message = prepare(data, options);
     this.checkMessage(message);
     this.open("sendmsg");
-    if (!this.#mayTry()) throw busy();
-    if (message.total === 0 && this.#kind.stream) return;
+    if (!this.idle) throw busy();
+    if (message.total === 0 && this.kind.stream) return;
     let skip = 0;
-    this.#blocking("sendmsg", events.POLLOUT, options, () => {
+    this.blocking("sendmsg", events.POLLOUT, options, () => {
       const rest = { skip, fds: skip === 0 ? message.numbers : [] };
-      const sent = sendOnce(this.#handle.fd, message, rest);
+      const sent = sendOnce(this.fd, message, rest);
       if (sent < 0 && !wouldBlock(sent)) throw sendError(sent, message);
       if (sent < 0) return undefined;
       if (skip === 0) closeTransferred(message);
@@ -396,77 +235,9 @@ export abstract class SocketBase implements Disposable, AsyncDisposable {
   /** @internal Rules of the kind that hold before any call. */
   protected checkMessage(message: Outgoing): void {
     const { total, fds, credentials } = message;
-    if (this.#kind.stream && total === 0 && (fds.length > 0 || credentials !== undefined)) {
+    if (this.kind.stream && total === 0 && (fds.length > 0 || credentials !== undefined)) {
       throw new RangeError("on a stream at least one byte goes with descriptors or credentials");
     }
-  }
-
-  #blocking<T>(
-    syscall: string,
-    event: number,
-    options: SyncOptions | undefined,
-    once: () => T | undefined,
-  ): T {
-    const left = remaining(options?.timeoutMs);
-    for (;;) {
-      const fd = this.open(syscall);
-      const value = once();
-      if (value !== undefined) return value;
-      const wait = left();
-      if (wait === 0) throw new UnixError(syscall, -errno.ETIMEDOUT);
-      poll(fd, event, wait);
-    }
-  }
-
-  /** @internal Wait on this socket; closed sockets reject. */
-  protected waitFor<T>(
-    direction: "read" | "write",
-    signal: AbortSignal | undefined,
-    operation: Operation<T>,
-  ): Promise<T> {
-    if (this.closed)
-      return Promise.reject(closedError(direction === "read" ? "recvmsg" : "sendmsg"));
-    return attempt({ watch: this.watch, direction, signal }, operation);
-  }
-
-  /**
-   * Hand the descriptor on: this object is closed, the result owns it. What waits here gets
-   * ERR_CLOSED. It does not block (O_NONBLOCK); `fd.nonBlocking = false` changes that.
-   *
-   * @throws UnixError ERR_CLOSED, EBUSY while sends are queued
-   */
-  release(): Fd {
-    this.open("release");
-    if (!this.#mayTry()) throw busy();
-    const fd = Fd.adopt(this.#handle.release(), "release");
-    this.#ended();
-    return fd;
-  }
-
-  /** Close at once. What waits gets ERR_CLOSED, queued sends are dropped. Never throws. */
-  close(): void {
-    if (this.closed) return;
-    this.beforeClose();
-    this.#handle.close();
-    this.#ended();
-  }
-
-  #ended(): void {
-    for (const callback of this.#closeCallbacks.splice(0)) callback();
-  }
-
-  /** @internal What must happen while the descriptor is still open. */
-  protected beforeClose(): void {}
-
-  [Symbol.dispose](): void {
-    this.close();
-  }
-
-  /** Close once the queued sends are out. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#mayTry() || this.closed) return this.close();
-    await this.waitFor("write", undefined, { once: () => true }).catch(nothing);
-    this.close();
   }
 }
 
@@ -492,13 +263,6 @@ export function iterate<T>(next: () => Promise<T | null>): AsyncIterableIterator
 }
 
 const NOTHING_BESIDE = { fds: [], credentials: undefined } as const;
-
-function nothing(): void {}
-
-function busy(): UnixError {
-  const hint = "sends are queued: await them first";
-  return new UnixError("sendmsg", -errno.EBUSY, { hint });
-}
 
 function checkBuffer(buffer: unknown): void {
   if (!ArrayBuffer.isView(buffer)) throw new TypeError("the buffer is a view of an ArrayBuffer");

@@ -27,7 +27,7 @@ export interface SocketOptions {
    * cut off and marked `truncated`. Default 262,144. Streams: the most that one receive returns.
    */
   readonly maxMessageBytes?: number | undefined;
-  /** What may wait in this process to be sent, in bytes, before `send` fails with ENOBUFS. Default 64 MiB. */
+  /** Bytes that may wait in this process before `send` fails with ENOBUFS. Default 64 MiB. */
   readonly maxQueuedBytes?: number | undefined;
 }
 

@@ -3,10 +3,11 @@
 import type { Duplex } from "node:stream";
 import { socket as c } from "../native/socket.ts";
 import { type DescriptorDuplex, makeDuplex } from "./duplex.ts";
+import type { Kind } from "./endpoint.ts";
 import { closedError } from "./errors.ts";
 import type { Fd } from "./fd.ts";
 import type { Message, Received } from "./message.ts";
-import { type Kind, SocketBase } from "./socket-base.ts";
+import { SocketBase } from "./socket-base.ts";
 import type { Settings } from "./socket-options.ts";
 import { shutdown } from "./syscalls/socket.ts";
 import { toReadable, toWritable } from "./web-streams.ts";

@@ -1,6 +1,6 @@
 // Runs the checks and every test file, each in a process of its own; the last line is the sum.
 //
-//   bun test/run.ts [--only-tests] [--limit=SECONDS] [part of a file name …]
+//   bun test/run.ts [--only-tests] [--limit=SECONDS] [--files=GLOB] [part of a file name …]
 //
 // Files of the folders in `twice` run once per waker. A file may ask for more time in its first
 // lines: "// time limit: 300 s".
@@ -32,20 +32,22 @@ interface Job {
 interface Arguments {
   readonly onlyTests: boolean;
   readonly limitSeconds: number;
+  readonly files: string;
   readonly filters: readonly string[];
 }
 
 function parseArguments(args: readonly string[]): Arguments {
-  const options = args.filter((arg) => arg.startsWith("--"));
   let onlyTests = false;
   let limitSeconds = LIMIT_SECONDS;
-  for (const option of options) {
-    const limit = /^--limit=(\d+)$/.exec(option)?.[1];
+  let files = "test/**/*.test.ts";
+  for (const option of args.filter((arg) => arg.startsWith("--"))) {
+    const [name, value = ""] = option.split("=");
     if (option === "--only-tests") onlyTests = true;
-    else if (limit !== undefined) limitSeconds = Number(limit);
-    else throw new Error(`unknown option ${option}; there are --only-tests and --limit=SECONDS`);
+    else if (name === "--limit" && Number(value) > 0) limitSeconds = Number(value);
+    else if (name === "--files") files = value;
+    else throw new Error(`unknown option ${option}; see the top of test/run.ts`);
   }
-  return { onlyTests, limitSeconds, filters: args.filter((arg) => !arg.startsWith("--")) };
+  return { onlyTests, limitSeconds, files, filters: args.filter((arg) => !arg.startsWith("--")) };
 }
 
 const scratch = mkdtempSync(join(tmpdir(), "bunix-run-"));
@@ -192,8 +194,8 @@ function stop(code: number): never {
 process.on("SIGINT", () => stop(130));
 process.on("SIGTERM", () => stop(143));
 
-const { onlyTests, limitSeconds, filters } = parseArguments(process.argv.slice(2));
-const found = globSync("test/**/*.test.ts", { cwd: root })
+const { onlyTests, limitSeconds, files: pattern, filters } = parseArguments(process.argv.slice(2));
+const found = globSync(pattern, { cwd: root })
   .map((file) => file.replaceAll("\\", "/"))
   .filter((file) => filters.length === 0 || filters.some((part) => file.includes(part)))
   .sort();

@@ -64,17 +64,22 @@ function failed<T>(operation: Operation<T>, reason: unknown): Promise<T> {
 
 const NOTHING = Promise.resolve();
 
+/** Opens when Bun's loop has had its turn; who comes meanwhile waits too, so that order is kept. */
+let gate: Promise<void> | null = null;
+
 /** A promise of what is known already; now and then Bun's loop gets its turn before it. */
 export function settled<T>(value: T): Promise<T> {
-  if (--left > 0 || !turnIsOver()) {
+  if (gate === null && (--left > 0 || !turnIsOver())) {
     return value === undefined ? (NOTHING as Promise<T>) : Promise.resolve(value);
   }
-  return new Promise((resolve) => {
+  gate ??= new Promise((open) => {
     setImmediate(() => {
+      gate = null;
       turnBegins();
-      resolve(value);
+      open();
     });
   });
+  return gate.then(() => value);
 }
 
 interface Caller<T> {

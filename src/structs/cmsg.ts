@@ -72,6 +72,7 @@ export function decodeControl(view: DataView, length: number): Control {
       const type = view.getInt32(at + cmsghdr.at.cmsg_type, true);
       take(control, type, view, at + align(header), stop);
     }
+    if (stated > end - at) break; // clamped: nothing can follow, and align would wrap at 2³²
     at += align(stated);
   }
   return control;
@@ -89,7 +90,7 @@ function take(control: Control, type: number, view: DataView, from: number, stop
   } else if (type === scm.SCM_CREDENTIALS) {
     if (from + ucredBytes <= stop) control.credentials = decodeUcred(view, from);
   } else if (type === scm.SCM_PIDFD) {
-    if (from + INT <= stop) control.pidfd = view.getInt32(from, true);
+    if (from + INT <= stop) control.pidfd = view.getInt32(from, true); // the kernel sends one
   } else if (type === scm.SCM_SECURITY && from < stop) {
     control.security = new Uint8Array(view.buffer, view.byteOffset + from, stop - from).slice();
   }

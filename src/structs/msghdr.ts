@@ -1,4 +1,4 @@
-// struct msghdr and struct iovec, written as 32-bit words: no BigInt and no DataView on the hot path.
+// struct msghdr and struct iovec, written as 32-bit words: no BigInt, no DataView on the hot path.
 
 import { iovec, msghdr } from "../../native/socket.ts";
 

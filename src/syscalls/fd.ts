@@ -1,6 +1,7 @@
 // Calls on any descriptor. Each returns what the kernel returned, or a negative errno.
 
-import { file, pollfd } from "../../native/file.ts";
+import { errno } from "../../native/errno.ts";
+import { file, lock, pollfd } from "../../native/file.ts";
 import { nr } from "../../native/poll.ts";
 import { libc } from "./libc.ts";
 import { bytesToC, cString, Memory } from "./memory.ts";
@@ -60,7 +61,7 @@ export function setNonBlocking(fd: number, on: boolean): number {
 
 function tookEffect(flags: number, bit: number, on: boolean): number {
   if (flags < 0) return flags;
-  return ((flags & bit) !== 0) === on ? 0 : INTERRUPTED;
+  return ((flags & bit) !== 0) === on ? 0 : -errno.EIO; // said yes and did nothing (F6)
 }
 
 export const seals = (fd: number): number =>
@@ -79,7 +80,9 @@ export function poll(fd: number, events: number, timeoutMs: number): number {
     const ready = result(libc.poll(polled.address, 1, left));
     if (ready >= 0) return polled.view.getInt16(pollfd.at.revents, true);
     if (ready !== INTERRUPTED) return ready;
-    if (timeoutMs >= 0) left = Math.max(0, Math.ceil(deadline - performance.now()));
+    if (timeoutMs < 0) continue;
+    left = Math.max(0, Math.ceil(deadline - performance.now()));
+    if (left === 0) return 0;
   }
 }
 
@@ -89,6 +92,10 @@ export function open(path: string | Uint8Array, flags: number, mode = 0): number
 }
 
 export const fchmod = (fd: number, mode: number): number => result(libc.fchmod(fd, mode));
+
+/** An exclusive lock on the open file, if it is free now; it goes with the last descriptor. */
+export const tryLock = (fd: number): number =>
+  uninterrupted(() => libc.flock(fd, lock.LOCK_EX | lock.LOCK_NB));
 
 export function chown(path: string | Uint8Array, uid: number, gid: number): number {
   const name = typeof path === "string" ? cString(path) : bytesToC(path);

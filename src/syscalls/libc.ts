@@ -11,7 +11,7 @@ export type Address = number | ArrayBufferView | null;
 type Argument<T> = T extends "ptr" ? Address : number;
 type Arguments<A extends readonly unknown[]> = { [K in keyof A]: Argument<A[K]> };
 type Call<S extends Signature> = (...args: Arguments<S["args"]>) => number;
-type Calls<T extends Record<string, Signature>> = { [K in keyof T]: Call<T[K]> };
+type Calls<T extends Record<string, Signature>> = { -readonly [K in keyof T]: Call<T[K]> };
 
 const signatures = { ...posix, ...linux, ...darwin } as const;
 export type Libc = Calls<typeof signatures>;

@@ -14,7 +14,7 @@ const RECEIVING = message.MSG_DONTWAIT | (message.MSG_CMSG_CLOEXEC ?? 0);
 /** musl copies control data into this many bytes and refuses more (K13). */
 const MUSL_CONTROL_ROOM = 1024;
 
-/** Bytes taken, or a negative errno. `bytes` is the caller's own view: its address is taken here. */
+/** Bytes taken, or a negative errno. `bytes` is the caller's own: its address is taken here. */
 export function send(fd: number, bytes: ArrayBufferView, length: number): number {
   let sent: number;
   do sent = result(libc.send(fd, bytes, length, SENDING));

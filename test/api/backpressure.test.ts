@@ -3,12 +3,17 @@
 import { describe, expect, test } from "bun:test";
 import { type DatagramSocket, openDatagram, socketPair } from "../../src/index.ts";
 import { ends, freshAddress, freshPath, pairVariants } from "./pairs.ts";
-import { codeOf, failure, fill, leakFree, must, pattern, readExactly, thrown } from "./tools.ts";
-
-/** A few turns of the loop: time enough for whatever could happen by itself. */
-async function turns(): Promise<void> {
-  for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
-}
+import {
+  codeOf,
+  failure,
+  fill,
+  leakFree,
+  must,
+  pattern,
+  readExactly,
+  thrown,
+  turns,
+} from "./tools.ts";
 
 function watched(promise: Promise<void>): { readonly settled: boolean } {
   const state = { settled: false };
@@ -201,39 +206,6 @@ describe("datagrams to a slow receiver", () => {
         expect(text).toBe(`${who}${next[who]++}`);
       });
       await all;
-    }));
-
-  test("datagrams that fill the sender's own buffer wait for that", () =>
-    leakFree(async () => {
-      const to = freshPath();
-      using receiver = openDatagram(to);
-      using sender = openDatagram();
-      const sends = Promise.all(
-        Array.from({ length: 50 }, (_, i) => sender.send(pattern(100_000, i + 1), { to })),
-      );
-      for (let i = 0; i < 50; i++) {
-        const { data } = must(await receiver.receive());
-        expect(Buffer.from(data).equals(pattern(100_000, i + 1))).toBe(true);
-      }
-      await sends;
-    }));
-
-  test("a sender whose own buffer is full at one receiver waits there for another one", () =>
-    leakFree(async () => {
-      const [first, second] = [freshPath(), freshPath()];
-      using a = openDatagram(first);
-      using b = openDatagram(second);
-      using sender = openDatagram();
-      for (let full = false; !full; ) {
-        full = sender.trySend(Buffer.alloc(100_000), { to: first }) === null;
-      }
-      const sending = sender.send(Buffer.alloc(100_000, 1), { to: second });
-      const state = watched(sending);
-      await turns();
-      expect(state.settled).toBe(false);
-      while (a.tryReceive()) {}
-      expect(must(await b.receive()).data[0]).toBe(1);
-      await sending;
     }));
 
   test("a full receiver does not hold up sends to another", () =>

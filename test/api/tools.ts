@@ -38,6 +38,11 @@ export async function startLoop(): Promise<void> {
   far.close();
 }
 
+/** A few turns of the loop: time enough for whatever could happen by itself. */
+export async function turns(): Promise<void> {
+  for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
+}
+
 /** Wait until `condition` holds; fails with `what` when it never does. */
 export async function eventually(
   condition: () => boolean | Promise<boolean>,

@@ -23,7 +23,7 @@ const cases = {
   duplicate: /leaked: descriptor \d+ → /,
   eventfd: /leaked: descriptor \d+ → anon_inode:\[eventfd\]/,
   foreign: /closed by someone who does not own it: 3 → \/dev\/zero/,
-  forgotten: /was closed because nothing refers to it/,
+  forgotten: /forgotten: descriptor \d+/,
 } as const;
 
 for (const [leak, said] of Object.entries(cases)) {

@@ -93,7 +93,7 @@ export function expectForgotten(): void {
 }
 
 process.on("warning", (warning: Error & { code?: string }) => {
-  if (warning.code === "BUNIX_FORGOTTEN_FD") forgotten.push(warning.message);
+  if (warning.code === "BUNIX_FORGOTTEN_FD") forgotten.push(`forgotten: ${warning.message}`);
 });
 
 await warmUp();

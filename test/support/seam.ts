@@ -42,6 +42,13 @@ export function fake(name: Name, steps: Iterable<Step>): Fake {
   };
 }
 
+/** Let `read` say what errno is. */
+export function fakeErrno(read: () => number): Disposable {
+  const real = lastError.read;
+  lastError.read = read;
+  return { [Symbol.dispose]: () => void (lastError.read = real) };
+}
+
 /** `count` failures in a row. */
 export const failures = (errno: number, count: number): Step[] => new Array(count).fill({ errno });
 

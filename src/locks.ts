@@ -1,0 +1,142 @@
+// Mutual exclusion between starters: a moment's lock on a directory, a lifetime's on a file.
+
+import { fstatSync, ftruncateSync, lstatSync, readFileSync, unlinkSync, writeSync } from "node:fs";
+import { errno } from "../native/errno.ts";
+import { file, mode as format } from "../native/file.ts";
+import { processInfo } from "./credentials.ts";
+import { check, UnixError } from "./errors.ts";
+import { close, open, read, tryLock } from "./syscalls/fd.ts";
+import { Memory } from "./syscalls/memory.ts";
+
+const FIRST_PAUSE_MS = 1;
+const LONGEST_PAUSE_MS = 16;
+
+/** Not to be had here at all: no permission to read the directory, a file system without locks. */
+const unavailable = new Set([errno.EACCES, errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS]);
+
+/**
+ * Call `use` while this process alone holds the lock on the directory (flock(2) on the directory's
+ * own descriptor: it leaves no file, and dies with its holder; FACTS K25). `use` gets false where
+ * there is no such lock.
+ *
+ * @throws UnixError ETIMEDOUT when somebody else holds it for longer than `timeoutMs`
+ */
+export function withDirectoryLock<T>(
+  directory: string | Uint8Array,
+  { timeoutMs, use }: { timeoutMs: number; use: (locked: boolean) => T },
+): T {
+  const fd = open(directory, file.O_RDONLY | file.O_DIRECTORY);
+  if (fd < 0 && !unavailable.has(-fd)) check(fd, "open", { address: asText(directory) });
+  if (fd < 0) return use(false);
+  try {
+    return use(lockWithin(fd, timeoutMs, directory));
+  } finally {
+    close(fd);
+  }
+}
+
+function lockWithin(fd: number, timeoutMs: number, directory: string | Uint8Array): boolean {
+  const deadline = performance.now() + timeoutMs;
+  for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
+    const locked = tryLock(fd);
+    if (locked >= 0) return true;
+    if (unavailable.has(-locked)) return false;
+    if (locked !== -errno.EAGAIN) check(locked, "flock", { address: asText(directory) });
+    if (performance.now() > deadline) throw heldTooLong(fd, directory);
+    Bun.sleepSync(pause);
+  }
+}
+
+function heldTooLong(fd: number, directory: string | Uint8Array): UnixError {
+  const pid = lockHolder(fstatSync(fd).ino);
+  const command = processInfo(pid)?.command;
+  const who = pid === null ? "another process" : `process ${pid}${command ? ` (${command})` : ""}`;
+  return new UnixError("flock", -errno.ETIMEDOUT, {
+    address: asText(directory),
+    hint: `${who} holds the lock on this directory; is it stopped in the middle of starting?`,
+  });
+}
+
+/** Who holds a flock on the file with this inode, as /proc/locks has it. */
+function lockHolder(inode: number): number | null {
+  try {
+    for (const line of readFileSync("/proc/locks", "utf8").split("\n")) {
+      const [, pid, ino] = /FLOCK\s+ADVISORY\s+WRITE\s+(\d+)\s+\S+?:\S+?:(\d+)/.exec(line) ?? [];
+      if (Number(ino) === inode && !line.includes("->")) return Number(pid);
+    }
+  } catch {
+    // no /proc
+  }
+  return null;
+}
+
+const asText = (path: string | Uint8Array): string =>
+  typeof path === "string" ? path : Buffer.from(path).toString("latin1");
+
+/** A lock file that is held for life, with the holder's pid inside. */
+export class LockFile {
+  readonly #path: string;
+  #fd: number;
+
+  private constructor(path: string, fd: number) {
+    this.#path = path;
+    this.#fd = fd;
+  }
+
+  /**
+   * Take the lock now, or say who has it. The file is opened without following links.
+   * @throws UnixError EADDRINUSE naming the holder; ELOOP for a link; EACCES
+   */
+  static take(path: string, address: string): LockFile {
+    for (;;) {
+      const flags = file.O_RDWR | file.O_CREAT | file.O_NOFOLLOW;
+      const fd = check(open(path, flags, 0o600), "open", { address: path });
+      const locked = tryLock(fd);
+      if (locked < 0) throw refused(fd, locked, { path, address });
+      if (isStill(path, fd)) return new LockFile(path, fd).#sign();
+      close(fd); // its last holder removed it between our open and our lock
+    }
+  }
+
+  #sign(): this {
+    ftruncateSync(this.#fd);
+    writeSync(this.#fd, `${process.pid}\n`, 0);
+    return this;
+  }
+
+  /** Remove the file while the lock is held, then let go. */
+  release(): void {
+    if (this.#fd < 0) return;
+    if (isStill(this.#path, this.#fd)) unlinkSync(this.#path);
+    close(this.#fd);
+    this.#fd = -1;
+  }
+}
+
+function isStill(path: string, fd: number): boolean {
+  try {
+    const [named, open] = [lstatSync(path), fstatSync(fd)];
+    const regular = (open.mode & format.S_IFMT) === format.S_IFREG;
+    return regular && named.ino === open.ino && named.dev === open.dev;
+  } catch {
+    return false;
+  }
+}
+
+const PID_ROOM = 32;
+
+function refused(
+  fd: number,
+  locked: number,
+  { path, address }: { path: string; address: string },
+): UnixError {
+  const memory = new Memory(PID_ROOM);
+  const bytes = read(fd, memory.address, PID_ROOM);
+  close(fd);
+  if (locked !== -errno.EAGAIN) return new UnixError("flock", locked, { address: path });
+  const pid = Number.parseInt(new TextDecoder().decode(memory.bytes.subarray(0, bytes)), 10);
+  const command = Number.isNaN(pid) ? undefined : processInfo(pid)?.command;
+  const who = Number.isNaN(pid) ? "another process" : `process ${pid} (${command ?? "unknown"})`;
+  const hint = `${who} holds the lock file ${path}`;
+  return new UnixError("bind", -errno.EADDRINUSE, { address, hint });
+}
