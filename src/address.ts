@@ -57,7 +57,7 @@ function notAnAddress(input: unknown): TypeError {
 
 function textOrBytes(value: unknown): Uint8Array {
   if (typeof value === "string") return toBytes(value);
-  if (value instanceof Uint8Array) return value.slice();
+  if (value instanceof Uint8Array) return new Uint8Array(value);
   throw new TypeError("a path or abstract name is a string or a Uint8Array");
 }
 
@@ -83,7 +83,7 @@ function abstractAddress(name: Uint8Array): Address {
     const most = `an abstract name has at most ${maxNameBytes} bytes`;
     throw new RangeError(`${most}, this one has ${name.length}`);
   }
-  return { kind: "abstract", name: name.slice() };
+  return { kind: "abstract", name: new Uint8Array(name) };
 }
 
 const escaped = /\\x([0-9a-fA-F]{2})/;

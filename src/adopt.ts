@@ -94,7 +94,8 @@ export function receiveMessage(
 ): Message | null | undefined {
   const fd = fdNumber(socket);
   const { acceptFds, maxMessageBytes } = toSettings(options);
-  const datagram = unixSocketType(fd) === "datagram";
-  const rules = { place: "receiveMessage", acceptFds, named: datagram, emptyIsEnd: !datagram };
-  return receiveOnce(fd, rules, maxMessageBytes);
+  const type = unixSocketType(fd);
+  const named = type === "datagram";
+  const empty = ({ stream: "end", seqpacket: "marked", datagram: "message" } as const)[type];
+  return receiveOnce(fd, { place: "receiveMessage", acceptFds, named, empty }, maxMessageBytes);
 }

@@ -1,7 +1,7 @@
 // Many messages with one system call: sendmmsg and recvmmsg.
 
 import { type AddressInput, parseAddress } from "./address.ts";
-import { beside, type Rules } from "./incoming.ts";
+import { beside, isEnd, type Rules } from "./incoming.ts";
 import { type Data, Message, type Payload } from "./message.ts";
 import { closeTransferred, isData, type Outgoing, prepare, type SendOptions } from "./outgoing.ts";
 import { encodeControl } from "./structs/cmsg.ts";
@@ -148,7 +148,7 @@ export function receiveBatchOnce(
     const envelope = envelopes[i]!;
     const bytes = envelope.transferred;
     // an end after messages: it is still there for the next call
-    if (bytes === 0 && rules.emptyIsEnd && envelope.controlBytes === 0) break;
+    if (bytes === 0 && isEnd(envelope, rules)) break;
     const data = memory.bytes.slice(i * maxBytes, i * maxBytes + bytes);
     messages.push(new Message(data, beside(envelope, rules)));
   }

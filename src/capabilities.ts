@@ -7,6 +7,7 @@ import { errnoName } from "./errors.ts";
 import { wakerChoice } from "./loop/poller.ts";
 import { close } from "./syscalls/fd.ts";
 import { isMusl, libcName } from "./syscalls/libc.ts";
+import { dumpUnixSockets } from "./syscalls/netlink.ts";
 import { setOption, socket } from "./syscalls/socket.ts";
 
 /** Whether something works here, and if not, why. */
@@ -35,6 +36,8 @@ export interface Capabilities {
   /** Whether the kernel refuses descriptors for us (`acceptFds: 0`); otherwise we close them. */
   readonly refuseFds: Capability;
   readonly closeOnExecAtomic: Capability;
+  /** Whether the kernel tells which sockets there are (`listSockets`, exclusive addresses). */
+  readonly sockDiag: Capability;
 }
 
 const yes: Capability = { available: true };
@@ -60,6 +63,11 @@ function seqpacket(): Capability {
   if (fd < 0) return no(`socket: ${errnoName(-fd)}`);
   close(fd);
   return yes;
+}
+
+function sockDiag(): Capability {
+  const dump = dumpUnixSockets();
+  return typeof dump === "number" ? no(`NETLINK_SOCK_DIAG: ${errnoName(-dump)}`) : yes;
 }
 
 function waiting(): Pick<Capabilities, "waker" | "waiting"> {
@@ -97,5 +105,6 @@ export function capabilities(): Capabilities {
     peerPidfd: passPidfd, // came with the same release
     refuseFds: optionWorks(option.SO_PASSRIGHTS, "Linux 6.16"),
     closeOnExecAtomic: linuxOnly(),
+    sockDiag: sockDiag(),
   };
 }

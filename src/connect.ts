@@ -61,7 +61,7 @@ function begin(input: AddressInput, options: ConnectOptions): Attempt {
   const handle = Fd.adopt(check(socket(number), "socket"), "connect");
   try {
     applySettings(handle.fd, settings);
-    if (from !== null) bindSocket(handle.fd, from);
+    if (from !== null) bindSocket(handle.fd, from, { unlinkOnClose: false });
   } catch (error) {
     handle.close();
     throw error;

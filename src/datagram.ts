@@ -29,7 +29,7 @@ import { connect } from "./syscalls/socket.ts";
 
 const KIND: Kind = {
   name: "datagram",
-  rules: { place: "DatagramSocket.receive", named: true, emptyIsEnd: false },
+  rules: { place: "DatagramSocket.receive", named: true, empty: "message" },
   stream: false,
 };
 
@@ -50,6 +50,7 @@ export class DatagramSocket extends PacketSocket {
   readonly #binding: Binding | null;
   /** Receivers that sends are waiting for, by address. */
   readonly #destinations = new Map<string, Destination>();
+  readonly #sending = new Set<Promise<void>>();
 
   /** @internal */
   constructor(handle: Fd, settings: Settings, binding: Binding | null = null) {
@@ -138,7 +139,11 @@ export class DatagramSocket extends PacketSocket {
       this.#leave(key, destination);
       throw error;
     }
-    return attempt({ watch, direction: "write", signal }, operation).then(() => {});
+    const sending = attempt({ watch, direction: "write", signal }, operation).then(() => {});
+    const ended = (): unknown => this.#sending.delete(sending);
+    this.#sending.add(sending);
+    sending.then(ended, ended);
+    return sending;
   }
 
   #leave(key: string, destination: Destination): void {
@@ -190,9 +195,20 @@ export class DatagramSocket extends PacketSocket {
     return this.#sendTo(item, item.to, signal);
   }
 
+  /** Close once the queued sends are out. */
+  override async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.allSettled(this.#sending);
+    await super[Symbol.asyncDispose]();
+  }
+
   /** @internal */
   protected override beforeClose(): void {
     for (const destination of this.#destinations.values()) destination.close();
     this.#binding?.remove();
+  }
+
+  /** @internal The socket's file stays with the socket. */
+  protected override beforeRelease(): void {
+    this.#binding?.leave();
   }
 }

@@ -2,7 +2,7 @@
 
 import { Duplex } from "node:stream";
 import { Fd, type FdLike } from "./fd.ts";
-import { duplicateAll } from "./outgoing.ts";
+import { checkFds, duplicateAll } from "./outgoing.ts";
 import type { StreamSocket } from "./stream.ts";
 import { close } from "./syscalls/fd.ts";
 
@@ -48,6 +48,7 @@ class SocketDuplex extends Duplex {
     if (bytes.length === 0) throw new RangeError("at least one byte goes with descriptors");
     // a view of its own: the same bytes written twice are two writes
     const chunk = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    checkFds(fds, false);
     if (fds.length > 0) this.#fds.set(chunk, own(duplicateAll(fds)));
     return this.write(chunk, (error) => {
       if (error) closeAll(this.#take(chunk));

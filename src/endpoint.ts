@@ -220,6 +220,7 @@ export abstract class Endpoint implements Disposable, AsyncDisposable {
   release(): Fd {
     this.open("release");
     if (!this.idle) throw busy();
+    this.beforeRelease();
     const fd = Fd.adopt(this.#handle.release(), "release");
     this.#ended();
     return fd;
@@ -239,6 +240,9 @@ export abstract class Endpoint implements Disposable, AsyncDisposable {
 
   /** @internal What must happen while the descriptor is still open. */
   protected beforeClose(): void {}
+
+  /** @internal The same where it stays open in other hands. */
+  protected beforeRelease(): void {}
 
   [Symbol.dispose](): void {
     this.close();

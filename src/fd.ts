@@ -124,8 +124,8 @@ export class Fd implements Disposable, Owner {
   release(): number {
     const fd = this.#open("release");
     stopWaiting(fd, () => closedError("release"));
+    noLonger(this, this.owned);
     this.#fd = -1;
-    noLonger(this);
     return fd;
   }
 
@@ -133,8 +133,8 @@ export class Fd implements Disposable, Owner {
   close(): void {
     const fd = this.#fd;
     if (fd < 0) return;
+    noLonger(this, this.owned);
     this.#fd = -1;
-    noLonger(this);
     stopWaiting(fd, () => closedError("close"));
     close(fd);
   }

@@ -1,6 +1,8 @@
 // Closing what users forget to close, without making those pay who do not forget.
 
+import { system } from "../native/platform.ts";
 import { closeAll } from "./syscalls/fd.ts";
+import { EndSlots } from "./syscalls/thread.ts";
 
 /** Somebody who owns descriptors. */
 export interface Owner {
@@ -19,7 +21,11 @@ interface Held {
 
 const warned = new Set<string>();
 
+/** A Worker can be terminated without a word to its JavaScript; the main thread cannot. */
+const ending = Bun.isMainThread || system !== "linux" ? null : new EndSlots();
+
 const registry = new FinalizationRegistry<Held>(({ fds, place }) => {
+  for (const fd of fds) ending?.remove(fd);
   closeAll(fds);
   if (warned.has(place)) return;
   warned.add(place);
@@ -42,6 +48,7 @@ let scheduled = false;
 
 /** Watch over `owner` from now on. */
 export function watchOver(owner: Owner): void {
+  if (ending !== null) for (const fd of owner.owned) ending.add(fd);
   fresh.push(owner);
   if (fresh.length >= MOST_FRESH) registerFresh();
   else if (!scheduled) {
@@ -63,7 +70,13 @@ function registerFresh(): void {
   fresh.length = 0;
 }
 
-/** `owner` has closed its descriptors, or given them away. */
-export function noLonger(owner: Owner): void {
+/** `owner` no longer owns `fds`: it is closing them, or gives them away. */
+export function noLonger(owner: Owner, fds: readonly number[]): void {
+  if (ending !== null) for (const fd of fds) ending.remove(fd);
+  handedOver(owner);
+}
+
+/** What `owner` owned is owned by others, who are watched over already. */
+export function handedOver(owner: Owner): void {
   if (owner.registered) registry.unregister(owner);
 }

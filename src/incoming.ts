@@ -21,8 +21,12 @@ export interface Rules {
   readonly acceptFds: number;
   /** Ask who sent it: datagrams, and what may come from a bound peer. */
   readonly named: boolean;
-  /** What no data and nothing beside it means: the end of a stream, or an empty message. */
-  readonly emptyIsEnd: boolean;
+  /**
+   * What no data means. "end": a stream has ended, even if the kernel says something beside it
+   * (with SO_PASSCRED it does). "marked": an empty packet if something is beside it, else the end.
+   * "message": an empty datagram.
+   */
+  readonly empty: "end" | "marked" | "message";
 }
 
 /** Data of one receive call unless the user says otherwise; large: one copy out is cheap (L10). */
@@ -48,7 +52,7 @@ export function receiveOnce(
   envelope.part(0, memory.address, maxBytes);
   const bytes = recvmsg(fd, envelope, rules.named);
   if (bytes < 0) return blockedOrError(bytes);
-  if (bytes === 0 && rules.emptyIsEnd && envelope.controlBytes === 0) return null;
+  if (bytes === 0 && isEnd(envelope, rules)) return null;
   return new Message(memory.bytes.slice(0, bytes), beside(envelope, rules));
 }
 
@@ -61,8 +65,15 @@ export function receiveIntoOnce(
   envelope.part(0, addressOf(into), into.byteLength);
   const bytes = recvmsg(fd, envelope, rules.named);
   if (bytes < 0) return blockedOrError(bytes);
-  if (bytes === 0 && rules.emptyIsEnd && envelope.controlBytes === 0) return null;
+  if (bytes === 0 && isEnd(envelope, rules)) return null;
   return new Received(bytes, beside(envelope, rules));
+}
+
+/** Whether no data is the end; what came beside an end is nobody's, and closed. */
+export function isEnd(from: Envelope, rules: Rules): boolean {
+  if (rules.empty === "marked") return from.controlBytes === 0;
+  if (rules.empty === "end") new Received(0, beside(from, rules)).close();
+  return rules.empty === "end";
 }
 
 function blockedOrError(result: number): undefined {

@@ -4,6 +4,16 @@ export { type Address, type AddressInput, formatAddress, parseAddress } from "./
 export { type Capabilities, type Capability, capabilities } from "./capabilities.ts";
 export { UnixError, UnsupportedError } from "./errors.ts";
 export { Fd, type FdDescription, type FdLike } from "./fd.ts";
+export {
+  type Holder,
+  listSockets,
+  type Probe,
+  type ProbeOptions,
+  type ProbeState,
+  probe,
+  type SocketFile,
+  type UnixSocketInfo,
+} from "./inspect.ts";
 export { Listener, type ListenOptions, listen } from "./listener.ts";
 export {
   type Readiness,

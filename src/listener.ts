@@ -4,11 +4,12 @@ import { errno } from "../native/errno.ts";
 import { poll as events } from "../native/poll.ts";
 import { socket as c } from "../native/socket.ts";
 import { type AddressInput, formatAddress, parseAddress } from "./address.ts";
-import { type Binding, type BindOptions, bindSocket, checkBindOptions } from "./binding.ts";
+import { type Binding, checkFileOptions } from "./binding.ts";
 import { type ConnectionType, sleep } from "./connect.ts";
 import { type Credentials, peerCredentials } from "./credentials.ts";
 import { remaining, type SyncOptions } from "./endpoint.ts";
 import { check, closedError, UnixError } from "./errors.ts";
+import { type BindOptions, checkBindOptions, takeAddress } from "./exclusive.ts";
 import { Fd } from "./fd.ts";
 import { attempt } from "./loop/attempt.ts";
 import { Watch } from "./loop/poller.ts";
@@ -235,6 +236,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
 
   /** Hand the descriptor on; the socket's file stays. @throws UnixError ERR_CLOSED */
   release(): Fd {
+    this.#start.binding?.leave();
     return Fd.adopt(this.#start.handle.release(), "Listener.release");
   }
 
@@ -276,18 +278,20 @@ export function listen<T extends ConnectionType = "stream">(
   const { type = "stream", backlog = c.SOMAXCONN, maxConnections = Infinity } = options;
   const name = parseAddress(address);
   const settings = toSettings(options);
+  checkFileOptions(options);
   checkBindOptions(options);
   integer("backlog", backlog);
   if (maxConnections !== Infinity) integer("maxConnections", maxConnections, { least: 1 });
   if ((type as string) === "datagram") throw new TypeError("a datagram socket cannot listen");
   const handle = Fd.adopt(check(socket(typeNumber(type)), "socket"), "listen");
-  let binding: Binding | null = null;
+  let binding: Binding;
   try {
     applySettings(handle.fd, settings); // accepted sockets begin with these, as of their connect
-    binding = bindSocket(handle.fd, name, options);
-    check(listenOn(handle.fd, backlog), "listen", { address: formatAddress(name) });
+    const ready = (): void => {
+      check(listenOn(handle.fd, backlog), "listen", { address: formatAddress(name) });
+    };
+    binding = takeAddress({ fd: handle.fd, type, address: name, options, ready });
   } catch (error) {
-    binding?.remove();
     handle.close();
     throw error;
   }

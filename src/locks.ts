@@ -11,8 +11,11 @@ import { Memory } from "./syscalls/memory.ts";
 const FIRST_PAUSE_MS = 1;
 const LONGEST_PAUSE_MS = 16;
 
-/** Not to be had here at all: no permission to read the directory, a file system without locks. */
-const unavailable = new Set([errno.EACCES, errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS]);
+/** Not to be had here at all: a file system without locks, or with locks for writers only. */
+const unavailable = new Set([errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS]);
+
+/** This process or the system is at a limit: to go on without the lock would be no answer. */
+const shortages = new Set([errno.EMFILE, errno.ENFILE, errno.ENOMEM]);
 
 /**
  * Call `use` while this process alone holds the lock on the directory (flock(2) on the directory's
@@ -26,8 +29,8 @@ export function withDirectoryLock<T>(
   { timeoutMs, use }: { timeoutMs: number; use: (locked: boolean) => T },
 ): T {
   const fd = open(directory, file.O_RDONLY | file.O_DIRECTORY);
-  if (fd < 0 && !unavailable.has(-fd)) check(fd, "open", { address: asText(directory) });
-  if (fd < 0) return use(false);
+  if (shortages.has(-fd)) check(fd, "open", { address: asText(directory) });
+  if (fd < 0) return use(false); // not ours to read, or not there, which bind will say
   try {
     return use(lockWithin(fd, timeoutMs, directory));
   } finally {

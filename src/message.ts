@@ -1,7 +1,7 @@
 // What is sent, and what comes.
 
 import { Fd } from "./fd.ts";
-import { noLonger, type Owner, watchOver } from "./forgotten.ts";
+import { handedOver, noLonger, type Owner, watchOver } from "./forgotten.ts";
 import type { Credentials } from "./structs/credentials.ts";
 import type { Address } from "./structs/sockaddr-un.ts";
 import { closeAll } from "./syscalls/fd.ts";
@@ -35,7 +35,8 @@ export class Parcel implements Owner {
   get fds(): readonly Fd[] {
     if (this.#fds === null) {
       this.#fds = this.#numbers.map((fd) => Fd.adopt(fd, this.place));
-      this.#letGo();
+      this.#numbers = [];
+      handedOver(this);
     }
     return this.#fds;
   }
@@ -47,15 +48,12 @@ export class Parcel implements Owner {
   }
 
   close(): void {
-    if (this.#fds !== null) for (const fd of this.#fds) fd.close();
-    else closeAll(this.#numbers);
-    this.#fds = NONE;
-    this.#letGo();
-  }
-
-  #letGo(): void {
+    const numbers = this.#numbers;
     this.#numbers = [];
-    noLonger(this);
+    noLonger(this, numbers);
+    closeAll(numbers);
+    for (const fd of this.#fds ?? []) fd.close();
+    this.#fds = NONE;
   }
 }
 

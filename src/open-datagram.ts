@@ -2,9 +2,10 @@
 
 import { socket as c } from "../native/socket.ts";
 import { type AddressInput, parseAddress } from "./address.ts";
-import { type Binding, type BindOptions, bindSocket, checkBindOptions } from "./binding.ts";
+import { type Binding, checkFileOptions } from "./binding.ts";
 import { DatagramSocket } from "./datagram.ts";
 import { check } from "./errors.ts";
+import { type BindOptions, checkBindOptions, takeAddress } from "./exclusive.ts";
 import { Fd } from "./fd.ts";
 import { applySettings, type SocketOptions, toSettings } from "./socket-options.ts";
 import { socket } from "./syscalls/socket.ts";
@@ -29,12 +30,16 @@ export function openDatagram(
   const name = address === undefined ? null : parseAddress(address);
   if (options.connect !== undefined) parseAddress(options.connect);
   const settings = toSettings(options);
+  checkFileOptions(options);
   checkBindOptions(options);
   const handle = Fd.adopt(check(socket(c.SOCK_DGRAM), "socket"), "openDatagram");
   let binding: Binding | null = null;
   try {
     applySettings(handle.fd, settings);
-    if (name !== null) binding = bindSocket(handle.fd, name, options);
+    const ready = (): void => {};
+    if (name !== null) {
+      binding = takeAddress({ fd: handle.fd, type: "datagram", address: name, options, ready });
+    }
     const opened = new DatagramSocket(handle, settings, binding);
     if (options.connect !== undefined) opened.connect(options.connect);
     return opened;

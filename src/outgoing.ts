@@ -91,7 +91,8 @@ export function prepare(data: Payload, options: SendOptions = {}): Outgoing {
   };
 }
 
-function checkFds(fds: readonly FdLike[], transfer: boolean): readonly number[] {
+/** Check descriptors; their numbers. @throws TypeError, RangeError */
+export function checkFds(fds: readonly FdLike[], transfer: boolean): readonly number[] {
   if (!Array.isArray(fds)) throw new TypeError("fds is an array of descriptors");
   if (fds.length > SCM_MAX_FD) {
     throw new RangeError(

@@ -38,6 +38,7 @@ export abstract class PacketSocket extends SocketBase {
     options: { signal?: AbortSignal } = {},
   ): Promise<void> {
     const items = this.#checked(messages);
+    options.signal?.throwIfAborted();
     let sent = 0;
     for (;;) {
       if (this.idle) sent += this.#sendSome(items.slice(sent));

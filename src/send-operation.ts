@@ -98,7 +98,7 @@ export class SendOperation implements Operation<true> {
   /** Half a message is out: the rest follows, from a copy, for the caller's buffer is free now. */
   committed(): boolean {
     if (this.#skip === 0) return false;
-    this.#parts = this.#parts.map((part) => part.slice());
+    this.#parts = this.#parts.map((part) => new Uint8Array(part)); // slice of a Buffer shares
     return true;
   }
 }

@@ -12,7 +12,7 @@ import { setOption } from "./syscalls/socket.ts";
 
 const KIND: Kind = {
   name: "seqpacket",
-  rules: { place: "SeqpacketSocket.receive", named: false, emptyIsEnd: true },
+  rules: { place: "SeqpacketSocket.receive", named: false, empty: "marked" },
   stream: false,
 };
 

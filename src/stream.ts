@@ -14,7 +14,7 @@ import { toReadable, toWritable } from "./web-streams.ts";
 
 const KIND: Kind = {
   name: "stream",
-  rules: { place: "StreamSocket.receive", named: false, emptyIsEnd: true },
+  rules: { place: "StreamSocket.receive", named: false, empty: "end" },
   stream: true,
 };
 

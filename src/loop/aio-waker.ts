@@ -3,8 +3,9 @@
 
 import { eventfd as flags } from "../../native/poll.ts";
 import { errnoName } from "../errors.ts";
-import { AioPoll, atThreadEnd, eventfd } from "../syscalls/epoll.ts";
+import { AioPoll, eventfd } from "../syscalls/epoll.ts";
 import { close, duplicate } from "../syscalls/fd.ts";
+import { atThreadEnd } from "../syscalls/thread.ts";
 import type { Waker } from "./waker.ts";
 
 interface Reader {

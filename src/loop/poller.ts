@@ -5,7 +5,8 @@
 import { errno } from "../../native/errno.ts";
 import { epoll } from "../../native/poll.ts";
 import { check, UnsupportedError } from "../errors.ts";
-import { atThreadEnd, EpollEvents, epollCreate, epollCtl } from "../syscalls/epoll.ts";
+import { EpollEvents, epollCreate, epollCtl } from "../syscalls/epoll.ts";
+import { atThreadEnd } from "../syscalls/thread.ts";
 import { Rounds, type Source } from "./rounds.ts";
 import { ThreadWaker } from "./thread-waker.ts";
 import { chooseWaker, type Waker, type WakerChoice } from "./waker.ts";
@@ -122,10 +123,13 @@ export class Watch {
     return served;
   }
 
-  /** In their order. One that runs is out of the queue: it may close this watch. */
+  /**
+   * In their order. One that runs is out of the queue: it may close this watch, or wait again, and
+   * then it has just seen that there is nothing to be had.
+   */
   #serve(queue: Waiter[]): boolean {
     let served = false;
-    while (queue.length > 0) {
+    for (let left = queue.length; left > 0 && queue.length > 0; left--) {
       const waiter = queue.shift()!;
       if (!waiter.run()) {
         queue.unshift(waiter);

@@ -7,8 +7,9 @@
 import { Worker } from "node:worker_threads";
 import { eventfd as flags } from "../../native/poll.ts";
 import { check } from "../errors.ts";
-import { atThreadEnd, eventfd, signalEventfd } from "../syscalls/epoll.ts";
+import { eventfd, signalEventfd } from "../syscalls/epoll.ts";
 import { libcName } from "../syscalls/libc.ts";
+import { atThreadEnd } from "../syscalls/thread.ts";
 import type { Waker } from "./waker.ts";
 import threadSource from "./waker-thread.ts" with { type: "text" };
 

@@ -42,7 +42,7 @@ export function fromBytes(bytes: Uint8Array): string | Uint8Array {
   try {
     return decoder.decode(bytes);
   } catch {
-    return bytes.slice();
+    return new Uint8Array(bytes); // slice of a Buffer would share its memory
   }
 }
 

@@ -1,10 +1,11 @@
 // epoll, eventfd and the one AIO request that watches an epoll descriptor.
 
-import { type Pointer, toArrayBuffer } from "bun:ffi";
+import { toArrayBuffer } from "bun:ffi";
 import { aio, aioRing, eventfd as e, epoll, epollEvent, iocb, nr } from "../../native/poll.ts";
 import { libc } from "./libc.ts";
-import { asPointer, cells, cString, Memory } from "./memory.ts";
+import { asPointer, cells, Memory } from "./memory.ts";
 import { INTERRUPTED, result } from "./result.ts";
+import { atThreadEnd } from "./thread.ts";
 
 export const epollCreate = (): number => result(libc.epoll_create1(epoll.EPOLL_CLOEXEC ?? 0));
 export const eventfd = (flags: number): number =>
@@ -100,27 +101,6 @@ export class AioPoll {
     return atThreadEnd("syscall", nr.SYS_io_destroy ?? -1, this.#context);
   }
 }
-
-/**
- * Have libc's `name(first, second)` called when this JS thread's heap is torn down, which
- * Worker.terminate() does without running a line of JavaScript: an ArrayBuffer's deallocator is
- * called with its address and its context, and neither has to be what it says (FACTS F10).
- * Hold on to the result; the call is made when it is collected.
- */
-export function atThreadEnd(name: string, first: number, second = 1): unknown {
-  const text = cString(name);
-  const call = libc.dlsym(null, text.address);
-  return managed(asPointer(first), 0, 1, asPointer(second), asPointer(call));
-}
-
-/** toArrayBuffer with a deallocator, which its published types leave out. */
-const managed = toArrayBuffer as (
-  address: Pointer,
-  offset: number,
-  bytes: number,
-  context: Pointer,
-  deallocator: Pointer,
-) => ArrayBuffer;
 
 /** Add to an eventfd's counter. */
 export function signalEventfd(fd: number, value: number): number {

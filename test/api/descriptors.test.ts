@@ -3,6 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { closeSync, constants, fstatSync, openSync, writeSync } from "node:fs";
 import { open as openFile } from "node:fs/promises";
+import { fdNumber } from "../../src/fd.ts";
 import {
   type Fd,
   type FdLike,
@@ -121,7 +122,7 @@ describe.each(pairVariants)("$name", ({ open, stream }) => {
       await pair.near.send("x", { fds });
       using message = must(pair.far.tryReceive());
       const inodes = (all: readonly FdLike[]): bigint[] =>
-        all.map((fd) => fstatSync(typeof fd === "number" ? fd : fd.fd, { bigint: true }).ino);
+        all.map((fd) => fstatSync(fdNumber(fd), { bigint: true }).ino);
       expect(inodes(message.fds)).toEqual(inodes(fds));
     }));
 

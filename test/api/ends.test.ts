@@ -175,6 +175,39 @@ describe("empty seqpacket messages", () => {
   });
 });
 
+describe.each(pairVariants)("$name: with options that add to each message", ({ kind, open }) => {
+  const options = [
+    { passCredentials: true },
+    { passPidfd: true },
+    { passCredentials: true, passPidfd: true },
+    { acceptFds: false },
+  ];
+  for (const option of options) {
+    test(`${JSON.stringify(option)}: empty is empty, and the end is the end`, () =>
+      leakFree(async () => {
+        using pair = await open(option);
+        const lengths: (number | undefined)[] = [];
+        for (const data of ["", "a", ""]) await pair.near.send(data);
+        if (kind === "datagram") {
+          while (pair.far.tryReceive() !== undefined) lengths.push(0);
+          expect(lengths.length).toBe(3);
+          return;
+        }
+        pair.near.close();
+        for (;;) {
+          using message = pair.far.tryReceive() ?? null;
+          if (message === null || lengths.length > 3) break;
+          lengths.push(message.data.length);
+        }
+        expect(lengths).toEqual(kind === "stream" ? [1] : [0, 1, 0]);
+        expect(pair.far.tryReceive()).toBeNull();
+        expect(await pair.far.receive()).toBeNull();
+        expect(await pair.far.receiveInto(new Uint8Array(4))).toBeNull();
+        expect(pair.far.receiveSync({ timeoutMs: 1000 })).toBeNull();
+      }));
+  }
+});
+
 describe("datagrams have no end", () => {
   test("a peer that has gone is ECONNREFUSED, then ENOTCONN, and nothing to receive", async () => {
     const to = freshPath();

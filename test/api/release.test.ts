@@ -70,7 +70,7 @@ describe("to Bun", () => {
     const socket = await Bun.connect({
       fd,
       socket: {
-        data: (_socket, data) => heard.resolve(data.toString()),
+        data: (_socket: unknown, data: Buffer) => heard.resolve(data.toString()),
         close: () => ended.resolve(),
       },
     } as unknown as Parameters<typeof Bun.connect>[0]);

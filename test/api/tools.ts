@@ -2,7 +2,8 @@
 
 import { fstatSync, readdirSync, readlinkSync, readSync, writeSync } from "node:fs";
 import { file, memfd } from "../../native/file.ts";
-import { Fd, type Message, socketPair, UnixError } from "../../src/index.ts";
+import { fdNumber } from "../../src/fd.ts";
+import { Fd, type FdLike, type Message, socketPair, UnixError } from "../../src/index.ts";
 import { memfdCreate } from "../../src/syscalls/fd.ts";
 import { type Libc, libc } from "../../src/syscalls/libc.ts";
 import type { AnySocket } from "./pairs.ts";
@@ -103,10 +104,9 @@ export const markedMany = (count: number): Fd[] =>
   Array.from({ length: count }, (_, i) => marked(`fd ${i}`));
 
 /** The mark of a descriptor made by `marked`. */
-export function markOf(fd: { readonly fd: number } | number): string {
-  const number = typeof fd === "number" ? fd : fd.fd;
+export function markOf(fd: FdLike): string {
   const bytes = Buffer.alloc(64);
-  return bytes.toString("utf8", 0, readSync(number, bytes, 0, bytes.length, 0));
+  return bytes.toString("utf8", 0, readSync(fdNumber(fd), bytes, 0, bytes.length, 0));
 }
 
 export function closeAll(fds: Iterable<{ close(): void }>): void {

@@ -1,0 +1,168 @@
+// What bunix doctor tries out. Each check cleans up after itself, and throws where something is not
+// as promised.
+
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import type { AddressInput } from "../address.ts";
+import { adoptSocket } from "../adopt.ts";
+import type { Capabilities } from "../capabilities.ts";
+import { connect } from "../connect.ts";
+import { probe } from "../inspect.ts";
+import { listen } from "../listener.ts";
+import type { Message } from "../message.ts";
+import { socketPair } from "../pair.ts";
+import type { SeqpacketSocket } from "../seqpacket.ts";
+import type { SocketOptions } from "../socket-options.ts";
+import type { StreamSocket } from "../stream.ts";
+import { maxPathBytes } from "../structs/sockaddr-un.ts";
+
+const LIMIT_MS = 5_000;
+
+type Need = {
+  [K in keyof Capabilities]: Capabilities[K] extends { readonly available: boolean } ? K : never;
+}[keyof Capabilities];
+
+/** Something that must work where the capabilities that it needs are there. */
+export interface Check {
+  readonly name: string;
+  readonly needs: readonly Need[];
+  readonly run: () => void | Promise<void>;
+}
+
+/** In the order in which they are tried. */
+export const checks: readonly Check[] = [
+  { name: "pass a descriptor, blocking", needs: [], run: passSync },
+  { name: "pass a descriptor, awaited", needs: ["waiting"], run: passAwaited },
+  { name: "credentials of a peer", needs: [], run: peer },
+  { name: "credentials with a message", needs: ["passCredentials"], run: credentials },
+  { name: "the sender's pidfd", needs: ["passPidfd"], run: pidfd },
+  { name: "message boundaries (seqpacket)", needs: ["seqpacket"], run: boundaries },
+  { name: "listen, connect, probe", needs: ["waiting"], run: () => inDirectory("socket") },
+  { name: "an abstract name", needs: ["waiting", "abstractNames"], run: names },
+  { name: "a path of more than 107 bytes", needs: ["waiting", "longPaths"], run: longPaths },
+];
+
+function expect(is: unknown, wanted: unknown, what: string): void {
+  if (is !== wanted) throw new Error(`${what}: ${String(is)} instead of ${String(wanted)}`);
+}
+
+/** The message, which must be there. */
+function got(message: Message | null | undefined): Message {
+  if (!message) throw new Error("no message came");
+  return message;
+}
+
+/** Sockets that are closed together. */
+class Held<T extends Disposable> implements Disposable {
+  readonly all: readonly [T, T];
+
+  constructor(all: readonly [T, T]) {
+    this.all = all;
+  }
+
+  [Symbol.dispose](): void {
+    for (const one of this.all) one[Symbol.dispose]();
+  }
+}
+
+const pair = (type: "stream" | "seqpacket" = "stream", options?: SocketOptions) =>
+  new Held(socketPair(type, options));
+
+/** The descriptor that came must be the other end of `near`, and close-on-exec. */
+function leadsTo(message: Message, near: StreamSocket | SeqpacketSocket): void {
+  const [fd] = message.takeFds();
+  if (fd === undefined) throw new Error("no descriptor came");
+  expect(fd.closeOnExec, true, "close-on-exec");
+  using far = adoptSocket(fd);
+  near.sendSync("through it");
+  if (!("receiveSync" in far)) throw new Error("it is another descriptor");
+  using said = got(far.receiveSync({ timeoutMs: LIMIT_MS }));
+  expect(said.text(), "through it", "what came through it");
+}
+
+function passSync(): void {
+  using way = pair();
+  using passed = pair();
+  const [a, b] = way.all;
+  const [near, far] = passed.all;
+  a.sendSync("take this", { fds: [far] });
+  using message = got(b.receiveSync({ timeoutMs: LIMIT_MS }));
+  leadsTo(message, near);
+}
+
+async function passAwaited(): Promise<void> {
+  using way = pair();
+  using passed = pair();
+  const [a, b] = way.all;
+  const [near, far] = passed.all;
+  const coming = b.receive();
+  await new Promise((resolve) => setImmediate(resolve)); // let it really wait
+  await a.send("take this", { fds: [far] });
+  using message = got(await coming);
+  leadsTo(message, near);
+}
+
+function peer(): void {
+  using way = pair();
+  const { pid, uid } = way.all[0].peerCredentials();
+  expect(pid, process.pid, "pid");
+  expect(uid, process.geteuid?.(), "uid");
+}
+
+function credentials(): void {
+  using way = pair("stream", { passCredentials: true });
+  way.all[0].sendSync("who am I?");
+  using message = got(way.all[1].tryReceive());
+  expect(message.credentials?.pid, process.pid, "pid");
+}
+
+function pidfd(): void {
+  using way = pair("stream", { passPidfd: true });
+  way.all[0].sendSync("who am I?");
+  using message = got(way.all[1].tryReceive());
+  expect(message.pidfd?.describe().kind, "pidfd", "what came");
+}
+
+function boundaries(): void {
+  using way = pair("seqpacket");
+  const [a, b] = way.all;
+  for (const text of ["one", "two"]) a.sendSync(text);
+  for (const text of ["one", "two"]) {
+    using message = got(b.tryReceive());
+    expect(message.text(), text, "a message");
+  }
+}
+
+/** Listen, connect, and ask who listens. */
+async function serve(address: AddressInput): Promise<void> {
+  using listener = listen(address);
+  const accepting = listener.accept();
+  using client = await connect(address);
+  using accepted = await accepting;
+  await client.send("hello");
+  using message = got(await accepted.receive());
+  expect(message.text(), "hello", "what came");
+  expect(probe(address).state, "listening", "bunix probe");
+}
+
+/** In a new directory, which is removed. */
+async function inDirectory(name: string): Promise<void> {
+  const directory = mkdtempSync(join(tmpdir(), "bunix-doctor-"));
+  try {
+    const path = join(directory, name);
+    mkdirSync(dirname(path), { recursive: true });
+    await serve(path);
+    expect(probe(path).state, "free", "the address afterwards");
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+function longPaths(): Promise<void> {
+  return inDirectory(join("d".repeat(maxPathBytes), "socket"));
+}
+
+function names(): Promise<void> {
+  return serve({ abstract: `bunix-doctor-${crypto.randomUUID()}` });
+}

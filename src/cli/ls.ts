@@ -1,0 +1,70 @@
+// bunix ls: every Unix socket, in columns.
+
+import { formatAddress } from "../address.ts";
+import { listSockets, type UnixSocketInfo } from "../inspect.ts";
+import { json, parse, printable, typeOption } from "./options.ts";
+
+/** List the sockets; the result is the exit code. */
+export function ls(args: readonly string[]): number {
+  const parsed = parse(args, { flags: ["listening", "no-holders"], values: ["type"], most: 1 });
+  const type = typeOption(parsed);
+  const [text = ""] = parsed.rest;
+  const found = listSockets({ holders: !parsed.flags.has("no-holders") })
+    .filter((one) => type === undefined || one.type === type)
+    .filter((one) => !parsed.flags.has("listening") || one.state === "listening")
+    .map((socket) => ({ socket, row: rowOf(socket) }))
+    .filter(({ row }) => row.join(" ").includes(text))
+    .sort((a, b) => byPlace(a.socket, b.socket));
+  if (parsed.json) console.log(json(found.map(({ socket }) => plain(socket))));
+  else console.log(table(found.map(({ row }) => row)));
+  return 0;
+}
+
+const head = ["TYPE", "STATE", "RECV-Q", "SEND-Q", "INODE", "ADDRESS", "PEER", "UID", "PROCESSES"];
+const numbers = new Set(["RECV-Q", "SEND-Q", "INODE", "UID"]);
+
+function rowOf(socket: UnixSocketInfo): string[] {
+  const { type, state, receiveQueue, sendQueue, inode, address, peer, uid, holders } = socket;
+  const [received, sent, user] = [receiveQueue, sendQueue, uid].map((n) => String(n ?? "-"));
+  const name = address === null ? "-" : formatAddress(address);
+  const other = peer?.address ? formatAddress(peer.address) : "-";
+  const end = peer === null ? "-" : `${other} ${peer.inode}`.replace(/^- /, "");
+  const who = holders.map(({ pid, command, fd }) => `${printable(command)}[${pid}]:${fd}`);
+  return [type, state, received!, sent!, String(inode), name, end, user!, who.join(" ") || "-"];
+}
+
+/** Columns as wide as what is in them; numbers to the right, the last column as it comes. */
+function table(rows: readonly string[][]): string {
+  const all = [head, ...rows];
+  const widths = head.map((_, i) => all.reduce((most, row) => Math.max(most, row[i]!.length), 0));
+  const cell = (text: string, i: number): string => {
+    if (i === head.length - 1) return text;
+    return numbers.has(head[i]!) ? text.padStart(widths[i]!) : text.padEnd(widths[i]!);
+  };
+  return all.map((row) => row.map(cell).join("  ")).join("\n");
+}
+
+const states: readonly UnixSocketInfo["state"][] = ["listening", "unconnected", "connected"];
+
+/** Servers first, by their address; those without one last. */
+function byPlace(a: UnixSocketInfo, b: UnixSocketInfo): number {
+  return (
+    states.indexOf(a.state) - states.indexOf(b.state) ||
+    Number(a.address === null) - Number(b.address === null) ||
+    compare(textOf(a), textOf(b)) ||
+    a.inode - b.inode
+  );
+}
+
+const textOf = ({ address }: UnixSocketInfo): string =>
+  address === null ? "" : formatAddress(address);
+const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+/** Addresses as text. */
+function plain(socket: UnixSocketInfo): unknown {
+  const { address, peer } = socket;
+  const text = (one: UnixSocketInfo["address"]): string | null =>
+    one === null ? null : formatAddress(one);
+  const other = peer === null ? null : { ...peer, address: text(peer.address) };
+  return { ...socket, address: text(address), peer: other };
+}

@@ -1,0 +1,264 @@
+// "If a process is already bound to this address, just complain": the mutual exclusion that TCP
+// ports have and Unix socket files lack.
+
+import { lstatSync, readdirSync, statSync, unlinkSync } from "node:fs";
+import { basename, dirname } from "node:path";
+import { errno } from "../native/errno.ts";
+import { mode as format } from "../native/file.ts";
+import { absolute, formatAddress } from "./address.ts";
+import {
+  asLatin,
+  asPath,
+  type Binding,
+  bindSocket,
+  type FileOptions,
+  fromLatin,
+} from "./binding.ts";
+import { type Holder, socketsAt } from "./bound-sockets.ts";
+import { UnixError } from "./errors.ts";
+import { type Probe, probe } from "./inspect.ts";
+import { LockFile, withDirectoryLock } from "./locks.ts";
+import { integer } from "./socket-options.ts";
+import type { SocketType } from "./sockets.ts";
+import type { Address } from "./structs/sockaddr-un.ts";
+
+/** How an address is taken. */
+export interface BindOptions extends FileOptions {
+  /**
+   * Take the address only if no process has it, and take over the file that a dead one left behind.
+   * Default true. false is bind(2) as it is: it fails on any file of that name, stale or not.
+   */
+  readonly exclusive?: boolean | undefined;
+  /**
+   * Hold a lock on this file for as long as the socket is open, with the pid inside; for network
+   * file systems and for namespaces that share a path, where nothing else can tell, and for "one
+   * instance only". It is removed on close, and never the reason that a stale socket stays.
+   */
+  readonly lockFile?: string | undefined;
+  /** Take over a stale socket file even if it belongs to another user. Never a live one. */
+  readonly takeOver?: boolean | undefined;
+  /**
+   * Take the name from a live server of the same user: bind aside, then rename over it. The old
+   * server keeps its connections and does not remove the new file. For handing over.
+   */
+  readonly replace?: boolean | undefined;
+  /** Listen even in a directory where everybody may remove and replace the socket. */
+  readonly unsafeDirectory?: boolean | undefined;
+  /**
+   * How long to wait for another starter that is between looking and binding, in milliseconds,
+   * blocking the thread; then ETIMEDOUT. Default 5,000; a start takes about one.
+   */
+  readonly lockTimeoutMs?: number | undefined;
+}
+
+/**
+ * EADDRINUSE with what is known of whoever is in the way.
+ */
+export class AddressInUseError extends UnixError {
+  /** What was found at the address. */
+  readonly found: Probe;
+  /** The processes that have it open, as far as this process may see. */
+  readonly holders: readonly Holder[];
+
+  constructor(found: Probe, address: Address, hint: string) {
+    super("bind", -errno.EADDRINUSE, { address: formatAddress(address), hint });
+    this.found = found;
+    this.holders = found.holders;
+  }
+}
+
+const LOCK_TIMEOUT_MS = 5000;
+/** Others may come and go between looking and binding, but not for ever. */
+const TRIES = 16;
+
+/** Check what can be checked before there is a socket. */
+export function checkBindOptions({ lockTimeoutMs, lockFile }: BindOptions): void {
+  if (lockTimeoutMs !== undefined) integer("lockTimeoutMs", lockTimeoutMs);
+  if (lockFile !== undefined && (typeof lockFile !== "string" || lockFile === "")) {
+    throw new TypeError("lockFile is a path");
+  }
+}
+
+interface Start {
+  readonly fd: number;
+  readonly type: SocketType;
+  readonly address: Address;
+  readonly options: BindOptions;
+  /** What makes the bound socket a server: listen. */
+  readonly ready: () => void;
+}
+
+/**
+ * Bind a socket to its address under the rules of `options`, and make it ready, before anybody else
+ * can take the address.
+ *
+ * @throws AddressInUseError naming the holder; UnixError ERR_UNSAFE_DIRECTORY, ETIMEDOUT, …
+ */
+export function takeAddress(start: Omit<Start, "address"> & { address: Address }): Binding {
+  const address = absolute(start.address);
+  const whole = { ...start, address };
+  const { exclusive = true, lockFile } = start.options;
+  if (!exclusive) return bindSocket(start.fd, address, { ...start.options, ready: start.ready });
+  if (address.kind === "abstract") return takeName(whole);
+  if (address.kind === "unnamed") return bindSocket(start.fd, address, { ready: start.ready });
+  checkDirectory(whole);
+  if (lockFile !== undefined) return underLockFile(whole, lockFile);
+  const timeoutMs = start.options.lockTimeoutMs ?? LOCK_TIMEOUT_MS;
+  const use = (locked: boolean): Binding => takePath(whole, locked);
+  return withDirectoryLock(directoryOf(address), { timeoutMs, use });
+}
+
+function directoryOf(address: Address): Buffer {
+  return fromLatin(dirname(address.kind === "path" ? asLatin(address.path) : "/"));
+}
+
+/** Abstract names are exclusive by nature, and go with their socket. */
+function takeName({ fd, address, ready, type }: Start): Binding {
+  try {
+    return bindSocket(fd, address, { ready });
+  } catch (error) {
+    if (!(error instanceof UnixError) || error.errno !== -errno.EADDRINUSE) throw error;
+    const found = probe(address, { type, follow: false });
+    throw new AddressInUseError(found, address, `${who(found)} has it`);
+  }
+}
+
+function underLockFile(start: Start, path: string): Binding {
+  const lock = LockFile.take(path, formatAddress(start.address));
+  try {
+    const binding = takePath(start, true);
+    binding.lockFile = lock;
+    return binding;
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+}
+
+/**
+ * Where everybody may rename and remove everybody's files, no promise about a name can be kept.
+ */
+function checkDirectory({ address, options }: Start): void {
+  if (options.unsafeDirectory === true) return;
+  const directory = directoryOf(address);
+  const { mode } = statOrNull(directory) ?? { mode: 0 };
+  if ((mode & format.S_IWOTH) === 0 || (mode & format.S_ISVTX) !== 0) return;
+  throw new UnixError("bind", -errno.EPERM, {
+    code: "ERR_UNSAFE_DIRECTORY",
+    address: formatAddress(address),
+    hint:
+      `UnsafeDirectory: anybody may replace files in ${directory}; use a directory of your own, ` +
+      "set its sticky bit, or pass unsafeDirectory: true",
+  });
+}
+
+function statOrNull(path: Buffer): { mode: number } | null {
+  try {
+    return statSync(path);
+  } catch {
+    return null; // bind will say what is wrong
+  }
+}
+
+/** Look, take over what is stale, bind, listen; nobody else is doing so if `locked`. */
+function takePath(start: Start, locked: boolean): Binding {
+  const { fd, options, ready, address, type } = start;
+  for (let tries = 0; tries < TRIES; tries++) {
+    if (!exists(address)) {
+      const binding = bindIfFree(start);
+      if (binding !== null) return binding;
+    }
+    const found = probe(address, { type, follow: false });
+    if (found.state === "free") continue;
+    refuseForeign(found, start);
+    if (isLive(found)) {
+      if (options.replace !== true) throw new AddressInUseError(found, address, inUse(found));
+      removeAsides(address);
+      return bindSocket(fd, address, { ...options, ready, aside: asideName() });
+    }
+    if (!locked) throw new AddressInUseError(found, address, CANNOT_LOCK);
+    removeStale(found, address);
+  }
+  throw new AddressInUseError(
+    probe(address, { type, follow: false }),
+    address,
+    "others keep taking it",
+  );
+}
+
+const CANNOT_LOCK =
+  "a stale socket, but the directory cannot be locked (no read permission, or a file system " +
+  "without locks), so it is not certain that nobody else is taking it over: use lockFile";
+
+function exists(address: Address): boolean {
+  if (address.kind !== "path") return false;
+  return lstatSync(asPath(address.path), { throwIfNoEntry: false }) !== undefined;
+}
+
+/** null: somebody was faster. */
+function bindIfFree({ fd, address, options, ready }: Start): Binding | null {
+  try {
+    return bindSocket(fd, address, { ...options, ready });
+  } catch (error) {
+    const taken = error instanceof UnixError && error.errno === -errno.EADDRINUSE;
+    if (taken) return null;
+    throw error;
+  }
+}
+
+const isLive = ({ state }: Probe): boolean => state !== "stale" && state !== "free";
+
+/** What is no socket, or not ours to judge, stays as it is. */
+function refuseForeign(found: Probe, { address, options }: Start): void {
+  if (found.state === "not-a-socket") {
+    const hint = `there is ${found.found} of this name, which bunix never removes`;
+    throw new AddressInUseError(found, address, hint);
+  }
+  if (found.state === "forbidden") {
+    const hint = "there is a socket that this process may not connect to, so it may be live";
+    throw new AddressInUseError(found, address, hint);
+  }
+  const { owner } = found;
+  if (owner === undefined || owner === process.geteuid?.() || options.takeOver === true) return;
+  const whose = `the socket belongs to uid ${owner}`;
+  const state = isLive(found)
+    ? `${who(found)} has it`
+    : "it is stale: remove it, or pass takeOver: true";
+  throw new AddressInUseError(found, address, `${whose}; ${state}`);
+}
+
+function inUse(found: Probe): string {
+  const since = found.since === undefined ? "" : ` since ${found.since.toISOString()}`;
+  const what = found.state === "wrong-type" ? ` with a ${found.type} socket` : "";
+  return `${who(found)} has it${what}${since}; replace: true would take the name from it`;
+}
+
+function who({ holders }: Probe): string {
+  if (holders.length === 0) return "a process that cannot be seen from here";
+  const names = [...new Set(holders.map(({ pid, command }) => `${pid} (${command})`))];
+  return `process ${names.join(", ")}`;
+}
+
+/** Remove the very file that was found to be stale, and no other. */
+function removeStale({ file }: Probe, address: Address): void {
+  if (address.kind !== "path" || file === undefined) return;
+  const path = asPath(address.path);
+  const now = lstatSync(path, { throwIfNoEntry: false });
+  if (now !== undefined && now.dev === file.dev && now.ino === file.ino) unlinkSync(path);
+}
+
+const ASIDE = /^\.bunix-[0-9a-f]{8}$/;
+
+const asideName = (): string => `.bunix-${crypto.randomUUID().slice(0, 8)}`;
+
+/** What a successor left that died between bind and rename. */
+function removeAsides(address: Address): void {
+  const directory = directoryOf(address);
+  for (const name of readdirSync(directory, { encoding: "latin1" })) {
+    if (!ASIDE.test(basename(name))) continue;
+    const path = Buffer.concat([directory, fromLatin(`/${name}`)]);
+    const stats = lstatSync(path, { throwIfNoEntry: false });
+    const ours = stats?.isSocket() === true && stats.uid === process.geteuid?.();
+    if (ours && socketsAt(path)?.records.length === 0) unlinkSync(path);
+  }
+}

@@ -1,0 +1,207 @@
+// unix_diag: the question "tell me all Unix sockets" and the kernel's answer (sock_diag(7)). The
+// decoder never reads past what it is given, never trusts a length, and always ends.
+
+import {
+  attribute,
+  KERNEL_MINOR_BITS,
+  netlink,
+  nlattr,
+  nlmsgerr,
+  nlmsghdr,
+  show,
+  sockDiag,
+  state,
+  unixDiagMsg,
+  unixDiagReq,
+  unixDiagRqlen,
+  unixDiagVfs,
+} from "../../native/netlink.ts";
+import { sockaddrUn, socket } from "../../native/socket.ts";
+import { type Address, decodeSockaddr } from "./sockaddr-un.ts";
+
+/** A file as `stat` has it: `st_dev`, and the low 32 bits of `st_ino`: the kernel tells no more. */
+export interface SocketFile {
+  readonly dev: number;
+  readonly ino: number;
+}
+
+/** What the kernel says of one Unix socket. */
+export interface UnixRecord {
+  readonly type: "stream" | "datagram" | "seqpacket";
+  /** A datagram socket is also "connected" once somebody has connected to it: look at `peer`. */
+  readonly state: "listening" | "connected" | "unconnected";
+  /** The socket's own inode, as in `socket:[4711]`. */
+  readonly inode: number;
+  /** The name it is bound to; accepted sockets have their listener's. */
+  readonly name: Address | null;
+  /** The file that bind made, wherever it is now; accepted sockets have their listener's. */
+  readonly file: SocketFile | null;
+  /** The inode of the socket at the other end; 0 where it is closed, or not accepted yet. */
+  readonly peer: number | null;
+  /** Bytes to be received; of a listener: connections to be accepted. Null where not told. */
+  readonly receiveQueue: number | null;
+  /** Bytes that the other side has to receive; of a listener: its backlog. Null where not told. */
+  readonly sendQueue: number | null;
+  /** What was shut down; null where not told. */
+  readonly shutdown: "none" | "read" | "write" | "both" | null;
+  /** The user that made it; null where the kernel does not say (before Linux 5.3). */
+  readonly uid: number | null;
+}
+
+const align = (bytes: number): number => (bytes + 3) & ~3;
+
+/** Bytes of the request. */
+export const requestBytes = nlmsghdr.size + unixDiagReq.size;
+
+const EVERYTHING =
+  (show.UDIAG_SHOW_NAME ?? 0) |
+  (show.UDIAG_SHOW_VFS ?? 0) |
+  (show.UDIAG_SHOW_PEER ?? 0) |
+  (show.UDIAG_SHOW_RQLEN ?? 0) |
+  (show.UDIAG_SHOW_UID ?? 0);
+
+const ANY = 0xffffffff;
+
+/** Write the request for all Unix sockets of this network namespace at the start of `view`. */
+export function encodeDumpRequest(view: DataView): void {
+  const flags = (netlink.NLM_F_REQUEST ?? 0) | (netlink.NLM_F_DUMP ?? 0);
+  view.setUint32(nlmsghdr.at.nlmsg_len, requestBytes, true);
+  view.setUint16(nlmsghdr.at.nlmsg_type, sockDiag.SOCK_DIAG_BY_FAMILY ?? 0, true);
+  view.setUint16(nlmsghdr.at.nlmsg_flags, flags, true);
+  const body = nlmsghdr.size;
+  view.setUint8(body + unixDiagReq.at.sdiag_family, socket.AF_UNIX);
+  view.setUint32(body + unixDiagReq.at.udiag_states, ANY, true);
+  view.setUint32(body + unixDiagReq.at.udiag_show, EVERYTHING, true);
+  view.setUint32(body + unixDiagReq.at.udiag_cookie, ANY, true);
+  view.setUint32(body + unixDiagReq.at.udiag_cookie + 4, ANY, true);
+}
+
+/**
+ * Add the sockets in the first `length` bytes of `view` to `records`. The result: 1 when more is to
+ * come, 0 at the end of the dump, a negative errno where the kernel refused.
+ */
+export function decodeDump(view: DataView, length: number, records: UnixRecord[]): number {
+  const end = Math.min(length, view.byteLength);
+  let at = 0;
+  while (at + nlmsghdr.size <= end) {
+    const stated = view.getUint32(at + nlmsghdr.at.nlmsg_len, true);
+    if (stated < nlmsghdr.size) break;
+    const type = view.getUint16(at + nlmsghdr.at.nlmsg_type, true);
+    const body = { view, from: at + nlmsghdr.size, to: Math.min(at + stated, end) };
+    if (type === netlink.NLMSG_DONE) return errorOf(body);
+    if (type === netlink.NLMSG_ERROR) return errorOf(body);
+    if (type === sockDiag.SOCK_DIAG_BY_FAMILY) {
+      const record = decodeRecord(body);
+      if (record !== null) records.push(record);
+    }
+    at += stated + 3 - ((stated + 3) % 4);
+  }
+  return 1;
+}
+
+interface Span {
+  readonly view: DataView;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** The errno of an NLMSG_ERROR; NLMSG_DONE has one at the same place. Never positive. */
+function errorOf({ view, from, to }: Span): number {
+  const at = from + nlmsgerr.at.error;
+  return at + 4 <= to ? Math.min(view.getInt32(at, true), 0) : 0;
+}
+
+const types = new Map<number, UnixRecord["type"]>([
+  [socket.SOCK_STREAM, "stream"],
+  [socket.SOCK_DGRAM, "datagram"],
+  [socket.SOCK_SEQPACKET, "seqpacket"],
+]);
+
+const states = new Map<number | null, UnixRecord["state"]>([
+  [state.TCP_LISTEN, "listening"],
+  [state.TCP_ESTABLISHED, "connected"],
+]);
+
+const shutdowns = ["none", "read", "write", "both"] as const;
+
+/** The kind of a SOCK_… number; null for what a Unix socket never is. */
+export const socketType = (number: number): UnixRecord["type"] | null => types.get(number) ?? null;
+
+type Draft = { -readonly [K in keyof UnixRecord]: UnixRecord[K] };
+
+/** Null for what is no Unix socket. */
+function decodeRecord({ view, from, to }: Span): UnixRecord | null {
+  if (from + unixDiagMsg.size > to) return null;
+  if (view.getUint8(from + unixDiagMsg.at.udiag_family) !== socket.AF_UNIX) return null;
+  const type = types.get(view.getUint8(from + unixDiagMsg.at.udiag_type));
+  if (type === undefined) return null;
+  const record: Draft = {
+    type,
+    state: states.get(view.getUint8(from + unixDiagMsg.at.udiag_state)) ?? "unconnected",
+    inode: view.getUint32(from + unixDiagMsg.at.udiag_ino, true),
+    name: null,
+    file: null,
+    peer: null,
+    receiveQueue: null,
+    sendQueue: null,
+    shutdown: null,
+    uid: null,
+  };
+  decodeAttributes(record, { view, from: from + unixDiagMsg.size, to });
+  return record;
+}
+
+function decodeAttributes(record: Draft, { view, from, to }: Span): void {
+  let at = from;
+  while (at + nlattr.size <= to) {
+    const stated = view.getUint16(at + nlattr.at.nla_len, true);
+    if (stated < nlattr.size) return;
+    const type = view.getUint16(at + nlattr.at.nla_type, true);
+    take(record, type, { view, from: at + nlattr.size, to: Math.min(at + stated, to) });
+    at += align(stated);
+  }
+}
+
+function take(record: Draft, type: number, { view, from, to }: Span): void {
+  const word = (at: number): number => view.getUint32(from + at, true);
+  const bytes = to - from;
+  if (type === attribute.UNIX_DIAG_NAME && bytes > 0) {
+    record.name = nameAt({ view, from, to });
+  } else if (type === attribute.UNIX_DIAG_VFS && bytes >= unixDiagVfs.size) {
+    const dev = statDevice(word(unixDiagVfs.at.udiag_vfs_dev));
+    record.file = { dev, ino: word(unixDiagVfs.at.udiag_vfs_ino) };
+  } else if (type === attribute.UNIX_DIAG_PEER && bytes >= 4) {
+    record.peer = word(0);
+  } else if (type === attribute.UNIX_DIAG_RQLEN && bytes >= unixDiagRqlen.size) {
+    record.receiveQueue = word(unixDiagRqlen.at.udiag_rqueue);
+    record.sendQueue = word(unixDiagRqlen.at.udiag_wqueue);
+  } else if (type === attribute.UNIX_DIAG_SHUTDOWN && bytes >= 1) {
+    record.shutdown = shutdowns[view.getUint8(from) & 3]!;
+  } else if (type === attribute.UNIX_DIAG_UID && bytes >= 4) {
+    record.uid = word(0);
+  }
+}
+
+/** An address whose family is not there: decoded as if the bytes before it were that. */
+function nameAt({ view, from, to }: Span): Address {
+  const bytes = to - from + sockaddrUn.at.sun_path;
+  const start = view.byteOffset + from - sockaddrUn.at.sun_path;
+  return decodeSockaddr(new Uint8Array(view.buffer, start, bytes), bytes);
+}
+
+const MINOR_MASK = (1 << KERNEL_MINOR_BITS) - 1;
+
+/** The kernel's device number as `st_dev` has it. */
+export function statDevice(kernel: number): number {
+  return deviceNumber(kernel >>> KERNEL_MINOR_BITS, kernel & MINOR_MASK);
+}
+
+/** `st_dev` of a major and a minor number: the minor's low byte stands apart (makedev(3)). */
+export function deviceNumber(major: number, minor: number): number {
+  return ((minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12)) >>> 0;
+}
+
+/** Whether that socket was bound to that file; only the inode's low 32 bits can be compared. */
+export function isBoundTo({ file }: UnixRecord, { dev, ino }: SocketFile): boolean {
+  return file !== null && file.dev === dev && file.ino === ino >>> 0;
+}

@@ -1,0 +1,72 @@
+// What all commands share: help, version, and what is said to whoever uses them wrongly.
+
+import { describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { printable } from "../../src/cli/options.ts";
+import { root } from "../support/child.ts";
+import { bunix } from "./tools.ts";
+
+const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+
+test("help, asked for in any way", async () => {
+  const { stdout } = await bunix(["help"]);
+  for (const words of ["bunix probe ADDRESS", "bunix ls", "bunix doctor", "--json", "64"]) {
+    expect(stdout).toContain(words);
+  }
+  for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(90);
+  for (const args of [["--help"], ["-h"], ["probe", "--help"], ["ls", "-h"]]) {
+    expect(await bunix(args)).toMatchObject({ stdout, stderr: "", code: 0 });
+  }
+});
+
+test("the version is package.json's", async () => {
+  for (const args of [["--version"], ["version"]]) {
+    const stdout = `${manifest.version}\n`;
+    expect(await bunix(args)).toMatchObject({ stdout, stderr: "", code: 0 });
+  }
+});
+
+describe("used wrongly: 64, a sentence and a hint on standard error, nothing else", () => {
+  const cases: readonly (readonly [args: readonly string[], says: string])[] = [
+    [[], "which command?"],
+    [["frobnicate"], '"frobnicate"'],
+    [["probe"], "probe what?"],
+    [["probe", "a", "b"], "too many"],
+    [["probe", "/x", "--type", "pipe"], "--type is"],
+    [["probe", "/x", "--type"], "--type"],
+    [["probe", ""], "empty"],
+    [["probe", `@${"x".repeat(108)}`], "107"],
+    [["ls", "--nope"], "--nope"],
+    [["ls", "a", "b"], "too many"],
+    [["doctor", "now"], "too many"],
+    [["doctor", "--json=yes"], "--json"],
+  ];
+  for (const [args, says] of cases) {
+    test(`bunix ${args.join(" ").slice(0, 40)}`, async () => {
+      const { stdout, stderr, code } = await bunix(args);
+      expect([stdout, code]).toEqual(["", 64]);
+      expect(stderr).toStartWith("bunix: ");
+      expect(stderr).toContain(says);
+      expect(stderr).toContain("bunix help");
+      expect(stderr).not.toContain("    at ");
+    });
+  }
+});
+
+test("what the system refuses: 71, with the call, the code and the address", async () => {
+  const { stdout, stderr, code } = await bunix(["probe", "/dev/null/x"]);
+  expect([stdout, code]).toEqual(["", 71]);
+  expect(stderr).toContain("lstat ENOTDIR: not a directory /dev/null/x (a part of its path");
+});
+
+test("package.json's bin is this file, built; the first line finds Bun", () => {
+  expect(manifest.bin).toEqual({ bunix: "./dist/src/cli/main.js" });
+  const source = readFileSync(join(root, "src/cli/main.ts"), "utf8");
+  expect(source.split("\n")[0]).toBe("#!/usr/bin/env bun");
+});
+
+test("text that a terminal would obey is escaped", () => {
+  expect(printable("a\x1b[31m\u202eb\nc")).toBe("a\\x1b[31m\\xe2\\x80\\xaeb\\x0ac");
+  expect(printable("plain täxt")).toBe("plain täxt");
+});

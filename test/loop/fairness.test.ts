@@ -1,0 +1,109 @@
+// One busy socket does not starve the rest of the program.
+
+import { describe, expect, test } from "bun:test";
+import { socketPair } from "../../src/index.ts";
+import { pairVariants } from "../api/pairs.ts";
+import { must } from "../api/tools.ts";
+
+/** Run `busy` again and again until `count` ticks of a timer have come through. */
+async function whileBusy(
+  busy: () => Promise<unknown>,
+  tick: (done: () => void) => void,
+): Promise<number> {
+  let over = false;
+  tick(() => {
+    over = true;
+  });
+  let rounds = 0;
+  while (!over) {
+    await busy();
+    if (++rounds > 2_000_000) throw new Error("the other side never had its turn");
+  }
+  return rounds;
+}
+
+const others: [string, (done: () => void) => void][] = [
+  ["a timer", (done) => void setTimeout(done, 5)],
+  ["setImmediate", (done) => void setImmediate(done)],
+  [
+    "a chain of 20 immediates and timers",
+    (done) => {
+      let left = 20;
+      const next = (): void => {
+        if (--left === 0) done();
+        else if (left % 2 === 0) setTimeout(next, 0);
+        else setImmediate(next);
+      };
+      next();
+    },
+  ],
+  [
+    "file I/O",
+    (done) => {
+      void Bun.file(import.meta.path)
+        .text()
+        .then(done);
+    },
+  ],
+];
+
+describe.each(pairVariants)(
+  "$name: in a loop of sends and receives that never wait",
+  ({ open }) => {
+    for (const [name, tick] of others) {
+      test(`${name} has its turn`, async () => {
+        using pair = await open();
+        const rounds = await whileBusy(async () => {
+          await pair.near.send("x");
+          must(await pair.far.receive());
+        }, tick);
+        expect(rounds).toBeGreaterThan(0);
+      });
+    }
+
+    test("a flood read by an iterator leaves turns to timers and to another socket", async () => {
+      using flood = await open();
+      using quiet = await open();
+      let over = false;
+      let ticks = 0;
+      const timer = setInterval(() => {
+        ticks += 1;
+      }, 1);
+      const sender = (async () => {
+        while (!over) await flood.near.send("flood");
+      })();
+      const reader = (async () => {
+        while (!over) must(await flood.far.receive());
+      })();
+      for (let i = 0; i < 50; i++) {
+        const answer = quiet.far.receive();
+        await quiet.near.send(`${i}`);
+        expect(must(await answer).text()).toBe(`${i}`);
+      }
+      while (ticks < 10) await new Promise((resolve) => setTimeout(resolve, 1));
+      over = true;
+      clearInterval(timer);
+      flood.near.trySend("last");
+      flood.near.close();
+      await Promise.allSettled([sender, reader]);
+      expect(ticks).toBeGreaterThanOrEqual(10);
+    });
+  },
+);
+
+test("a promise chain that never waits still lets other sockets' events in", async () => {
+  const [busyNear, busyFar] = socketPair("stream");
+  const [near, far] = socketPair("stream");
+  let heard = "";
+  void far.receive().then((message) => {
+    heard = message?.text() ?? "end";
+  });
+  near.trySend("event");
+  let rounds = 0;
+  while (heard === "" && rounds++ < 1_000_000) {
+    await busyNear.send("x");
+    must(await busyFar.receive());
+  }
+  expect(heard).toBe("event");
+  for (const socket of [busyNear, busyFar, near, far]) socket.close();
+});
