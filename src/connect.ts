@@ -6,6 +6,7 @@ import { bindSocket } from "./binding.ts";
 import { remaining } from "./endpoint.ts";
 import { check, UnixError } from "./errors.ts";
 import { Fd } from "./fd.ts";
+import { blocked } from "./leftovers.ts";
 import {
   applySettings,
   integer,
@@ -127,7 +128,7 @@ export function connectSync<T extends ConnectionType = "stream">(
       const wait = left();
       if (wait === 0) throw timedOut(attempt);
       const most = wait < 0 ? LONGEST_PAUSE_MS : Math.min(wait, LONGEST_PAUSE_MS);
-      Bun.sleepSync(Math.min(pause, most));
+      blocked(() => Bun.sleepSync(Math.min(pause, most)));
     }
   } catch (error) {
     attempt.handle.close();

@@ -34,6 +34,20 @@ function stopListening(): void {
   for (const signal of signals) process.off(signal, onSignal);
 }
 
+/**
+ * Wait in a call that blocks the thread. No handler can run meanwhile, so ours steps aside: a
+ * signal then ends the process as if there were none, and the file is left to the next server.
+ */
+export function blocked<T>(wait: () => T): T {
+  if (all.size === 0 || !Bun.isMainThread) return wait();
+  for (const signal of signals) process.off(signal, onSignal);
+  try {
+    return wait();
+  } finally {
+    for (const signal of signals) process.on(signal, onSignal);
+  }
+}
+
 /** Remove `one` when the process ends. */
 export function removeAtEnd(one: Removable): void {
   if (all.size === 0) startListening();

@@ -11,6 +11,7 @@ import { remaining, type SyncOptions } from "./endpoint.ts";
 import { check, closedError, UnixError } from "./errors.ts";
 import { type BindOptions, checkBindOptions, takeAddress } from "./exclusive.ts";
 import { Fd } from "./fd.ts";
+import { blocked } from "./leftovers.ts";
 import { attempt } from "./loop/attempt.ts";
 import { Watch } from "./loop/poller.ts";
 import { iterate } from "./socket-base.ts";
@@ -181,7 +182,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
       if (accepted !== null) return accepted;
       const wait = left();
       if (wait === 0) throw new UnixError("accept", -errno.ETIMEDOUT);
-      poll(this.fd, events.POLLIN, wait);
+      blocked(() => poll(this.fd, events.POLLIN, wait));
     }
   }
 

@@ -3,13 +3,13 @@
 import { errno } from "../native/errno.ts";
 import { limits, SCM_MAX_FD } from "../native/socket.ts";
 import { formatAddress, withShortAddress } from "./address.ts";
-import { type ErrorDetail, UnixError } from "./errors.ts";
+import { check, type ErrorDetail, UnixError } from "./errors.ts";
 import { Fd, type FdLike, fdNumber } from "./fd.ts";
 import type { Data, Payload } from "./message.ts";
 import { encodeControl } from "./structs/cmsg.ts";
 import { type Address, encodeSockaddr } from "./structs/sockaddr-un.ts";
 import { Envelope } from "./syscalls/envelope.ts";
-import { close, duplicate } from "./syscalls/fd.ts";
+import { close, closeAll, descriptorFlags, duplicate } from "./syscalls/fd.ts";
 import { addressOf, Memory } from "./syscalls/memory.ts";
 import { send, sendmsg } from "./syscalls/message.ts";
 import { AGAIN } from "./syscalls/result.ts";
@@ -194,13 +194,18 @@ export function sendTo(fd: number, message: Outgoing, fds: readonly number[], to
   return withShortAddress(to, "connect", (short) => sendOnce(fd, message, { fds, to: short }));
 }
 
-/** Duplicates of descriptors, for a message that has to wait; all or none. */
+/**
+ * Duplicates of descriptors, for a message that has to wait; all or none. All are looked at before
+ * the first is made, which could else get the very number of one that is not open.
+ */
 export function duplicateAll(fds: readonly FdLike[]): number[] {
+  const numbers = fds.map(fdNumber);
+  for (const fd of numbers) check(descriptorFlags(fd), "fcntl", { hint: `descriptor ${fd}` });
   const copies: number[] = [];
-  for (const from of fds) {
-    const copy = duplicate(fdNumber(from));
+  for (const fd of numbers) {
+    const copy = duplicate(fd);
     if (copy < 0) {
-      for (const made of copies) close(made);
+      closeAll(copies);
       throw new UnixError("fcntl", copy, { hint: "a queued message keeps duplicates" });
     }
     copies.push(copy);

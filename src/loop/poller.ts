@@ -65,8 +65,17 @@ export class Watch {
     const poller = threadPoller();
     const known = poller.find(fd);
     if (known === undefined) return new Watch(fd, poller, owned);
-    if (owned) known.owned = true;
+    if (owned && !known.owned) known.#claim();
     return known;
+  }
+
+  /** An owner comes: whoever waited by number may have waited for a file that is gone by now. */
+  #claim(): void {
+    this.owned = true;
+    this.readable = true;
+    this.writable = true;
+    this.ended = false;
+    if (this.registered !== 0) this.#poller.renew(this);
   }
 
   /** Queue `waiter` behind those of its direction; wake-ups run it until it is done. */
@@ -201,6 +210,11 @@ class Poller implements Source {
     const events = asked | watch.registered;
     // a borrowed number may have been closed and given to another file since: ask again each time
     if (events !== watch.registered || !watch.owned) this.#control(watch, events);
+  }
+
+  /** Ask for the same events again, of the file that has the number now. */
+  renew(watch: Watch): void {
+    this.#control(watch, watch.registered);
   }
 
   /** Nobody waits for room any more: each read by the peer would wake us for nothing. */

@@ -63,12 +63,13 @@ async function talk(
     throw new Error(`the peer ended with ${code}: ${stderr}`);
   });
   gone.catch(() => {});
+  const hear = async (): Promise<Message> => must(await Promise.race([socket.receive(), gone]));
   const ask = async (text: string, fds: readonly number[] = []): Promise<Message> => {
     await socket.send(text, { fds });
-    return must(await Promise.race([socket.receive(), gone]));
+    return hear();
   };
   try {
-    if (mode === "connect") await greet(socket, child, theirs);
+    if (mode === "connect") await greet(await hear(), { socket, child, theirs });
     await body({ child, socket, ask });
     await socket.send("quit");
   } finally {
@@ -79,8 +80,11 @@ async function talk(
 }
 
 /** The peer's first message. */
-async function greet(socket: AnySocket, child: Child, theirs: string): Promise<void> {
-  using hello = must(await socket.receive());
+async function greet(
+  message: Message,
+  { socket, child, theirs }: { socket: AnySocket; child: Child; theirs: string },
+): Promise<void> {
+  using hello = message;
   expect([hello.text(), hello.fds.map(markOf)]).toEqual(["hello", ["made-0", "made-1"]]);
   expect(hello.credentials?.pid).toBe(child.pid);
   if (socket.type === "datagram") socket.connect(theirs);

@@ -60,6 +60,19 @@ class Checker {
 
 const ends = ["ECONNRESET", "EPIPE"];
 
+/** After an error: whatever still comes must be right, too; at most one reset is among it. */
+async function drain(socket: AnySocket, checker: Checker): Promise<void> {
+  for (let resets = 0; ; ) {
+    try {
+      const message = await socket.receive();
+      if (message === null) return;
+      checker.take(message.data, message.takeFds());
+    } catch (error) {
+      if ((error as UnixError).code !== "ECONNRESET" || resets++ > 0) throw error;
+    }
+  }
+}
+
 /** Read to the end, saying something now and then; kill after `after` messages. */
 async function survive(
   socket: AnySocket,
@@ -84,10 +97,7 @@ async function survive(
   } catch (error) {
     if (!(error instanceof UnixError) || !ends.includes(error.code)) throw error;
     if (!killed) kill();
-    // a reset does not end receiving: whatever comes after it must be right too
-    for (let message = await socket.receive(); message; message = await socket.receive()) {
-      checker.take(message.data, message.takeFds());
-    }
+    await drain(socket, checker);
   }
   checker.finish(packets);
   return checker.count;
