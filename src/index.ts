@@ -3,6 +3,7 @@
 export { type Address, type AddressInput, formatAddress, parseAddress } from "./address.ts";
 export { type Capabilities, type Capability, capabilities } from "./capabilities.ts";
 export { UnixError, UnsupportedError } from "./errors.ts";
+export { AddressInUseError, type BindOptions } from "./exclusive.ts";
 export { Fd, type FdDescription, type FdLike } from "./fd.ts";
 export {
   type Holder,

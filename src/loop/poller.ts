@@ -323,6 +323,3 @@ function threadPoller(): Poller {
 export function wakerChoice(): WakerChoice {
   return threadPoller().choice;
 }
-
-/** epoll_ctl's answer for a descriptor that is always ready: regular files and directories. */
-export const ALWAYS_READY = -errno.EPERM;

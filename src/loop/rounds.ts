@@ -113,32 +113,30 @@ export class Rounds {
       return;
     }
     this.#at = 0;
-    this.#count = this.#source.take();
-    if (this.#count === 0 && this.#yielded()) this.#count = this.#source.take();
+    this.#count = this.#again(() => this.#source.take());
     this.#hops = 0;
     this.#step();
   }
 
-  /** The peer may have answered while we were at it; if not, it may be about to. */
+  /** The peer may have answered while we were at it. */
   #retry(only: Watch): boolean {
-    if (!only.kick("read")) {
-      if (!this.#yielded()) return false;
-      const answered = only.kick("read");
-      this.#luck = answered ? LUCK : this.#luck - 1;
-      if (!answered) return false;
-    }
+    if (this.#again(() => Number(only.kick("read"))) === 0) return false;
     this.#note(only);
     return true;
   }
 
   /**
-   * Where the peer runs on this processor, it can only answer once we stop: to step back for a
-   * moment is many times cheaper than to sleep in Bun's loop and be woken. Where it runs elsewhere
-   * this returns at once, and after a few vain tries is tried only now and then.
+   * Look, and if there is nothing step back for a moment and look again. Where the peer runs on
+   * this processor it can only answer once we stop, and that is many times cheaper than to sleep in
+   * Bun's loop and be woken. Where it runs elsewhere the step back returns at once, and after a few
+   * vain ones it is made only now and then.
    */
-  #yielded(): boolean {
-    if (this.#luck <= 0 && ++this.#vain % PROBE !== 0) return false;
+  #again(look: () => number): number {
+    const found = look();
+    if (found > 0 || (this.#luck <= 0 && ++this.#vain % PROBE !== 0)) return found;
     schedYield();
-    return true;
+    const later = look();
+    this.#luck = later > 0 ? LUCK : this.#luck - 1;
+    return later;
   }
 }
