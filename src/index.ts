@@ -3,7 +3,6 @@
 export { type Address, type AddressInput, formatAddress, parseAddress } from "./address.ts";
 export { type Capabilities, type Capability, capabilities } from "./capabilities.ts";
 export { UnixError, UnsupportedError } from "./errors.ts";
-export { AddressInUseError, type BindOptions } from "./exclusive.ts";
 export { Fd, type FdDescription, type FdLike } from "./fd.ts";
 export {
   type Holder,
@@ -15,7 +14,13 @@ export {
   type SocketFile,
   type UnixSocketInfo,
 } from "./inspect.ts";
-export { Listener, type ListenOptions, listen } from "./listener.ts";
+export {
+  AddressInUseError,
+  type BindOptions,
+  Listener,
+  type ListenOptions,
+  listen,
+} from "./listener.ts";
 export {
   type Readiness,
   type WaitOptions,

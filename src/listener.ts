@@ -27,6 +27,8 @@ import type { Address } from "./structs/sockaddr-un.ts";
 import { close, poll } from "./syscalls/fd.ts";
 import { accept, listen as listenOn, socket, socketName } from "./syscalls/socket.ts";
 
+export { AddressInUseError, type BindOptions } from "./exclusive.ts";
+
 /** How to listen. Socket options hold for the accepted sockets. */
 export interface ListenOptions<T extends ConnectionType = ConnectionType>
   extends SocketOptions,
