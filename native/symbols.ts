@@ -48,6 +48,8 @@ export const posix = {
 /** In glibc and musl, not in macOS. */
 export const linux = {
   __errno_location: { args: [], returns: ptr },
+  __libc_current_sigrtmax: { args: [], returns: i32 },
+  __libc_current_sigrtmin: { args: [], returns: i32 },
   accept4: { args: [i32, ptr, ptr, i32], returns: i32 },
   dlsym: { args: [ptr, ptr], returns: ptr },
   epoll_create1: { args: [i32], returns: i32 },

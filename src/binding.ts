@@ -11,11 +11,12 @@ import {
   unlinkSync,
 } from "node:fs";
 import { basename, dirname } from "node:path";
+import { errno } from "../native/errno.ts";
 import { file, mode as format } from "../native/file.ts";
 import { absolute, formatAddress, withShortAddress } from "./address.ts";
-import { check } from "./errors.ts";
+import { check, UnixError } from "./errors.ts";
 import { removeAtEnd, removed } from "./leftovers.ts";
-import type { LockFile } from "./locks.ts";
+import { type LockFile, withDirectoryLock } from "./locks.ts";
 import { integer } from "./socket-options.ts";
 import type { Address } from "./structs/sockaddr-un.ts";
 import { chown, close, fchmod, open } from "./syscalls/fd.ts";
@@ -48,26 +49,74 @@ export const asLatin = (path: string | Uint8Array): string =>
 /** Back from latin-1 to the path's bytes. */
 export const fromLatin = (text: string): Buffer => Buffer.from(text, "latin1");
 
+/**
+ * The directory of a path, itself: what is done in it stays in it, whatever its name leads to by
+ * then (renamed, or replaced by a link to somewhere else).
+ */
+export class Place {
+  readonly #path: string;
+  /** −1 where it cannot be had: then it goes by its name. */
+  #fd: number;
+  /** The last part of the path, as latin-1 text. */
+  readonly name: string;
+
+  constructor(path: string | Uint8Array) {
+    const whole = asLatin(path);
+    this.#path = dirname(whole);
+    this.name = basename(whole);
+    const flags = (file.O_PATH ?? 0) | file.O_DIRECTORY;
+    this.#fd = file.O_PATH === null ? -1 : Math.max(open(fromLatin(this.#path), flags), -1);
+  }
+
+  /** The way to the directory. */
+  get directory(): Buffer {
+    return this.#fd < 0 ? fromLatin(this.#path) : Buffer.from(`/proc/self/fd/${this.#fd}`);
+  }
+
+  /** The way to a file in it. */
+  at(name = this.name): Buffer {
+    return Buffer.concat([this.directory, fromLatin(`/${name}`)]);
+  }
+
+  /** What is there under that name, links not followed; undefined: nothing. */
+  stat(name = this.name): Stats | undefined {
+    return lstatSync(this.at(name), { throwIfNoEntry: false });
+  }
+
+  /** Remove a file if it is that very one. */
+  removeIf({ dev, ino }: FileIdentity, name = this.name): void {
+    const now = this.stat(name);
+    if (now?.dev === dev && now.ino === ino) unlinkSync(this.at(name));
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#fd >= 0) close(this.#fd);
+    this.#fd = -1;
+  }
+}
+
+type FileIdentity = { readonly dev: number; readonly ino: number };
+
+/** A start takes about a millisecond; one that was stopped must not keep others from ending. */
+const REMOVE_TIMEOUT_MS = 1000;
+
 /** The name of a bound socket. */
 export class Binding {
   /** As given, but absolute. */
   readonly address: Address;
-  readonly #stats: { readonly dev: number; readonly ino: number } | null;
-  /** The directory itself, so that its name may change meanwhile; −1 where there is none. */
-  #directory = -1;
-  #name = "";
-  /** Held for as long as the name is. */
-  lockFile: LockFile | null = null;
+  #made: { readonly file: FileIdentity; readonly place: Place } | null;
+  #lockFile: LockFile | null = null;
 
-  /** @param stats the socket's file, if it is to go with the socket */
-  constructor(address: Address, stats: Stats | null) {
+  /** @param made the socket's file and its directory, if it is to go with the socket */
+  constructor(address: Address, made: { file: FileIdentity; place: Place } | null) {
     this.address = address;
-    this.#stats = stats;
-    if (stats === null || address.kind !== "path") return;
-    const path = asLatin(address.path);
-    this.#name = basename(path);
-    const flags = (file.O_PATH ?? 0) | file.O_DIRECTORY;
-    this.#directory = Math.max(open(fromLatin(dirname(path)), flags), -1);
+    this.#made = made;
+    if (made !== null) removeAtEnd(this);
+  }
+
+  /** Hold the lock file for as long as the name. */
+  hold(lockFile: LockFile): void {
+    this.#lockFile = lockFile;
     removeAtEnd(this);
   }
 
@@ -76,31 +125,30 @@ export class Binding {
    * the socket is open: as long as it is, no other file can have the same inode (K2).
    */
   remove(): void {
-    this.#unlink();
+    if (this.#made !== null) removeFile(this.#made);
     this.leave();
   }
 
   /** Give the name up, and leave the file to whoever has the socket now. */
   leave(): void {
     removed(this);
-    if (this.#directory >= 0) close(this.#directory);
-    this.#directory = -1;
-    this.#name = "";
-    this.lockFile?.release();
+    this.#made?.place[Symbol.dispose]();
+    this.#made = null;
+    this.#lockFile?.release();
+    this.#lockFile = null;
   }
+}
 
-  #unlink(): void {
-    if (this.#stats === null || this.address.kind !== "path" || this.#name === "") return;
-    const inDirectory = file.O_PATH !== null && this.#directory >= 0;
-    const path = inDirectory
-      ? fromLatin(`/proc/self/fd/${this.#directory}/${this.#name}`)
-      : asPath(this.address.path);
-    try {
-      const { dev, ino } = lstatSync(path);
-      if (dev === this.#stats.dev && ino === this.#stats.ino) unlinkSync(path);
-    } catch {
-      // gone already, or not ours to remove
-    }
+/**
+ * Under the directory's lock, so that no successor renames its own file to this name between the
+ * look and the removal. If the lock is not to be had in time, a stale file is the lesser evil.
+ */
+function removeFile({ file, place }: { file: FileIdentity; place: Place }): void {
+  try {
+    const use = (): void => place.removeIf(file);
+    withDirectoryLock(place.directory, { timeoutMs: REMOVE_TIMEOUT_MS, use });
+  } catch {
+    // gone already, or not ours to remove
   }
 }
 
@@ -112,46 +160,80 @@ export function checkFileOptions({ mode, owner }: FileOptions): void {
   }
 }
 
+interface BindSocketOptions extends FileOptions {
+  /** What makes the bound socket a server. */
+  readonly ready?: () => void;
+  /**
+   * Bind under this name in the same directory, and rename it over the address's own when it is
+   * ready: whoever connects finds the old socket or the new one, never none.
+   */
+  readonly aside?: string;
+}
+
 /**
  * Bind `fd` and call `ready` (listen). With `mode` the file is born with no more than that (fchmod
  * before bind, K1), and gets what the umask took away before anybody can connect.
- *
- * @param aside bind under this name in the same directory, and rename it over the address's own
- *   when it is ready: whoever connects finds the old socket or the new one, never none
  */
-export function bindSocket(
-  fd: number,
-  asked: Address,
-  options: FileOptions & { readonly ready?: () => void; readonly aside?: string } = {},
-): Binding {
+export function bindSocket(fd: number, asked: Address, options: BindSocketOptions = {}): Binding {
   const address = absolute(asked);
-  const { ready, aside } = options;
-  const at = aside === undefined ? address : beside(address, aside);
-  const detail = { address: formatAddress(at) };
+  const detail = { address: formatAddress(address) };
   if (options.mode !== undefined) check(fchmod(fd, options.mode), "fchmod", detail);
-  check(
-    withShortAddress(at, "bind", (short) => bind(fd, short)),
-    "bind",
-    detail,
-  );
-  if (at.kind !== "path" || address.kind !== "path") {
-    ready?.();
-    return new Binding(named(fd, address), null);
-  }
-  const stats = lstatSync(asPath(at.path));
-  try {
-    finish(at.path, stats, options);
-    ready?.();
-    if (aside !== undefined) renameSync(asPath(at.path), asPath(address.path));
-  } catch (error) {
-    new Binding(at, stats).remove();
-    throw error;
-  }
-  return new Binding(address, options.unlinkOnClose === false ? null : stats);
+  if (address.kind === "path") return bindFile(fd, address, options);
+  check(bind(fd, address), "bind", detail);
+  options.ready?.();
+  return new Binding(named(fd, address), null);
 }
 
-function beside(address: Address, name: string): Address {
-  if (address.kind !== "path") return address;
+type PathAddress = Extract<Address, { kind: "path" }>;
+
+function bindFile(fd: number, address: PathAddress, options: BindSocketOptions): Binding {
+  const { ready, aside } = options;
+  const place = new Place(address.path);
+  try {
+    const name = aside ?? place.name;
+    const file = make(fd, { address, place, name });
+    try {
+      finish(place.at(name), file, options);
+      ready?.();
+      if (aside !== undefined) renameSync(place.at(aside), place.at());
+    } catch (error) {
+      place.removeIf(file, name);
+      throw error;
+    }
+    if (options.unlinkOnClose !== false) return new Binding(address, { file, place });
+  } catch (error) {
+    place[Symbol.dispose]();
+    throw error;
+  }
+  place[Symbol.dispose]();
+  return new Binding(address, null);
+}
+
+/** Bind, and be sure that the file in `place` is the one that bind made. */
+function make(
+  fd: number,
+  { address, place, name }: { address: PathAddress; place: Place; name: string },
+): Stats {
+  const at = beside(address, name);
+  const detail = { address: formatAddress(at) };
+  if (isThere(place, name)) throw new UnixError("bind", -errno.EADDRINUSE, detail);
+  const bound = withShortAddress(at, "bind", (short) => bind(fd, short));
+  check(bound, "bind", detail);
+  const made = place.stat(name);
+  if (made !== undefined) return made;
+  const hint = "its directory was replaced in the meantime";
+  throw new UnixError("bind", -errno.ENOENT, { ...detail, hint });
+}
+
+function isThere(place: Place, name: string): boolean {
+  try {
+    return place.stat(name) !== undefined;
+  } catch {
+    return false; // bind will say what is wrong
+  }
+}
+
+function beside(address: PathAddress, name: string): PathAddress {
   return { kind: "path", path: fromLatin(`${dirname(asLatin(address.path))}/${name}`) };
 }
 
@@ -163,10 +245,10 @@ function named(fd: number, address: Address): Address {
 }
 
 /** Exact mode and owner, through a descriptor of the very file that bind made. */
-function finish(path: string | Uint8Array, made: Stats, { mode, owner }: FileOptions): void {
+function finish(path: Buffer, made: Stats, { mode, owner }: FileOptions): void {
   const wrongMode = mode !== undefined && (made.mode & MODE_MASK) !== mode;
   if (!wrongMode && owner === undefined) return;
-  const fd = openSync(asPath(path), (file.O_PATH ?? 0) | file.O_NOFOLLOW);
+  const fd = openSync(path, (file.O_PATH ?? 0) | file.O_NOFOLLOW);
   try {
     const { dev, ino, mode: found } = fstatSync(fd);
     if (dev !== made.dev || ino !== made.ino || (found & format.S_IFMT) !== format.S_IFSOCK) return;

@@ -1,18 +1,18 @@
 // "If a process is already bound to this address, just complain": the mutual exclusion that TCP
 // ports have and Unix socket files lack.
 
-import { lstatSync, readdirSync, statSync, unlinkSync } from "node:fs";
-import { basename, dirname } from "node:path";
+import { readdirSync, statSync } from "node:fs";
+import { dirname } from "node:path";
 import { errno } from "../native/errno.ts";
 import { mode as format } from "../native/file.ts";
 import { absolute, formatAddress } from "./address.ts";
 import {
   asLatin,
-  asPath,
   type Binding,
   bindSocket,
   type FileOptions,
   fromLatin,
+  Place,
 } from "./binding.ts";
 import { type Holder, socketsAt } from "./bound-sockets.ts";
 import { UnixError } from "./errors.ts";
@@ -94,17 +94,30 @@ interface Start {
  *
  * @throws AddressInUseError naming the holder; UnixError ERR_UNSAFE_DIRECTORY, ETIMEDOUT, …
  */
-export function takeAddress(start: Omit<Start, "address"> & { address: Address }): Binding {
+export function takeAddress(start: Start): Binding {
   const address = absolute(start.address);
-  const whole = { ...start, address };
-  const { exclusive = true, lockFile } = start.options;
-  if (!exclusive) return bindSocket(start.fd, address, { ...start.options, ready: start.ready });
-  if (address.kind === "abstract") return takeName(whole);
-  if (address.kind === "unnamed") return bindSocket(start.fd, address, { ready: start.ready });
-  checkDirectory(whole);
-  if (lockFile !== undefined) return underLockFile(whole, lockFile);
-  const timeoutMs = start.options.lockTimeoutMs ?? LOCK_TIMEOUT_MS;
-  const use = (locked: boolean): Binding => takePath(whole, locked);
+  const { lockFile } = start.options;
+  if (lockFile === undefined) return take({ ...start, address }, false);
+  const lock = LockFile.take(lockFile, formatAddress(address));
+  try {
+    const binding = take({ ...start, address }, true);
+    binding.hold(lock);
+    return binding;
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+}
+
+/** @param alone a lock file says that nobody else is starting, even where directories cannot */
+function take(start: Start, alone: boolean): Binding {
+  const { fd, address, options, ready } = start;
+  const { exclusive = true, lockTimeoutMs: timeoutMs = LOCK_TIMEOUT_MS } = options;
+  if (!exclusive) return bindSocket(fd, address, { ...options, ready });
+  if (address.kind === "abstract") return takeName(start);
+  if (address.kind === "unnamed") return bindSocket(fd, address, { ready });
+  checkDirectory(start);
+  const use = (locked: boolean): Binding => takePath(start, locked || alone);
   return withDirectoryLock(directoryOf(address), { timeoutMs, use });
 }
 
@@ -120,18 +133,6 @@ function takeName({ fd, address, ready, type }: Start): Binding {
     if (!(error instanceof UnixError) || error.errno !== -errno.EADDRINUSE) throw error;
     const found = probe(address, { type, follow: false });
     throw new AddressInUseError(found, address, `${who(found)} has it`);
-  }
-}
-
-function underLockFile(start: Start, path: string): Binding {
-  const lock = LockFile.take(path, formatAddress(start.address));
-  try {
-    const binding = takePath(start, true);
-    binding.lockFile = lock;
-    return binding;
-  } catch (error) {
-    lock.release();
-    throw error;
   }
 }
 
@@ -164,10 +165,8 @@ function statOrNull(path: Buffer): { mode: number } | null {
 function takePath(start: Start, locked: boolean): Binding {
   const { fd, options, ready, address, type } = start;
   for (let tries = 0; tries < TRIES; tries++) {
-    if (!exists(address)) {
-      const binding = bindIfFree(start);
-      if (binding !== null) return binding;
-    }
+    const binding = bindIfFree(start);
+    if (binding !== null) return binding;
     const found = probe(address, { type, follow: false });
     if (found.state === "free") continue;
     refuseForeign(found, start);
@@ -190,12 +189,7 @@ const CANNOT_LOCK =
   "a stale socket, but the directory cannot be locked (no read permission, or a file system " +
   "without locks), so it is not certain that nobody else is taking it over: use lockFile";
 
-function exists(address: Address): boolean {
-  if (address.kind !== "path") return false;
-  return lstatSync(asPath(address.path), { throwIfNoEntry: false }) !== undefined;
-}
-
-/** null: somebody was faster. */
+/** null: something is there. */
 function bindIfFree({ fd, address, options, ready }: Start): Binding | null {
   try {
     return bindSocket(fd, address, { ...options, ready });
@@ -219,11 +213,11 @@ function refuseForeign(found: Probe, { address, options }: Start): void {
     throw new AddressInUseError(found, address, hint);
   }
   const { owner } = found;
-  if (owner === undefined || owner === process.geteuid?.() || options.takeOver === true) return;
+  const live = isLive(found);
+  if (owner === undefined || owner === process.geteuid?.()) return;
+  if (options.takeOver === true && !live) return;
   const whose = `the socket belongs to uid ${owner}`;
-  const state = isLive(found)
-    ? `${who(found)} has it`
-    : "it is stale: remove it, or pass takeOver: true";
+  const state = live ? `${who(found)} has it` : "it is stale: remove it, or pass takeOver: true";
   throw new AddressInUseError(found, address, `${whose}; ${state}`);
 }
 
@@ -242,9 +236,8 @@ function who({ holders }: Probe): string {
 /** Remove the very file that was found to be stale, and no other. */
 function removeStale({ file }: Probe, address: Address): void {
   if (address.kind !== "path" || file === undefined) return;
-  const path = asPath(address.path);
-  const now = lstatSync(path, { throwIfNoEntry: false });
-  if (now !== undefined && now.dev === file.dev && now.ino === file.ino) unlinkSync(path);
+  using place = new Place(address.path);
+  place.removeIf(file);
 }
 
 const ASIDE = /^\.bunix-[0-9a-f]{8}$/;
@@ -253,12 +246,19 @@ const asideName = (): string => `.bunix-${crypto.randomUUID().slice(0, 8)}`;
 
 /** What a successor left that died between bind and rename. */
 function removeAsides(address: Address): void {
-  const directory = directoryOf(address);
-  for (const name of readdirSync(directory, { encoding: "latin1" })) {
-    if (!ASIDE.test(basename(name))) continue;
-    const path = Buffer.concat([directory, fromLatin(`/${name}`)]);
-    const stats = lstatSync(path, { throwIfNoEntry: false });
+  if (address.kind !== "path") return;
+  using place = new Place(address.path);
+  for (const name of namesIn(place).filter((one) => ASIDE.test(one))) {
+    const stats = place.stat(name);
     const ours = stats?.isSocket() === true && stats.uid === process.geteuid?.();
-    if (ours && socketsAt(path)?.records.length === 0) unlinkSync(path);
+    if (ours && socketsAt(place.at(name))?.records.length === 0) place.removeIf(stats, name);
+  }
+}
+
+function namesIn({ directory }: Place): string[] {
+  try {
+    return readdirSync(directory, { encoding: "latin1" });
+  } catch {
+    return []; // not ours to read
   }
 }

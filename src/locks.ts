@@ -1,6 +1,7 @@
 // Mutual exclusion between starters: a moment's lock on a directory, a lifetime's on a file.
 
 import { fstatSync, ftruncateSync, lstatSync, readFileSync, unlinkSync, writeSync } from "node:fs";
+import { resolve } from "node:path";
 import { errno } from "../native/errno.ts";
 import { file, mode as format } from "../native/file.ts";
 import { processInfo } from "./credentials.ts";
@@ -64,7 +65,7 @@ function heldTooLong(fd: number, directory: string | Uint8Array): UnixError {
 function lockHolder(inode: number): number | null {
   try {
     for (const line of readFileSync("/proc/locks", "utf8").split("\n")) {
-      const [, pid, ino] = /FLOCK\s+ADVISORY\s+WRITE\s+(\d+)\s+\S+?:\S+?:(\d+)/.exec(line) ?? [];
+      const [, pid, ino] = /FLOCK\s+ADVISORY\s+\w+\s+(\d+)\s+\S+?:\S+?:(\d+)/.exec(line) ?? [];
       if (Number(ino) === inode && !line.includes("->")) return Number(pid);
     }
   } catch {
@@ -88,15 +89,19 @@ export class LockFile {
 
   /**
    * Take the lock now, or say who has it. The file is opened without following links.
-   * @throws UnixError EADDRINUSE naming the holder; ELOOP for a link; EACCES
+   * @throws UnixError EADDRINUSE naming the holder; ELOOP for a link; EACCES; EINVAL for what is no
+   *   plain file with this one name, which would be a strange thing to write to and remove
    */
   static take(path: string, address: string): LockFile {
+    const whole = resolve(path);
     for (;;) {
-      const flags = file.O_RDWR | file.O_CREAT | file.O_NOFOLLOW;
-      const fd = check(open(path, flags, 0o600), "open", { address: path });
+      const flags = file.O_RDWR | file.O_CREAT | file.O_NOFOLLOW | file.O_NONBLOCK;
+      const fd = check(open(whole, flags, 0o600), "open", { address: path });
+      const { mode, nlink } = fstatSync(fd);
+      if ((mode & format.S_IFMT) !== format.S_IFREG || nlink > 1) throw strange(fd, path);
       const locked = tryLock(fd);
       if (locked < 0) throw refused(fd, locked, { path, address });
-      if (isStill(path, fd)) return new LockFile(path, fd).#sign();
+      if (isStill(whole, fd)) return new LockFile(whole, fd).#sign();
       close(fd); // its last holder removed it between our open and our lock
     }
   }
@@ -107,10 +112,14 @@ export class LockFile {
     return this;
   }
 
-  /** Remove the file while the lock is held, then let go. */
+  /** Remove the file while the lock is held, then let go. Never throws. */
   release(): void {
     if (this.#fd < 0) return;
-    if (isStill(this.#path, this.#fd)) unlinkSync(this.#path);
+    try {
+      if (isStill(this.#path, this.#fd)) unlinkSync(this.#path);
+    } catch {
+      // the directory is not ours to change: unlocked, it is in nobody's way
+    }
     close(this.#fd);
     this.#fd = -1;
   }
@@ -119,11 +128,16 @@ export class LockFile {
 function isStill(path: string, fd: number): boolean {
   try {
     const [named, open] = [lstatSync(path), fstatSync(fd)];
-    const regular = (open.mode & format.S_IFMT) === format.S_IFREG;
-    return regular && named.ino === open.ino && named.dev === open.dev;
+    return named.ino === open.ino && named.dev === open.dev;
   } catch {
     return false;
   }
+}
+
+function strange(fd: number, path: string): UnixError {
+  close(fd);
+  const hint = "a lock file is a plain file with one name, and this is none; it was left alone";
+  return new UnixError("open", -errno.EINVAL, { address: path, hint });
 }
 
 const PID_ROOM = 32;

@@ -186,7 +186,7 @@ describe("addresses that work", () => {
       expect(readdirSync(deep)).toEqual([]);
     }));
 
-  test("relative paths mean the directory of the moment, and stay right after a chdir", async () => {
+  test("relative paths mean the directory of the moment, also after a chdir", async () => {
     using dir = tempDir();
     const home = process.cwd();
     process.chdir(dir.path);
@@ -305,7 +305,7 @@ describe("names that the kernel reports", () => {
     }
   });
 
-  test("an abstract name is free again when its socket closes, a path's file is removed", async () => {
+  test("when its socket closes an abstract name is free, a path's file removed", async () => {
     for (const address of [freshAddress("abstract"), freshPath()]) {
       for (let i = 0; i < 3; i++) {
         using _server = listen(address);

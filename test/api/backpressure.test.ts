@@ -55,7 +55,7 @@ describe.each(pairVariants)("$name", ({ open, stream }) => {
       expect(order).toEqual(bodies.map((_, i) => i));
     }));
 
-  test("a queue in front: trySend finds no room, sendSync says EBUSY, nothing overtakes", async () => {
+  test("a queue in front: trySend finds no room, sendSync says EBUSY, none overtakes", async () => {
     using pair = await open();
     const filled = fill(pair.near, Buffer.alloc(1024));
     const sending = pair.near.send(Buffer.alloc(1024, 1));
@@ -171,7 +171,7 @@ async function slowly(
 
 describe("datagrams to a slow receiver", () => {
   for (const connected of [true, false]) {
-    test(`10,000 from one ${connected ? "connected" : "unconnected"} sender: none lost, in order`, () =>
+    test(`10,000 from one ${connected ? "connected" : "unconnected"} sender: all, in order`, () =>
       leakFree(async () => {
         const to = freshPath();
         using receiver = openDatagram(to);
@@ -257,7 +257,7 @@ describe("datagrams to a slow receiver", () => {
     await outcomes;
   });
 
-  test("sendSync to a full receiver gives up at its deadline, or goes when there is room", async () => {
+  test("sendSync to a full receiver gives up at its deadline, or goes when it can", async () => {
     const to = freshPath();
     using receiver = openDatagram(to);
     using sender = openDatagram();

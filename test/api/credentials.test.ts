@@ -70,7 +70,7 @@ describe.each(variants)("$name", ({ kind, route, open }) => {
   );
 
   for (const form of forms) {
-    test(`${form.name}: passCredentials says who sent each message, in both directions`, async () => {
+    test(`${form.name}: passCredentials says who sent each message, both ways`, async () => {
       using pair = await open({ passCredentials: true });
       for (const [from, to] of [
         [pair.near, pair.far],
@@ -260,7 +260,8 @@ ${client.replace("print(", "os.setuid(1234)\nprint(")}`,
   peerTest("a pidfd that came with a message outlives its sender", ["python3"], async () => {
     using receiver = openDatagram(freshAddress("abstract"), { passPidfd: true });
     const name = (receiver.localAddress as { name: Uint8Array }).name;
-    const send = `socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"x", "\\0" + sys.argv[1])`;
+    const open = "socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)";
+    const send = `${open}.sendto(b"x", "\\0" + sys.argv[1])`;
     const child = python(send, Buffer.from(name).toString());
     child.endInput();
     await child.exited;

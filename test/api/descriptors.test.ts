@@ -75,7 +75,7 @@ describe.each(variants)("$name", ({ open, stream }) => {
     expect(pair.far.tryReceive()).toBeUndefined();
   });
 
-  test("with no data: refused on a stream, an empty message with a descriptor elsewhere", async () => {
+  test("with no data: refused on a stream, an empty message elsewhere", async () => {
     using pair = await open();
     using fd = marked("alone");
     for (const form of forms) {

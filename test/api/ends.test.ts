@@ -29,7 +29,7 @@ describe.each(connections)("$name", ({ open, stream }) => {
       }
     });
 
-    test(`${form.name}: unread data of ours: the peer's data, then ECONNRESET, then the end`, async () => {
+    test(`${form.name}: unread data of ours: theirs, then ECONNRESET, then the end`, async () => {
       using pair = await open();
       await pair.far.send("unread");
       await pair.near.send("last words");

@@ -184,7 +184,7 @@ test("a forgotten Fd is closed by the collector, with one warning for each place
     `import { Fd, socketPair } from "@/src/index.ts";
      import { openSync, readdirSync, fstatSync } from "node:fs";
      const warnings = [];
-     process.on("warning", (warning) => warnings.push([warning.name, warning.code, warning.message]));
+     process.on("warning", ({ name, code, message }) => warnings.push([name, code, message]));
      const isOpen = (fd) => { try { fstatSync(fd); return true; } catch { return false; } };
      const [near, far] = socketPair("stream");
      async function forget() {

@@ -114,7 +114,7 @@ describe.each(pairVariants)("$name", ({ open }) => {
       expect([fd.closed, marks]).toEqual([true, ["gone"]]);
     }));
 
-  test("close drops queued sends: ERR_CLOSED, duplicates closed, a transfer stays the caller's", () =>
+  test("close drops queued sends: ERR_CLOSED, duplicates closed, a transfer not taken", () =>
     leakFree(async () => {
       using pair = await full();
       using fd = marked("mine");

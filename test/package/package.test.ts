@@ -177,7 +177,7 @@ test(
   TIMEOUT_MS,
 );
 
-/** Every module imported, some types used; the last line must be an error, or there are no types. */
+/** Every module imported, some types used; the last line must be an error: there are types. */
 const TYPED = `
 ${modules.map((module, i) => `import * as m${i} from "${module}";`).join("\n")}
 export const all = [${modules.map((_, i) => `m${i}`).join(", ")}];
