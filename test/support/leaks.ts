@@ -33,7 +33,7 @@ function more(later: Open, earlier: Open): string[] {
   return surplus;
 }
 
-const PATIENCE_MS = 1_000;
+const PATIENCE_MS = 3_000;
 const STEP_MS = 5;
 const QUIET_STEPS = 4;
 
