@@ -42,6 +42,7 @@ export class Envelope {
   readonly #memory: Memory;
   readonly #words: Int32Array;
   readonly #iovec: number;
+  readonly #nameAddress: number;
 
   private constructor({ memory, header, body }: Place) {
     this.#memory = memory;
@@ -50,7 +51,7 @@ export class Envelope {
     this.header = memory.address + header;
     this.name = new Uint8Array(memory.buffer, body, addressRoom);
     this.control = new DataView(memory.buffer, body + CONTROL, controlRoom);
-    writeAddress(this.#words, word.name, memory.address + body);
+    this.#nameAddress = memory.address + body;
     writeAddress(this.#words, word.control, memory.address + body + CONTROL);
     writeAddress(this.#words, word.iov, memory.address + body + IOVECS);
     this.#words[word.iovCount] = 1;
@@ -83,8 +84,10 @@ export class Envelope {
   get nameBytes(): number {
     return this.#words[word.nameBytes]!;
   }
+  /** 0: no name at all, which spares the kernel a look at it. */
   set nameBytes(bytes: number) {
     this.#words[word.nameBytes] = bytes;
+    writeAddress(this.#words, word.name, bytes === 0 ? 0 : this.#nameAddress);
   }
   get controlBytes(): number {
     return this.#words[word.controlBytes]!;
