@@ -20,3 +20,6 @@ export const libcNames: readonly string[] =
   system === "darwin"
     ? ["libSystem.B.dylib"]
     : ["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1", "libc.so"];
+
+/** Where glibc before 2.34 has its message queues. */
+export const librtName = "librt.so.1";

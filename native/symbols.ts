@@ -18,6 +18,7 @@ const size = "i64_fast";
 export const posix = {
   accept: { args: [i32, ptr, ptr], returns: i32 },
   bind: { args: [i32, ptr, u32], returns: i32 },
+  chmod: { args: [ptr, u32], returns: i32 },
   chown: { args: [ptr, u32, u32], returns: i32 },
   close: { args: [i32], returns: i32 },
   sched_yield: { args: [], returns: i32 },
@@ -27,10 +28,14 @@ export const posix = {
   // Variadic in C; a fixed signature is right on Linux. macOS on arm64 wants the variadic argument
   // on the stack (FACTS F6): whoever sets a flag there reads it back (src/syscalls/fd.ts).
   fcntl: { args: [i32, i32, i32], returns: i32 },
+  ftruncate: { args: [i32, "i64"], returns: i32 },
   getpeername: { args: [i32, ptr, ptr], returns: i32 },
   getsockname: { args: [i32, ptr, ptr], returns: i32 },
   getsockopt: { args: [i32, i32, i32, ptr, ptr], returns: i32 },
+  kill: { args: [i32, i32], returns: i32 },
   listen: { args: [i32, i32], returns: i32 },
+  mkfifo: { args: [ptr, u32], returns: i32 },
+  munmap: { args: [ptr, u64], returns: i32 },
   open: { args: [ptr, i32, u32], returns: i32 },
   poll: { args: [ptr, u64, i32], returns: i32 },
   read: { args: [i32, ptr, u64], returns: size },
@@ -39,9 +44,11 @@ export const posix = {
   send: { args: [i32, ptr, u64, i32], returns: size },
   sendmsg: { args: [i32, ptr, i32], returns: size },
   setsockopt: { args: [i32, i32, i32, ptr, u32], returns: i32 },
+  sigaction: { args: [i32, ptr, ptr], returns: i32 },
   shutdown: { args: [i32, i32], returns: i32 },
   socket: { args: [i32, i32, i32], returns: i32 },
   socketpair: { args: [i32, i32, i32, ptr], returns: i32 },
+  waitid: { args: [i32, u32, ptr, i32], returns: i32 },
   write: { args: [i32, ptr, u64], returns: size },
 } as const satisfies Record<string, Signature>;
 
@@ -58,10 +65,25 @@ export const linux = {
   eventfd: { args: [u32, i32], returns: i32 },
   malloc: { args: [u64], returns: ptr },
   memfd_create: { args: [ptr, u32], returns: i32 },
+  mq_getattr: { args: [i32, ptr], returns: i32 },
+  mq_open: { args: [ptr, i32, u32, ptr], returns: i32 },
+  mq_timedreceive: { args: [i32, ptr, u64, ptr, ptr], returns: size },
+  mq_timedsend: { args: [i32, ptr, u64, u32, ptr], returns: i32 },
+  mq_unlink: { args: [ptr], returns: i32 },
+  pipe2: { args: [ptr, i32], returns: i32 },
   recvmmsg: { args: [i32, ptr, u32, i32, ptr], returns: i32 },
   sendmmsg: { args: [i32, ptr, u32, i32], returns: i32 },
   syscall: { args: ["i64", "i64", "i64", "i64", "i64", "i64", "i64"], returns: size },
 } as const satisfies Record<string, Signature>;
+
+/** Of `linux`, what glibc before 2.34 keeps in a library of its own. */
+export const inLibrt = [
+  "mq_getattr",
+  "mq_open",
+  "mq_timedreceive",
+  "mq_timedsend",
+  "mq_unlink",
+] as const satisfies readonly (keyof typeof linux)[];
 
 /** macOS only. */
 export const darwin = {

@@ -86,7 +86,12 @@ export class Place {
   /** Remove a file if it is that very one. */
   removeIf({ dev, ino }: FileIdentity, name = this.name): void {
     const now = this.stat(name);
-    if (now?.dev === dev && now.ino === ino) unlinkSync(this.at(name));
+    if (now?.dev !== dev || now.ino !== ino) return;
+    try {
+      unlinkSync(this.at(name));
+    } catch (error) {
+      if ((error as { code?: string }).code !== "ENOENT") throw error;
+    }
   }
 
   [Symbol.dispose](): void {

@@ -5,8 +5,10 @@ import { arch, system, verified } from "../native/platform.ts";
 import { socket as c, option } from "../native/socket.ts";
 import { errnoName } from "./errors.ts";
 import { wakerChoice } from "./loop/poller.ts";
+import { whyNoSenders, whyNotHere } from "./signal-hub.ts";
 import { close } from "./syscalls/fd.ts";
 import { isMusl, libcName } from "./syscalls/libc.ts";
+import { mqUnlink } from "./syscalls/message-queue.ts";
 import { dumpUnixSockets } from "./syscalls/netlink.ts";
 import { setOption, socket } from "./syscalls/socket.ts";
 
@@ -38,10 +40,18 @@ export interface Capabilities {
   readonly closeOnExecAtomic: Capability;
   /** Whether the kernel tells which sockets there are (`listSockets`, exclusive addresses). */
   readonly sockDiag: Capability;
+  /** POSIX message queues (`MessageQueue`). */
+  readonly messageQueues: Capability;
+  /** `watchSignals`: in this thread. */
+  readonly signals: Capability;
+  /** Whether signals come with their sender and value, real-time ones included. */
+  readonly signalSenders: Capability;
 }
 
 const yes: Capability = { available: true };
 const no = (reason: string): Capability => ({ available: false, reason });
+
+const unless = (reason: string | null): Capability => (reason === null ? yes : no(reason));
 
 function linuxOnly(): Capability {
   return system === "linux" ? yes : no("only Linux has it");
@@ -68,6 +78,13 @@ function seqpacket(): Capability {
 function sockDiag(): Capability {
   const dump = dumpUnixSockets();
   return typeof dump === "number" ? no(`NETLINK_SOCK_DIAG: ${errnoName(-dump)}`) : yes;
+}
+
+/** No queue has this name; a kernel without queues says so before it looks. */
+function messageQueues(): Capability {
+  if (system !== "linux") return no("only Linux has it");
+  const missing = mqUnlink("/bunix-capability");
+  return missing === -errno.ENOSYS ? no("mq_unlink: ENOSYS") : yes;
 }
 
 function waiting(): Pick<Capabilities, "waker" | "waiting"> {
@@ -106,5 +123,8 @@ export function capabilities(): Capabilities {
     refuseFds: optionWorks(option.SO_PASSRIGHTS, "Linux 6.16"),
     closeOnExecAtomic: linuxOnly(),
     sockDiag: sockDiag(),
+    messageQueues: messageQueues(),
+    signals: unless(whyNotHere()),
+    signalSenders: unless(whyNoSenders()),
   };
 }

@@ -1,7 +1,7 @@
 // "If a process is already bound to this address, just complain": the mutual exclusion that TCP
 // ports have and Unix socket files lack.
 
-import { readdirSync, statSync } from "node:fs";
+import { readdirSync, type Stats, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { errno } from "../native/errno.ts";
 import { mode as format } from "../native/file.ts";
@@ -117,6 +117,7 @@ function take(start: Start, alone: boolean): Binding {
   if (address.kind === "abstract") return takeName(start);
   if (address.kind === "unnamed") return bindSocket(fd, address, { ready });
   checkDirectory(start);
+  if (isHeld(address)) refuse(look(start), start); // that is so without the lock, too
   const use = (locked: boolean): Binding => takePath(start, locked || alone);
   return withDirectoryLock(directoryOf(address), { timeoutMs, use });
 }
@@ -142,8 +143,9 @@ function takeName({ fd, address, ready, type }: Start): Binding {
 function checkDirectory({ address, options }: Start): void {
   if (options.unsafeDirectory === true) return;
   const directory = directoryOf(address);
-  const { mode } = statOrNull(directory) ?? { mode: 0 };
-  if ((mode & format.S_IWOTH) === 0 || (mode & format.S_ISVTX) !== 0) return;
+  const stats = statOrNull(directory);
+  if (stats === null || !stats.isDirectory()) return; // bind will say what is wrong
+  if ((stats.mode & format.S_IWOTH) === 0 || (stats.mode & format.S_ISVTX) !== 0) return;
   throw new UnixError("bind", -errno.EPERM, {
     code: "ERR_UNSAFE_DIRECTORY",
     address: formatAddress(address),
@@ -153,36 +155,49 @@ function checkDirectory({ address, options }: Start): void {
   });
 }
 
-function statOrNull(path: Buffer): { mode: number } | null {
+function statOrNull(path: Buffer): Stats | null {
   try {
     return statSync(path);
   } catch {
-    return null; // bind will say what is wrong
+    return null;
   }
 }
 
+/** Whether the kernel knows of a socket there. Not by connecting: whom that meets may change. */
+function isHeld(address: Address): boolean {
+  try {
+    return address.kind === "path" && (socketsAt(address.path)?.records.length ?? 0) > 0;
+  } catch {
+    return false; // bind will say what is wrong
+  }
+}
+
+const look = ({ address, type }: Start): Probe => probe(address, { type, follow: false });
+
 /** Look, take over what is stale, bind, listen; nobody else is doing so if `locked`. */
 function takePath(start: Start, locked: boolean): Binding {
-  const { fd, options, ready, address, type } = start;
+  const { fd, options, ready, address } = start;
   for (let tries = 0; tries < TRIES; tries++) {
     const binding = bindIfFree(start);
     if (binding !== null) return binding;
-    const found = probe(address, { type, follow: false });
+    const found = look(start);
     if (found.state === "free") continue;
-    refuseForeign(found, start);
+    refuse(found, start);
     if (isLive(found)) {
-      if (options.replace !== true) throw new AddressInUseError(found, address, inUse(found));
       removeAsides(address);
       return bindSocket(fd, address, { ...options, ready, aside: asideName() });
     }
     if (!locked) throw new AddressInUseError(found, address, CANNOT_LOCK);
     removeStale(found, address);
   }
-  throw new AddressInUseError(
-    probe(address, { type, follow: false }),
-    address,
-    "others keep taking it",
-  );
+  throw new AddressInUseError(look(start), address, "others keep taking it");
+}
+
+/** Whoever is live stays, unless it is to be replaced. */
+function refuse(found: Probe, start: Start): void {
+  refuseForeign(found, start);
+  if (!isLive(found) || start.options.replace === true) return;
+  throw new AddressInUseError(found, start.address, inUse(found));
 }
 
 const CANNOT_LOCK =

@@ -13,6 +13,7 @@ wanted=(
   "ip:iproute2"
   "unshare:util-linux"
   "ps:procps"
+  "nginx:nginx-light"
 )
 
 here() {

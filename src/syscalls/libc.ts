@@ -1,8 +1,8 @@
 // The only dlopen. One object per JS thread, because errno is per thread (FACTS F4).
 
 import { dlopen, type FFIFunction, type Pointer, read } from "bun:ffi";
-import { known, libcNames, system } from "../../native/platform.ts";
-import { darwin, glibcOnly, linux, posix, type Signature } from "../../native/symbols.ts";
+import { known, libcNames, librtName, system } from "../../native/platform.ts";
+import { darwin, glibcOnly, inLibrt, linux, posix, type Signature } from "../../native/symbols.ts";
 import { UnsupportedError } from "../errors.ts";
 
 /** What an FFI call takes for a pointer: an address, a typed array (its start), or NULL. */
@@ -23,14 +23,32 @@ function open(): { calls: Libc; name: string } {
   for (const name of Object.keys(signatures)) calls[name] = () => missing(name);
   if (!known) return { calls: calls as Libc, name: "" };
   for (const name of libcNames) {
-    try {
-      const { symbols } = dlopen(name, own as unknown as Record<string, FFIFunction>);
-      return { calls: Object.assign(calls, symbols as object) as unknown as Libc, name };
-    } catch {
-      // not under this name, try the next
-    }
+    const symbols = symbolsOf(name, own) ?? symbolsInTwo(name);
+    if (symbols !== null) return { calls: Object.assign(calls, symbols) as Libc, name };
   }
   return { calls: calls as Libc, name: "" };
+}
+
+/** All of a group, or null where the library is not here or lacks one of them. */
+function symbolsOf(library: string, group: Record<string, Signature>): object | null {
+  try {
+    return dlopen(library, group as unknown as Record<string, FFIFunction>).symbols;
+  } catch {
+    return null;
+  }
+}
+
+/** glibc before 2.34: without librt's functions, and with them from librt if that is here. */
+function symbolsInTwo(library: string): object | null {
+  if (system === "darwin") return null;
+  const rest: Record<string, Signature> = { ...own };
+  const queues: Record<string, Signature> = {};
+  for (const name of inLibrt) {
+    queues[name] = linux[name];
+    delete rest[name];
+  }
+  const symbols = symbolsOf(library, rest);
+  return symbols === null ? null : { ...symbols, ...symbolsOf(librtName, queues) };
 }
 
 function missing(name: string): never {

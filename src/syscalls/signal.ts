@@ -1,7 +1,11 @@
-// Dispositions of signals. They belong to the process, not to a thread.
+// Dispositions of signals, and the pipe that the handler writes to. Dispositions belong to the
+// process, not to a thread.
 
-import { lastSignal } from "../../native/signal.ts";
+import { file } from "../../native/file.ts";
+import { action, lastSignal, MOST_PIPE_BYTES, pipeSize, sigaction } from "../../native/signal.ts";
 import { libc, libcName } from "./libc.ts";
+import { cells, Memory } from "./memory.ts";
+import { result } from "./result.ts";
 
 let range: { readonly first: number; readonly last: number } | null | undefined;
 
@@ -11,7 +15,69 @@ export function realTimeRange(): { readonly first: number; readonly last: number
   return range;
 }
 
+const STANDARD_SIGNALS = 31;
+
 function askRange(): { first: number; last: number } | null {
-  if (libcName === "" || lastSignal < 32) return null;
+  if (libcName === "" || lastSignal <= STANDARD_SIGNALS) return null;
   return { first: libc.__libc_current_sigrtmin(), last: libc.__libc_current_sigrtmax() };
+}
+
+const FLAGS = action.SA_SIGINFO | action.SA_RESTART | action.SA_ONSTACK;
+
+/** A struct sigaction: what the kernel does when a signal comes. */
+export class Disposition {
+  readonly #memory = new Memory(sigaction.size);
+
+  /** Call the C function at `address`; what it interrupts goes on (SA_RESTART). */
+  static handler(address: number): Disposition {
+    const made = new Disposition();
+    const { view } = made.#memory;
+    view.setBigUint64(sigaction.at.sa_sigaction, BigInt(address), true);
+    view.setInt32(sigaction.at.sa_flags, FLAGS, true);
+    return made;
+  }
+
+  /** What the kernel does by itself (SIG_DFL). */
+  static byDefault(): Disposition {
+    return new Disposition();
+  }
+
+  /** What holds now, or a negative errno. */
+  static of(number: number): Disposition | number {
+    const found = new Disposition();
+    const got = result(libc.sigaction(number, null, found.#memory.address));
+    return got < 0 ? got : found;
+  }
+
+  /** Make it hold. */
+  install(number: number): number {
+    return result(libc.sigaction(number, this.#memory.address, null));
+  }
+
+  /** Whether both call the same function. */
+  calls(other: Disposition): boolean {
+    const at = sigaction.at.sa_sigaction;
+    return this.#memory.view.getBigUint64(at, true) === other.#memory.view.getBigUint64(at, true);
+  }
+
+  /** The struct's bytes, to be compared. */
+  get bytes(): Uint8Array {
+    return this.#memory.bytes.slice();
+  }
+}
+
+/** A pipe that never blocks, with as much room as it may have; or a negative errno. */
+export function signalPipe(): { readonly reader: number; readonly writer: number } | number {
+  const made = result(libc.pipe2(cells.address, file.O_CLOEXEC | file.O_NONBLOCK));
+  if (made < 0) return made;
+  const [reader, writer] = [cells.words[0]!, cells.words[1]!];
+  enlarge(writer);
+  return { reader, writer };
+}
+
+function enlarge(fd: number): void {
+  if (pipeSize.F_SETPIPE_SZ === null) return;
+  for (let bytes = MOST_PIPE_BYTES; bytes > 0; bytes >>= 1) {
+    if (result(libc.fcntl(fd, pipeSize.F_SETPIPE_SZ, bytes)) >= 0) return;
+  }
 }

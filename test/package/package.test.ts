@@ -113,11 +113,13 @@ test("the tarball has what is needed and nothing else", () => {
     .map((entry) => join(entry.parentPath, entry.name).slice(installed.length + 1));
   const documents = files.filter((file) => !file.startsWith("dist/"));
   expect(documents.sort()).toEqual(["CHANGELOG.md", "LICENSE", "README.md", "package.json"]);
-  const sources = globSync("{src,native}/**/*.ts", { cwd: root });
+  const sources = globSync("{src,native}/**/*.ts", { cwd: root, exclude: ["**/*.d.ts"] });
+  const carried = globSync("native/*.c", { cwd: root }).map((file) => `dist/${file}`);
   const expected = sources.flatMap((file) => {
     const stem = `dist/${file.replace(/\.ts$/, "")}`;
     return [`${stem}.js`, `${stem}.js.map`, `${stem}.d.ts`];
   });
+  expected.push(...carried);
   expect(files.filter((file) => file.startsWith("dist/")).sort()).toEqual(expected.sort());
 });
 

@@ -22,6 +22,9 @@ const packages: Readonly<Record<string, string>> = {
   ip: "iproute2",
   unshare: "util-linux",
   ps: "procps",
+  ss: "iproute2",
+  nginx: "nginx-light",
+  flock: "util-linux",
   "systemd-socket-activate": "systemd",
 };
 

@@ -1,0 +1,52 @@
+// Processes: pidfds, and how one ends.
+
+import { constants, layout } from "./table.ts";
+
+export const nr = constants(["sys/syscall.h"], {
+  SYS_ioctl: [{ x64: 16, arm64: 29 }, null],
+  SYS_pidfd_getfd: [438, null],
+  SYS_pidfd_open: [434, null],
+  SYS_pidfd_send_signal: [424, null],
+  SYS_rt_sigqueueinfo: [{ x64: 129, arm64: 138 }, null],
+});
+
+export const wait = constants(["sys/wait.h"], {
+  WNOHANG: [1, 1],
+  WEXITED: [4, 4],
+  WNOWAIT: [0x1000000, 0x20],
+  P_PIDFD: [3, null, "enumerator"],
+});
+
+/** Why a child ended: the si_code of waitid. */
+export const child = constants(["signal.h"], {
+  CLD_EXITED: [1, 1, "enumerator"],
+  CLD_KILLED: [2, 2, "enumerator"],
+  CLD_DUMPED: [3, 3, "enumerator"],
+});
+
+/** What waitid fills in; si_status lies where other signals have their value. */
+export const waitInfo = layout("siginfo_t", ["signal.h"], [128, 104], {
+  si_code: [
+    [8, 8],
+    [4, 4],
+  ],
+  si_pid: [
+    [16, 12],
+    [4, 4],
+  ],
+  si_status: [
+    [24, 20],
+    [4, 4],
+  ],
+});
+
+export const pidfdInfo = constants(["linux/pidfd.h"], {
+  PIDFD_INFO_EXIT: [8, null, "since Linux 6.15"],
+});
+
+/**
+ * linux/pidfd.h's `struct pidfd_info` as Linux 6.13 has it (PIDFD_INFO_SIZE_VER0), and the request
+ * for one of that size: _IOWR(0xFF, 11, struct pidfd_info). Later kernels have a longer struct, and
+ * with it another number for the same name; they all know this one.
+ */
+export const pidfdInfoV0 = { bytes: 64, mask: 0, exitCode: 60, request: 0xc040ff0b } as const;

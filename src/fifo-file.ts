@@ -1,0 +1,165 @@
+// The file of a FIFO: made with exactly the mode asked for, and opened by what it is, not by name.
+
+import { fstatSync, type Stats, unlinkSync } from "node:fs";
+import { errno } from "../native/errno.ts";
+import { file } from "../native/file.ts";
+import { formatAddress } from "./address.ts";
+import { check, UnixError, UnsupportedError } from "./errors.ts";
+import { Fd } from "./fd.ts";
+import { integer } from "./socket-options.ts";
+import { toBytes } from "./structs/sockaddr-un.ts";
+import { close, fchmod, open } from "./syscalls/fd.ts";
+import { chmod, mkfifo } from "./syscalls/fifo.ts";
+
+/** How a FIFO is made. */
+export interface MakeFifoOptions {
+  /** Permissions, e.g. 0o620, whatever the umask. Default: 0o666 less the umask. */
+  readonly mode?: number | undefined;
+  /**
+   * Fail with EEXIST if anything has the name. Default true. false: a FIFO that is there already
+   * will do, with the mode that it has.
+   */
+  readonly exclusive?: boolean | undefined;
+}
+
+/** What a path leads to that should be a FIFO. */
+export type NotAFifo =
+  | "file"
+  | "directory"
+  | "socket"
+  | "character-device"
+  | "block-device"
+  | "symlink"
+  | "other";
+
+/**
+ * Something else than a FIFO has the name: `code` is "ERR_NOT_A_FIFO", and `found` says what it is.
+ * It was neither opened nor read.
+ */
+export class NotAFifoError extends UnixError {
+  override readonly name: string = "NotAFifoError";
+  readonly found: NotAFifo;
+
+  /** @internal */
+  constructor(syscall: string, address: string, found: NotAFifo) {
+    const hint = `not a FIFO but a ${found.replace("-", " ")}`;
+    super(syscall, -errno.EINVAL, { code: "ERR_NOT_A_FIFO", address, hint });
+    this.found = found;
+  }
+}
+
+const MODE_MASK = 0o7777;
+const DEFAULT_MODE = 0o666;
+
+/** A path in both forms: for the kernel, and for people. */
+export interface FifoPath {
+  readonly bytes: Uint8Array;
+  readonly text: string;
+}
+
+/** @throws TypeError for what is no path */
+export function fifoPath(path: string | Uint8Array): FifoPath {
+  if (typeof path !== "string" && !(path instanceof Uint8Array)) {
+    throw new TypeError(`the path of a FIFO is a string or a Uint8Array, not ${typeof path}`);
+  }
+  const bytes = toBytes(path);
+  if (bytes.length === 0) throw new TypeError("the path of a FIFO is empty");
+  if (bytes.includes(0)) throw new TypeError("the path of a FIFO has a NUL in it");
+  return { bytes, text: formatAddress({ kind: "path", path }) };
+}
+
+/**
+ * Make a FIFO. It is never open to more people than `mode` says, not for a moment, and the umask of
+ * the process is not touched.
+ *
+ * @returns true if it was made, false if it was there already (`exclusive: false`)
+ * @throws TypeError, RangeError before any call; UnixError EEXIST, ENOENT, EACCES, EROFS
+ * @throws NotAFifoError for something else of that name (`exclusive: false`)
+ * @throws UnixError ESTALE if somebody put another file in its place meanwhile
+ * @see mkfifo(3), fifo(7)
+ */
+export function makeFifo(path: string | Uint8Array, options: MakeFifoOptions = {}): boolean {
+  const { exclusive = true, mode } = options;
+  if (mode !== undefined) integer("mode", mode, { most: MODE_MASK });
+  const where = fifoPath(path);
+  const made = mkfifo(where.bytes, mode ?? DEFAULT_MODE);
+  if (made === -errno.EEXIST && !exclusive) {
+    requireFifo(where);
+    return false;
+  }
+  const hint = made === -errno.EEXIST ? "exclusive: false takes a FIFO that is there" : undefined;
+  check(made, "mkfifo", { address: where.text, hint });
+  if (mode !== undefined) setMode(where, mode);
+  return true;
+}
+
+/** A look that does not open: by O_PATH, or without it by an open that waits for nobody. */
+const LOOK = file.O_NOFOLLOW | (file.O_PATH ?? file.O_RDONLY | file.O_NONBLOCK);
+
+function requireFifo(where: FifoPath): void {
+  const fd = check(open(where.bytes, LOOK), "open", { address: where.text });
+  try {
+    checkFifo("mkfifo", where, fstatSync(fd));
+  } finally {
+    close(fd);
+  }
+}
+
+function checkFifo(syscall: string, where: FifoPath, stats: Stats): void {
+  if (!stats.isFIFO()) throw new NotAFifoError(syscall, where.text, kindOf(stats));
+}
+
+function kindOf(stats: Stats): NotAFifo {
+  if (stats.isFile()) return "file";
+  if (stats.isDirectory()) return "directory";
+  if (stats.isSocket()) return "socket";
+  if (stats.isSymbolicLink()) return "symlink";
+  if (stats.isCharacterDevice()) return "character-device";
+  return stats.isBlockDevice() ? "block-device" : "other";
+}
+
+/** Give back the bits that the umask took, to the file that was made and to no other. */
+function setMode(where: FifoPath, mode: number): void {
+  const fd = check(open(where.bytes, LOOK), "open", { address: where.text });
+  try {
+    const stats = fstatSync(fd);
+    const bits = stats.mode & MODE_MASK;
+    const ours = stats.isFIFO() && stats.uid === process.geteuid?.() && stats.nlink === 1;
+    if (!ours || (bits & ~mode) !== 0) {
+      const hint = "another file has been put in its place";
+      throw new UnixError("mkfifo", -errno.ESTALE, { address: where.text, hint });
+    }
+    if (bits !== mode) raise(fd, where, mode);
+  } finally {
+    close(fd);
+  }
+}
+
+/** fchmod(2) refuses O_PATH descriptors (EBADF); their link in /proc is as good. */
+function raise(fd: number, where: FifoPath, mode: number): void {
+  const done = file.O_PATH === null ? fchmod(fd, mode) : chmod(`/proc/self/fd/${fd}`, mode);
+  if (done >= 0) return;
+  unlinkSync(Buffer.from(where.bytes));
+  throw new UnixError("chmod", done, { address: where.text });
+}
+
+/**
+ * The FIFO that `where` leads to now, as a descriptor that neither reads nor writes: whatever
+ * becomes of the name, this stays that FIFO.
+ */
+export function lookAtFifo(where: FifoPath, place: string): Fd {
+  if (file.O_PATH === null) throw new UnsupportedError("openFifo", "it needs O_PATH, Linux's");
+  const found = check(open(where.bytes, file.O_PATH), "open", { address: where.text });
+  const handle = Fd.adopt(found, place);
+  try {
+    checkFifo("open", where, fstatSync(found));
+    return handle;
+  } catch (error) {
+    handle.close();
+    throw error;
+  }
+}
+
+/** Open one end; never waits for the other. The number, or a negative errno. */
+export const openEnd = (handle: Fd, access: number): number =>
+  open(`/proc/self/fd/${handle.fd}`, access | file.O_NONBLOCK);

@@ -1,0 +1,223 @@
+// The writing end of a FIFO.
+
+import { errno } from "../native/errno.ts";
+import { pipe } from "../native/fifo.ts";
+import { file } from "../native/file.ts";
+import { poll as events } from "../native/poll.ts";
+import { remaining, type SyncOptions } from "./endpoint.ts";
+import { check } from "./errors.ts";
+import { Fd } from "./fd.ts";
+import { FifoEnd, type FifoWaitOptions } from "./fifo-end.ts";
+import { type FifoPath, lookAtFifo, openEnd } from "./fifo-file.ts";
+import { noReader, Pauses, WriteQueue, type Written } from "./fifo-queue.ts";
+import { blocked } from "./leftovers.ts";
+import { settled } from "./loop/attempt.ts";
+import type { Payload } from "./message.ts";
+import { prepare } from "./outgoing.ts";
+import { integer } from "./socket-options.ts";
+import { poll, write } from "./syscalls/fd.ts";
+import { addressOf } from "./syscalls/memory.ts";
+import { AGAIN } from "./syscalls/result.ts";
+
+/** PIPE_BUF in bytes: a write of so many or fewer is never mixed with another's. @see pipe(7) */
+export const pipeBuf: number = pipe.PIPE_BUF;
+
+/** How a FIFO is written. */
+export interface FifoWriterOptions {
+  /**
+   * Whether `write` and `writeSync` wait for a reader where there is none, and for the next where
+   * the last has left. Default true. false: ENXIO at once.
+   */
+  readonly waitForReader?: boolean | undefined;
+  /** Bytes that may wait in this process before `write` fails with ENOBUFS. Default 64 MiB. */
+  readonly maxQueuedBytes?: number | undefined;
+}
+
+/** What is promised of one write. */
+export interface FifoWriteOptions {
+  /**
+   * All or nothing, and in one piece, whoever else writes: the kernel's promise for at most
+   * `pipeBuf` bytes, so that more are a RangeError. Without it a longer write may be taken in
+   * parts, with parts of other writers' between them.
+   */
+  readonly atomic?: boolean | undefined;
+}
+
+const QUEUED_BYTES = 64 * 1024 * 1024;
+
+/**
+ * The writing end of a FIFO, made by `openFifo(path, "write")`. There need not be a reader yet: the
+ * descriptor for writing is opened by the first write that finds one, and then kept, so that what
+ * one reader leaves unread the next one gets.
+ *
+ * @see fifo(7), pipe(7)
+ */
+export class FifoWriter extends FifoEnd implements AsyncDisposable {
+  readonly #file: Fd;
+  readonly #waits: boolean;
+  readonly #maxQueuedBytes: number;
+  readonly #queue: WriteQueue;
+
+  private constructor(handle: Fd, path: string, options: FifoWriterOptions) {
+    super(path);
+    this.#file = handle;
+    const { waitForReader = true, maxQueuedBytes = QUEUED_BYTES } = options;
+    this.#waits = waitForReader;
+    this.#maxQueuedBytes = maxQueuedBytes;
+    this.#queue = new WriteQueue({
+      path,
+      waitsForReader: waitForReader,
+      watch: () => this.watch,
+      write: (bytes) => this.#now(bytes),
+    });
+  }
+
+  /** @internal */
+  static open(where: FifoPath, options: FifoWriterOptions = {}): FifoWriter {
+    const most = { most: Number.MAX_SAFE_INTEGER };
+    integer("maxQueuedBytes", options.maxQueuedBytes ?? QUEUED_BYTES, most);
+    const writer = new FifoWriter(lookAtFifo(where, "openFifo"), where.text, options);
+    try {
+      writer.#connect();
+      return writer;
+    } catch (error) {
+      writer.close();
+      throw error;
+    }
+  }
+
+  /** Whether a process has the FIFO open for reading at this moment. */
+  get hasReader(): boolean {
+    this.open("open");
+    if (!this.#connect()) return false;
+    return (check(poll(this.fd, events.POLLOUT, 0), "poll") & events.POLLERR) === 0;
+  }
+
+  /** False: no reader has come yet. */
+  #connect(): boolean {
+    if (this.fd >= 0) return true;
+    const end = openEnd(this.#file, file.O_WRONLY);
+    if (end === -errno.ENXIO) return false;
+    if (end < 0) throw this.failed("open", end);
+    this.own(Fd.adopt(end, "openFifo"));
+    return true;
+  }
+
+  #now(bytes: Uint8Array): Written {
+    if (!this.#connect()) return "no-reader";
+    const written = write(this.fd, addressOf(bytes), bytes.length);
+    if (written >= 0) return written;
+    if (written === AGAIN) return null;
+    if (written === -errno.EPIPE) return "no-reader";
+    throw this.failed("write", written);
+  }
+
+  #prepare(data: Payload, { atomic = false }: FifoWriteOptions): Uint8Array {
+    const { parts, total } = prepare(data);
+    if (atomic && total > pipeBuf) {
+      throw new RangeError(`at most ${pipeBuf} bytes are written atomically, not ${total}`);
+    }
+    return parts.length === 1 ? parts[0]! : Buffer.concat(parts);
+  }
+
+  /**
+   * Write all of it; resolves when the kernel has taken it, not when it has been read. Waits for a
+   * reader (asking again every few milliseconds: nothing tells that one has come) and for room.
+   * Writes are taken in the order they were asked for; the data must not be changed meanwhile.
+   *
+   * @throws TypeError, RangeError at once; UnixError EPIPE where the reader left in the middle of a
+   *   long write, ENXIO (`waitForReader: false`), ENOBUFS, ERR_CLOSED; the signal's reason
+   * @see write(2)
+   */
+  write(data: Payload, options: FifoWriteOptions & FifoWaitOptions = {}): Promise<void> {
+    const bytes = this.#prepare(data, options);
+    if (options.signal?.aborted === true) return Promise.reject(options.signal.reason);
+    try {
+      this.open("write");
+      let done = 0;
+      if (this.#queue.idle) {
+        const written = bytes.length === 0 ? 0 : this.#now(bytes);
+        if (written === bytes.length) return settled(undefined);
+        if (typeof written === "number") done = written;
+      }
+      this.#checkRoom(bytes.length - done);
+      return this.#queue.add(bytes, done, options.signal);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  #checkRoom(bytes: number): void {
+    const queued = this.#queue.bytes;
+    if (queued === 0 || queued + bytes <= this.#maxQueuedBytes) return;
+    const hint = `${queued} bytes wait already: await write() before writing more`;
+    throw this.failed("write", -errno.ENOBUFS, hint);
+  }
+
+  /** Bytes that wait in this process to be written. */
+  get queuedBytes(): number {
+    return this.#queue.bytes;
+  }
+
+  /**
+   * Write what fits now. The bytes taken: all of them, or for more than `pipeBuf` perhaps only the
+   * first; null: no room (or other writes wait already); "no-reader": nobody has it open to read.
+   */
+  tryWrite(data: Payload, options: FifoWriteOptions = {}): number | null | "no-reader" {
+    const bytes = this.#prepare(data, options);
+    this.open("write");
+    if (bytes.length === 0) return 0;
+    return this.#queue.idle ? this.#now(bytes) : null;
+  }
+
+  /**
+   * `write`, blocking the thread.
+   * @throws UnixError as `write`, and ETIMEDOUT, EBUSY (writes are queued)
+   */
+  writeSync(data: Payload, options: FifoWriteOptions & SyncOptions = {}): void {
+    const bytes = this.#prepare(data, options);
+    const left = remaining(options.timeoutMs);
+    this.open("write");
+    if (!this.#queue.idle)
+      throw this.failed("write", -errno.EBUSY, "writes are queued: await them first");
+    const pauses = new Pauses();
+    for (let done = 0; done < bytes.length; ) {
+      const written = this.#now(bytes.subarray(done));
+      if (typeof written === "number") {
+        done += written;
+        continue;
+      }
+      if (written === "no-reader" && !(this.#waits && done === 0)) {
+        throw noReader(this.path, { done, total: bytes.length });
+      }
+      const wait = left();
+      if (wait === 0) throw this.failed("write", -errno.ETIMEDOUT);
+      this.#pause(written, wait, pauses);
+    }
+  }
+
+  #pause(why: null | "no-reader", wait: number, pauses: Pauses): void {
+    blocked(() => {
+      if (why === null) poll(this.fd, events.POLLOUT, wait);
+      else Bun.sleepSync(wait < 0 ? pauses.take() : Math.min(wait, pauses.take()));
+    });
+  }
+
+  /** @internal */
+  protected override reference(on: boolean): void {
+    super.reference(on);
+    this.#queue.reference(on);
+  }
+
+  /** @internal */
+  protected override beforeClose(): void {
+    this.#queue.fail();
+    this.#file.close();
+  }
+
+  /** Close once the queued writes are out: waits for the reader that they wait for. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#queue.drained();
+    this.close();
+  }
+}

@@ -1,0 +1,155 @@
+// From a queue's name to a descriptor: made or opened, its mode exact, alone if asked for.
+
+import { fstatSync } from "node:fs";
+import { errno } from "../native/errno.ts";
+import { file } from "../native/file.ts";
+import { priorities } from "../native/message-queue.ts";
+import { check, UnixError, UnsupportedError } from "./errors.ts";
+import { completeSize, openError, type QueueSize } from "./message-queue-limits.ts";
+import { integer } from "./socket-options.ts";
+import { close, fchmod, statusFlags, tryLock } from "./syscalls/fd.ts";
+import { mqOpen, mqUnlink } from "./syscalls/message-queue.ts";
+
+/** Which directions a queue is opened for. */
+export type Access = "read" | "write" | "read-write";
+
+/** How a queue is opened. */
+export interface QueueOptions {
+  /** Make it if there is none. Default false. */
+  readonly create?: boolean | undefined;
+  /**
+   * true (with `create`): fail with EEXIST where there is one already.
+   *
+   * "lifetime": be the only one with this word, for as long as the descriptor is open; others get
+   * EBUSY. A queue whose holder died without unlinking it is taken over, with the messages in it.
+   * It is a lock between those who ask for it (flock(2)): who opens the queue plainly gets in.
+   */
+  readonly exclusive?: boolean | "lifetime" | undefined;
+  /** Permissions of a new queue, exactly, whatever the umask. Default 0o600. */
+  readonly mode?: number | undefined;
+  /** The most messages that a new queue holds. Default: the system's, usually 10. */
+  readonly maxMessages?: number | undefined;
+  /** The most bytes of one message in a new queue. Default: the system's, usually 8,192. */
+  readonly messageBytes?: number | undefined;
+  /** Default "read-write". */
+  readonly access?: Access | undefined;
+  /** Bytes that may wait in this process before `send` fails with ENOBUFS. Default 64 MiB. */
+  readonly maxQueuedBytes?: number | undefined;
+}
+
+/** @internal */
+export interface Opened {
+  readonly fd: number;
+  readonly created: boolean;
+}
+
+interface How {
+  readonly create: boolean;
+  readonly exclusive: boolean | "lifetime";
+  readonly mode: number;
+  readonly size: QueueSize | undefined;
+  readonly flags: number;
+}
+
+const accesses: Readonly<Record<Access, number>> = {
+  read: file.O_RDONLY,
+  write: file.O_WRONLY,
+  "read-write": file.O_RDWR,
+};
+
+const MODE_BITS = 0o777;
+
+/** @throws TypeError, RangeError */
+function howTo(options: QueueOptions): How {
+  const { create = false, exclusive = false, mode = 0o600, access = "read-write" } = options;
+  if (exclusive !== true && exclusive !== false && exclusive !== "lifetime") {
+    throw new TypeError('exclusive is true, false or "lifetime"');
+  }
+  if (exclusive === true && !create) throw new TypeError("exclusive: true goes with create: true");
+  if (!Object.hasOwn(accesses, access)) {
+    throw new TypeError('access is "read", "write" or "read-write"');
+  }
+  integer("mode", mode, { most: MODE_BITS });
+  const { maxMessages, messageBytes } = options;
+  if (maxMessages !== undefined) integer("maxMessages", maxMessages, { least: 1 });
+  if (messageBytes !== undefined) integer("messageBytes", messageBytes, { least: 1 });
+  const size = completeSize({ maxMessages, messageBytes });
+  return { create, exclusive, mode, size, flags: accesses[access] | file.O_NONBLOCK };
+}
+
+/** @internal Open the queue as `options` say. @throws as MessageQueue.open */
+export function openQueue(name: string, options: QueueOptions): Opened {
+  const how = howTo(options);
+  if (priorities.MQ_PRIO_MAX === null) {
+    throw new UnsupportedError("messageQueues", "only Linux has POSIX message queues");
+  }
+  if (how.exclusive !== "lifetime") return openOrMake(name, how);
+  for (;;) {
+    const opened = openOrMake(name, how);
+    if (lockForLife(name, opened.fd)) return opened;
+    close(opened.fd); // its last holder unlinked it between our open and our lock
+  }
+}
+
+/** Only who makes a queue may set its mode, so making and opening are told apart. */
+function openOrMake(name: string, how: How): Opened {
+  for (;;) {
+    if (how.create) {
+      const made = make(name, how);
+      if (made >= 0) return { fd: made, created: true };
+      if (made !== -errno.EEXIST || how.exclusive === true) throw openError(made, name, how.size);
+    }
+    const fd = mqOpen(name, how.flags);
+    if (fd >= 0) return { fd, created: false };
+    if (fd !== -errno.ENOENT || !how.create) throw openError(fd, name, undefined);
+  }
+}
+
+/** fchmod adds what the umask took away: until then fewer may come in, never more. */
+function make(name: string, { flags, mode, size }: How): number {
+  const fd = mqOpen(name, flags | file.O_CREAT | file.O_EXCL, { mode, size });
+  if (fd < 0) return fd;
+  const done = fchmod(fd, mode);
+  if (done >= 0) return fd;
+  mqUnlink(name);
+  close(fd);
+  throw new UnixError("fchmod", done, { address: name });
+}
+
+/** False: locked, but the name is another queue's by now, or nobody's. */
+function lockForLife(address: string, fd: number): boolean {
+  try {
+    const locked = tryLock(fd);
+    if (locked !== -errno.EAGAIN)
+      return check(locked, "flock", { address }) >= 0 && isSame(address, fd);
+    const hint = "another holder of this queue is alive";
+    throw new UnixError("flock", -errno.EBUSY, { address, hint });
+  } catch (error) {
+    close(fd);
+    throw error;
+  }
+}
+
+/** Whether `name` is the name of the queue that `fd` stands for. */
+function isSame(name: string, fd: number): boolean {
+  const named = mqOpen(name, (check(statusFlags(fd), "fcntl") & file.O_ACCMODE) | file.O_NONBLOCK);
+  if (named === -errno.ENOENT) return false;
+  check(named, "mq_open", { address: name });
+  const [one, other] = [fstatSync(named), fstatSync(fd)];
+  close(named);
+  return one.ino === other.ino && one.dev === other.dev;
+}
+
+/** @internal Unlink `name` if it is the name of the queue that `fd` stands for. */
+export function unlinkSame(name: string, fd: number): void {
+  const detail = { address: name };
+  if (!isSame(name, fd)) throw new UnixError("mq_unlink", -errno.ENOENT, detail);
+  check(mqUnlink(name), "mq_unlink", detail);
+}
+
+/** @internal Which directions an open queue is for. */
+export function accessOf(fd: number): Access {
+  const access = check(statusFlags(fd), "fcntl") & file.O_ACCMODE;
+  if (access === file.O_RDWR) return "read-write";
+  return access === file.O_WRONLY ? "write" : "read";
+}

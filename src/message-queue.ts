@@ -1,0 +1,376 @@
+// POSIX message queues: bounded mailboxes with a name and priorities, which outlive processes.
+
+import { errno } from "../native/errno.ts";
+import { priorities } from "../native/message-queue.ts";
+import { poll as events } from "../native/poll.ts";
+import { remaining, type SyncOptions } from "./endpoint.ts";
+import { check, closedError, UnixError, UnsupportedError } from "./errors.ts";
+import { Fd, type FdLike, fdNumber } from "./fd.ts";
+import { blocked } from "./leftovers.ts";
+import { attempt, type Operation, settled } from "./loop/attempt.ts";
+import { Watch } from "./loop/poller.ts";
+import type { Payload } from "./message.ts";
+import { checkQueueName, messageTooLong } from "./message-queue-limits.ts";
+import {
+  type Access,
+  accessOf,
+  openQueue,
+  type QueueOptions,
+  unlinkSame,
+} from "./message-queue-open.ts";
+import { QueueMessage, type QueueSendOptions, type Ready, ready } from "./queued-message.ts";
+import { iterate } from "./socket-base.ts";
+import { integer } from "./socket-options.ts";
+import type { QueueAttributes } from "./structs/mq-attr.ts";
+import { poll, setCloseOnExec } from "./syscalls/fd.ts";
+import { Memory } from "./syscalls/memory.ts";
+import {
+  mqGetattr,
+  mqReceive,
+  mqSend,
+  mqUnlink,
+  receivedPriority,
+} from "./syscalls/message-queue.ts";
+import { AGAIN } from "./syscalls/result.ts";
+
+export { type QueueLimit, QueueLimitError } from "./message-queue-limits.ts";
+export type { QueueOptions } from "./message-queue-open.ts";
+export { maxPriority, QueueMessage, type QueueSendOptions } from "./queued-message.ts";
+export type { QueueAttributes } from "./structs/mq-attr.ts";
+
+const QUEUED_BYTES = 64 * 1024 * 1024;
+
+/**
+ * A POSIX message queue. It is there until it is unlinked *and* closed by all, also while no
+ * process has it open. A full queue makes senders wait; nothing is dropped, reordered within a
+ * priority, cut off or delivered twice. Several processes may receive: each message goes to one.
+ *
+ * @see mq_overview(7)
+ */
+export class MessageQueue implements Disposable, AsyncDisposable {
+  readonly #handle: Fd;
+  /** The name it was opened by; null for an adopted one. */
+  readonly name: string | null;
+  /** Whether this `open` made it. */
+  readonly created: boolean;
+  /** Which directions it was opened for. */
+  readonly access: Access;
+  /** The most messages that it holds. It never changes. */
+  readonly maxMessages: number;
+  /** The most bytes of one message. It never changes. */
+  readonly messageBytes: number;
+  readonly #maxQueuedBytes: number;
+  #queuedBytes = 0;
+  #room: Memory | null = null;
+  #watch: Watch | null = null;
+  #referenced = true;
+  readonly #receiving: Operation<QueueMessage> = { once: () => this.#take() };
+
+  private constructor(
+    handle: Fd,
+    how: { name: string | null; created: boolean; maxQueuedBytes: number },
+  ) {
+    const attributes = mqGetattr(handle.fd);
+    if (typeof attributes === "number") {
+      handle.close();
+      throw new UnixError("mq_getattr", attributes);
+    }
+    this.#handle = handle;
+    this.name = how.name;
+    this.created = how.created;
+    this.access = accessOf(handle.fd);
+    this.maxMessages = attributes.maxMessages;
+    this.messageBytes = attributes.messageBytes;
+    this.#maxQueuedBytes = how.maxQueuedBytes;
+  }
+
+  /**
+   * Open the queue called `name`, and with `create` make it if there is none. A queue that is there
+   * already keeps its mode, its size and its messages: see `created` and `attributes()`.
+   *
+   * @param name "/" and 1 to 255 bytes without another "/"
+   * @throws TypeError, RangeError before any call; UnixError ENOENT, EEXIST, EACCES, EBUSY (held,
+   *   with `exclusive: "lifetime"`); QueueLimitError; UnsupportedError (macOS)
+   * @see mq_open(3)
+   */
+  static open(name: string, options: QueueOptions = {}): MessageQueue {
+    checkQueueName(name);
+    const { maxQueuedBytes = QUEUED_BYTES } = options;
+    integer("maxQueuedBytes", maxQueuedBytes, { most: Number.MAX_SAFE_INTEGER });
+    const { fd, created } = openQueue(name, options);
+    const handle = Fd.adopt(fd, "MessageQueue.open");
+    return new MessageQueue(handle, { name, created, maxQueuedBytes });
+  }
+
+  /**
+   * Take over a queue's descriptor that somebody else opened: inherited, or received over a socket.
+   * A number or an Fd is owned by the result from then on, of an object with an `fd` a duplicate is
+   * used. On failure everything is as it was.
+   *
+   * @throws UnixError EBADF (no descriptor, or not a queue's)
+   */
+  static adopt(from: FdLike): MessageQueue {
+    if (priorities.MQ_PRIO_MAX === null) throw unsupported();
+    const number = fdNumber(from);
+    const attributes = mqGetattr(number);
+    if (typeof attributes === "number") {
+      const hint = "it is not a message queue's descriptor";
+      throw new UnixError("mq_getattr", attributes, { hint });
+    }
+    const handle = take(from, number);
+    check(setCloseOnExec(handle.fd, true), "fcntl");
+    return new MessageQueue(handle, { name: null, created: false, maxQueuedBytes: QUEUED_BYTES });
+  }
+
+  /**
+   * Remove the name. Who has the queue open keeps it; it is gone when the last one closes it.
+   * @throws UnixError ENOENT, EACCES
+   * @see mq_unlink(3)
+   */
+  static unlink(name: string): void {
+    checkQueueName(name);
+    if (priorities.MQ_PRIO_MAX === null) throw unsupported();
+    check(mqUnlink(name), "mq_unlink", { address: name });
+  }
+
+  /**
+   * Remove the name, if it still is this queue's: a successor's is left alone.
+   * @throws UnixError ENOENT (unlinked already, or another queue has the name by now), EACCES,
+   *   ERR_CLOSED; TypeError for an adopted queue, whose name is not known
+   */
+  unlink(): void {
+    const fd = this.#open("mq_unlink");
+    if (this.name === null) throw new TypeError("an adopted queue's name is not known");
+    unlinkSame(this.name, fd);
+  }
+
+  /** The descriptor's number, borrowed; −1 once closed. It can be passed over a socket. */
+  get fd(): number {
+    return this.#handle.fd;
+  }
+
+  get closed(): boolean {
+    return this.#handle.closed;
+  }
+
+  #open(syscall: string): number {
+    const { fd } = this.#handle;
+    if (fd < 0) throw closedError(syscall);
+    return fd;
+  }
+
+  /** What it can hold, and how many messages are in it now. @see mq_getattr(3) */
+  attributes(): QueueAttributes {
+    const attributes = mqGetattr(this.#open("mq_getattr"));
+    if (typeof attributes === "number") throw new UnixError("mq_getattr", attributes);
+    return attributes;
+  }
+
+  /**
+   * Send one message; waits for room. Sends are taken in the order they were asked for; data that
+   * waits must not be changed until the promise settles.
+   *
+   * @throws TypeError, RangeError at once; QueueLimitError EMSGSIZE; UnixError EBADF (opened for
+   *   reading), ENOBUFS (more than `maxQueuedBytes` wait already), ERR_CLOSED; the signal's reason
+   * @see mq_send(3)
+   */
+  send(data: Payload, options?: QueueSendOptions & { signal?: AbortSignal }): Promise<void> {
+    const message = ready(data, options);
+    const signal = options?.signal;
+    if (signal?.aborted === true) return Promise.reject(signal.reason);
+    try {
+      this.#open("mq_timedsend");
+      if (this.#idle && this.#put(message) !== undefined) return settled(undefined);
+      return this.#enqueue(message, signal);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  #enqueue(message: Ready, signal: AbortSignal | undefined): Promise<void> {
+    const bytes = message.bytes.length + 1;
+    if (this.#queuedBytes > 0 && this.#queuedBytes + bytes > this.#maxQueuedBytes) {
+      const hint = "await send() before sending more";
+      throw new UnixError("mq_timedsend", -errno.ENOBUFS, { hint });
+    }
+    this.#queuedBytes += bytes;
+    const operation = {
+      once: () => this.#put(message),
+      done: () => void (this.#queuedBytes -= bytes),
+    };
+    const wait = { watch: this.#watching, direction: "write", signal } as const;
+    return attempt(wait, operation).then(() => {});
+  }
+
+  /** Send if there is room: true; false where there is none, or others wait already. */
+  trySend(data: Payload, options?: QueueSendOptions): boolean {
+    const message = ready(data, options);
+    this.#open("mq_timedsend");
+    return this.#idle && this.#put(message) !== undefined;
+  }
+
+  /** Send, blocking the thread until there is room. @throws UnixError ETIMEDOUT, EBUSY */
+  sendSync(data: Payload, options?: QueueSendOptions & SyncOptions): void {
+    const message = ready(data, options);
+    const left = remaining(options?.timeoutMs);
+    this.#open("mq_timedsend");
+    if (!this.#idle) {
+      const hint = "sends are queued: await them first";
+      throw new UnixError("mq_timedsend", -errno.EBUSY, { hint });
+    }
+    const wait = { syscall: "mq_timedsend", event: events.POLLOUT, left };
+    this.#blocking(wait, () => this.#put(message));
+  }
+
+  /**
+   * The next message: of those with the highest priority, the oldest. Waits for one; receives are
+   * served in the order they were asked for.
+   *
+   * @throws UnixError EBADF (opened for writing), ERR_CLOSED; the signal's reason
+   * @see mq_receive(3)
+   */
+  receive(options?: { signal?: AbortSignal }): Promise<QueueMessage> {
+    try {
+      this.#open("mq_timedreceive");
+      const wait = { watch: this.#watching, direction: "read", signal: options?.signal } as const;
+      return attempt(wait, this.#receiving);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** The next message if there is one; undefined: none now. */
+  tryReceive(): QueueMessage | undefined {
+    this.#open("mq_timedreceive");
+    return this.#take();
+  }
+
+  /** The next message; blocks the thread. @throws UnixError ETIMEDOUT */
+  receiveSync(options?: SyncOptions): QueueMessage {
+    const left = remaining(options?.timeoutMs);
+    const wait = { syscall: "mq_timedreceive", event: events.POLLIN, left };
+    return this.#blocking(wait, () => this.#take());
+  }
+
+  /** Messages as they come, until the queue is closed here. Leaving the loop does not close it. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<QueueMessage> {
+    return iterate(async () => {
+      try {
+        return await this.receive();
+      } catch (error) {
+        if (this.closed) return null;
+        throw error;
+      }
+    });
+  }
+
+  #put({ bytes, priority }: Ready): true | undefined {
+    if (bytes.length > this.messageBytes) throw messageTooLong(bytes.length, this.messageBytes);
+    const sent = mqSend(this.fd, bytes, priority);
+    if (sent === AGAIN) return undefined;
+    if (sent < 0) throw this.#failed("mq_timedsend", sent);
+    return true;
+  }
+
+  #take(): QueueMessage | undefined {
+    this.#room ??= new Memory(this.messageBytes);
+    const received = mqReceive(this.fd, this.#room);
+    if (received === AGAIN) return undefined;
+    if (received < 0) throw this.#failed("mq_timedreceive", received);
+    const priority = receivedPriority();
+    return new QueueMessage(this.#room.bytes.slice(0, received), priority);
+  }
+
+  #failed(syscall: string, result: number): UnixError {
+    const address = this.name ?? undefined;
+    const hint = result === -errno.EBADF ? `this queue was opened to ${this.access}` : undefined;
+    return new UnixError(syscall, result, { address, hint });
+  }
+
+  /** poll's deadline is the monotonic clock's: setting the time of day does not move it. */
+  #blocking<T>(
+    { syscall, event, left }: { syscall: string; event: number; left: () => number },
+    once: () => T | undefined,
+  ): T {
+    for (;;) {
+      const fd = this.#open(syscall);
+      const value = once();
+      if (value !== undefined) return value;
+      const wait = left();
+      if (wait === 0) throw new UnixError(syscall, -errno.ETIMEDOUT);
+      blocked(() => poll(fd, event, wait));
+    }
+  }
+
+  get #watching(): Watch {
+    if (this.#watch === null) {
+      this.#watch = Watch.of(this.#handle.fd, true);
+      this.#watch.referenced = this.#referenced;
+    }
+    return this.#watch;
+  }
+
+  get #idle(): boolean {
+    return this.#watch === null || this.#watch.writers.length === 0;
+  }
+
+  /** Keep the process alive while something waits on this queue. The default. */
+  ref(): this {
+    return this.#reference(true);
+  }
+
+  /** Do not keep the process alive for this queue. */
+  unref(): this {
+    return this.#reference(false);
+  }
+
+  #reference(on: boolean): this {
+    this.#referenced = on;
+    if (this.#watch !== null) this.#watch.referenced = on;
+    return this;
+  }
+
+  /**
+   * Hand the descriptor on: this object is closed, the result owns it. What waits here gets
+   * ERR_CLOSED. The descriptor does not block (O_NONBLOCK) unless an adopted one did.
+   *
+   * @throws UnixError ERR_CLOSED, EBUSY while sends are queued
+   */
+  release(): Fd {
+    this.#open("release");
+    if (!this.#idle) throw new UnixError("release", -errno.EBUSY, { hint: "sends are queued" });
+    return Fd.adopt(this.#handle.release(), "MessageQueue.release");
+  }
+
+  /**
+   * Close at once; the queue stays. What waits here gets ERR_CLOSED, queued sends are dropped.
+   * Never throws.
+   */
+  close(): void {
+    this.#handle.close();
+    this.#room = null;
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** Close once the queued sends are out. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.closed && !this.#idle) {
+      const wait = { watch: this.#watching, direction: "write" } as const;
+      await attempt(wait, { once: () => true }).catch(() => {});
+    }
+    this.close();
+  }
+}
+
+function unsupported(): UnsupportedError {
+  return new UnsupportedError("messageQueues", "only Linux has POSIX message queues");
+}
+
+function take(from: FdLike, number: number): Fd {
+  if (from instanceof Fd) return Fd.adopt(from.release(), "MessageQueue.adopt");
+  if (typeof from !== "number") return Fd.duplicate(from);
+  return Fd.adopt(number, "MessageQueue.adopt");
+}

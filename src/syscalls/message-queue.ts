@@ -1,0 +1,65 @@
+// POSIX message queues. Nothing here waits: the deadline of every send and receive is the epoch,
+// which has passed, so it does not matter whether the descriptor itself blocks (whoever shares it
+// may have set that). A full or empty queue then says ETIMEDOUT, or EAGAIN: both are AGAIN here.
+
+import { errno } from "../../native/errno.ts";
+import { file } from "../../native/file.ts";
+import { timespec } from "../../native/message-queue.ts";
+import {
+  attributesRoom,
+  decodeAttributes,
+  encodeAttributes,
+  type QueueAttributes,
+} from "../structs/mq-attr.ts";
+import { libc } from "./libc.ts";
+import { addressOf, cells, cString, Memory } from "./memory.ts";
+import { AGAIN, result, uninterrupted } from "./result.ts";
+
+const attributes = new Memory(Math.max(attributesRoom, 8));
+const epoch = new Memory(timespec.size);
+const LATE = -errno.ETIMEDOUT;
+
+type Size = Pick<QueueAttributes, "maxMessages" | "messageBytes">;
+
+/** A descriptor, or a negative errno. With `size` it is made, if there is none. */
+export function mqOpen(
+  name: string,
+  flags: number,
+  { mode = 0, size }: { mode?: number; size?: Size | undefined } = {},
+): number {
+  const text = cString(name);
+  if (size !== undefined) encodeAttributes(size, attributes.view);
+  const attr = size === undefined ? null : attributes.address;
+  return uninterrupted(() => libc.mq_open(text.address, flags | file.O_CLOEXEC, mode, attr));
+}
+
+export function mqUnlink(name: string): number {
+  const text = cString(name);
+  return result(libc.mq_unlink(text.address));
+}
+
+/** Or a negative errno; EBADF also for a descriptor that is no queue's. */
+export function mqGetattr(fd: number): QueueAttributes | number {
+  const got = result(libc.mq_getattr(fd, attributes.address));
+  return got < 0 ? got : decodeAttributes(attributes.view);
+}
+
+/** 0, or a negative errno. */
+export function mqSend(fd: number, bytes: Uint8Array, priority: number): number {
+  const sent = uninterrupted(() =>
+    libc.mq_timedsend(fd, addressOf(bytes), bytes.byteLength, priority, epoch.address),
+  );
+  return sent === LATE ? AGAIN : sent;
+}
+
+/** How many bytes are in `room` now, or a negative errno; then {@link receivedPriority}. */
+export function mqReceive(fd: number, room: Memory): number {
+  const { address, bytes } = room;
+  const received = uninterrupted(() =>
+    libc.mq_timedreceive(fd, address, bytes.length, cells.address, epoch.address),
+  );
+  return received === LATE ? AGAIN : received;
+}
+
+/** The priority of the message that was just received. */
+export const receivedPriority = (): number => cells.words[0]!;

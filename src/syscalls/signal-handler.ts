@@ -1,0 +1,89 @@
+// Compiles native/signal-handler.c in this process's memory. Bun brings the compiler (FACTS F7): no
+// toolchain, no header and no file is needed; the text is inside whatever `bun build` makes.
+
+import { cc } from "bun:ffi";
+import { memfd } from "../../native/file.ts";
+import source from "../../native/signal-handler.c" with { type: "text" };
+import { close, memfdCreate, write } from "./fd.ts";
+import { libc } from "./libc.ts";
+import { asPointer, bytesToC, cString } from "./memory.ts";
+
+const symbols = {
+  aim: { args: ["i32"], returns: "void" },
+  at_work: { args: [], returns: "i32" },
+  configure: { args: ["ptr", "ptr", "ptr"], returns: "void" },
+  configure_counters: { args: ["ptr", "ptr", "ptr"], returns: "void" },
+  handler: { args: [], returns: "ptr" },
+  lost: { args: ["i32"], returns: "i32" },
+  milliseconds: { args: [], returns: "f64" },
+} as const;
+
+/** The compiled handler. It is never freed: a signal may be on its way to it at any time. */
+export interface SignalHandler {
+  /** Holds the function's memory. */
+  readonly library: unknown;
+  /** Where the function is. */
+  readonly address: number;
+  /** Where its records go from now on; −1: nowhere. */
+  aim(fd: number): void;
+  /** How many signals of this number found no room so far. */
+  lost(number: number): number;
+  /** Whether some thread may still be about to write to where it was aimed. */
+  busy(): boolean;
+  /** The clock of its records, in milliseconds. */
+  now(): number;
+}
+
+let compiled: SignalHandler | string | undefined;
+
+/** The handler, compiled once; or the reason why there is none here. */
+export function signalHandler(): SignalHandler | string {
+  compiled ??= compile();
+  return compiled;
+}
+
+function compile(): SignalHandler | string {
+  const pointers = callees();
+  if (typeof pointers === "string") return pointers;
+  const fd = memfdCreate("signal-handler", memfd.MFD_CLOEXEC ?? 0);
+  if (fd < 0) return "memfd_create failed";
+  try {
+    const text = bytesToC(new TextEncoder().encode(source));
+    write(fd, text.address, text.bytes.length - 1);
+    const flags = ["-nostdlib", "-nostdinc"] as unknown as string;
+    const library = cc({ source: `/proc/self/fd/${fd}`, flags, symbols });
+    return configured(library, pointers);
+  } catch (error) {
+    return `cc: ${error instanceof Error ? error.message : String(error)}`;
+  } finally {
+    close(fd);
+  }
+}
+
+const needed = [
+  ...["write", "__errno_location", "clock_gettime"],
+  ...["sem_init", "sem_post", "sem_getvalue"],
+];
+
+function callees(): number[] | string {
+  const found = needed.map((name) => libc.dlsym(null, cString(name).address));
+  const missing = needed.filter((_, i) => !found[i]);
+  return missing.length === 0 ? found : `this libc has no ${missing.join(", ")}`;
+}
+
+type Library = ReturnType<typeof cc<typeof symbols>>;
+
+function configured(library: Library, pointers: readonly number[]): SignalHandler {
+  const calls = library.symbols;
+  const [write, location, clock, init, post, get] = pointers.map(asPointer);
+  calls.configure(write!, location!, clock!);
+  calls.configure_counters(init!, post!, get!);
+  return {
+    library,
+    address: Number(calls.handler()),
+    aim: (fd) => void calls.aim(fd),
+    lost: (number) => calls.lost(number),
+    busy: () => calls.at_work() > 0,
+    now: () => calls.milliseconds(),
+  };
+}

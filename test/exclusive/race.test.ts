@@ -1,0 +1,113 @@
+// Many processes start on one address at the same moment: one gets it, the others are told who.
+// time limit: 180 s
+
+import { expect, test } from "bun:test";
+import { readdirSync } from "node:fs";
+import type { SocketType } from "../../src/index.ts";
+import { succeeded } from "../support/child.ts";
+import { type TempDir, tempDir } from "../support/tmp.ts";
+import { type Answer, Crew, leaveStale, type Starter, startServer, visit } from "./crew.ts";
+
+interface Place {
+  readonly type: SocketType;
+  readonly address: string;
+  readonly dir: TempDir | null;
+}
+
+/** The only one that won; throws where none did, or two, or a loser cannot say who. */
+function winnerOf(answers: ReadonlyMap<Starter, Answer | null>): Starter {
+  const winners = [...answers].filter(([, answer]) => answer?.won === true);
+  if (winners.length !== 1) {
+    const said = [...answers.values()].map((answer) => answer?.message ?? String(answer?.won));
+    throw new Error(`${winners.length} winners: ${[...new Set(said)].join("\n")}`);
+  }
+  const winner = winners[0]![0];
+  for (const answer of answers.values()) {
+    if (answer?.won !== false) continue;
+    expect(answer.code).toBe("EADDRINUSE");
+    expect(answer.message).toContain(`process ${winner.pid} (bun`);
+    expect(answer.pids).toEqual([winner.pid]);
+  }
+  return winner;
+}
+
+/** How far apart they began, in microseconds, without the slowest tenth. */
+function spread(answers: ReadonlyMap<Starter, Answer | null>): number {
+  const times = [...answers.values()].map((one) => one?.began ?? 0).sort((a, b) => a - b);
+  return times[Math.floor(times.length * 0.9)]! - times[0]!;
+}
+
+async function round(crew: Crew, { type, address, dir }: Place, stale: boolean): Promise<number> {
+  if (stale) leaveStale(address, type);
+  const answers = await crew.raceAll({ address, type });
+  const winner = winnerOf(answers);
+  const server = visit(address, type);
+  if (server !== null) expect(server).toBe(winner.pid);
+  expect(await winner.close()).toBe(1); // our visit, and nobody who only wanted to know
+  if (dir !== null) expect(readdirSync(dir.path)).toEqual([]);
+  return spread(answers);
+}
+
+interface Plan {
+  readonly starters: number;
+  readonly rounds: number;
+  readonly type: SocketType;
+  readonly kind: "path" | "name";
+}
+
+async function carryOut(crew: Crew, { starters, rounds, type, kind }: Plan): Promise<void> {
+  using dir = tempDir();
+  const path = kind === "path";
+  const address = path ? dir.file("s") : `@bunix-race-${process.pid}-${type}`;
+  const begin = performance.now();
+  const spreads: number[] = [];
+  for (let i = 0; i < rounds; i++) {
+    const place = { type, address, dir: path ? dir : null };
+    spreads.push(await round(crew, place, path && i % 2 === 1));
+  }
+  const seconds = ((performance.now() - begin) / 1_000).toFixed(1);
+  const apart = spreads.sort((a, b) => a - b)[rounds >> 1]!.toFixed(0);
+  const what = `${rounds} rounds of ${starters}, ${type}, ${kind}: ${seconds} s`;
+  console.log(`note: ${what}; nine tenths began within ${apart} µs (median)`);
+}
+
+const crowds = ["stream", "seqpacket", "datagram"] as const;
+
+const plans: readonly Plan[] = [
+  { starters: 20, rounds: 200, type: "stream", kind: "path" },
+  { starters: 20, rounds: 24, type: "seqpacket", kind: "path" },
+  { starters: 20, rounds: 24, type: "datagram", kind: "path" },
+  { starters: 20, rounds: 20, type: "stream", kind: "name" },
+  { starters: 20, rounds: 10, type: "datagram", kind: "name" },
+  ...crowds.map((type) => ({ starters: 2, rounds: 300, type, kind: "path" }) as const),
+  { starters: 2, rounds: 100, type: "stream", kind: "name" },
+];
+
+for (const starters of new Set(plans.map((plan) => plan.starters))) {
+  test(`${starters} at once: exactly one wins, fresh or over a stale file`, async () => {
+    using dir = tempDir();
+    await using crew = await Crew.of(dir, starters);
+    for (const plan of plans) if (plan.starters === starters) await carryOut(crew, plan);
+  }, 170_000);
+}
+
+test("processes that are started for it", async () => {
+  const [rounds, starters] = [8, 8];
+  using dir = tempDir();
+  const address = dir.file("s");
+  for (let i = 0; i < rounds; i++) {
+    if (i % 2 === 1) leaveStale(address);
+    const all = Array.from({ length: starters }, () => startServer(address));
+    const said = await Promise.all(all.map((child) => child.line()));
+    const winners = all.filter((_, n) => said[n] === "listening");
+    expect(winners).toHaveLength(1);
+    const lost = said.filter((line) => line !== "listening");
+    for (const line of lost) expect(line).toContain(`EADDRINUSE`);
+    for (const line of lost) expect(line).toContain(`process ${winners[0]!.pid} (bun`);
+    expect(visit(address, "stream")).toBe(winners[0]!.pid);
+    for (const child of all) child.endInput();
+    for (const child of all) succeeded(await child.exited);
+    expect(readdirSync(dir.path)).toEqual([]);
+  }
+  console.log(`note: ${rounds} rounds of ${starters} fresh processes`);
+}, 60_000);
