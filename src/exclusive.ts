@@ -172,7 +172,19 @@ function isHeld(address: Address): boolean {
   }
 }
 
-const look = ({ address, type }: Start): Probe => probe(address, { type, follow: false });
+/**
+ * What is there. With `place` all is asked of the name in that very directory: by its path one
+ * question could be answered from here and the next from where somebody's link leads by then. What
+ * is stale so must be stale by its path too, which is all that /proc/net/unix knows.
+ */
+function look({ address, type }: Start, place?: Place): Probe {
+  const byPath = (): Probe => probe(address, { type, follow: false });
+  if (place === undefined) return byPath();
+  const found = { ...probe({ path: place.at() }, { type, follow: false }), address };
+  if (found.state !== "stale") return found;
+  const again = byPath();
+  return isLive(again) ? again : found;
+}
 
 /** Look, take over what is stale, bind, listen; nobody else is doing so if `locked`. */
 function takePath(start: Start, locked: boolean): Binding {
@@ -180,15 +192,16 @@ function takePath(start: Start, locked: boolean): Binding {
   for (let tries = 0; tries < TRIES; tries++) {
     const binding = bindIfFree(start);
     if (binding !== null) return binding;
-    const found = look(start);
+    using place = new Place(address.kind === "path" ? address.path : "/");
+    const found = look(start, place);
     if (found.state === "free") continue;
     refuse(found, start);
     if (isLive(found)) {
-      removeAsides(address);
+      removeAsides(place);
       return bindSocket(fd, address, { ...options, ready, aside: asideName() });
     }
     if (!locked) throw new AddressInUseError(found, address, CANNOT_LOCK);
-    removeStale(found, address);
+    if (found.file !== undefined) place.removeIf(found.file);
   }
   throw new AddressInUseError(look(start), address, "others keep taking it");
 }
@@ -248,21 +261,12 @@ function who({ holders }: Probe): string {
   return `process ${names.join(", ")}`;
 }
 
-/** Remove the very file that was found to be stale, and no other. */
-function removeStale({ file }: Probe, address: Address): void {
-  if (address.kind !== "path" || file === undefined) return;
-  using place = new Place(address.path);
-  place.removeIf(file);
-}
-
 const ASIDE = /^\.bunix-[0-9a-f]{8}$/;
 
 const asideName = (): string => `.bunix-${crypto.randomUUID().slice(0, 8)}`;
 
 /** What a successor left that died between bind and rename. */
-function removeAsides(address: Address): void {
-  if (address.kind !== "path") return;
-  using place = new Place(address.path);
+function removeAsides(place: Place): void {
   for (const name of namesIn(place).filter((one) => ASIDE.test(one))) {
     const stats = place.stat(name);
     const ours = stats?.isSocket() === true && stats.uid === process.geteuid?.();

@@ -6,7 +6,7 @@ import { memfd } from "../../native/file.ts";
 import source from "../../native/signal-handler.c" with { type: "text" };
 import { close, memfdCreate, write } from "./fd.ts";
 import { libc } from "./libc.ts";
-import { asPointer, bytesToC, cString } from "./memory.ts";
+import { addressOf, asPointer, cString } from "./memory.ts";
 
 const symbols = {
   aim: { args: ["i32"], returns: "void" },
@@ -48,8 +48,8 @@ function compile(): SignalHandler | string {
   const fd = memfdCreate("signal-handler", memfd.MFD_CLOEXEC ?? 0);
   if (fd < 0) return "memfd_create failed";
   try {
-    const text = bytesToC(new TextEncoder().encode(source));
-    write(fd, text.address, text.bytes.length - 1);
+    const text = new TextEncoder().encode(source);
+    if (write(fd, addressOf(text), text.length) !== text.length) return "write failed";
     const flags = ["-nostdlib", "-nostdinc"] as unknown as string;
     const library = cc({ source: `/proc/self/fd/${fd}`, flags, symbols });
     return configured(library, pointers);

@@ -35,7 +35,7 @@ function more(later: Open, earlier: Open): string[] {
 
 const PATIENCE_MS = 3_000;
 const STEP_MS = 5;
-const QUIET_STEPS = 4;
+const QUIET_STEPS = 10;
 
 const step = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, STEP_MS));
 

@@ -86,6 +86,7 @@ describe("an envelope", () => {
   test("its header points at its own parts", () => {
     const envelope = Envelope.single(3);
     envelope.name.set([1, 2, 3]);
+    envelope.nameBytes = 3; // without a name there is no pointer to it
     envelope.control.setUint32(0, 0x04030201, true);
     expect(bytesAt(word(envelope.header, msghdr.at.msg_name), 3)).toEqual([1, 2, 3]);
     expect(bytesAt(word(envelope.header, msghdr.at.msg_control), 4)).toEqual([1, 2, 3, 4]);
