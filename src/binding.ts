@@ -55,8 +55,8 @@ export const fromLatin = (text: string): Buffer => Buffer.from(text, "latin1");
  */
 export class Place {
   readonly #path: string;
-  /** −1 where it cannot be had: then it goes by its name. */
-  #fd: number;
+  /** −1 where there is no O_PATH (macOS): then it goes by its name. */
+  #fd = -1;
   /** The last part of the path, as latin-1 text. */
   readonly name: string;
 
@@ -64,8 +64,10 @@ export class Place {
     const whole = asLatin(path);
     this.#path = dirname(whole);
     this.name = basename(whole);
-    const flags = (file.O_PATH ?? 0) | file.O_DIRECTORY;
-    this.#fd = file.O_PATH === null ? -1 : Math.max(open(fromLatin(this.#path), flags), -1);
+    if (file.O_PATH === null) return;
+    // never by its name instead: that may lead somewhere else each time it is used
+    const fd = open(fromLatin(this.#path), file.O_PATH | file.O_DIRECTORY);
+    this.#fd = check(fd, "bind", { address: whole });
   }
 
   /** The way to the directory. */
@@ -78,9 +80,13 @@ export class Place {
     return Buffer.concat([this.directory, fromLatin(`/${name}`)]);
   }
 
-  /** What is there under that name, links not followed; undefined: nothing. */
+  /** What is there under that name, links not followed; undefined: nothing to be seen. */
   stat(name = this.name): Stats | undefined {
-    return lstatSync(this.at(name), { throwIfNoEntry: false });
+    try {
+      return lstatSync(this.at(name), { throwIfNoEntry: false });
+    } catch {
+      return undefined; // too long, or not ours to look at: bind will say
+    }
   }
 
   /** Remove a file if it is that very one. */
@@ -221,21 +227,13 @@ function make(
 ): Stats {
   const at = beside(address, name);
   const detail = { address: formatAddress(at) };
-  if (isThere(place, name)) throw new UnixError("bind", -errno.EADDRINUSE, detail);
+  if (place.stat(name) !== undefined) throw new UnixError("bind", -errno.EADDRINUSE, detail);
   const bound = withShortAddress(at, "bind", (short) => bind(fd, short));
   check(bound, "bind", detail);
   const made = place.stat(name);
   if (made !== undefined) return made;
   const hint = "its directory was replaced in the meantime";
   throw new UnixError("bind", -errno.ENOENT, { ...detail, hint });
-}
-
-function isThere(place: Place, name: string): boolean {
-  try {
-    return place.stat(name) !== undefined;
-  } catch {
-    return false; // bind will say what is wrong
-  }
 }
 
 function beside(address: PathAddress, name: string): PathAddress {

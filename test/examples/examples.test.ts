@@ -75,7 +75,7 @@ const config = {
     typeRoots: [join(root, "node_modules/@types")],
     noUnusedLocals: false,
   },
-  include: [dir.file("*.ts")],
+  include: [dir.file("*.ts"), join(root, "native/c-source.d.ts")],
 };
 writeFileSync(dir.file("tsconfig.json"), JSON.stringify(config));
 for (const [i, code] of blocks.entries()) writeFileSync(dir.file(`readme-${i + 1}.ts`), code);

@@ -240,10 +240,14 @@ test("publint finds nothing to say", async () => {
   expect(stdout).toContain("All good");
 });
 
-test("are the types wrong? No", async () => {
-  const flags = ["--profile", "esm-only", "--format", "ascii", "--no-emoji"];
-  await succeed([...tool("attw"), tarball, ...flags]);
-});
+test(
+  "are the types wrong? No",
+  async () => {
+    const flags = ["--profile", "esm-only", "--format", "ascii", "--no-emoji"];
+    await succeed([...tool("attw"), tarball, ...flags]);
+  },
+  TIMEOUT_MS,
+);
 
 test("the tarball is named after the version", () => {
   const { name, version } = manifest(join(root, "package.json"));
