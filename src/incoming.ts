@@ -5,7 +5,7 @@ import { message as flag, option } from "../native/socket.ts";
 import { UnixError } from "./errors.ts";
 import { Fd } from "./fd.ts";
 import { type Ancillary, Message, Parcel, Received } from "./message.ts";
-import { type Control, cmsgSpace, decodeControl } from "./structs/cmsg.ts";
+import { cmsgSpace, decodeControl } from "./structs/cmsg.ts";
 import { type Address, decodeSockaddr } from "./structs/sockaddr-un.ts";
 import { Envelope } from "./syscalls/envelope.ts";
 import { closeAll, setCloseOnExec } from "./syscalls/fd.ts";
@@ -36,6 +36,9 @@ const shared = new Memory(receiveBytes);
 let large: Memory | null = null;
 const envelope = Envelope.single(1);
 
+/** Where the envelope points, in how many bytes; 0 where a caller's own buffer was last. */
+let aimed = 0;
+
 function room(bytes: number): Memory {
   if (bytes <= receiveBytes) return shared;
   if (large === null || large.bytes.length < bytes) large = new Memory(bytes);
@@ -49,11 +52,22 @@ export function receiveOnce(
   maxBytes: number,
 ): Message | null | undefined {
   const memory = room(maxBytes);
-  envelope.part(0, memory.address, maxBytes);
+  if (aimed !== maxBytes) envelope.part(0, memory.address, maxBytes);
+  aimed = maxBytes;
   const bytes = recvmsg(fd, envelope, rules.named);
   if (bytes < 0) return blockedOrError(bytes);
   if (bytes === 0 && isEnd(envelope, rules)) return null;
-  return new Message(memory.bytes.slice(0, bytes), beside(envelope, rules));
+  return new Message(copy(memory.bytes, bytes), beside(envelope, rules));
+}
+
+/** Up to so many bytes a loop is faster than the call of slice. */
+const FEW = 32;
+
+function copy(from: Uint8Array, bytes: number): Uint8Array {
+  if (bytes > FEW) return from.slice(0, bytes);
+  const to = new Uint8Array(bytes);
+  for (let i = 0; i < bytes; i++) to[i] = from[i]!;
+  return to;
 }
 
 /** The same into the caller's own bytes. */
@@ -62,6 +76,7 @@ export function receiveIntoOnce(
   rules: Rules,
   into: ArrayBufferView,
 ): Received | null | undefined {
+  aimed = 0;
   envelope.part(0, addressOf(into), into.byteLength);
   const bytes = recvmsg(fd, envelope, rules.named);
   if (bytes < 0) return blockedOrError(bytes);
@@ -87,8 +102,8 @@ export function receiveFailed(result: number): never {
   throw new UnixError("recvmsg", result, { hint });
 }
 
-function sender(from: Envelope, { named }: Rules): Address | undefined {
-  if (!named || from.nameBytes === 0) return undefined;
+function sender(from: Envelope): Address | undefined {
+  if (from.nameBytes === 0) return undefined;
   const address = decodeSockaddr(from.name, from.nameBytes);
   return address.kind === "unnamed" ? undefined : address;
 }
@@ -105,36 +120,30 @@ const CUT = flag.MSG_TRUNC | flag.MSG_CTRUNC;
 
 /** What came beside the data of a filled envelope; null for data alone, all of it. */
 export function beside(from: Envelope, rules: Rules): Ancillary | null {
-  const address = sender(from, rules);
+  const address = rules.named ? sender(from) : undefined;
   const alone = from.controlBytes === 0 || isStampOnly(from);
   if (alone && address === undefined && (from.flags & CUT) === 0) return null;
   const control = decodeControl(from.control, alone ? 0 : from.controlBytes);
-  return own(control, { rules, address, flags: from.flags });
+  const lost = (from.flags & flag.MSG_CTRUNC) !== 0 || control.fds.length > rules.acceptFds;
+  return {
+    fds: control.fds.length > 0 ? parcel(control.fds, rules) : null,
+    credentials: control.credentials ?? undefined,
+    // negative is an errno in a descriptor's place: this process is at its limit (K17)
+    pidfd: (control.pidfd ?? -1) >= 0 ? Fd.adopt(control.pidfd ?? -1, rules.place) : undefined,
+    security: control.security === null ? undefined : label(control.security),
+    from: address,
+    truncated: (from.flags & flag.MSG_TRUNC) !== 0,
+    fdsTruncated: lost,
+  };
+}
+
+/** Give descriptors an owner, and close those beyond what the socket accepts. */
+function parcel(fds: number[], { acceptFds, place }: Rules): Parcel | null {
+  if (fds.length > acceptFds) closeAll(fds.splice(acceptFds));
+  if (flag.MSG_CMSG_CLOEXEC === null) for (const fd of fds) setCloseOnExec(fd, true);
+  return fds.length > 0 ? new Parcel(fds, place) : null;
 }
 
 const decoder = new TextDecoder();
 
-interface Circumstances {
-  readonly rules: Rules;
-  readonly address: Address | undefined;
-  readonly flags: number;
-}
-
-/** Give every descriptor an owner, and close those beyond what the socket accepts. */
-function own(control: Control, { rules, address, flags }: Circumstances): Ancillary {
-  const { acceptFds, place } = rules;
-  const { fds, pidfd, security } = control;
-  if (fds.length > acceptFds) closeAll(fds.slice(acceptFds));
-  const kept = fds.length > acceptFds ? fds.slice(0, acceptFds) : fds;
-  if (flag.MSG_CMSG_CLOEXEC === null) for (const fd of kept) setCloseOnExec(fd, true);
-  return {
-    fds: kept.length > 0 ? new Parcel(kept, place) : null,
-    credentials: control.credentials ?? undefined,
-    // negative is an errno in a descriptor's place: this process is at its limit (K17)
-    pidfd: pidfd !== null && pidfd >= 0 ? Fd.adopt(pidfd, place) : undefined,
-    security: security === null ? undefined : decoder.decode(security).replace(/\0$/, ""),
-    from: address,
-    truncated: (flags & flag.MSG_TRUNC) !== 0,
-    fdsTruncated: (flags & flag.MSG_CTRUNC) !== 0 || fds.length > acceptFds,
-  };
-}
+const label = (bytes: Uint8Array): string => decoder.decode(bytes).replace(/\0$/, "");

@@ -14,6 +14,7 @@ export type Payload = Data | readonly Data[];
 
 const decoder = new TextDecoder();
 const NONE: readonly Fd[] = Object.freeze([]);
+const NO_NUMBERS: readonly number[] = Object.freeze([]);
 
 /** Descriptors that came together. They get an owner each only when somebody looks at them. */
 export class Parcel implements Owner {
@@ -35,7 +36,7 @@ export class Parcel implements Owner {
   get fds(): readonly Fd[] {
     if (this.#fds === null) {
       this.#fds = this.#numbers.map((fd) => Fd.adopt(fd, this.place));
-      this.#numbers = [];
+      this.#numbers = NO_NUMBERS;
       handedOver(this);
     }
     return this.#fds;
@@ -48,12 +49,12 @@ export class Parcel implements Owner {
   }
 
   close(): void {
-    const numbers = this.#numbers;
-    this.#numbers = [];
+    const [numbers, fds] = [this.#numbers, this.#fds];
+    this.#numbers = NO_NUMBERS;
+    this.#fds = NONE;
     noLonger(this, numbers);
     closeAll(numbers);
-    for (const fd of this.#fds ?? []) fd.close();
-    this.#fds = NONE;
+    if (fds !== null) for (const fd of fds) fd.close();
   }
 }
 

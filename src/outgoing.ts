@@ -143,6 +143,25 @@ export function sendPlain(fd: number, data: Data): number {
   return send(fd, text.bytes, plainTotal);
 }
 
+/** Up to so many bytes copying is cheaper than asking where the caller's are. */
+const SHORT = 1024;
+
+const simple = Envelope.single(1);
+
+/** One short piece of data with descriptors that were checked: bytes taken, or a negative errno. */
+export function sendShort(fd: number, data: Uint8Array, numbers: readonly number[]): number {
+  text.bytes.set(data, 0);
+  simple.part(0, text.address, data.byteLength);
+  simple.controlBytes = encodeControl(simple.control, { fds: numbers });
+  return sendmsg(fd, simple);
+}
+
+/** Whether that is all there is to a message. */
+export function isShort(data: Payload, { transfer, credentials }: SendOptions): data is Uint8Array {
+  if (transfer === true || credentials !== undefined) return false;
+  return data instanceof Uint8Array && data.byteLength > 0 && data.byteLength <= SHORT;
+}
+
 const envelope = Envelope.single(limits.IOV_MAX);
 /** An address keeps nothing alive (F2): what the kernel is reading is held here meanwhile. */
 const held: { parts: readonly Uint8Array[] | null } = { parts: null };
@@ -167,9 +186,6 @@ export function sendOnce(
   held.parts = null;
   return sent;
 }
-
-/** Up to so many bytes copying is cheaper than asking where the caller's are. */
-const SHORT = 1024;
 
 function pointAt(parts: readonly Uint8Array[], skip: number): number {
   let index = 0;

@@ -4,11 +4,14 @@ import { errno } from "../native/errno.ts";
 import { poll as events } from "../native/poll.ts";
 import { busy, Endpoint, type SyncOptions } from "./endpoint.ts";
 import { UnixError } from "./errors.ts";
+import type { FdLike } from "./fd.ts";
 import { receiveIntoOnce, receiveOnce } from "./incoming.ts";
 import { attempt, type Operation, settled } from "./loop/attempt.ts";
 import type { Message, Payload, Received } from "./message.ts";
 import {
+  checkFds,
   closeTransferred,
+  isShort,
   type Outgoing,
   plainTotal,
   prepare,
@@ -16,6 +19,7 @@ import {
   sendError,
   sendOnce,
   sendPlain,
+  sendShort,
   wouldBlock,
 } from "./outgoing.ts";
 import { type SendOnce, SendOperation } from "./send-operation.ts";
@@ -207,10 +211,21 @@ export abstract class SocketBase extends Endpoint {
       if (wouldBlock(sent)) return null;
       throw sendError(sent, NOTHING_BESIDE);
     }
+    if (options?.fds !== undefined && isShort(data, options)) {
+      return this.#tryShort(data, checkFds(options.fds, false), options.fds);
+    }
     const message = prepare(data, options);
     this.checkMessage(message);
     if (message.total === 0 && this.kind.stream) return 0;
     return this.idle ? this.#now(message) : null;
+  }
+
+  #tryShort(data: Uint8Array, numbers: readonly number[], fds: readonly FdLike[]): number | null {
+    if (!this.idle) return null;
+    const sent = sendShort(this.fd, data, numbers);
+    if (sent >= 0) return sent;
+    if (wouldBlock(sent)) return null;
+    throw sendError(sent, { fds, credentials: undefined });
   }
 
   /** Send all of it, blocking the thread. @throws UnixError ETIMEDOUT, EBUSY (sends are queued) */

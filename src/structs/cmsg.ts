@@ -9,9 +9,16 @@ const INT = 4;
 
 const align = (bytes: number): number => (bytes + cmsgAlign - 1) & ~(cmsgAlign - 1);
 
+/** Where the data begins, and the fields after cmsg_len; by name, for this is the hot path. */
+const DATA = align(header);
+const LEVEL = cmsghdr.at.cmsg_level;
+const TYPE = cmsghdr.at.cmsg_type;
+const WIDE = cmsghdr.bytes.cmsg_len === 8;
+const { SOL_SOCKET } = option;
+
 /** CMSG_LEN and CMSG_SPACE for so many bytes of payload. */
-export const cmsgLength = (bytes: number): number => align(header) + bytes;
-export const cmsgSpace = (bytes: number): number => align(header) + align(bytes);
+export const cmsgLength = (bytes: number): number => DATA + bytes;
+export const cmsgSpace = (bytes: number): number => DATA + align(bytes);
 
 /** What a control buffer said. Descriptors are the receiver's from here on. */
 export interface Control {
@@ -53,10 +60,10 @@ export function encodeControl(view: DataView, { fds, credentials }: ControlOut):
 
 function writeHeader(view: DataView, at: number, type: number, bytes: number): number {
   view.setUint32(at, cmsgLength(bytes), true);
-  if (cmsghdr.bytes.cmsg_len === 8) view.setUint32(at + 4, 0, true);
-  view.setInt32(at + cmsghdr.at.cmsg_level, option.SOL_SOCKET, true);
-  view.setInt32(at + cmsghdr.at.cmsg_type, type, true);
-  return at + align(header);
+  if (WIDE) view.setUint32(at + 4, 0, true);
+  view.setInt32(at + LEVEL, SOL_SOCKET, true);
+  view.setInt32(at + TYPE, type, true);
+  return at + DATA;
 }
 
 /** Walk the first `length` bytes of `view`; lengths beyond them are clamped to them. */
@@ -68,9 +75,9 @@ export function decodeControl(view: DataView, length: number): Control {
     const stated = statedLength(view, at);
     if (stated < header) break;
     const stop = Math.min(at + stated, end);
-    if (view.getInt32(at + cmsghdr.at.cmsg_level, true) === option.SOL_SOCKET) {
-      const type = view.getInt32(at + cmsghdr.at.cmsg_type, true);
-      take(control, type, view, at + align(header), stop);
+    if (view.getInt32(at + LEVEL, true) === SOL_SOCKET) {
+      const type = view.getInt32(at + TYPE, true);
+      take(control, type, view, at + DATA, stop);
     }
     if (stated > end - at) break; // clamped: nothing can follow, and align would wrap at 2³²
     at += align(stated);
@@ -80,7 +87,7 @@ export function decodeControl(view: DataView, length: number): Control {
 
 function statedLength(view: DataView, at: number): number {
   const low = view.getUint32(at, true);
-  if (cmsghdr.bytes.cmsg_len === INT) return low;
+  if (!WIDE) return low;
   return low + view.getUint32(at + INT, true) * 2 ** 32;
 }
 

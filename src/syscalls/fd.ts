@@ -15,6 +15,10 @@ export const close = (fd: number): number => result(libc.close(fd));
 
 /** Close many: neighbours with one call (close_range(2), Linux 5.9), where there are enough. */
 export function closeAll(fds: readonly number[]): void {
+  if (fds.length === 1) {
+    close(fds[0]!);
+    return;
+  }
   for (let from = 0; from < fds.length; ) {
     const to = endOfRun(fds, from);
     if (to - from < FEW || !closeRange(fds[from]!, fds[to - 1]!)) {
