@@ -14,6 +14,7 @@ import {
   isOpen,
   leakFree,
   marked,
+  markedAs,
   markOf,
 } from "./tools.ts";
 
@@ -23,8 +24,7 @@ test("adopt owns: close closes once, and never a number that was used again", ()
   expect([fd.closed, isOpen(number)]).toEqual([false, true]);
   fd.close();
   expect([fd.closed, fd.fd, isOpen(number)]).toEqual([true, -1, false]);
-  using again = marked("again");
-  expect(again.fd).toBe(number);
+  using again = markedAs(number, "again");
   fd.close();
   fd[Symbol.dispose]();
   expect(markOf(again)).toBe("again");
@@ -34,8 +34,7 @@ test("a socket's second close does not close a number that was used again", () =
   const [near, far] = socketPair("stream");
   const number = near.fd;
   near.close();
-  using again = marked("again");
-  expect(again.fd).toBe(number);
+  using again = markedAs(number, "again");
   near.close();
   expect(markOf(again)).toBe("again");
   far.close();

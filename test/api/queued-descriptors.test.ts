@@ -10,6 +10,7 @@ import {
   isOpen,
   leakFree,
   marked,
+  markedAs,
   markedMany,
   markOf,
   openFds,
@@ -70,8 +71,8 @@ describe.each(pairVariants)("$name", ({ open }) => {
       const number = first.fd;
       const { sent, state } = queue(pair, { fds: [number] });
       first.close();
-      using second = marked("second");
-      expect(second.fd).toBe(number);
+      using second = markedAs(number, "second");
+      expect(markOf(second)).toBe("second");
       const marks = await drain(pair.far, () => state.done);
       await sent;
       expect(marks).toEqual(["first"]);

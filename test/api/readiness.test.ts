@@ -15,7 +15,7 @@ import {
 } from "../../src/index.ts";
 import { eventfd, signalEventfd } from "../../src/syscalls/epoll.ts";
 import { freshPath, pairVariants } from "./pairs.ts";
-import { closeAll, codeOf, fill, leakFree, must, thrown, turns } from "./tools.ts";
+import { closeAll, codeOf, fill, leakFree, must, pairWith, thrown, turns } from "./tools.ts";
 
 const ready = { readable: false, writable: false, ended: false, error: false };
 
@@ -179,8 +179,7 @@ describe("numbers", () => {
         const old = thrown(() => waitReadable(number, { signal: stop.signal }));
         await turns();
         closeSync(number); // behind the library's back
-        const second = socketPair("stream");
-        expect(second[0].fd).toBe(number);
+        const second = pairWith(number);
         const fresh = waitReadable(number);
         const receiving = second[0].receive();
         await first[1].send("to nobody").catch(() => {});

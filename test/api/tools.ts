@@ -3,7 +3,14 @@
 import { fstatSync, readdirSync, readlinkSync, readSync, writeSync } from "node:fs";
 import { file, memfd } from "../../native/file.ts";
 import { fdNumber } from "../../src/fd.ts";
-import { Fd, type FdLike, type Message, socketPair, UnixError } from "../../src/index.ts";
+import {
+  Fd,
+  type FdLike,
+  type Message,
+  type StreamSocket,
+  socketPair,
+  UnixError,
+} from "../../src/index.ts";
 import { memfdCreate } from "../../src/syscalls/fd.ts";
 import { type Libc, libc } from "../../src/syscalls/libc.ts";
 import type { AnySocket } from "./pairs.ts";
@@ -97,6 +104,47 @@ export function marked(text: string): Fd {
   const fd = Fd.adopt(memfdCreate("marked", memfd.MFD_CLOEXEC ?? 0), "test");
   writeSync(fd.fd, text);
   return fd;
+}
+
+const MANY = 64;
+
+/**
+ * What `make` makes once it gets the number that was just closed: Bun's own threads may hold, or
+ * leave, lower ones at that moment. What came before it is closed.
+ */
+export function withNumber<T>(
+  number: number,
+  make: () => T,
+  { fds, close }: { fds: (made: T) => number[]; close: (made: T) => void },
+): T {
+  const others: T[] = [];
+  try {
+    for (let i = 0; i < MANY; i++) {
+      const made = make();
+      if (fds(made).includes(number)) return made;
+      others.push(made);
+    }
+    throw new Error(`the number ${number} is not used again`);
+  } finally {
+    for (const other of others) close(other);
+  }
+}
+
+/** `marked`, under a number that was just closed. */
+export function markedAs(number: number, text: string): Fd {
+  return withNumber(number, () => marked(text), {
+    fds: ({ fd }) => [fd],
+    close: (fd) => fd.close(),
+  });
+}
+
+/** A pair of streams, one of them under a number that was just closed: that one first. */
+export function pairWith(number: number): [StreamSocket, StreamSocket] {
+  const [a, b] = withNumber(number, () => socketPair("stream"), {
+    fds: (pair) => pair.map(({ fd }) => fd),
+    close: closeAll,
+  });
+  return a.fd === number ? [a, b] : [b, a];
 }
 
 /** `count` descriptors marked with their index. */

@@ -3,7 +3,7 @@
 import { expect, test } from "bun:test";
 import { closeSync } from "node:fs";
 import { socketPair, waitReadable } from "../../src/index.ts";
-import { closeAll, codeOf, leakFree, must, thrown, turns } from "../api/tools.ts";
+import { closeAll, codeOf, leakFree, must, pairWith, thrown, turns } from "../api/tools.ts";
 
 test("a number that is closed and used again waits for its own file", () =>
   leakFree(async () => {
@@ -15,10 +15,7 @@ test("a number that is closed and used again waits for its own file", () =>
       if (i % 2 === 0) await turns(); // registered with the kernel, or not yet
       far.trySend("for the old one"); // its event is on the way
       near.close();
-      const [newNear, newFar] = socketPair("stream");
-      expect([newNear.fd, newFar.fd].includes(number)).toBe(true);
-      const reused = newNear.fd === number ? newNear : newFar;
-      const other = reused === newNear ? newFar : newNear;
+      const [reused, other] = pairWith(number);
       let early = true;
       const fresh = reused.receive().then((message) => {
         outcomes.push(early ? "early" : must(message).text());
@@ -28,7 +25,7 @@ test("a number that is closed and used again waits for its own file", () =>
       early = false;
       await other.send("for the new one");
       await fresh;
-      closeAll([newNear, newFar, far]);
+      closeAll([reused, other, far]);
     }
     expect(new Set(outcomes)).toEqual(new Set(["for the new one"]));
   }));
@@ -90,9 +87,7 @@ test("a number closed behind the library's back, then owned by a new socket", ()
       const old = thrown(() => waitReadable(number, { signal: stop.signal }));
       await turns();
       closeSync(number);
-      const pair = socketPair("stream");
-      const reused = pair.find((socket) => socket.fd === number)!;
-      const other = pair.find((socket) => socket !== reused)!;
+      const [reused, other] = pairWith(number);
       const receiving = reused.receive();
       await turns();
       await other.send("for the owner");
@@ -101,6 +96,6 @@ test("a number closed behind the library's back, then owned by a new socket", ()
       await old.catch(() => {}); // it may have been told that something was readable
       await other.send("again");
       expect(must(await reused.receive()).text()).toBe("again");
-      closeAll([...pair, far]);
+      closeAll([reused, other, far]);
     }
   }));
