@@ -38,10 +38,6 @@ export interface FileOptions {
 const MODE_MASK = 0o7777;
 const KEEP = 0xffffffff; // (uid_t)-1: leave as it is
 
-/** A path for node:fs, byte for byte. */
-export const asPath = (path: string | Uint8Array): string | Buffer =>
-  typeof path === "string" ? path : Buffer.from(path);
-
 /** A path as latin-1 text, which can be cut and joined without knowing its encoding. */
 export const asLatin = (path: string | Uint8Array): string =>
   Buffer.from(path as string).toString("latin1");

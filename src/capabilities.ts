@@ -80,10 +80,10 @@ function sockDiag(): Capability {
   return typeof dump === "number" ? no(`NETLINK_SOCK_DIAG: ${errnoName(-dump)}`) : yes;
 }
 
-/** No queue has this name; a kernel without queues says so before it looks. */
+/** No queue can have this name; a kernel without queues says so before it looks. */
 function messageQueues(): Capability {
   if (system !== "linux") return no("only Linux has it");
-  const missing = mqUnlink("/bunix-capability");
+  const missing = mqUnlink("/");
   return missing === -errno.ENOSYS ? no("mq_unlink: ENOSYS") : yes;
 }
 

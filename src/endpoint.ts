@@ -15,7 +15,8 @@ import { Fd } from "./fd.ts";
 import type { Rules } from "./incoming.ts";
 import { blocked } from "./leftovers.ts";
 import { attempt, type Operation } from "./loop/attempt.ts";
-import { Watch } from "./loop/poller.ts";
+import { LazyWatch } from "./loop/lazy-watch.ts";
+import type { Watch } from "./loop/poller.ts";
 import { integer, type Settings } from "./socket-options.ts";
 import type { Address } from "./structs/sockaddr-un.ts";
 import { poll } from "./syscalls/fd.ts";
@@ -62,8 +63,7 @@ export abstract class Endpoint implements Disposable, AsyncDisposable {
   protected readonly settings: Settings;
   /** @internal */
   protected readonly rules: Rules;
-  #watch: Watch | null = null;
-  #referenced = true;
+  readonly #watch = new LazyWatch();
   readonly #closeCallbacks: (() => void)[] = [];
   /** @internal */
   constructor(handle: Fd, settings: Settings, kind: Kind) {
@@ -96,11 +96,7 @@ export abstract class Endpoint implements Disposable, AsyncDisposable {
 
   /** @internal */
   protected get watch(): Watch {
-    if (this.#watch === null) {
-      this.#watch = Watch.of(this.#handle.fd, true);
-      this.#watch.referenced = this.#referenced;
-    }
-    return this.#watch;
+    return this.#watch.of(this.#handle.fd);
   }
 
   /** Have `callback` called once, when this socket is closed or released. It must not throw. */
@@ -160,23 +156,22 @@ export abstract class Endpoint implements Disposable, AsyncDisposable {
 
   /** @internal */
   protected get referenced(): boolean {
-    return this.#referenced;
+    return this.#watch.referenced;
   }
 
   #reference(on: boolean): void {
-    this.#referenced = on;
-    if (this.#watch !== null) this.#watch.referenced = on;
+    this.#watch.referenced = on;
   }
 
   /** @internal The last receive emptied the queue: the next waits for the kernel's word. */
   protected noteDrained(): void {
-    const watch = this.#watch;
+    const watch = this.#watch.known;
     if (watch !== null && watch.registered !== 0 && !watch.ended) watch.readable = false;
   }
 
   /** @internal Nothing waits to be sent: a new send may try at once. */
   protected get idle(): boolean {
-    return !this.closed && (this.#watch === null || this.#watch.writers.length === 0);
+    return !this.closed && this.#watch.idle;
   }
 
   /** @internal Try until it works or the time is up, blocking the thread. */

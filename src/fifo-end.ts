@@ -2,7 +2,8 @@
 
 import { closedError, UnixError } from "./errors.ts";
 import type { Fd } from "./fd.ts";
-import { Watch } from "./loop/poller.ts";
+import { LazyWatch } from "./loop/lazy-watch.ts";
+import type { Watch } from "./loop/poller.ts";
 
 /** How long an asynchronous call waits. */
 export interface FifoWaitOptions {
@@ -15,9 +16,8 @@ export abstract class FifoEnd implements Disposable {
   /** The path that it was opened by, as text. */
   readonly path: string;
   #end: Fd | null = null;
-  #watch: Watch | null = null;
+  readonly #watch = new LazyWatch();
   #closed = false;
-  #referenced = true;
 
   /** @internal */
   constructor(path: string) {
@@ -50,11 +50,7 @@ export abstract class FifoEnd implements Disposable {
 
   /** @internal */
   protected get watch(): Watch {
-    if (this.#watch === null) {
-      this.#watch = Watch.of(this.fd, true);
-      this.#watch.referenced = this.#referenced;
-    }
-    return this.#watch;
+    return this.#watch.of(this.fd);
   }
 
   /** Keep the process alive while something waits here. The default. */
@@ -71,13 +67,12 @@ export abstract class FifoEnd implements Disposable {
 
   /** @internal */
   protected get referenced(): boolean {
-    return this.#referenced;
+    return this.#watch.referenced;
   }
 
   /** @internal */
   protected reference(on: boolean): void {
-    this.#referenced = on;
-    if (this.#watch !== null) this.#watch.referenced = on;
+    this.#watch.referenced = on;
   }
 
   /** Close at once. What waits gets ERR_CLOSED. Never throws; the FIFO's file stays. */

@@ -13,7 +13,7 @@ import { type BindOptions, checkBindOptions, takeAddress } from "./exclusive.ts"
 import { Fd } from "./fd.ts";
 import { blocked } from "./leftovers.ts";
 import { attempt } from "./loop/attempt.ts";
-import { Watch } from "./loop/poller.ts";
+import { LazyWatch } from "./loop/lazy-watch.ts";
 import { iterate } from "./socket-base.ts";
 import {
   applySettings,
@@ -71,8 +71,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
   implements Disposable, AsyncDisposable
 {
   readonly #start: Start;
-  #watch: Watch | null = null;
-  #referenced = true;
+  readonly #watch = new LazyWatch();
   #connections = 0;
   #warned = false;
 
@@ -118,14 +117,6 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
     return this.fd;
   }
 
-  #watched(): Watch {
-    if (this.#watch === null) {
-      this.#watch = Watch.of(this.fd, true);
-      this.#watch.referenced = this.#referenced;
-    }
-    return this.#watch;
-  }
-
   ref(): this {
     return this.#reference(true);
   }
@@ -136,8 +127,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
   }
 
   #reference(on: boolean): this {
-    this.#referenced = on;
-    if (this.#watch !== null) this.#watch.referenced = on;
+    this.#watch.referenced = on;
     return this;
   }
 
@@ -151,7 +141,10 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
       try {
         this.#open("accept");
         const once = (): S | undefined => this.#acceptOnce() ?? undefined;
-        return await attempt({ watch: this.#watched(), direction: "read", signal }, { once });
+        return await attempt(
+          { watch: this.#watch.of(this.fd), direction: "read", signal },
+          { once },
+        );
       } catch (error) {
         if (!isShortage(error)) throw error;
         this.#warn(error);
@@ -197,7 +190,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
       if (fd >= 0 && this.#allowed(fd)) return this.#wrap(fd);
       if (fd >= 0) close(fd);
     }
-    setImmediate(() => this.#watch?.kick("read"));
+    setImmediate(() => this.#watch.known?.kick("read"));
     return null;
   }
 
@@ -220,7 +213,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
     this.#connections += 1;
     socket.onClose(() => {
       this.#connections -= 1;
-      if (this.#connections === this.#start.maxConnections - 1) this.#watch?.kick("read");
+      if (this.#connections === this.#start.maxConnections - 1) this.#watch.known?.kick("read");
     });
     return socket as S;
   }

@@ -8,7 +8,8 @@ import { check, closedError, UnixError, UnsupportedError } from "./errors.ts";
 import { Fd, type FdLike, fdNumber } from "./fd.ts";
 import { blocked } from "./leftovers.ts";
 import { attempt, type Operation, settled } from "./loop/attempt.ts";
-import { Watch } from "./loop/poller.ts";
+import { LazyWatch } from "./loop/lazy-watch.ts";
+import type { Watch } from "./loop/poller.ts";
 import type { Payload } from "./message.ts";
 import { checkQueueName, messageTooLong } from "./message-queue-limits.ts";
 import {
@@ -62,8 +63,7 @@ export class MessageQueue implements Disposable, AsyncDisposable {
   readonly #maxQueuedBytes: number;
   #queuedBytes = 0;
   #room: Memory | null = null;
-  #watch: Watch | null = null;
-  #referenced = true;
+  readonly #watch = new LazyWatch();
   readonly #receiving: Operation<QueueMessage> = { once: () => this.#take() };
 
   private constructor(
@@ -303,15 +303,11 @@ export class MessageQueue implements Disposable, AsyncDisposable {
   }
 
   get #watching(): Watch {
-    if (this.#watch === null) {
-      this.#watch = Watch.of(this.#handle.fd, true);
-      this.#watch.referenced = this.#referenced;
-    }
-    return this.#watch;
+    return this.#watch.of(this.#handle.fd);
   }
 
   get #idle(): boolean {
-    return this.#watch === null || this.#watch.writers.length === 0;
+    return this.#watch.idle;
   }
 
   /** Keep the process alive while something waits on this queue. The default. */
@@ -325,8 +321,7 @@ export class MessageQueue implements Disposable, AsyncDisposable {
   }
 
   #reference(on: boolean): this {
-    this.#referenced = on;
-    if (this.#watch !== null) this.#watch.referenced = on;
+    this.#watch.referenced = on;
     return this;
   }
 

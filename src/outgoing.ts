@@ -2,7 +2,7 @@
 
 import { errno } from "../native/errno.ts";
 import { limits, SCM_MAX_FD } from "../native/socket.ts";
-import { formatAddress, withShortAddress } from "./address.ts";
+import { formatAddress } from "./address.ts";
 import { check, type ErrorDetail, UnixError } from "./errors.ts";
 import { Fd, type FdLike, fdNumber } from "./fd.ts";
 import type { Data, Payload } from "./message.ts";
@@ -203,11 +203,6 @@ function pointAt(parts: readonly Uint8Array[], skip: number): number {
     left = Math.max(0, -bytes);
   }
   return index;
-}
-
-/** `sendOnce` to an address of any length. */
-export function sendTo(fd: number, message: Outgoing, fds: readonly number[], to: Address): number {
-  return withShortAddress(to, "connect", (short) => sendOnce(fd, message, { fds, to: short }));
 }
 
 /**

@@ -7,7 +7,7 @@ import { processInfo } from "./credentials.ts";
 import { check, closedError, UnixError, UnsupportedError } from "./errors.ts";
 import { Fd, type FdLike } from "./fd.ts";
 import { attempt } from "./loop/attempt.ts";
-import { Watch } from "./loop/poller.ts";
+import { LazyWatch } from "./loop/lazy-watch.ts";
 import { deliver, type SendSignalOptions } from "./send-signal.ts";
 import { type SignalName, signalName } from "./signal-names.ts";
 import { integer } from "./socket-options.ts";
@@ -54,8 +54,7 @@ const PARENT_TAKES_MS = 500;
  */
 export class ProcessHandle implements Disposable {
   readonly #handle: Fd;
-  #watch: Watch | null = null;
-  #referenced = true;
+  readonly #watch = new LazyWatch();
   /**
    * Its pid in this process's pid namespace; null where it has none, or where it had ended already
    * when the handle was made from a pidfd. Signals go by the descriptor, not by this number.
@@ -146,9 +145,7 @@ export class ProcessHandle implements Disposable {
 
   #until<T>(signal: AbortSignal | undefined, once: () => T | undefined): Promise<T> {
     this.#open("poll");
-    this.#watch ??= Watch.of(this.fd, true);
-    this.#watch.referenced = this.#referenced;
-    return attempt({ watch: this.#watch, direction: "read", signal }, { once });
+    return attempt({ watch: this.#watch.of(this.fd), direction: "read", signal }, { once });
   }
 
   #status(): ExitStatus | undefined {
@@ -235,8 +232,7 @@ export class ProcessHandle implements Disposable {
   }
 
   #reference(on: boolean): this {
-    this.#referenced = on;
-    if (this.#watch !== null) this.#watch.referenced = on;
+    this.#watch.referenced = on;
     return this;
   }
 

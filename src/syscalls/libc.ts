@@ -88,3 +88,7 @@ function has(group: Record<string, Signature>): boolean {
     return false;
   }
 }
+
+/** Where a function of libc is; 0 where there is none of that name. */
+export const symbol = (name: string): number =>
+  libc.dlsym(null, new TextEncoder().encode(`${name}\0`));

@@ -1,9 +1,8 @@
 // Mapping memory, and handing it to the garbage collector.
 
-import { type Pointer, toArrayBuffer } from "bun:ffi";
 import { mapping, nr, seal } from "../../native/mapping.ts";
-import { libc } from "./libc.ts";
-import { asPointer, cString } from "./memory.ts";
+import { libc, symbol } from "./libc.ts";
+import { managedBuffer } from "./memory.ts";
 import { result, uninterrupted } from "./result.ts";
 
 const SHARED = mapping.MAP_SHARED;
@@ -30,15 +29,6 @@ export const truncate = (fd: number, bytes: number): number =>
 export const addSeals = (fd: number, seals: number): number =>
   result(libc.fcntl(fd, seal.F_ADD_SEALS ?? -1, seals));
 
-/** toArrayBuffer with a deallocator, which its published types leave out. */
-const managed = toArrayBuffer as (
-  address: Pointer,
-  offset: number,
-  bytes: number,
-  context: Pointer,
-  deallocator: Pointer,
-) => ArrayBuffer;
-
 let munmap = 0;
 
 /**
@@ -46,9 +36,9 @@ let munmap = 0;
  * the deallocator's signature where the context is the length (FACTS F10).
  */
 export function collected(address: number, bytes: number): ArrayBuffer {
-  munmap ||= libc.dlsym(null, cString("munmap").address);
+  munmap ||= symbol("munmap");
   try {
-    return managed(asPointer(address), 0, bytes, asPointer(bytes), asPointer(munmap));
+    return managedBuffer(address, bytes, { context: bytes, deallocator: munmap });
   } catch (error) {
     libc.munmap(address, bytes);
     throw error;

@@ -1,7 +1,7 @@
 // Memory that C sees. A small typed array moves (F1) and an address keeps nothing alive (F2), so:
 // every block is an explicit ArrayBuffer, held by the object that knows its address.
 
-import { type Pointer, ptr } from "bun:ffi";
+import { type Pointer, ptr, toArrayBuffer } from "bun:ffi";
 
 /** A block of zeroed memory that stays where it is for as long as this object lives. */
 export class Memory {
@@ -48,3 +48,21 @@ export function bytesToC(bytes: Uint8Array): Memory {
 
 /** bun:ffi's nominal type for an address. */
 export const asPointer = (address: number): Pointer => address as Pointer;
+
+/** toArrayBuffer with a deallocator, which its published types leave out. */
+const managed = toArrayBuffer as (
+  address: Pointer,
+  offset: number,
+  bytes: number,
+  context: Pointer,
+  deallocator: Pointer,
+) => ArrayBuffer;
+
+/** A buffer over `bytes` at `address`; `deallocator(address, context)` when nobody has it more. */
+export function managedBuffer(
+  address: number,
+  bytes: number,
+  { context, deallocator }: { context: number; deallocator: number },
+): ArrayBuffer {
+  return managed(asPointer(address), 0, bytes, asPointer(context), asPointer(deallocator));
+}

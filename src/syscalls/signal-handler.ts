@@ -5,8 +5,8 @@ import { cc } from "bun:ffi";
 import { memfd } from "../../native/file.ts";
 import source from "../../native/signal-handler.c" with { type: "text" };
 import { close, memfdCreate, write } from "./fd.ts";
-import { libc } from "./libc.ts";
-import { addressOf, asPointer, cString } from "./memory.ts";
+import { symbol } from "./libc.ts";
+import { addressOf, asPointer } from "./memory.ts";
 
 const symbols = {
   aim: { args: ["i32"], returns: "void" },
@@ -66,7 +66,7 @@ const needed = [
 ];
 
 function callees(): number[] | string {
-  const found = needed.map((name) => libc.dlsym(null, cString(name).address));
+  const found = needed.map(symbol);
   const missing = needed.filter((_, i) => !found[i]);
   return missing.length === 0 ? found : `this libc has no ${missing.join(", ")}`;
 }

@@ -1,8 +1,8 @@
 // The calling thread: to step back, and what happens when it ends.
 
-import { type Pointer, toArrayBuffer } from "bun:ffi";
-import { libc } from "./libc.ts";
-import { asPointer, cString } from "./memory.ts";
+import { toArrayBuffer } from "bun:ffi";
+import { libc, symbol } from "./libc.ts";
+import { asPointer, managedBuffer } from "./memory.ts";
 
 /** Let another thread that is ready to run on this processor go first; at once if none is. */
 export const schedYield = (): number => libc.sched_yield();
@@ -14,21 +14,8 @@ export const schedYield = (): number => libc.sched_yield();
  * Hold on to the result; the call is made when it is collected.
  */
 export function atThreadEnd(name: string, first: number, second = 1): unknown {
-  const text = cString(name);
-  const call = libc.dlsym(null, text.address);
-  return managed(asPointer(first), 0, 1, asPointer(second), asPointer(call));
+  return managedBuffer(first, 1, { context: second, deallocator: symbol(name) });
 }
-
-/** toArrayBuffer with a deallocator, which its published types leave out. */
-const managed = toArrayBuffer as (
-  address: Pointer,
-  offset: number,
-  bytes: number,
-  context: Pointer,
-  deallocator: Pointer,
-) => ArrayBuffer;
-
-const symbol = (name: string): number => libc.dlsym(null, cString(name).address);
 
 /** A node of tsearch(3)'s tree, as tdestroy walks it in glibc and musl: key, left, right. */
 const NODE_BYTES = 32;

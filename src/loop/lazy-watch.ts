@@ -1,0 +1,37 @@
+// The watch of a descriptor that may never have to wait: made when it first does.
+
+import { Watch } from "./poller.ts";
+
+/** Held by the owner of a descriptor. `Fd.close` and `Fd.release` end the watch. */
+export class LazyWatch {
+  #watch: Watch | null = null;
+  #referenced = true;
+
+  /** The watch of `fd`, which is the same number each time. */
+  of(fd: number): Watch {
+    if (this.#watch === null) {
+      this.#watch = Watch.of(fd, true);
+      this.#watch.referenced = this.#referenced;
+    }
+    return this.#watch;
+  }
+
+  /** The watch, if one was needed so far. */
+  get known(): Watch | null {
+    return this.#watch;
+  }
+
+  /** Nobody waits to write: who comes now may try at once. */
+  get idle(): boolean {
+    return this.#watch === null || this.#watch.writers.length === 0;
+  }
+
+  /** Whether what waits keeps the process alive. */
+  get referenced(): boolean {
+    return this.#referenced;
+  }
+  set referenced(on: boolean) {
+    this.#referenced = on;
+    if (this.#watch !== null) this.#watch.referenced = on;
+  }
+}
