@@ -1,7 +1,8 @@
 // A node:stream over a stream socket that can also carry descriptors.
 
-import { Duplex } from "node:stream";
+import type { Duplex } from "node:stream";
 import { Fd, type FdLike } from "./fd.ts";
+import type { Message } from "./message.ts";
 import { checkFds, duplicateAll } from "./outgoing.ts";
 import type { StreamSocket } from "./stream.ts";
 import { close } from "./syscalls/fd.ts";
@@ -30,17 +31,17 @@ interface Chunk {
   readonly chunk: Uint8Array;
 }
 
-type Callback = (error?: Error | null) => void;
-
-class SocketDuplex extends Duplex {
+/** What a node:stream asks of us. The stream itself is made with it, by {@link makeDuplex}. */
+class Bridge {
   readonly #socket: StreamSocket;
+  readonly #stream: () => Duplex;
   /** Descriptors that wait to be written, by the very bytes they go with. */
   readonly #fds = new Map<Uint8Array, Fd[]>();
   #reading = false;
 
-  constructor(socket: StreamSocket) {
-    super({ allowHalfOpen: true });
+  constructor(socket: StreamSocket, stream: () => Duplex) {
     this.#socket = socket;
+    this.#stream = stream;
   }
 
   writeWithFds(bytes: Uint8Array, fds: readonly FdLike[]): boolean {
@@ -50,7 +51,7 @@ class SocketDuplex extends Duplex {
     const chunk = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     checkFds(fds, false);
     if (fds.length > 0) this.#fds.set(chunk, own(duplicateAll(fds)));
-    return this.write(chunk, (error) => {
+    return this.#stream().write(chunk, (error) => {
       if (error) closeAll(this.#take(chunk));
     });
   }
@@ -65,16 +66,8 @@ class SocketDuplex extends Duplex {
     return fds;
   }
 
-  override _write(chunk: Uint8Array, _encoding: string, callback: Callback): void {
-    this.#send([chunk]).then(() => callback(), callback);
-  }
-
   /** Writes without descriptors are gathered; each with descriptors begins a send of its own. */
-  override _writev(chunks: Chunk[], callback: Callback): void {
-    this.#sendAll(chunks.map(({ chunk }) => chunk)).then(() => callback(), callback);
-  }
-
-  async #sendAll(chunks: Uint8Array[]): Promise<void> {
+  async write(chunks: readonly Uint8Array[]): Promise<void> {
     let group: Uint8Array[] = [];
     for (const chunk of chunks) {
       if (this.#fds.has(chunk) && group.length > 0) {
@@ -95,51 +88,42 @@ class SocketDuplex extends Duplex {
     }
   }
 
-  override _read(): void {
+  read(): void {
     if (this.#reading) return;
     this.#reading = true;
     this.#socket.receive().then(
       (message) => {
         this.#reading = false;
-        if (message === null) {
-          this.push(null);
-          return;
-        }
-        this.#announce(message.takeFds().map((fd) => fd.release()));
-        message.close();
-        this.push(message.data);
+        this.#push(message);
       },
       (error) => {
         this.#reading = false;
-        if (!this.destroyed) this.destroy(error);
+        const stream = this.#stream();
+        if (!stream.destroyed) stream.destroy(error);
       },
     );
   }
 
+  #push(message: Message | null): void {
+    if (message !== null) {
+      this.#announce(message.takeFds().map((fd) => fd.release()));
+      message.close();
+    }
+    this.#stream().push(message === null ? null : message.data);
+  }
+
   #announce(fds: number[]): void {
-    if (fds.length > 0 && !this.emit("fds", fds)) this.closeFds(fds);
+    if (fds.length > 0 && !this.#stream().emit("fds", fds)) this.closeFds(fds);
   }
 
-  override _final(callback: Callback): void {
+  end(): void {
     this.#socket.end();
-    callback();
   }
 
-  override _destroy(error: Error | null, callback: Callback): void {
+  close(): void {
     this.#socket.close();
     for (const fds of this.#fds.values()) closeAll(fds);
     this.#fds.clear();
-    callback(error);
-  }
-
-  ref(): this {
-    this.#socket.ref();
-    return this;
-  }
-
-  unref(): this {
-    this.#socket.unref();
-    return this;
   }
 }
 
@@ -149,7 +133,37 @@ function closeAll(fds: readonly Fd[]): void {
   for (const fd of fds) fd.close();
 }
 
-/** @internal */
+/** @internal node:stream is loaded when it is first asked for: it takes longer than all of us. */
 export function makeDuplex(socket: StreamSocket): DescriptorDuplex & Duplex {
-  return new SocketDuplex(socket);
+  const { Duplex: Base } = process.getBuiltinModule("node:stream");
+  const bridge = new Bridge(socket, () => stream);
+  const stream: Duplex = new Base({
+    allowHalfOpen: true,
+    read: () => bridge.read(),
+    write: (chunk: Uint8Array, _encoding, done) => {
+      bridge.write([chunk]).then(() => done(), done);
+    },
+    writev: (chunks: Chunk[], done) => {
+      bridge.write(chunks.map(({ chunk }) => chunk)).then(() => done(), done);
+    },
+    final: (done) => {
+      bridge.end();
+      done();
+    },
+    destroy: (error, done) => {
+      bridge.close();
+      done(error);
+    },
+  });
+  return Object.assign(stream, {
+    writeWithFds: (bytes: Uint8Array, fds: readonly FdLike[]) => bridge.writeWithFds(bytes, fds),
+    closeFds: (fds: readonly number[]) => bridge.closeFds(fds),
+    ref: () => returning(stream, () => socket.ref()),
+    unref: () => returning(stream, () => socket.unref()),
+  });
+}
+
+function returning<T>(value: T, call: () => void): T {
+  call();
+  return value;
 }

@@ -4,7 +4,7 @@
 // The thread's module is imported as text: so it is inside whatever `bun build` makes. As a file it
 // would be an asset beside the bundle, which then needs an output directory and a path at run time.
 
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import { eventfd as flags } from "../../native/poll.ts";
 import { check } from "../errors.ts";
 import { eventfd, signalEventfd } from "../syscalls/epoll.ts";
@@ -44,7 +44,8 @@ export class ThreadWaker implements Waker {
 
   #start(): Worker {
     const workerData = { libc: libcName, epfd: this.#epfd, command: this.#command };
-    const worker = new Worker(threadSource, { eval: true, workerData });
+    const { Worker: Thread } = process.getBuiltinModule("node:worker_threads");
+    const worker = new Thread(threadSource, { eval: true, workerData });
     worker.on("message", () => {
       this.#armed = false;
       this.#onWake();

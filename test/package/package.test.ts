@@ -50,7 +50,7 @@ async function pack(): Promise<string> {
   mkdirSync(tree);
   const files = ["package.json", "tsconfig.json", "tsconfig.build.json"];
   const documents = ["README.md", "CHANGELOG.md", "LICENSE"];
-  for (const name of ["src", "native", ...files, ...documents]) {
+  for (const name of ["src", "native", "scripts", ...files, ...documents]) {
     cpSync(join(root, name), join(tree, name), { recursive: true });
   }
   symlinkSync(join(root, "node_modules"), join(tree, "node_modules"));
@@ -114,12 +114,17 @@ test("the tarball has what is needed and nothing else", () => {
   const documents = files.filter((file) => !file.startsWith("dist/"));
   expect(documents.sort()).toEqual(["CHANGELOG.md", "LICENSE", "README.md", "package.json"]);
   const sources = globSync("{src,native}/**/*.ts", { cwd: root, exclude: ["**/*.d.ts"] });
-  const carried = globSync("native/*.c", { cwd: root }).map((file) => `dist/${file}`);
-  const expected = sources.flatMap((file) => {
-    const stem = `dist/${file.replace(/\.ts$/, "")}`;
-    return [`${stem}.js`, `${stem}.js.map`, `${stem}.d.ts`];
+  const types = sources.map((file) => `dist/${file.replace(/\.ts$/, "")}.d.ts`);
+  const programs = Object.values(entries).flatMap((entry) => {
+    if (typeof entry === "string") return [];
+    const file = entry.default.replace(/^\.\//, "");
+    return [file, `${file}.map`];
   });
-  expected.push(...carried);
+  programs.push("dist/src/cli/main.js", "dist/src/cli/main.js.map");
+  const chunks = files.filter((file) => file.startsWith("dist/chunks/"));
+  expect(chunks.length).toBeGreaterThan(0);
+  for (const chunk of chunks) expect(chunk).toMatch(/^dist\/chunks\/\w+\.js(\.map)?$/);
+  const expected = [...types, ...programs, ...chunks];
   expect(files.filter((file) => file.startsWith("dist/")).sort()).toEqual(expected.sort());
 });
 
@@ -127,6 +132,18 @@ test("no file names a place on the machine that built it", () => {
   for (const file of globSync("dist/**/*.{js,map,ts}", { cwd: installed })) {
     const text = readFileSync(join(installed, file), "utf8");
     for (const place of [root, dir.path]) expect(text.includes(place), file).toBe(false);
+  }
+});
+
+test("classes have their own names, and a subpath has the same ones as the whole", async () => {
+  const whole: Record<string, unknown> = await import(join(installed, "dist/src/index.js"));
+  for (const key of modules) {
+    const file = key.replace("bunix", "dist/src").replace(/^dist\/src$/, "dist/src/index");
+    const part: Record<string, unknown> = await import(join(installed, `${file}.js`));
+    for (const [name, value] of Object.entries(part)) {
+      if (name in whole) expect(value, `${key}: ${name}`).toBe(whole[name]);
+      if (typeof value === "function" && /^[A-Z]/.test(name)) expect(value.name).toBe(name);
+    }
   }
 });
 
