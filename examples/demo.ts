@@ -1,5 +1,6 @@
 // A server and two clients, one in Python and one in Bun, over a real Unix socket: who is calling,
 // an open file, a listening TCP socket and a memfd change hands, and no descriptor is left behind.
+// Then a post box, to which a shell, socat, kill and a C program write.
 //
 //   bun examples/demo.ts        (npm run demo)
 
@@ -13,13 +14,14 @@ import {
   type Listener,
   listen,
   type SeqpacketSocket,
+  SharedMemory,
 } from "bunix";
 import { listOpen, waitUntilClosed, warmUp } from "./demo/descriptors.ts";
 import { serveOne } from "./demo/http.ts";
-import { createMemfd } from "./demo/memfd.ts";
+import { postBox } from "./demo/post-box.ts";
 import { dim, fact, fail, heading, quote, success } from "./demo/print.ts";
 
-const LIMIT_MS = 10_000;
+const LIMIT_MS = 20_000;
 const folder = join(import.meta.dir, "demo");
 const begin = performance.now();
 const { promise: late, reject } = Promise.withResolvers<never>();
@@ -83,8 +85,7 @@ async function takeFile(address: string): Promise<void> {
   quote(text);
 
   const digest = new Bun.CryptoHasher("sha256").update(text).digest("hex");
-  using memfd = createMemfd("digest", digest);
-  insist(memfd.describe().kind === "memfd", "the descriptor is a memfd");
+  using memfd = SharedMemory.create(digest, { name: "digest" });
   await socket.send("memfd", { fds: [memfd] });
   fact("gets", `a memfd with the digest ${digest.slice(0, 16)}…`);
   const answer = await receiveText(socket);
@@ -135,6 +136,8 @@ async function demo(directory: string): Promise<void> {
   heading("Descriptors", `${before.length} open before, ${listOpen().length} after`);
   for (const entry of left) fact("left", entry);
   insist(left.length === 0, "no descriptor is left");
+  console.log();
+  await postBox(join(directory, "post-box"), { insist, children });
 }
 
 let listener: Listener<SeqpacketSocket>;

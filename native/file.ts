@@ -39,6 +39,7 @@ export const mode = constants(["sys/stat.h"], {
 });
 
 export const lock = constants(["sys/file.h"], {
+  LOCK_SH: [1, 1],
   LOCK_EX: [2, 2],
   LOCK_NB: [4, 4],
   LOCK_UN: [8, 8],

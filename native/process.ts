@@ -7,7 +7,18 @@ export const nr = constants(["sys/syscall.h"], {
   SYS_pidfd_getfd: [438, null],
   SYS_pidfd_open: [434, null],
   SYS_pidfd_send_signal: [424, null],
+  SYS_prctl: [{ x64: 157, arm64: 167 }, null],
   SYS_rt_sigqueueinfo: [{ x64: 129, arm64: 138 }, null],
+});
+
+export const prctl = constants(["sys/prctl.h"], {
+  PR_GET_DUMPABLE: [3, null],
+  PR_SET_PTRACER: [0x59616d61, null],
+});
+
+/** Bits of CapEff and CapPrm in /proc/PID/status. */
+export const capability = constants(["linux/capability.h"], {
+  CAP_SYS_PTRACE: [19, null],
 });
 
 export const wait = constants(["sys/wait.h"], {
@@ -50,3 +61,8 @@ export const pidfdInfo = constants(["linux/pidfd.h"], {
  * with it another number for the same name; they all know this one.
  */
 export const pidfdInfoV0 = { bytes: 64, mask: 0, exitCode: 60, request: 0xc040ff0b } as const;
+
+/** statfs's f_type of a pidfd since Linux 6.9: each process has an inode there of its own. */
+export const pidfs = constants(["linux/magic.h"], {
+  PID_FS_MAGIC: [0x50494446, null, "since headers later than Linux 6.9"],
+});

@@ -46,6 +46,12 @@ export const action = constants(["signal.h"], {
   SA_RESTART: [0x10000000, 0x2],
 });
 
+/** What stands where the handler's address would. */
+export const handlers = constants(["signal.h"], {
+  "(long)SIG_DFL": [0, 0],
+  "(long)SIG_IGN": [1, 1],
+});
+
 /** libc's own struct, which is not the kernel's; glibc and musl agree on it. */
 export const sigaction = layout("struct sigaction", ["signal.h"], [152, 16], {
   sa_sigaction: [
@@ -98,6 +104,24 @@ export const siginfo = layout("siginfo_t", ["signal.h"], [128, 104], {
   si_value: [
     [24, 32],
     [8, 8],
+  ],
+});
+
+/** How somebody wants to be told of something: sigev_notify. */
+export const notification = constants(["signal.h"], { SIGEV_SIGNAL: [0, 1] });
+
+export const sigevent = layout("struct sigevent", ["signal.h"], [64, 32], {
+  sigev_value: [
+    [0, 8],
+    [8, 8],
+  ],
+  sigev_signo: [
+    [8, 4],
+    [4, 4],
+  ],
+  sigev_notify: [
+    [12, 0],
+    [4, 4],
   ],
 });
 

@@ -87,6 +87,28 @@ export const sockaddrUn = layout("struct sockaddr_un", ["sys/socket.h", "sys/un.
   ],
 });
 
+export const sockaddrIn = layout("struct sockaddr_in", ["netinet/in.h"], [16, 16], {
+  sin_port: [
+    [2, 2],
+    [2, 2],
+  ],
+  sin_addr: [
+    [4, 4],
+    [4, 4],
+  ],
+});
+
+export const sockaddrIn6 = layout("struct sockaddr_in6", ["netinet/in.h"], [28, 28], {
+  sin6_port: [
+    [2, 2],
+    [2, 2],
+  ],
+  sin6_addr: [
+    [8, 8],
+    [16, 16],
+  ],
+});
+
 export const msghdr = layout("struct msghdr", socketHeaders, [56, 48], {
   msg_name: [
     [0, 0],

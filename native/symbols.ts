@@ -20,6 +20,7 @@ export const posix = {
   bind: { args: [i32, ptr, u32], returns: i32 },
   chmod: { args: [ptr, u32], returns: i32 },
   chown: { args: [ptr, u32, u32], returns: i32 },
+  clock_gettime: { args: [i32, ptr], returns: i32 },
   close: { args: [i32], returns: i32 },
   sched_yield: { args: [], returns: i32 },
   connect: { args: [i32, ptr, u32], returns: i32 },
@@ -59,6 +60,7 @@ export const linux = {
   __libc_current_sigrtmin: { args: [], returns: i32 },
   accept4: { args: [i32, ptr, ptr, i32], returns: i32 },
   dlsym: { args: [ptr, ptr], returns: ptr },
+  dup3: { args: [i32, i32, i32], returns: i32 },
   epoll_create1: { args: [i32], returns: i32 },
   epoll_ctl: { args: [i32, i32, i32, ptr], returns: i32 },
   epoll_wait: { args: [i32, ptr, i32, i32], returns: i32 },
@@ -66,6 +68,7 @@ export const linux = {
   malloc: { args: [u64], returns: ptr },
   memfd_create: { args: [ptr, u32], returns: i32 },
   mq_getattr: { args: [i32, ptr], returns: i32 },
+  mq_notify: { args: [i32, ptr], returns: i32 },
   mq_open: { args: [ptr, i32, u32, ptr], returns: i32 },
   mq_timedreceive: { args: [i32, ptr, u64, ptr, ptr], returns: size },
   mq_timedsend: { args: [i32, ptr, u64, u32, ptr], returns: i32 },
@@ -79,6 +82,7 @@ export const linux = {
 /** Of `linux`, what glibc before 2.34 keeps in a library of its own. */
 export const inLibrt = [
   "mq_getattr",
+  "mq_notify",
   "mq_open",
   "mq_timedreceive",
   "mq_timedsend",

@@ -1,7 +1,6 @@
 // A name that a socket of ours has taken: made with the right mode, removed only if still ours.
 
 import {
-  chmodSync,
   closeSync,
   fstatSync,
   lstatSync,
@@ -19,7 +18,7 @@ import { removeAtEnd, removed } from "./leftovers.ts";
 import { type LockFile, withDirectoryLock } from "./locks.ts";
 import { integer } from "./socket-options.ts";
 import type { Address } from "./structs/sockaddr-un.ts";
-import { chown, close, fchmod, open } from "./syscalls/fd.ts";
+import { chmod, chown, close, fchmod, open } from "./syscalls/fd.ts";
 import { bind, socketName } from "./syscalls/socket.ts";
 
 /** How a socket's file is made, and whether it goes with the socket. */
@@ -102,7 +101,8 @@ export class Place {
   }
 }
 
-type FileIdentity = { readonly dev: number; readonly ino: number };
+/** Which file it is, whatever its name. */
+export type FileIdentity = { readonly dev: number; readonly ino: number };
 
 /** A start takes about a millisecond; one that was stopped must not keep others from ending. */
 const REMOVE_TIMEOUT_MS = 1000;
@@ -125,6 +125,21 @@ export class Binding {
   hold(lockFile: LockFile): void {
     this.#lockFile = lockFile;
     removeAtEnd(this);
+  }
+
+  /** The file that goes with the socket; null where none does. */
+  get file(): FileIdentity | null {
+    return this.#made?.file ?? null;
+  }
+
+  /** Another process may have the socket by the time this one ends: then the file is left. */
+  lend(): void {
+    removed(this);
+  }
+
+  /** It has not taken it. */
+  takeBack(): void {
+    if (this.#made !== null || this.#lockFile !== null) removeAtEnd(this);
   }
 
   /**
@@ -247,13 +262,13 @@ function named(fd: number, address: Address): Address {
 function finish(path: Buffer, made: Stats, { mode, owner }: FileOptions): void {
   const wrongMode = mode !== undefined && (made.mode & MODE_MASK) !== mode;
   if (!wrongMode && owner === undefined) return;
-  const fd = openSync(path, (file.O_PATH ?? 0) | file.O_NOFOLLOW);
+  const fd = openSync(path, (file.O_PATH ?? 0) | file.O_NOFOLLOW | file.O_CLOEXEC);
   try {
     const { dev, ino, mode: found } = fstatSync(fd);
     if (dev !== made.dev || ino !== made.ino || (found & format.S_IFMT) !== format.S_IFSOCK) return;
     const name = `/proc/self/fd/${fd}`;
     if (owner !== undefined) check(chown(name, owner.uid ?? KEEP, owner.gid ?? KEEP), "chown");
-    if (wrongMode) chmodSync(name, mode);
+    if (wrongMode) check(chmod(name, mode), "chmod");
   } finally {
     closeSync(fd);
   }

@@ -1,15 +1,20 @@
 // What this kernel, libc and Bun can do, found out by trying.
 
 import { errno } from "../native/errno.ts";
+import { file, memfd } from "../native/file.ts";
 import { arch, system, verified } from "../native/platform.ts";
 import { socket as c, option } from "../native/socket.ts";
 import { errnoName } from "./errors.ts";
 import { wakerChoice } from "./loop/poller.ts";
+import { whyNoProc } from "./send-fd-target.ts";
 import { whyNoSenders, whyNotHere } from "./signal-hub.ts";
-import { close } from "./syscalls/fd.ts";
+import { whyNoGaps } from "./spawn-fds.ts";
+import { whyNoNames } from "./spawn-names.ts";
+import { close, memfdCreate } from "./syscalls/fd.ts";
 import { isMusl, libcName } from "./syscalls/libc.ts";
 import { mqUnlink } from "./syscalls/message-queue.ts";
 import { dumpUnixSockets } from "./syscalls/netlink.ts";
+import { pidfdGetfd, pidfdOpen, pidfdSendSignal } from "./syscalls/process.ts";
 import { setOption, socket } from "./syscalls/socket.ts";
 
 /** Whether something works here, and if not, why. */
@@ -37,15 +42,33 @@ export interface Capabilities {
   readonly peerPidfd: Capability;
   /** Whether the kernel refuses descriptors for us (`acceptFds: 0`); otherwise we close them. */
   readonly refuseFds: Capability;
+  /** `adoptServer`: whether a server can be put on a socket that is there already. */
+  readonly adoptServer: Capability;
   readonly closeOnExecAtomic: Capability;
   /** Whether the kernel tells which sockets there are (`listSockets`, exclusive addresses). */
   readonly sockDiag: Capability;
+  /** `openFifo`. */
+  readonly fifos: Capability;
+  /** `SharedMemory`. */
+  readonly sharedMemory: Capability;
+  /** Processes as descriptors (`ProcessHandle`). */
+  readonly pidfd: Capability;
+  /** `ProcessHandle.duplicateFd`; of which processes is another question. */
+  readonly pidfdGetfd: Capability;
+  /** Whether signals go to a process by its descriptor (`ProcessHandle.signal`). */
+  readonly pidfdSignals: Capability;
+  /** Whether /proc tells `sendFd` and `receiveFds` of other processes; they need pidfdGetfd too. */
+  readonly sendFd: Capability;
   /** POSIX message queues (`MessageQueue`). */
   readonly messageQueues: Capability;
   /** `watchSignals`: in this thread. */
   readonly signals: Capability;
   /** Whether signals come with their sender and value, real-time ones included. */
   readonly signalSenders: Capability;
+  /** Whether a child's numbers may leave gaps (`spawn`). */
+  readonly spawnGaps: Capability;
+  /** Whether a child can be told the names of its descriptors (`spawn`). */
+  readonly listenNames: Capability;
 }
 
 const yes: Capability = { available: true };
@@ -87,6 +110,41 @@ function messageQueues(): Capability {
   return missing === -errno.ENOSYS ? no("mq_unlink: ENOSYS") : yes;
 }
 
+function sharedMemory(): Capability {
+  if (memfd.MFD_CLOEXEC === null) return no("only Linux has it");
+  const fd = memfdCreate("bunix", memfd.MFD_CLOEXEC);
+  if (fd < 0) return no(`memfd_create: ${errnoName(-fd)}`);
+  close(fd);
+  return yes;
+}
+
+type Pidfds = Pick<Capabilities, "pidfd" | "pidfdGetfd" | "pidfdSignals">;
+
+/** Tried on this process itself: a filter for system calls says no to any of them. */
+function pidfds(): Pidfds {
+  const pidfd = pidfdOpen(process.pid);
+  if (pidfd < 0) {
+    const none = system === "linux" ? refused("pidfd_open", pidfd, "5.3") : linuxOnly();
+    return { pidfd: none, pidfdGetfd: none, pidfdSignals: none };
+  }
+  const copy = pidfdGetfd(pidfd, pidfd);
+  const sent = pidfdSendSignal(pidfd, 0);
+  close(pidfd);
+  if (copy >= 0) close(copy);
+  return {
+    pidfd: yes,
+    pidfdGetfd: copy < 0 ? refused("pidfd_getfd", copy, "5.6") : yes,
+    pidfdSignals: sent < 0 ? refused("pidfd_send_signal", sent, "5.1") : yes,
+  };
+}
+
+const refused = (call: string, result: number, since: string): Capability =>
+  no(
+    result === -errno.ENOSYS
+      ? `${call} came with Linux ${since}`
+      : `${call}: ${errnoName(-result)}`,
+  );
+
 function waiting(): Pick<Capabilities, "waker" | "waiting"> {
   try {
     const { waker, reason } = wakerChoice();
@@ -120,11 +178,18 @@ export function capabilities(): Capabilities {
     passPidfd,
     peerGroups: linuxOnly(),
     peerPidfd: passPidfd, // came with the same release
+    adoptServer: linuxOnly(),
     refuseFds: optionWorks(option.SO_PASSRIGHTS, "Linux 6.16"),
     closeOnExecAtomic: linuxOnly(),
     sockDiag: sockDiag(),
+    fifos: file.O_PATH === null ? no("it needs O_PATH, Linux's") : yes,
+    sharedMemory: sharedMemory(),
+    ...pidfds(),
+    sendFd: unless(whyNoProc()),
     messageQueues: messageQueues(),
     signals: unless(whyNotHere()),
     signalSenders: unless(whyNoSenders()),
+    spawnGaps: unless(whyNoGaps()),
+    listenNames: unless(whyNoNames()),
   };
 }

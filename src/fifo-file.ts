@@ -8,8 +8,8 @@ import { check, UnixError, UnsupportedError } from "./errors.ts";
 import { Fd } from "./fd.ts";
 import { integer } from "./socket-options.ts";
 import { toBytes } from "./structs/sockaddr-un.ts";
-import { close, fchmod, open } from "./syscalls/fd.ts";
-import { chmod, mkfifo } from "./syscalls/fifo.ts";
+import { chmod, close, fchmod, open } from "./syscalls/fd.ts";
+import { mkfifo } from "./syscalls/fifo.ts";
 
 /** How a FIFO is made. */
 export interface MakeFifoOptions {
@@ -148,7 +148,7 @@ function raise(fd: number, where: FifoPath, mode: number): void {
  * becomes of the name, this stays that FIFO.
  */
 export function lookAtFifo(where: FifoPath, place: string): Fd {
-  if (file.O_PATH === null) throw new UnsupportedError("openFifo", "it needs O_PATH, Linux's");
+  if (file.O_PATH === null) throw new UnsupportedError("fifos", "it needs O_PATH, Linux's");
   const found = check(open(where.bytes, file.O_PATH), "open", { address: where.text });
   const handle = Fd.adopt(found, place);
   try {

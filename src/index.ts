@@ -1,5 +1,15 @@
 // Everything public. Each line is also a subpath: bunix/fd, bunix/address, …
 
+export {
+  type InheritedFd,
+  inheritedFds,
+  type NotifyOptions,
+  type NotifyState,
+  notify,
+  Watchdog,
+  type WatchdogOptions,
+  watchdog,
+} from "./activation.ts";
 export { type Address, type AddressInput, formatAddress, parseAddress } from "./address.ts";
 export { type Capabilities, type Capability, capabilities } from "./capabilities.ts";
 export { UnixError, UnsupportedError } from "./errors.ts";
@@ -19,6 +29,7 @@ export {
   openFifo,
   pipeBuf,
 } from "./fifo.ts";
+export { Handover, type HandoverOptions, type NamedFd } from "./handover.ts";
 export {
   type Holder,
   listSockets,
@@ -49,6 +60,7 @@ export {
   type QueueLimit,
   QueueLimitError,
   QueueMessage,
+  type QueueNotification,
   type QueueOptions,
   type QueueSendOptions,
 } from "./message-queue.ts";
@@ -60,12 +72,55 @@ export {
   sendSignal,
 } from "./process.ts";
 export {
+  adoptQueueSocket,
+  type ConnectQueueOptions,
+  connectQueue,
+  connectQueueSync,
+  type InheritOptions,
+  type ListenQueueOptions,
+  listenQueue,
+  openQueueDatagram,
+  type QueueAddress,
+  QueueDatagram,
+  type QueueDatagramOptions,
+  QueueDatagramSocket,
+  QueueListener,
+  type QueueProcess,
+  type QueueReceiveOptions,
+  type QueueSizeOptions,
+  QueueSocket,
+  type SendDatagramOptions,
+} from "./queue-socket.ts";
+export {
   type Readiness,
   type WaitOptions,
   waitReadable,
   waitWritable,
   watchReadiness,
 } from "./readiness.ts";
+export {
+  FdReceiver,
+  type RealtimeSignal,
+  type ReceivedFd,
+  type ReceiveFdsOptions,
+  receiveFds,
+  type SendFdOptions,
+  sendFd,
+} from "./send-fd.ts";
+export {
+  type AdoptOptions,
+  adoptServer,
+  type Drainable,
+  type DrainOptions,
+  drain,
+  drainable,
+  isDraining,
+  type ListenTcpOptions,
+  listenTcp,
+  resumeServer,
+  type Startable,
+  type Where,
+} from "./serve.ts";
 export {
   type SignalEvent,
   type SignalOrigin,
@@ -76,3 +131,15 @@ export {
   watchSignals,
 } from "./signals.ts";
 export * from "./socket.ts";
+export {
+  type BunSocket,
+  letGo,
+  parentChannel,
+  type SpawnExtras,
+  type SpawnedProcess,
+  type SpawnFds,
+  type SpawnOptions,
+  type SpawnSyncOptions,
+  spawn,
+  spawnSync,
+} from "./spawn.ts";

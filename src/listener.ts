@@ -236,6 +236,12 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
     return Fd.adopt(this.#start.handle.release(), "Listener.release");
   }
 
+  /** @internal Hand everything on: the descriptor, and the file with whoever removes it. */
+  surrender(): { readonly handle: Fd; readonly binding: Binding | null } {
+    const handle = Fd.adopt(this.#start.handle.release(), "Listener.surrender");
+    return { handle, binding: this.#start.binding };
+  }
+
   /** Stop listening and remove the socket's file if it is still ours. Connections stay open. */
   close(): void {
     if (this.closed) return;
@@ -296,12 +302,17 @@ export function listen<T extends ConnectionType = "stream">(
 }
 
 /** @internal A listener around a descriptor that somebody else opened and bound. */
-export function adoptListener(handle: Fd, type: ConnectionType, settings: Settings): Listener {
+export function adoptListener(
+  handle: Fd,
+  type: ConnectionType,
+  settings: Settings,
+  binding: Binding | null = null,
+): Listener {
   return new Listener({
     handle,
     type,
     settings,
-    binding: null,
+    binding,
     allow: null,
     maxConnections: Infinity,
   });

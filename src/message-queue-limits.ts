@@ -98,7 +98,7 @@ export function openError(result: number, name: string, size: QueueSize | undefi
 
 const hints = new Map<number, string>([
   [errno.ENOENT, "no queue has this name; create: true makes one"],
-  [errno.EEXIST, "a queue has this name already, and exclusive: true was asked for"],
+  [errno.EEXIST, "a queue has this name already, and a new one was asked for"],
   [errno.EACCES, "the queue's mode does not let this user in"],
 ]);
 

@@ -5,10 +5,11 @@ import { errno } from "../native/errno.ts";
 import { file } from "../native/file.ts";
 import { priorities } from "../native/message-queue.ts";
 import { check, UnixError, UnsupportedError } from "./errors.ts";
-import { completeSize, openError, type QueueSize } from "./message-queue-limits.ts";
+import { Fd, type FdLike, fdNumber } from "./fd.ts";
+import { checkQueueName, completeSize, openError, type QueueSize } from "./message-queue-limits.ts";
 import { integer } from "./socket-options.ts";
-import { close, fchmod, statusFlags, tryLock } from "./syscalls/fd.ts";
-import { mqOpen, mqUnlink } from "./syscalls/message-queue.ts";
+import { close, fchmod, setCloseOnExec, statusFlags, tryLock } from "./syscalls/fd.ts";
+import { mqGetattr, mqOpen, mqUnlink } from "./syscalls/message-queue.ts";
 
 /** Which directions a queue is opened for. */
 export type Access = "read" | "write" | "read-write";
@@ -25,6 +26,15 @@ export interface QueueOptions {
    * It is a lock between those who ask for it (flock(2)): who opens the queue plainly gets in.
    */
   readonly exclusive?: boolean | "lifetime" | undefined;
+  /**
+   * Use the name only once: it is gone before `open` returns, and from then on only those have the
+   * queue to whom its descriptor is passed over a socket, or who inherit it. With `create` the
+   * queue is a new one (EEXIST otherwise) that nobody else could open meanwhile, but root. Without,
+   * of all who open a queue with this word exactly one gets it; the others get ENOENT, or EBUSY.
+   * `socket.send("a queue", { fds: [queue.release()], transfer: true })` hands it on and keeps
+   * nothing; the receiver has `MessageQueue.adopt`. Default false.
+   */
+  readonly onlyOnce?: boolean | undefined;
   /** Permissions of a new queue, exactly, whatever the umask. Default 0o600. */
   readonly mode?: number | undefined;
   /** The most messages that a new queue holds. Default: the system's, usually 10. */
@@ -46,6 +56,7 @@ export interface Opened {
 interface How {
   readonly create: boolean;
   readonly exclusive: boolean | "lifetime";
+  readonly onlyOnce: boolean;
   readonly mode: number;
   readonly size: QueueSize | undefined;
   readonly flags: number;
@@ -69,26 +80,41 @@ function howTo(options: QueueOptions): How {
   if (!Object.hasOwn(accesses, access)) {
     throw new TypeError('access is "read", "write" or "read-write"');
   }
+  const { onlyOnce = false } = options;
+  if (typeof onlyOnce !== "boolean") throw new TypeError("onlyOnce is true or false");
   integer("mode", mode, { most: MODE_BITS });
   const { maxMessages, messageBytes } = options;
   if (maxMessages !== undefined) integer("maxMessages", maxMessages, { least: 1 });
   if (messageBytes !== undefined) integer("messageBytes", messageBytes, { least: 1 });
   const size = completeSize({ maxMessages, messageBytes });
-  return { create, exclusive, mode, size, flags: accesses[access] | file.O_NONBLOCK };
+  const flags = accesses[access] | file.O_NONBLOCK;
+  return { create, exclusive, onlyOnce, mode, size, flags };
+}
+
+function needQueues(): void {
+  if (priorities.MQ_PRIO_MAX !== null) return;
+  throw new UnsupportedError("messageQueues", "only Linux has POSIX message queues");
 }
 
 /** @internal Open the queue as `options` say. @throws as MessageQueue.open */
 export function openQueue(name: string, options: QueueOptions): Opened {
   const how = howTo(options);
-  if (priorities.MQ_PRIO_MAX === null) {
-    throw new UnsupportedError("messageQueues", "only Linux has POSIX message queues");
-  }
-  if (how.exclusive !== "lifetime") return openOrMake(name, how);
+  needQueues();
+  if (how.exclusive !== "lifetime" && !how.onlyOnce) return openOrMake(name, how);
   for (;;) {
     const opened = openOrMake(name, how);
-    if (lockForLife(name, opened.fd)) return opened;
+    if (opened.created && how.onlyOnce) return opened; // its name is gone already
+    if (lockForLife(name, opened.fd)) return how.onlyOnce ? takeName(name, opened) : opened;
     close(opened.fd); // its last holder unlinked it between our open and our lock
   }
+}
+
+/** The lock, which stays, has let only one come this far. */
+function takeName(address: string, opened: Opened): Opened {
+  const done = mqUnlink(address);
+  if (done >= 0) return opened;
+  close(opened.fd);
+  throw new UnixError("mq_unlink", done, { address });
 }
 
 /** Only who makes a queue may set its mode, so making and opening are told apart. */
@@ -97,7 +123,8 @@ function openOrMake(name: string, how: How): Opened {
     if (how.create) {
       const made = make(name, how);
       if (made >= 0) return { fd: made, created: true };
-      if (made !== -errno.EEXIST || how.exclusive === true) throw openError(made, name, how.size);
+      const mustBeNew = how.exclusive === true || how.onlyOnce;
+      if (made !== -errno.EEXIST || mustBeNew) throw openError(made, name, how.size);
     }
     const fd = mqOpen(name, how.flags);
     if (fd >= 0) return { fd, created: false };
@@ -105,13 +132,18 @@ function openOrMake(name: string, how: How): Opened {
   }
 }
 
-/** fchmod adds what the umask took away: until then fewer may come in, never more. */
-function make(name: string, { flags, mode, size }: How): number {
-  const fd = mqOpen(name, flags | file.O_CREAT | file.O_EXCL, { mode, size });
+/**
+ * fchmod adds what the umask took away: until then fewer may come in, never more; nobody where the
+ * name is to be gone first.
+ */
+function make(name: string, { flags, mode, size, onlyOnce }: How): number {
+  const born = { mode: onlyOnce ? 0 : mode, size };
+  const fd = mqOpen(name, flags | file.O_CREAT | file.O_EXCL, born);
   if (fd < 0) return fd;
+  if (onlyOnce) takeName(name, { fd, created: true });
   const done = fchmod(fd, mode);
   if (done >= 0) return fd;
-  mqUnlink(name);
+  if (!onlyOnce) mqUnlink(name);
   close(fd);
   throw new UnixError("fchmod", done, { address: name });
 }
@@ -130,14 +162,21 @@ function lockForLife(address: string, fd: number): boolean {
   }
 }
 
-/** Whether `name` is the name of the queue that `fd` stands for. */
-function isSame(name: string, fd: number): boolean {
+/** @internal Whether `name` is the name of the queue that `fd` stands for. */
+export function isSame(name: string, fd: number): boolean {
   const named = mqOpen(name, (check(statusFlags(fd), "fcntl") & file.O_ACCMODE) | file.O_NONBLOCK);
   if (named === -errno.ENOENT) return false;
   check(named, "mq_open", { address: name });
   const [one, other] = [fstatSync(named), fstatSync(fd)];
   close(named);
   return one.ino === other.ino && one.dev === other.dev;
+}
+
+/** @internal Unlink `name`, whosever it is. @throws as MessageQueue.unlink */
+export function unlinkQueue(name: string): void {
+  checkQueueName(name);
+  needQueues();
+  check(mqUnlink(name), "mq_unlink", { address: name });
 }
 
 /** @internal Unlink `name` if it is the name of the queue that `fd` stands for. */
@@ -152,4 +191,24 @@ export function accessOf(fd: number): Access {
   const access = check(statusFlags(fd), "fcntl") & file.O_ACCMODE;
   if (access === file.O_RDWR) return "read-write";
   return access === file.O_WRONLY ? "write" : "read";
+}
+
+/** @internal A queue's descriptor from elsewhere. @throws as MessageQueue.adopt */
+export function adoptQueue(from: FdLike): Fd {
+  needQueues();
+  const number = fdNumber(from);
+  const attributes = mqGetattr(number);
+  if (typeof attributes === "number") {
+    const hint = "it is not a message queue's descriptor";
+    throw new UnixError("mq_getattr", attributes, { hint });
+  }
+  const handle = take(from, number);
+  check(setCloseOnExec(handle.fd, true), "fcntl");
+  return handle;
+}
+
+function take(from: FdLike, number: number): Fd {
+  if (from instanceof Fd) return Fd.adopt(from.release(), "MessageQueue.adopt");
+  if (typeof from !== "number") return Fd.duplicate(from);
+  return Fd.adopt(number, "MessageQueue.adopt");
 }

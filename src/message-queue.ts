@@ -1,40 +1,37 @@
 // POSIX message queues: bounded mailboxes with a name and priorities, which outlive processes.
 
 import { errno } from "../native/errno.ts";
-import { priorities } from "../native/message-queue.ts";
 import { poll as events } from "../native/poll.ts";
 import { remaining, type SyncOptions } from "./endpoint.ts";
-import { check, closedError, UnixError, UnsupportedError } from "./errors.ts";
-import { Fd, type FdLike, fdNumber } from "./fd.ts";
+import { closedError, UnixError } from "./errors.ts";
+import { Fd, type FdLike } from "./fd.ts";
 import { blocked } from "./leftovers.ts";
 import { attempt, type Operation, settled } from "./loop/attempt.ts";
 import { LazyWatch } from "./loop/lazy-watch.ts";
 import type { Watch } from "./loop/poller.ts";
 import type { Payload } from "./message.ts";
 import { checkQueueName, messageTooLong } from "./message-queue-limits.ts";
+import { notifyBySignal, type QueueNotification } from "./message-queue-notify.ts";
 import {
   type Access,
   accessOf,
+  adoptQueue,
   openQueue,
   type QueueOptions,
+  unlinkQueue,
   unlinkSame,
 } from "./message-queue-open.ts";
 import { QueueMessage, type QueueSendOptions, type Ready, ready } from "./queued-message.ts";
 import { iterate } from "./socket-base.ts";
 import { integer } from "./socket-options.ts";
 import type { QueueAttributes } from "./structs/mq-attr.ts";
-import { poll, setCloseOnExec } from "./syscalls/fd.ts";
+import { poll } from "./syscalls/fd.ts";
 import { Memory } from "./syscalls/memory.ts";
-import {
-  mqGetattr,
-  mqReceive,
-  mqSend,
-  mqUnlink,
-  receivedPriority,
-} from "./syscalls/message-queue.ts";
+import { mqGetattr, mqReceive, mqSend, receivedPriority } from "./syscalls/message-queue.ts";
 import { AGAIN } from "./syscalls/result.ts";
 
 export { type QueueLimit, QueueLimitError } from "./message-queue-limits.ts";
+export type { QueueNotification } from "./message-queue-notify.ts";
 export type { QueueOptions } from "./message-queue-open.ts";
 export { maxPriority, QueueMessage, type QueueSendOptions } from "./queued-message.ts";
 export type { QueueAttributes } from "./structs/mq-attr.ts";
@@ -110,16 +107,8 @@ export class MessageQueue implements Disposable, AsyncDisposable {
    * @throws UnixError EBADF (no descriptor, or not a queue's)
    */
   static adopt(from: FdLike): MessageQueue {
-    if (priorities.MQ_PRIO_MAX === null) throw unsupported();
-    const number = fdNumber(from);
-    const attributes = mqGetattr(number);
-    if (typeof attributes === "number") {
-      const hint = "it is not a message queue's descriptor";
-      throw new UnixError("mq_getattr", attributes, { hint });
-    }
-    const handle = take(from, number);
-    check(setCloseOnExec(handle.fd, true), "fcntl");
-    return new MessageQueue(handle, { name: null, created: false, maxQueuedBytes: QUEUED_BYTES });
+    const how = { name: null, created: false, maxQueuedBytes: QUEUED_BYTES };
+    return new MessageQueue(adoptQueue(from), how);
   }
 
   /**
@@ -128,9 +117,7 @@ export class MessageQueue implements Disposable, AsyncDisposable {
    * @see mq_unlink(3)
    */
   static unlink(name: string): void {
-    checkQueueName(name);
-    if (priorities.MQ_PRIO_MAX === null) throw unsupported();
-    check(mqUnlink(name), "mq_unlink", { address: name });
+    unlinkQueue(name);
   }
 
   /**
@@ -164,6 +151,27 @@ export class MessageQueue implements Disposable, AsyncDisposable {
     const attributes = mqGetattr(this.#open("mq_getattr"));
     if (typeof attributes === "number") throw new UnixError("mq_getattr", attributes);
     return attributes;
+  }
+
+  /**
+   * Have a signal sent to this process, once, when a message comes into the queue while it is
+   * empty; null takes that back. `watchSignals` then says who sent the message: an event with the
+   * code "message-queue", the sender's pid and uid as the kernel knows them, and `value`. (It is
+   * as good as any queued signal: who may signal this process can send a forged one.)
+   *
+   * One process at a time may ask, whichever descriptor it asks by. It is told once and has to ask
+   * again: first ask, then empty the queue, so that nothing slips through. A thread that is blocked
+   * in mq_receive(3) gets the message without anybody being told; what waits here does not count as
+   * that. Closing any descriptor of the queue in this process takes the request back too.
+   *
+   * Nothing here needs it in order to wait: `receive` does.
+   *
+   * @throws TypeError, RangeError before any call; UnixError EBUSY, ERR_CLOSED,
+   *   ERR_SIGNAL_UNHANDLED: nothing in this process handles the signal
+   * @see mq_notify(3), sigevent(3type)
+   */
+  notify(asked: QueueNotification | null): void {
+    notifyBySignal(this.#open("mq_notify"), asked);
   }
 
   /**
@@ -358,14 +366,4 @@ export class MessageQueue implements Disposable, AsyncDisposable {
     }
     this.close();
   }
-}
-
-function unsupported(): UnsupportedError {
-  return new UnsupportedError("messageQueues", "only Linux has POSIX message queues");
-}
-
-function take(from: FdLike, number: number): Fd {
-  if (from instanceof Fd) return Fd.adopt(from.release(), "MessageQueue.adopt");
-  if (typeof from !== "number") return Fd.duplicate(from);
-  return Fd.adopt(number, "MessageQueue.adopt");
 }

@@ -13,6 +13,7 @@ import { type SignalName, signalName } from "./signal-names.ts";
 import { integer } from "./socket-options.ts";
 import { poll } from "./syscalls/fd.ts";
 import { endingOf, pidfdGetfd, pidfdOpen } from "./syscalls/process.ts";
+import { yamaScope } from "./yama.ts";
 
 export { type SendSignalOptions, type SignalName, sendSignal } from "./send-signal.ts";
 
@@ -265,14 +266,5 @@ function statusOf(pid: number): Pick<ProcessInfo, "ppid" | "uid" | "gid"> | null
     };
   } catch {
     return null; // gone, or not shown
-  }
-}
-
-/** 0 where there is no Yama. */
-function yamaScope(): number {
-  try {
-    return Number(readFileSync("/proc/sys/kernel/yama/ptrace_scope", "utf8"));
-  } catch {
-    return 0;
   }
 }

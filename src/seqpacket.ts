@@ -68,4 +68,9 @@ export class SeqpacketSocket extends PacketSocket {
   protected override takeBatch(max: number, maxBytes: number): Message[] | null | undefined {
     return this.#dataFirst(() => super.takeBatch(max, maxBytes));
   }
+
+  /** @internal Another program may have room for descriptors only, and lose them to the stamp. */
+  protected override beforeRelease(): void {
+    if (option.SO_TIMESTAMP !== null) setOption(this.fd, option.SO_TIMESTAMP, 0);
+  }
 }

@@ -14,6 +14,7 @@ import { integer } from "./socket-options.ts";
 import type { SignalOrigin } from "./structs/siginfo.ts";
 import { poll } from "./syscalls/fd.ts";
 
+export { type SendSignalOptions, sendSignal } from "./send-signal.ts";
 export { type SignalName, signalName, signalNumber } from "./signal-names.ts";
 export type { SignalOrigin } from "./structs/siginfo.ts";
 

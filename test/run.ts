@@ -1,7 +1,10 @@
 // Runs the checks and every test file, each in a process of its own; the last line is the sum.
 //
-//   bun test/run.ts [--only-tests] [--limit=SECONDS] [--files=GLOB] [part of a file name …]
+//   bun test/run.ts [--only-tests] [--limit=SECONDS] [--files=GLOB] [--bun=FILE]
+//                   [--waker=aio|thread] [--slower=TIMES] [part of a file name …]
 //
+// --bun: have another Bun run the test files, and whatever they start, in this one's place;
+// --waker: only this one; --slower: that Bun needs so many times longer for everything.
 // Files of the folders in `twice` run once per waker. A file may ask for more time in its first
 // lines: "// time limit: 300 s".
 
@@ -13,6 +16,8 @@ const root = resolve(import.meta.dir, "..");
 const twice = ["test/loop/", "test/api/", "test/interop/", "test/stress/"];
 const AT_ONCE = 2;
 const LIMIT_SECONDS = 120;
+/** What Bun gives a test that does not say how long it may take. */
+const TEST_LIMIT_MS = 5_000;
 
 interface Counts {
   passed: number;
@@ -33,6 +38,9 @@ interface Arguments {
   readonly onlyTests: boolean;
   readonly limitSeconds: number;
   readonly files: string;
+  readonly bun: string;
+  readonly wakers: readonly string[];
+  readonly slower: number;
   readonly filters: readonly string[];
 }
 
@@ -40,14 +48,21 @@ function parseArguments(args: readonly string[]): Arguments {
   let onlyTests = false;
   let limitSeconds = LIMIT_SECONDS;
   let files = "test/**/*.test.ts";
+  let bun = process.execPath;
+  let wakers = ["aio", "thread"];
+  let slower = 1;
   for (const option of args.filter((arg) => arg.startsWith("--"))) {
     const [name, value = ""] = option.split("=");
     if (option === "--only-tests") onlyTests = true;
     else if (name === "--limit" && Number(value) > 0) limitSeconds = Number(value);
     else if (name === "--files") files = value;
+    else if (name === "--bun") bun = resolve(value);
+    else if (name === "--waker") wakers = [value];
+    else if (name === "--slower" && Number(value) > 0) slower = Number(value);
     else throw new Error(`unknown option ${option}; see the top of test/run.ts`);
   }
-  return { onlyTests, limitSeconds, files, filters: args.filter((arg) => !arg.startsWith("--")) };
+  const filters = args.filter((arg) => !arg.startsWith("--"));
+  return { onlyTests, limitSeconds, files, bun, wakers, slower, filters };
 }
 
 const scratch = mkdtempSync(join(tmpdir(), "bunix-run-"));
@@ -64,17 +79,21 @@ function check(name: string, command: readonly string[]): Job {
   };
 }
 
-function testJobs(file: string, limitSeconds: number): Job[] {
+function testJobs(file: string, { limitSeconds, bun, wakers, slower }: Arguments): Job[] {
   const asked = /^\/\/ time limit: (\d+) s$/m.exec(readFileSync(join(root, file), "utf8"))?.[1];
-  const wakers = twice.some((folder) => file.startsWith(folder)) ? ["aio", "thread"] : [undefined];
-  return wakers.map((waker) => {
+  const timeout = slower > 1 ? [`--timeout=${slower * TEST_LIMIT_MS}`] : [];
+  const forced = twice.some((folder) => file.startsWith(folder)) ? wakers : [undefined];
+  return forced.map((waker) => {
     const report = scratchFile();
     const reporter = ["--reporter=junit", `--reporter-outfile=${report}`];
     return {
       name: waker === undefined ? file : `${file} [${waker}]`,
-      command: [process.execPath, "test", `./${file}`, ...reporter],
-      ...(waker === undefined ? {} : { env: { BUNIX_WAKER: waker } }),
-      limitSeconds: Math.max(limitSeconds, Number(asked ?? 0)),
+      command: [bun, "test", `./${file}`, ...timeout, ...reporter],
+      env: {
+        ...(waker === undefined ? {} : { BUNIX_WAKER: waker }),
+        ...(slower === 1 ? {} : { BUNIX_SLOWER: String(slower) }),
+      },
+      limitSeconds: slower * Math.max(limitSeconds, Number(asked ?? 0)),
       count: (code) => countReport(report, code),
     };
   });
@@ -194,8 +213,9 @@ function stop(code: number): never {
 process.on("SIGINT", () => stop(130));
 process.on("SIGTERM", () => stop(143));
 
-const { onlyTests, limitSeconds, files: pattern, filters } = parseArguments(process.argv.slice(2));
-const found = globSync(pattern, { cwd: root })
+const asked = parseArguments(process.argv.slice(2));
+const { onlyTests, filters } = asked;
+const found = globSync(asked.files, { cwd: root })
   .map((file) => file.replaceAll("\\", "/"))
   .filter((file) => filters.length === 0 || filters.some((part) => file.includes(part)))
   .sort();
@@ -205,7 +225,7 @@ const checks = [
 ];
 const total = await runAll([
   ...(onlyTests ? [] : checks),
-  ...found.flatMap((file) => testJobs(file, limitSeconds)),
+  ...found.flatMap((file) => testJobs(file, asked)),
 ]);
 if (found.length === 0) {
   console.log("no test file has that in its name");

@@ -14,11 +14,23 @@ wanted=(
   "unshare:util-linux"
   "ps:procps"
   "nginx:nginx-light"
+  "openssl:openssl"
+  "curl:curl"
+  "aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
+  "musl-gcc:musl-tools"
+  "qemu-aarch64-static:qemu-user-static"
+  "dbus-daemon:dbus-daemon"
+  "gi:python3-gi"
+  "Xvfb:xvfb"
+  "wayland-scanner:libwayland-dev"
+  "busybox:busybox"
+  "journalctl:systemd"
 )
 
 here() {
   case "$1" in
     cc) cc -E -include stdio.h -x c /dev/null >/dev/null 2>&1 ;;
+    gi) /usr/bin/python3 -c "from gi.repository import Gio" >/dev/null 2>&1 ;;
     nc) nc -h 2>&1 | grep -q OpenBSD ;;
     *) command -v "$1" >/dev/null 2>&1 ;;
   esac

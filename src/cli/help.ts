@@ -8,10 +8,13 @@ export const help = `bunix: Unix sockets for Bun
                                       all Unix sockets with their processes, as ss -x
                                       lists them; TEXT: only lines that contain it
   bunix doctor                        what this system can do, and whether it does
+  bunix postbox [DIR]                 print what comes by a FIFO, a socket, signals and a
+                                      message queue, until Ctrl-C; says how to reach it
   bunix help | --version
 
 ADDRESS is a path, or an abstract name after "@". TYPE is stream, seqpacket or datagram.
---json with each command: the same for programs.
+DIR is made if it is missing; without it a directory of your own is used.
+--json with each command: the same for programs (postbox: one object in each line).
 
 bunix probe ends with
   0  listening, or bound: a live process has the address

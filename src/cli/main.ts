@@ -6,6 +6,7 @@ import { doctor } from "./doctor.ts";
 import { help } from "./help.ts";
 import { ls } from "./ls.ts";
 import { OSERR, UsageError, usageCode, version } from "./options.ts";
+import { postbox } from "./postbox.ts";
 import { probeCommand } from "./probe.ts";
 
 type Command = (args: readonly string[]) => number | Promise<number>;
@@ -19,6 +20,7 @@ const commands = new Map<string, Command>([
   ["probe", probeCommand],
   ["ls", ls],
   ["doctor", doctor],
+  ["postbox", postbox],
   ["help", say(help)],
   ["--help", say(help)],
   ["-h", say(help)],
@@ -27,7 +29,7 @@ const commands = new Map<string, Command>([
 ]);
 
 function commandOf(name: string | undefined): Command {
-  if (name === undefined) throw new UsageError("which command? probe, ls or doctor");
+  if (name === undefined) throw new UsageError("which command? probe, ls, doctor or postbox");
   const command = commands.get(name);
   if (command === undefined) throw new UsageError(`there is no command "${name}"`);
   return command;

@@ -26,6 +26,17 @@ export function epollCtl(
   return result(libc.epoll_ctl(epfd, op, fd, address));
 }
 
+/** Add `fd` with events and data that somebody else chose: both as the kernel told them. */
+export function epollAddAs(
+  epfd: number,
+  fd: number,
+  { events, data }: { events: number; data: bigint },
+): number {
+  change.view.setUint32(epollEvent.at.events, events, true);
+  change.view.setBigUint64(epollEvent.at.data, data, true);
+  return result(libc.epoll_ctl(epfd, epoll.EPOLL_CTL_ADD ?? 0, fd, change.address));
+}
+
 /** Room for the events of one epoll_wait. */
 export class EpollEvents {
   readonly capacity: number;

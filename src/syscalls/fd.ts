@@ -4,7 +4,7 @@ import { errno } from "../../native/errno.ts";
 import { file, lock, pollfd } from "../../native/file.ts";
 import { nr } from "../../native/poll.ts";
 import { libc } from "./libc.ts";
-import { bytesToC, cString, Memory } from "./memory.ts";
+import { bytesToC, cells, cString, Memory } from "./memory.ts";
 import { INTERRUPTED, result, uninterrupted } from "./result.ts";
 
 /** Numbers below this mean something to every program; descriptors of ours stay above them. */
@@ -42,8 +42,12 @@ function closeRange(first: number, last: number): boolean {
   return result(libc.syscall(nr.SYS_close_range, first, last, 0, 0, 0, 0)) === 0;
 }
 
-export const duplicate = (fd: number): number =>
-  result(libc.fcntl(fd, file.F_DUPFD_CLOEXEC, FIRST_FREE));
+export const duplicate = (fd: number, least = FIRST_FREE): number =>
+  result(libc.fcntl(fd, file.F_DUPFD_CLOEXEC, least));
+
+/** Make `onto` a descriptor for `fd`'s open file, close-on-exec; what `onto` was is closed. */
+export const duplicateOnto = (fd: number, onto: number): number =>
+  uninterrupted(() => libc.dup3(fd, onto, file.O_CLOEXEC));
 
 export const descriptorFlags = (fd: number): number => result(libc.fcntl(fd, file.F_GETFD, 0));
 export const statusFlags = (fd: number): number => result(libc.fcntl(fd, file.F_GETFL, 0));
@@ -97,9 +101,21 @@ export function open(path: string | Uint8Array, flags: number, mode = 0): number
 
 export const fchmod = (fd: number, mode: number): number => result(libc.fchmod(fd, mode));
 
+/** Not node:fs's: in Bun 1.3 that one drops all but the permission bits, the sticky bit too. */
+export function chmod(path: string, mode: number): number {
+  const name = cString(path);
+  return result(libc.chmod(name.address, mode));
+}
+
 /** An exclusive lock on the open file, if it is free now; it goes with the last descriptor. */
 export const tryLock = (fd: number): number =>
   uninterrupted(() => libc.flock(fd, lock.LOCK_EX | lock.LOCK_NB));
+
+/** A lock that many may have at a time; EAGAIN while somebody has the exclusive one. */
+export const tryShareLock = (fd: number): number =>
+  uninterrupted(() => libc.flock(fd, lock.LOCK_SH | lock.LOCK_NB));
+
+export const unlock = (fd: number): number => uninterrupted(() => libc.flock(fd, lock.LOCK_UN));
 
 export function chown(path: string | Uint8Array, uid: number, gid: number): number {
   const name = typeof path === "string" ? cString(path) : bytesToC(path);
@@ -111,6 +127,9 @@ export const read = (fd: number, address: number, bytes: number): number =>
 
 export const write = (fd: number, address: number, bytes: number): number =>
   uninterrupted(() => libc.write(fd, address, bytes));
+
+/** The reading end in `cells.words[0]`, the writing end in `[1]`. */
+export const pipe = (): number => result(libc.pipe2(cells.address, file.O_CLOEXEC));
 
 export function memfdCreate(name: string, flags: number): number {
   const text = cString(name);

@@ -24,9 +24,27 @@ function open(): { calls: Libc; name: string } {
   if (!known) return { calls: calls as Libc, name: "" };
   for (const name of libcNames) {
     const symbols = symbolsOf(name, own) ?? symbolsInTwo(name);
-    if (symbols !== null) return { calls: Object.assign(calls, symbols) as Libc, name };
+    if (symbols !== null) return { calls: takingViews(Object.assign(calls, symbols)), name };
   }
   return { calls: calls as Libc, name: "" };
+}
+
+/**
+ * Bun 1.3 takes typed arrays for pointers, but no DataView. send is the one call that gets a
+ * caller's own view; elsewhere it is left as it is.
+ */
+function takingViews(calls: object): Libc {
+  const opened = calls as Libc;
+  const { send } = opened;
+  try {
+    send(-1, new DataView(new ArrayBuffer(1)), 0, 0);
+  } catch {
+    opened.send = (fd, data, length, flags) => {
+      if (!(data instanceof DataView)) return send(fd, data, length, flags);
+      return send(fd, new Uint8Array(data.buffer, data.byteOffset), length, flags);
+    };
+  }
+  return opened;
 }
 
 /** All of a group, or null where the library is not here or lacks one of them. */

@@ -11,12 +11,14 @@ import {
   encodeAttributes,
   type QueueAttributes,
 } from "../structs/mq-attr.ts";
+import { encodeSigevent, type SignalRequest, sigeventBytes } from "../structs/sigevent.ts";
 import { libc } from "./libc.ts";
 import { addressOf, cells, cString, Memory } from "./memory.ts";
 import { AGAIN, result, uninterrupted } from "./result.ts";
 
 const attributes = new Memory(Math.max(attributesRoom, 8));
 const epoch = new Memory(timespec.size);
+const event = new Memory(sigeventBytes);
 const LATE = -errno.ETIMEDOUT;
 
 type Size = Pick<QueueAttributes, "maxMessages" | "messageBytes">;
@@ -63,3 +65,9 @@ export function mqReceive(fd: number, room: Memory): number {
 
 /** The priority of the message that was just received. */
 export const receivedPriority = (): number => cells.words[0]!;
+
+/** Ask for a signal when a message comes into the empty queue; null: ask no more. */
+export function mqNotify(fd: number, signal: SignalRequest | null): number {
+  if (signal !== null) encodeSigevent(event.view, signal);
+  return result(libc.mq_notify(fd, signal === null ? null : event.address));
+}

@@ -1,7 +1,7 @@
 // Calls on processes, by pid and by pidfd.
 
 import { errno } from "../../native/errno.ts";
-import { nr, pidfdInfoV0, wait } from "../../native/process.ts";
+import { nr, pidfdInfoV0, prctl, wait } from "../../native/process.ts";
 import {
   decodePidfdInfo,
   decodeWait,
@@ -34,6 +34,13 @@ export function pidfdQueueSignal(pidfd: number, signal: QueuedSignal): number {
   encodeQueued(info.view, signal);
   return call(nr.SYS_pidfd_send_signal, pidfd, signal.number, info.address, 0);
 }
+
+/** Whether processes of the same user may trace this one: 1, unless it has changed its user. */
+export const dumpable = (): number => call(nr.SYS_prctl, prctl.PR_GET_DUMPABLE ?? -1, 0, 0, 0);
+
+/** Yama's one process that may trace this one; 0: none any more. */
+export const setTracer = (pid: number): number =>
+  call(nr.SYS_prctl, prctl.PR_SET_PTRACER ?? -1, pid, 0, 0);
 
 /** sigqueue(3), whose last argument is a union by value: made by hand instead. */
 export function queueSignal(pid: number, signal: QueuedSignal): number {

@@ -2,7 +2,14 @@
 // process, not to a thread.
 
 import { file } from "../../native/file.ts";
-import { action, lastSignal, MOST_PIPE_BYTES, pipeSize, sigaction } from "../../native/signal.ts";
+import {
+  action,
+  handlers,
+  lastSignal,
+  MOST_PIPE_BYTES,
+  pipeSize,
+  sigaction,
+} from "../../native/signal.ts";
 import { libc, libcName } from "./libc.ts";
 import { cells, Memory } from "./memory.ts";
 import { result } from "./result.ts";
@@ -40,6 +47,17 @@ export class Disposition {
   /** What the kernel does by itself (SIG_DFL). */
   static byDefault(): Disposition {
     return new Disposition();
+  }
+
+  /** Nothing at all (SIG_IGN). */
+  static ignored(): Disposition {
+    const made = new Disposition();
+    made.#memory.view.setBigUint64(
+      sigaction.at.sa_sigaction,
+      BigInt(handlers["(long)SIG_IGN"]),
+      true,
+    );
+    return made;
   }
 
   /** What holds now, or a negative errno. */

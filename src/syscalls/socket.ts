@@ -78,6 +78,13 @@ export function socketName(fd: number, call: NameCall): Address | number {
   return got < 0 ? got : decodeSockaddr(name.bytes, cells.words[0]);
 }
 
+/** The socket's own name as the kernel writes it, of any family; or a negative errno. */
+export function rawName(fd: number): Uint8Array | number {
+  cells.words[0] = name.bytes.length;
+  const got = result(libc.getsockname(fd, name.address, cells.address));
+  return got < 0 ? got : name.bytes.slice(0, cells.words[0]);
+}
+
 export function setOption(fd: number, which: number, value: number): number {
   cells.words[0] = value;
   return result(libc.setsockopt(fd, option.SOL_SOCKET, which, cells.address, 4));

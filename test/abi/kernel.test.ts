@@ -16,6 +16,7 @@ import { asPointer, cells, Memory } from "../../src/syscalls/memory.ts";
 import { recvmsg, sendmsg } from "../../src/syscalls/message.ts";
 import { getOption, setOption, socketpair } from "../../src/syscalls/socket.ts";
 import { compileCSource, peerTest } from "../support/peers.ts";
+import { testUnless } from "../support/unless.ts";
 
 function kernelHas(since: string): boolean {
   const [major = 0, minor = 0] = release().split(".").map(Number);
@@ -26,7 +27,16 @@ function kernelHas(since: string): boolean {
 /** Runs where the kernel is new enough; elsewhere the kernel must not know the option. */
 function optionTest(name: string, since: string, which: number | null, fn: () => void): void {
   if (which === null) return;
-  test(`${name} (${which}), since Linux ${since}`, () => {
+  let known = false;
+  withPair((fd) => {
+    const value = getOption(fd, which);
+    const asked = which === option.SO_PEERPIDFD ? value : setOption(fd, which, 1);
+    known = value !== -errno.ENOPROTOOPT && asked !== -errno.ENOPROTOOPT;
+    if (which === option.SO_PEERPIDFD && value >= 0) close(value);
+  });
+  const reason = `this machine says Linux ${release()}, and does not know the option`;
+  const lacking = kernelHas(since) && !known ? reason : null;
+  testUnless(lacking, `${name} (${which}), since Linux ${since}`, () => {
     if (kernelHas(since)) return fn();
     console.log(`note: ${name} is not in this kernel`);
     withPair((fd) => expect(getOption(fd, which)).toBe(-errno.ENOPROTOOPT));

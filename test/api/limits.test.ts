@@ -5,6 +5,7 @@ import { expect, test } from "bun:test";
 import { run, succeeded } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";
+import { noPidfds, testUnless } from "../support/unless.ts";
 import { kinds } from "./pairs.ts";
 
 const LIMIT = 64;
@@ -30,7 +31,8 @@ for (const kind of kinds) {
     });
   }
 
-  test(`${kind}: an errno in a pidfd's place is no descriptor and is never closed`, async () => {
+  const pidfdName = `${kind}: an errno in a pidfd's place is no descriptor and is never closed`;
+  testUnless(noPidfds(), pidfdName, async () => {
     expect(await limited("pidfd", kind, "")).toEqual({
       seen: [
         ["x", true, false],

@@ -3,6 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { Fd } from "../../src/index.ts";
 import { ProcessHandle, type SignalName, sendSignal } from "../../src/process.ts";
+import * as signalsModule from "../../src/signals.ts";
 import { libc } from "../../src/syscalls/libc.ts";
 import { type Child, start, succeeded } from "../support/child.ts";
 import { compileC, peerTest } from "../support/peers.ts";
@@ -18,6 +19,13 @@ async function receiver(...args: string[]): Promise<Child> {
 }
 
 describe("sendSignal", () => {
+  test("is in bunix/signals too, the same one", () => {
+    expect(signalsModule.sendSignal).toBe(sendSignal);
+    using watcher = signalsModule.watchSignals("SIGRTMIN+5");
+    signalsModule.sendSignal(process.pid, "SIGRTMIN+5", { value: 11 });
+    expect(watcher.receiveSync({ timeoutMs: 5_000 })).toMatchObject({ code: "queue", value: 11 });
+  });
+
   peerTest("by pid, by handle, by pidfd; with a value and without", ["cc"], () =>
     leakFree(async () => {
       await using child = await receiver();

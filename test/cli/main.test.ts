@@ -11,7 +11,14 @@ const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 
 test("help, asked for in any way", async () => {
   const { stdout } = await bunix(["help"]);
-  for (const words of ["bunix probe ADDRESS", "bunix ls", "bunix doctor", "--json", "64"]) {
+  for (const words of [
+    "bunix probe ADDRESS",
+    "bunix ls",
+    "bunix doctor",
+    "bunix postbox",
+    "--json",
+    "64",
+  ]) {
     expect(stdout).toContain(words);
   }
   for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(90);
@@ -40,6 +47,7 @@ describe("used wrongly: 64, a sentence and a hint on standard error, nothing els
     [["ls", "--nope"], "--nope"],
     [["ls", "a", "b"], "too many"],
     [["doctor", "now"], "too many"],
+    [["postbox", "a", "b"], "too many"],
     [["doctor", "--json=yes"], "--json"],
   ];
   for (const [args, says] of cases) {

@@ -2,16 +2,25 @@
 // Every example and every program of the README runs to its end, with both wakers.
 
 import { afterAll, expect, test } from "bun:test";
-import { globSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
 import { type Outcome, root, run, runScript } from "../support/child.ts";
 import { tempDir } from "../support/tmp.ts";
 
 const TIMEOUT_MS = 30_000;
 const WAKERS = ["aio", "thread"] as const;
 const MOST_LINES = 30;
+const MOST_LINES_OF_PROTOCOL = 80;
 
-const examples = globSync("examples/*.ts", { cwd: root }).sort();
+/** A server: it is run by postbox.test.ts. */
+const POSTBOX = "examples/postbox.ts";
+const all = globSync("examples/*.ts", { cwd: root }).sort();
+const examples = all.filter((file) => file !== POSTBOX);
+
+/** Talks to a daemon, which the test file of the same name starts. */
+const isProtocol = (file: string): boolean =>
+  existsSync(join(import.meta.dir, `${basename(file, ".ts")}.test.ts`));
+const alone = examples.filter((file) => !isProtocol(file));
 const short = examples.filter((file) => file !== "examples/demo.ts");
 const dir = tempDir();
 afterAll(() => dir.remove());
@@ -22,7 +31,7 @@ function wellEnded({ code, signal, stdout, stderr }: Outcome): void {
   expect(stdout).not.toBe("");
 }
 
-for (const file of examples) {
+for (const file of alone) {
   for (const waker of WAKERS) {
     test(
       `${file} [${waker}]`,
@@ -42,6 +51,7 @@ test(
     const outcome = await runScript("examples/demo.ts", [], { env: { PATH } });
     wellEnded(outcome);
     expect(outcome.stdout).toContain("python3 is not here");
+    expect(outcome.stdout.match(/left out: /g)).toHaveLength(4);
   },
   TIMEOUT_MS,
 );
@@ -49,13 +59,15 @@ test(
 for (const file of short) {
   test(`${file} is short, and uses what is public`, () => {
     const text = readFileSync(join(root, file), "utf8");
-    expect(text.trimEnd().split("\n").length).toBeLessThanOrEqual(MOST_LINES);
-    for (const [, from] of text.matchAll(/from "(.*)"/g)) expect(from).toMatch(/^(node:|bunix\b)/);
+    const most = isProtocol(file) ? MOST_LINES_OF_PROTOCOL : MOST_LINES;
+    expect(text.trimEnd().split("\n").length).toBeLessThanOrEqual(most);
+    const where = isProtocol(file) ? /^(node:|bunix\b|\.\/)/ : /^(node:|bunix\b)/;
+    for (const [, from] of text.matchAll(/from "(.*)"/g)) expect(from).toMatch(where);
   });
 }
 
 test("every example says how it is started", () => {
-  for (const file of examples) {
+  for (const file of all) {
     expect(readFileSync(join(root, file), "utf8")).toContain(`//   bun ${file}`);
   }
 });

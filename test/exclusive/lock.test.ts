@@ -2,7 +2,6 @@
 
 import { describe, expect, test } from "bun:test";
 import {
-  chmodSync,
   existsSync,
   linkSync,
   lstatSync,
@@ -17,7 +16,7 @@ import { libc } from "../../src/syscalls/libc.ts";
 import { codeOf, eventually, failure, withLibc } from "../api/tools.ts";
 import { type Child, start, startScript, writeSource } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
-import { type TempDir, tempDir } from "../support/tmp.ts";
+import { setMode, type TempDir, tempDir } from "../support/tmp.ts";
 import { leaveStale, open, startServer, types, visit } from "./crew.ts";
 
 describe("lockFile", () => {
@@ -314,7 +313,7 @@ listen(${JSON.stringify(path)});`,
 describe("a directory that may be written and not read", () => {
   peerTest("fresh starts go; a stale file needs the lock file", ["root"], async () => {
     using dir = tempDir();
-    chmodSync(dir.path, 0o1733); // for others: no reading, so no lock
+    setMode(dir.path, 0o1733); // for others: no reading, so no lock
     const path = dir.file("s");
     const uid = 65_534;
     const fresh = startServer(path, { uid }, "close");

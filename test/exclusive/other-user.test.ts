@@ -2,12 +2,12 @@
 // time limit: 180 s
 
 import { describe, expect, test } from "bun:test";
-import { chmodSync, chownSync, lstatSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { chownSync, lstatSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { AddressInUseError } from "../../src/exclusive.ts";
 import { listen, UnixError } from "../../src/index.ts";
 import { type Child, run, start } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
-import { type TempDir, tempDir } from "../support/tmp.ts";
+import { setMode, type TempDir, tempDir } from "../support/tmp.ts";
 import { Scope } from "../syscalls/sockets.ts";
 import { leaveStale, open, serverCommand, startServer, types, visit } from "./crew.ts";
 
@@ -17,7 +17,7 @@ const needs = ["root", "python3"];
 /** A directory like /tmp: of mode 1777. */
 function sticky(): TempDir {
   const dir = tempDir();
-  chmodSync(dir.path, 0o1777);
+  setMode(dir.path, 0o1777);
   return dir;
 }
 
@@ -65,11 +65,11 @@ describe("uid 65534 against root's socket in a sticky directory", () => {
     using dir = sticky();
     const path = dir.file("s");
     leaveStale(path);
-    chmodSync(path, 0o666);
+    setMode(path, 0o666);
     const before = identity(path);
     for (const one of options) expect(await nobodyStarts(path, one)).toMatch(/EADDRINUSE|EPERM/);
     expect(identity(path)).toBe(before);
-    chmodSync(path, 0o600); // and it may not even knock
+    setMode(path, 0o600); // and it may not even knock
     expect(await nobodyStarts(path)).toMatch(/may not connect/);
     using server = listen(path); // root itself takes it over
     expect(visit(path, "stream")).toBe(process.pid);
@@ -111,7 +111,7 @@ describe("directories where everybody may replace files", () => {
   test("refused without a sticky bit, unless told", async () => {
     using dir = tempDir();
     const path = dir.file("s");
-    chmodSync(dir.path, 0o777);
+    setMode(dir.path, 0o777);
     for (const type of types) {
       let code = "";
       try {
@@ -125,7 +125,7 @@ describe("directories where everybody may replace files", () => {
       open(path, type, { unsafeDirectory: true }).close();
     }
     for (const mode of [0o1777, 0o755, 0o770]) {
-      chmodSync(dir.path, mode);
+      setMode(dir.path, mode);
       open(path, "stream").close();
     }
   });
@@ -138,10 +138,10 @@ class Treasure implements Disposable {
   readonly #before: readonly string[];
 
   constructor() {
-    chmodSync(this.#dir.path, 0o755);
+    setMode(this.#dir.path, 0o755);
     writeFileSync(this.#dir.file("file"), "precious", { mode: 0o600 });
     this.#scope.listener(this.#dir.file("s"));
-    chmodSync(this.#dir.file("s"), 0o600);
+    setMode(this.#dir.file("s"), 0o600);
     this.#before = this.#look();
   }
 

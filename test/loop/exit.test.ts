@@ -4,9 +4,10 @@ import { describe, expect, test } from "bun:test";
 import { readdirSync, readlinkSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import { type Address, connect } from "../../src/index.ts";
-import { eventually, must, startLoop } from "../api/tools.ts";
-import { runScript, startScript, succeeded } from "../support/child.ts";
+import { eventually, startLoop } from "../api/tools.ts";
+import { runScript, runSource, startScript, succeeded } from "../support/child.ts";
 import { tempDir } from "../support/tmp.ts";
+import { testUnless } from "../support/unless.ts";
 
 const fixture = new URL("../fixtures/loop-exit.ts", import.meta.url);
 
@@ -79,6 +80,29 @@ describe("ending in the middle", () => {
   });
 });
 
+/** Bun 1.3 keeps what it opened itself for a Worker that is terminated: nothing could be counted. */
+async function whatBunKeeps(): Promise<string | null> {
+  const program = `
+    import { Worker } from "node:worker_threads";
+    import { readdirSync } from "node:fs";
+    const open = () => readdirSync("/proc/self/fd").length;
+    const round = async () => {
+      const worker = new Worker("postMessage(1); setInterval(() => {}, 1000)", { eval: true });
+      await new Promise((resolve) => worker.once("message", resolve));
+      await worker.terminate();
+    };
+    await round();
+    const before = open();
+    for (let i = 0; i < 5; i++) await round();
+    for (let i = 0; i < 100 && open() > before; i++) await Bun.sleep(10);
+    console.log(open() - before);
+    process.exit(0);`;
+  const kept = Number(succeeded(await runSource(program)));
+  return kept < 5 ? null : `Bun ${Bun.version} keeps ${kept} descriptors of 5 terminated Workers`;
+}
+
+const keepsItsOwn = await whatBunKeeps();
+
 describe("Workers", () => {
   const file = new URL("../fixtures/loop-worker.ts", import.meta.url).pathname;
 
@@ -95,14 +119,22 @@ describe("Workers", () => {
   }
 
   test("the library works in one, beside the main thread", async () => {
-    const { worker, address } = await begin();
-    using socket = await connect({ abstract: (address as { name: Uint8Array }).name });
-    for (let i = 0; i < 100; i++) {
-      await socket.send(`${i}`);
-      expect(must(await socket.receive()).text()).toBe(`${i}`);
-    }
-    await worker.terminate();
-  });
+    const program = `
+      import { Worker } from "node:worker_threads";
+      import { connect } from "@/src/index.ts";
+      const worker = new Worker(${JSON.stringify(file)});
+      const { address } = await new Promise((resolve) => worker.once("message", resolve));
+      using socket = await connect({ abstract: address.name });
+      let right = 0;
+      for (let i = 0; i < 100; i++) {
+        await socket.send(String(i));
+        using message = await socket.receive();
+        if (message.text() === String(i)) right++;
+      }
+      console.log(right);
+      process.exit(0);`;
+    expect(succeeded(await runSource(program)).trim()).toBe("100");
+  }, 30_000);
 
   const threads = (): number => readdirSync("/proc/self/task").length;
   const links = (pattern: RegExp): number =>
@@ -136,21 +168,32 @@ describe("Workers", () => {
     });
   }
 
-  test("50 that are terminated while they wait leave nothing of their loops behind", async () => {
-    await startLoop();
-    await terminated(5); // Bun's own, made once
-    Bun.gc(true);
-    await eventually(() => threads() < 60, "the first Workers are gone");
-    const [before, running] = [loops(), threads()];
-    await terminated(50);
-    await backTo("epoll and eventfd descriptors", loops, before + 2);
-    await backTo("threads", threads, running + 4);
-  }, 60_000);
+  const nothingLeft = "50 that are terminated while they wait leave nothing of their loops behind";
+  testUnless(
+    keepsItsOwn,
+    nothingLeft,
+    async () => {
+      await startLoop();
+      await terminated(5); // Bun's own, made once
+      Bun.gc(true);
+      await eventually(() => threads() < 60, "the first Workers are gone");
+      const [before, running] = [loops(), threads()];
+      await terminated(50);
+      await backTo("epoll and eventfd descriptors", loops, before + 2);
+      await backTo("threads", threads, running + 4);
+    },
+    60_000,
+  );
 
-  test("their sockets are closed, too", async () => {
-    await startLoop();
-    const before = sockets();
-    await terminated(10);
-    await backTo("sockets", sockets, before);
-  }, 60_000);
+  testUnless(
+    keepsItsOwn,
+    "their sockets are closed, too",
+    async () => {
+      await startLoop();
+      const before = sockets();
+      await terminated(10);
+      await backTo("sockets", sockets, before);
+    },
+    60_000,
+  );
 });

@@ -201,6 +201,8 @@ const TYPED = `
 ${modules.map((module, i) => `import * as m${i} from "${module}";`).join("\n")}
 export const all = [${modules.map((_, i) => `m${i}`).join(", ")}];
 import { type Address, connect, type Credentials, listen, type Message, socketPair } from "bunix";
+import { sendSignal } from "bunix/signals";
+import { sendSignal as same } from "bunix/process";
 import manifest from "bunix/package.json" with { type: "json" };
 
 await using listener = listen("/run/x", { type: "seqpacket", allow: ({ uid }) => uid === 0 });
@@ -217,7 +219,7 @@ duplex.on("fds", (fds) => console.log(fds.length.toFixed()));
 duplex.pipe(process.stdout);
 const stream = await connect("/run/x");
 const bytes: number | null = stream.trySend(["a", new Uint8Array(1)], { fds: [0] });
-console.log(bytes);
+console.log(bytes, sendSignal === same);
 // @ts-expect-error a pair is of three kinds
 socketPair("pipe");
 `;

@@ -8,6 +8,9 @@ import { type TempDir, tempDir } from "./tmp.ts";
 /** This repository's root. */
 export const root = resolve(import.meta.dir, "../..");
 
+/** How many times longer everything takes here (test/run.ts --slower). */
+export const slower = Number(process.env["BUNIX_SLOWER"] ?? 1);
+
 const DEFAULT_TIMEOUT_MS = 30_000;
 
 export interface RunOptions {
@@ -65,7 +68,7 @@ export function start(command: readonly string[], options: RunOptions = {}): Chi
   const timer = setTimeout(() => {
     limit.passed = true;
     child.kill("SIGKILL");
-  }, timeoutMs);
+  }, timeoutMs * slower);
   const out = new Lines(child.stdout);
   const stderr = new Response(child.stderr).text();
   const exited = (async (): Promise<Outcome> => {

@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
-import { root } from "./child.ts";
+import { root, slower } from "./child.ts";
 
 export interface Peer {
   readonly available: boolean;
@@ -21,11 +21,22 @@ const packages: Readonly<Record<string, string>> = {
   nc: "netcat-openbsd",
   ip: "iproute2",
   unshare: "util-linux",
+  setpriv: "util-linux",
+  prlimit: "util-linux",
   ps: "procps",
   ss: "iproute2",
   nginx: "nginx-light",
+  "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
+  "musl-gcc": "musl-tools",
+  "qemu-aarch64-static": "qemu-user-static",
   flock: "util-linux",
   "systemd-socket-activate": "systemd",
+  "systemd-notify": "systemd",
+  "/usr/lib/systemd/systemd-journald": "systemd",
+  journalctl: "systemd",
+  busctl: "systemd",
+  Xvfb: "xvfb",
+  "wayland-scanner": "libwayland-dev",
 };
 
 const known = new Map<string, Peer>();
@@ -47,11 +58,15 @@ function remedyFor(name: string): string {
 
 function usable(name: string): boolean {
   if (name === "root") return process.getuid?.() === 0;
+  if (name === "python3-gi") return works([debianPython, "-c", "from gi.repository import Gio"]);
   if (Bun.which(name) === null) return false;
   if (name === "cc") return works(["cc", "-E", "-include", "stdio.h", "-x", "c", "/dev/null"]);
   if (name === "nc") return works(["nc", "-h"], "OpenBSD");
   return true;
 }
+
+/** The Python that Debian's packages of modules are for, whichever is first in $PATH. */
+export const debianPython = "/usr/bin/python3";
 
 function works(command: string[], saying = ""): boolean {
   const { success, stderr } = Bun.spawnSync(command, { stdout: "ignore", stderr: "pipe" });
@@ -74,7 +89,7 @@ export function peerTest(
 ): void {
   const reason = missing(needs);
   if (reason === null) {
-    test(name, fn, timeoutMs);
+    test(name, fn, timeoutMs * slower);
   } else if (process.env["CI"] === "true") {
     test(name, () => {
       throw new Error(`CI must not skip: ${reason}`);
@@ -136,12 +151,13 @@ export function compileCSource(
   name: string,
   source: string,
   flags: readonly string[] = [],
+  compiler = "cc",
 ): string {
   return build({
     name,
     inputs: [source],
     input: source,
-    command: (output) => ["cc", ...C_FLAGS, "-x", "c", "-o", output, "-", ...flags],
+    command: (output) => [compiler, ...C_FLAGS, "-x", "c", "-o", output, "-", ...flags],
   });
 }
 

@@ -3,6 +3,8 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { check } from "../../src/errors.ts";
+import { chmod } from "../../src/syscalls/fd.ts";
 
 export interface TempDir extends Disposable {
   readonly path: string;
@@ -11,6 +13,9 @@ export interface TempDir extends Disposable {
   /** Remove it and all that is in it; does nothing the second time. */
   remove(): void;
 }
+
+/** chmod with all bits: Bun 1.3's chmodSync drops the sticky bit. */
+export const setMode = (path: string, mode: number): void => void check(chmod(path, mode), "chmod");
 
 /** A new, empty directory of mode 0700: `using dir = tempDir()`. */
 export function tempDir(): TempDir {

@@ -16,6 +16,7 @@ import { recvmmsg, recvmsg, send, sendmmsg, sendmsg } from "../../src/syscalls/m
 import { connect, getOption, setOption, shutdown } from "../../src/syscalls/socket.ts";
 import { missing, peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";
+import { noWrongControl, testUnless } from "../support/unless.ts";
 import {
   at,
   batch,
@@ -151,10 +152,12 @@ describe("control data", () => {
     expect(sent(SOCK_STREAM, { fds: new Array(130).fill(0) }, change)).toBe(-errno.EINVAL);
   });
 
-  test.each([1, 15, 4_000])("a cmsg_len of %d → EINVAL (RTS-23)", (length) => {
-    const change = (message: Envelope): void => message.control.setUint32(0, length, true);
-    expect(sent(SOCK_STREAM, { fds: [0] }, change)).toBe(-errno.EINVAL);
-  });
+  for (const length of [1, 15, 4_000]) {
+    testUnless(noWrongControl(), `a cmsg_len of ${length} → EINVAL (RTS-23)`, () => {
+      const change = (message: Envelope): void => message.control.setUint32(0, length, true);
+      expect(sent(SOCK_STREAM, { fds: [0] }, change)).toBe(-errno.EINVAL);
+    });
+  }
 
   test("an unknown type at SOL_SOCKET → EINVAL (RTS-27)", () => {
     const change = (message: Envelope): void => message.control.setInt32(12, 77, true);

@@ -34,6 +34,7 @@ type Row = readonly [call: string, how: string, code: ErrnoName, fn: (place: Pla
 
 const room = new Memory(64);
 const NO_SUCH = 9_999;
+const PASS = option.SO_PASSCRED ?? NO_SUCH;
 const abstract: Address = { kind: "abstract", name: Uint8Array.of(0, 255, 0, 1, 2, 3) };
 const unnamed: Address = { kind: "unnamed" };
 
@@ -149,8 +150,8 @@ const asking: readonly Row[] = [
   ["getsockname", "a number that is not open", "EBADF", () => socketName(NOWHERE, "getsockname")],
   ["getsockname", "no socket", "ENOTSOCK", (p) => socketName(plain(p), "getsockname")],
   ["getpeername", "not connected", "ENOTCONN", (p) => socketName(stream(p), "getpeername")],
-  ["setsockopt", "a number that is not open", "EBADF", () => setOption(NOWHERE, NO_SUCH, 1)],
-  ["setsockopt", "no socket", "ENOTSOCK", (p) => setOption(plain(p), NO_SUCH, 1)],
+  ["setsockopt", "a number that is not open", "EBADF", () => setOption(NOWHERE, PASS, 1)],
+  ["setsockopt", "no socket", "ENOTSOCK", (p) => setOption(plain(p), PASS, 1)],
   ["setsockopt", "an option that is none", "ENOPROTOOPT", (p) => setOption(stream(p), NO_SUCH, 1)],
   ["getsockopt", "a number that is not open", "EBADF", () => getOption(NOWHERE, option.SO_TYPE)],
   ["getsockopt", "no socket", "ENOTSOCK", (p) => getOption(plain(p), option.SO_TYPE)],

@@ -36,13 +36,14 @@ test("a failing call after another has its own errno, under allocation and colle
   using scope = new Scope();
   const plain = scope.own(open("/dev/null", file.O_RDONLY));
   const stream = scope.socket(SOCK_STREAM);
-  const wrong: number[] = [];
+  const wrong: number[][] = [];
   const garbage: unknown[] = [];
   for (let i = 0; i < 200_000; i++) {
     const found = [descriptorFlags(NOWHERE), accept(plain), listen(stream, 1)];
     garbage[i % 100] = new Uint8Array(64);
     const [a, b, c] = found;
-    if (a !== -errno.EBADF || b !== -errno.ENOTSOCK || c !== -errno.EINVAL) wrong.push(i);
+    if (a !== -errno.EBADF || b !== -errno.ENOTSOCK || c !== -errno.EINVAL)
+      wrong.push([i, ...found]);
     if (i % 50_000 === 0) Bun.gc(true);
   }
   expect(wrong).toEqual([]);

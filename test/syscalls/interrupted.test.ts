@@ -9,7 +9,7 @@ import { addressRoom } from "../../src/structs/sockaddr-un.ts";
 import { controlRoom } from "../../src/syscalls/envelope.ts";
 import { EpollEvents } from "../../src/syscalls/epoll.ts";
 import { close, open, poll, read, write } from "../../src/syscalls/fd.ts";
-import type { Libc } from "../../src/syscalls/libc.ts";
+import { isMusl, type Libc } from "../../src/syscalls/libc.ts";
 import { cells } from "../../src/syscalls/memory.ts";
 import { recvmmsg, recvmsg, send, sendmmsg, sendmsg } from "../../src/syscalls/message.ts";
 import { accept, connect } from "../../src/syscalls/socket.ts";
@@ -23,7 +23,7 @@ const byte = new Uint8Array(1);
 const again: Readonly<Record<string, readonly [keyof Libc, () => number]>> = {
   send: ["send", () => send(FD, byte, 1)],
   sendmsg: ["sendmsg", () => sendmsg(FD, envelope())],
-  sendmmsg: ["sendmmsg", () => sendmmsg(FD, batch(1), 1)],
+  sendmmsg: [isMusl() ? "syscall" : "sendmmsg", () => sendmmsg(FD, batch(1), 1)],
   recvmsg: ["recvmsg", () => recvmsg(FD, envelope(), true)],
   recvmmsg: ["recvmmsg", () => recvmmsg(FD, batch(1), 1, true)],
   accept: ["accept4", () => accept(FD)],

@@ -1,0 +1,320 @@
+// The post box: one directory, one process, one thread, and everything that can bring a message.
+
+import { createHash } from "node:crypto";
+import {
+  fchmodSync,
+  fstatSync,
+  lstatSync,
+  mkdirSync,
+  realpathSync,
+  rmdirSync,
+  type Stats,
+  statSync,
+  unlinkSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
+import { errno } from "../../native/errno.ts";
+import { capabilities } from "../capabilities.ts";
+import type { DatagramSocket } from "../datagram.ts";
+import { UnixError } from "../errors.ts";
+import { type FifoReader, makeFifo, openFifo } from "../fifo.ts";
+import { LineBuffer } from "../fifo-lines.ts";
+import { AddressInUseError, type Listener, listen } from "../listener.ts";
+import { MessageQueue } from "../message-queue.ts";
+import { openDatagram } from "../open-datagram.ts";
+import { type SignalName, type SignalWatcher, signalNumber, watchSignals } from "../signals.ts";
+import type { StreamSocket } from "../stream.ts";
+import {
+  datagramLetter,
+  isTooLong,
+  type Letter,
+  linesOf,
+  MOST_LINE_BYTES,
+  piecesOf,
+  queueLetter,
+  senderOf,
+  signalLetter,
+} from "./postbox-letters.ts";
+
+/** Where messages go. A promise holds the channel back until there is room for more. */
+export type Take = (letter: Letter) => Promise<void> | undefined;
+
+/** How the box is reached. */
+export interface Places {
+  readonly pid: number;
+  readonly directory: string;
+  readonly fifo: string;
+  readonly socket: string;
+  readonly datagram: string;
+  readonly queue: string;
+  /** Programs under another libc count real-time signals differently: the number holds for all. */
+  readonly signals: readonly { readonly name: SignalName; readonly number: number }[];
+}
+
+const PRIVATE_DIRECTORY = 0o700;
+const PRIVATE = 0o600;
+/** Bytes of the digest that makes the queue's name out of the directory's. */
+const DIGEST_CHARACTERS = 12;
+
+/** Messages of a channel that are taken after the box was told to stop. */
+const MOST_AT_THE_END = 10_000;
+
+/** A standard signal, which merges, and a real-time one, which queues up. */
+const wanted: readonly SignalName[] = ["SIGUSR1", "SIGRTMIN+1"];
+
+/** An open post box. Whoever closes it leaves nothing behind. */
+export class PostBox implements Disposable {
+  readonly places: Places;
+  /** Directories that this box has made, the innermost first. */
+  readonly #made: readonly string[];
+  readonly #connections = new Set<StreamSocket>();
+  #listener: Listener<StreamSocket> | null = null;
+  #datagram: DatagramSocket | null = null;
+  #fifo: FifoReader | null = null;
+  #queue: MessageQueue | null = null;
+  #signals: SignalWatcher | null = null;
+  #closed = false;
+
+  private constructor(path: string) {
+    const { directory, made } = makeDirectory(path);
+    this.#made = made;
+    const digest = createHash("sha256").update(directory).digest("hex");
+    this.places = {
+      pid: process.pid,
+      directory,
+      fifo: join(directory, "fifo"),
+      socket: join(directory, "socket"),
+      datagram: join(directory, "datagram"),
+      queue: `/bunix-postbox-${digest.slice(0, DIGEST_CHARACTERS)}`,
+      signals: (capabilities().signalSenders.available ? wanted : wanted.slice(0, 1)).map(
+        (name) => ({ name, number: signalNumber(name) }),
+      ),
+    };
+  }
+
+  /**
+   * Open the box in `directory`, which is made if it is missing. What a box that crashed has left
+   * there is taken over, with the messages in it.
+   *
+   * @throws UnixError EADDRINUSE where a box is open already, EPERM in another user's directory, …
+   */
+  static open(directory: string): PostBox {
+    const box = new PostBox(directory);
+    try {
+      box.#open();
+      return box;
+    } catch (error) {
+      box.close();
+      throw error;
+    }
+  }
+
+  /** The socket comes first: it tells a live box from a dead one, and keeps a second one away. */
+  #open(): void {
+    const { directory, socket, datagram, fifo, queue, signals } = this.places;
+    requireOwn(directory, statSync(directory), [0]);
+    const options = { mode: PRIVATE, acceptFds: 0 } as const;
+    this.#listener = listenAlone(socket, directory, options);
+    this.#datagram = openDatagram(datagram, { ...options, passCredentials: true });
+    this.#fifo = openOwnFifo(fifo);
+    this.#queue = openOwnQueue(queue);
+    this.#signals = watchSignals(signals.map(({ number }) => number));
+  }
+
+  /** Signals that came faster than they could be noted. */
+  get lost(): number {
+    return this.#signals?.lost ?? 0;
+  }
+
+  /** Take messages until the box is closed. Rejects with what went wrong on any channel. */
+  async run(take: Take): Promise<void> {
+    const channels = [
+      this.#readFifo(take),
+      this.#acceptAll(take),
+      this.#receiveDatagrams(take),
+      this.#receiveQueued(take),
+      this.#receiveSignals(take),
+    ];
+    await Promise.all(channels.map((channel) => this.#untilClosed(channel)));
+  }
+
+  async #untilClosed(channel: Promise<void>): Promise<void> {
+    try {
+      await channel;
+    } catch (error) {
+      if (!this.#closed) throw error;
+    }
+  }
+
+  async #readFifo(take: Take): Promise<void> {
+    const fifo = this.#fifo!;
+    for (;;) {
+      try {
+        const lines = fifo.lines({ maxLineBytes: MOST_LINE_BYTES });
+        for await (const text of lines) await take({ channel: "fifo", text });
+        return;
+      } catch (error) {
+        if (!isTooLong(error)) throw error;
+        for (const text of piecesOf(fifo.tryRead())) await take({ channel: "fifo", text });
+      }
+    }
+  }
+
+  async #acceptAll(take: Take): Promise<void> {
+    for await (const socket of this.#listener!) {
+      this.#connections.add(socket);
+      this.#readLines(socket, take).catch((error: unknown) => {
+        if (!(error instanceof UnixError)) throw error; // the peer's connection, its trouble
+      });
+    }
+  }
+
+  async #readLines(socket: StreamSocket, take: Take): Promise<void> {
+    try {
+      const from = senderOf(socket.peerCredentials());
+      const buffer = new LineBuffer();
+      const give = (text: string): Promise<void> | undefined =>
+        take({ channel: "socket", ...from, text });
+      for await (const { data } of socket) {
+        buffer.push(data);
+        for (const text of linesOf(buffer)) await give(text);
+      }
+      if (buffer.bytes > 0) await give(buffer.lastLine());
+    } finally {
+      socket.close();
+      this.#connections.delete(socket);
+    }
+  }
+
+  async #receiveDatagrams(take: Take): Promise<void> {
+    for await (const message of this.#datagram!) await take(datagramLetter(message));
+  }
+
+  async #receiveQueued(take: Take): Promise<void> {
+    for await (const message of this.#queue!) await take(queueLetter(message));
+  }
+
+  async #receiveSignals(take: Take): Promise<void> {
+    for await (const event of this.#signals!) await take(signalLetter(event));
+  }
+
+  /** What the kernel has taken for us already, and nobody has read yet. */
+  async takeRest(take: Take): Promise<void> {
+    for (const text of piecesOf(this.#fifo?.tryRead())) await take({ channel: "fifo", text });
+    for (const message of rest(() => this.#datagram?.tryReceive())) {
+      await take(datagramLetter(message));
+    }
+    for (const message of rest(() => this.#queue?.tryReceive())) await take(queueLetter(message));
+    for (const event of rest(() => this.#signals?.tryReceive())) await take(signalLetter(event));
+  }
+
+  /** Close everything and remove what has a name. Never throws. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const socket of this.#connections) socket.close();
+    this.#signals?.close();
+    if (this.#queue !== null) quietly(() => this.#queue?.unlink());
+    this.#queue?.close();
+    if (this.#fifo !== null) removeSame(this.#fifo);
+    this.#fifo?.close();
+    this.#datagram?.close();
+    this.#listener?.close();
+    quietly(() => this.#made.forEach((directory) => void rmdirSync(directory)));
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** The directory, without links in its path, and what had to be made of it. */
+function makeDirectory(path: string): { directory: string; made: string[] } {
+  try {
+    const first = mkdirSync(path, { recursive: true, mode: PRIVATE_DIRECTORY });
+    const directory = realpathSync(path);
+    const made: string[] = [];
+    const outermost = first === undefined ? null : realpathSync(first);
+    for (let at = directory; outermost !== null && at !== dirname(outermost); at = dirname(at)) {
+      made.push(at);
+    }
+    return { directory, made };
+  } catch (error) {
+    if (!(error instanceof Error && "errno" in error)) throw error;
+    throw new UnixError("mkdir", Number(error.errno), { address: path });
+  }
+}
+
+/** Whoever has the directory, or left a file in it for us to find, could read what comes. */
+function requireOwn(address: string, { uid }: Stats, others: readonly number[] = []): void {
+  if (uid === process.geteuid?.() || others.includes(uid)) return;
+  const hint = `it belongs to uid ${uid}`;
+  throw new UnixError("postbox", -errno.EPERM, { address, hint });
+}
+
+function listenAlone(
+  socket: string,
+  directory: string,
+  options: { mode: number; acceptFds: number },
+): Listener<StreamSocket> {
+  try {
+    return listen(socket, options);
+  } catch (error) {
+    if (!(error instanceof AddressInUseError) || error.found.state !== "listening") throw error;
+    const who = error.holders.map(({ pid }) => `process ${pid}`).join(", ") || "another process";
+    const hint = `${who} has a post box open here; give another directory`;
+    throw new UnixError("postbox", error.errno, { address: directory, hint });
+  }
+}
+
+/** The one that a crashed box has left will do: a writer may be waiting in it. */
+function openOwnFifo(path: string): FifoReader {
+  makeFifo(path, { mode: PRIVATE, exclusive: false });
+  const fifo = openFifo(path, "read");
+  return orClose(fifo, () => {
+    requireOwn(path, fstatSync(fifo.fd));
+    fchmodSync(fifo.fd, PRIVATE);
+  });
+}
+
+/** The same goes for the queue: there may be messages in it. */
+function openOwnQueue(name: string): MessageQueue {
+  const options = { create: true, exclusive: "lifetime", access: "read", mode: PRIVATE } as const;
+  const queue = MessageQueue.open(name, options);
+  return orClose(queue, () => requireOwn(name, fstatSync(queue.fd)));
+}
+
+function orClose<T extends { close(): void }>(opened: T, look: () => void): T {
+  try {
+    look();
+    return opened;
+  } catch (error) {
+    opened.close();
+    throw error;
+  }
+}
+
+/** Remove the FIFO's file, unless another one has its name by now. */
+function removeSame({ fd, path }: FifoReader): void {
+  quietly(() => {
+    const [ours, theirs] = [fstatSync(fd), lstatSync(path)];
+    if (ours.ino === theirs.ino && ours.dev === theirs.dev) unlinkSync(path);
+  });
+}
+
+function quietly(remove: () => void): void {
+  try {
+    remove();
+  } catch {
+    // gone already, or not empty: nothing of ours
+  }
+}
+
+/** What is there at the end, and not what keeps coming. */
+function* rest<T>(next: () => T | null | undefined): Generator<T> {
+  for (let i = 0; i < MOST_AT_THE_END; i++) {
+    const one = next();
+    if (one === null || one === undefined) return;
+    yield one;
+  }
+}

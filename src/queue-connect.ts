@@ -1,0 +1,151 @@
+// Connecting: write who we are into the listener's queue, and wait for the answer in our own.
+
+import { errno } from "../native/errno.ts";
+import { remaining, type SyncOptions } from "./endpoint.ts";
+import { UnixError } from "./errors.ts";
+import { kernelName, makeUnnamed, type QueueSizeOptions, queueSize } from "./queue-own.ts";
+import { QueuePeer, refused } from "./queue-peer.ts";
+import { QueueReader } from "./queue-reader.ts";
+import { QueueSocket } from "./queue-stream.ts";
+import { QueueSide } from "./queue-wait.ts";
+import { integer } from "./socket-options.ts";
+import type { QueueIdentity } from "./structs/queue-frame.ts";
+
+/** How a socket is made and connected. */
+export interface ConnectQueueOptions extends QueueSizeOptions {
+  /** Milliseconds until it fails with ETIMEDOUT. Default: as long as somebody listens. */
+  readonly timeoutMs?: number | undefined;
+  /** Bytes that may wait in this process before `send` fails with ENOBUFS. Default 64 MiB. */
+  readonly maxQueuedBytes?: number | undefined;
+}
+
+/** One connection that is being made: it waits twice. */
+class Attempt {
+  readonly name: string;
+  readonly #options: ConnectQueueOptions;
+  readonly #listener: QueuePeer;
+  readonly #own;
+  readonly #reader: QueueReader;
+  readonly asking: QueueSide;
+  readonly answered: QueueSide;
+
+  constructor(name: string, options: ConnectQueueOptions) {
+    this.name = name;
+    this.#options = options;
+    const size = check(name, options);
+    this.#listener = QueuePeer.named(name);
+    try {
+      if (!this.#listener.holder.alive()) throw this.#nobody();
+      this.#own = makeUnnamed(size, "connectQueue");
+    } catch (error) {
+      this.#listener.close();
+      throw error;
+    }
+    this.#reader = new QueueReader(this.#own);
+    this.asking = new QueueSide(this.#listener.handle, "write", this.#listener.holder);
+    this.answered = new QueueSide(this.#own.handle, "read", this.#listener.holder);
+  }
+
+  #nobody(): UnixError {
+    return refused("nobody listens; a crash leaves a name behind", { address: this.name });
+  }
+
+  /** True: the request is in the listener's queue. undefined: that is full. */
+  readonly ask = (): true | undefined => {
+    if (!this.#listener.holder.alive()) throw this.#nobody();
+    return this.#listener.putIdentity("connect", this.#own.identity) ? true : undefined;
+  };
+
+  /** The connection; undefined: no answer yet. */
+  readonly answer = (): QueueSocket | undefined => {
+    const socket = this.#look();
+    if (socket !== undefined || this.#listener.holder.alive()) return socket;
+    const last = this.#look(); // it may have answered before it went
+    if (last === undefined) throw this.#nobody();
+    return last;
+  };
+
+  #look(): QueueSocket | undefined {
+    for (;;) {
+      const frame = this.#reader.next();
+      if (frame === undefined) return undefined;
+      if (frame?.kind === "refuse") {
+        throw new UnixError("connect", -frame.errno, { address: this.name, hint: SAID_NO });
+      }
+      if (frame?.kind !== "accept") continue;
+      const peer = this.#reach(frame.identity);
+      const { maxQueuedBytes } = this.#options;
+      this.#listener.close();
+      return new QueueSocket({ own: this.#own, peer, maxQueuedBytes });
+    }
+  }
+
+  /** A server that says all it has to say and goes was there all the same. */
+  #reach(identity: QueueIdentity): QueuePeer {
+    try {
+      return QueuePeer.of(identity, { device: this.#own.device, fresh: true });
+    } catch (error) {
+      if (!(error instanceof UnixError) || error.code !== "ECONNREFUSED") throw error;
+      return QueuePeer.gone(identity, this.#listener);
+    }
+  }
+
+  give(): void {
+    this.#listener.close();
+    this.#own.handle.close();
+  }
+
+  timedOut(): UnixError {
+    const detail = { address: this.name, hint: "the listener has not answered" };
+    return new UnixError("connect", -errno.ETIMEDOUT, detail);
+  }
+}
+
+const SAID_NO = "the listener said so";
+
+function check(name: string, options: ConnectQueueOptions): ReturnType<typeof queueSize> {
+  kernelName(name);
+  const { timeoutMs = 0, maxQueuedBytes = 0 } = options;
+  integer("timeoutMs", timeoutMs);
+  integer("maxQueuedBytes", maxQueuedBytes, { most: Number.MAX_SAFE_INTEGER });
+  return queueSize(options);
+}
+
+/** @internal */
+export async function connect(
+  name: string,
+  options: ConnectQueueOptions & { signal?: AbortSignal | undefined },
+): Promise<QueueSocket> {
+  options.signal?.throwIfAborted();
+  const attempt = new Attempt(name, options);
+  const late = options.timeoutMs === undefined ? null : AbortSignal.timeout(options.timeoutMs);
+  const signals = [options.signal, late].filter(
+    (signal) => signal !== null && signal !== undefined,
+  );
+  const signal = signals.length > 0 ? AbortSignal.any(signals) : undefined;
+  try {
+    await attempt.asking.wait({ once: attempt.ask }, signal);
+    return await attempt.answered.wait({ once: attempt.answer }, signal);
+  } catch (error) {
+    attempt.give();
+    if (late?.aborted === true && error === late.reason) throw attempt.timedOut();
+    throw error;
+  }
+}
+
+/** @internal */
+export function connectSync(name: string, options: ConnectQueueOptions): QueueSocket {
+  const attempt = new Attempt(name, options);
+  const left = remaining(options.timeoutMs);
+  const rest = (): SyncOptions => {
+    const ms = left();
+    return ms < 0 ? {} : { timeoutMs: ms };
+  };
+  try {
+    attempt.asking.block("connect", rest(), attempt.ask);
+    return attempt.answered.block("connect", rest(), attempt.answer);
+  } catch (error) {
+    attempt.give();
+    throw error;
+  }
+}

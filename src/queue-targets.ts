@@ -1,0 +1,87 @@
+// The queues that a datagram socket has sent to lately, kept open.
+
+import { QueuePeer, refused } from "./queue-peer.ts";
+import { QueueSide } from "./queue-wait.ts";
+import type { QueueIdentity } from "./structs/queue-frame.ts";
+
+/** So many stay open, and all to which something waits. */
+const MOST = 64;
+
+export interface Target {
+  readonly peer: QueuePeer;
+  readonly side: QueueSide;
+  /** For people to read. */
+  readonly address: string;
+}
+
+const keyOf = (to: string | QueueIdentity): string =>
+  typeof to === "string" ? to : `${to.pid}:${to.fd}:${to.inode}:${to.tagLow}:${to.tagHigh}`;
+
+export class QueueTargets {
+  readonly #device: number;
+  /** The one that was used last is last. */
+  readonly #targets = new Map<string, Target>();
+  #referenced = true;
+
+  constructor(device: number) {
+    this.#device = device;
+  }
+
+  /**
+   * Where to send: somebody reads from it at this moment, or something waits for it already.
+   * @throws UnixError ENOENT, ECONNREFUSED, EACCES, EMFILE
+   */
+  find(to: string | QueueIdentity): Target {
+    const key = keyOf(to);
+    const known = this.#targets.get(key);
+    if (known !== undefined) {
+      this.#targets.delete(key);
+      if (!known.side.idle || known.peer.holder.alive()) {
+        this.#targets.set(key, known);
+        return known;
+      }
+      known.peer.close(); // a successor may have the name
+    }
+    this.#makeRoom();
+    const target = this.#reach(to);
+    this.#targets.set(key, target);
+    return target;
+  }
+
+  #reach(to: string | QueueIdentity): Target {
+    const named = typeof to === "string";
+    const where = { device: this.#device, fresh: false };
+    const peer = named ? QueuePeer.named(to) : QueuePeer.of(to, where);
+    const address = named ? to : `process ${to.pid}`;
+    if (!peer.holder.alive()) {
+      peer.close();
+      throw refused("nobody reads from it; a crash leaves a name behind", { address });
+    }
+    const side = new QueueSide(peer.handle, "write", peer.holder);
+    side.referenced = this.#referenced;
+    peer.holder.referenced = this.#referenced;
+    return { peer, side, address };
+  }
+
+  #makeRoom(): void {
+    for (const [key, { peer, side }] of this.#targets) {
+      if (this.#targets.size < MOST) return;
+      if (!side.idle) continue;
+      peer.close();
+      this.#targets.delete(key);
+    }
+  }
+
+  set referenced(on: boolean) {
+    this.#referenced = on;
+    for (const { peer, side } of this.#targets.values()) {
+      side.referenced = on;
+      peer.holder.referenced = on;
+    }
+  }
+
+  close(): void {
+    for (const { peer } of this.#targets.values()) peer.close();
+    this.#targets.clear();
+  }
+}

@@ -1,0 +1,98 @@
+// The socket between a child and the process that spawned it.
+
+import { fstatSync } from "node:fs";
+import { errno } from "../native/errno.ts";
+import { adoptSocket } from "./adopt.ts";
+import { peerCredentials } from "./credentials.ts";
+import { UnixError } from "./errors.ts";
+import type { Fd } from "./fd.ts";
+import { describeFd } from "./fd-description.ts";
+import { socketPair } from "./pair.ts";
+import type { SeqpacketSocket } from "./seqpacket.ts";
+import type { SocketOptions } from "./socket-options.ts";
+
+/** "<descriptor>:<inode of the socket>" */
+export const CHANNEL = "BUNIX_CHANNEL";
+const VALUE = /^(\d{1,9}):(\d+)$/;
+
+/** Both ends of a child's channel; its own may block, as foreign programs expect. */
+export class ChannelPair {
+  readonly ours: SeqpacketSocket;
+  readonly theirs: Fd;
+
+  constructor(options: SocketOptions) {
+    const [ours, end] = socketPair("seqpacket", options);
+    this.ours = ours;
+    this.theirs = end.release();
+    try {
+      this.theirs.nonBlocking = false;
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  /** The variable's value where the child has its end as `fd`. */
+  named(fd: number): string {
+    return `${fd}:${fstatSync(this.theirs.fd).ino}`;
+  }
+
+  close(): void {
+    this.ours.close();
+    this.theirs.close();
+  }
+}
+
+let channel: SeqpacketSocket | null = null;
+
+/**
+ * The channel to the process that spawned this one with `channel: true`; null where there is none.
+ * The first call takes it: the descriptor becomes close-on-exec, the variable BUNIX_CHANNEL goes.
+ * Later ones return the same object, in the main thread; a Worker gets null.
+ *
+ * The parent's death reads as the end. `peerCredentials()` is the parent, as of the spawn.
+ *
+ * In another language: the number before the colon of BUNIX_CHANNEL is a connected, blocking
+ * seqpacket socket: `int(os.environ["BUNIX_CHANNEL"].split(":")[0])` in Python. The inode behind
+ * the colon tells a process that has only inherited the variable that it is not meant.
+ *
+ * @param options for this end, as in `adoptSocket`
+ * @throws UnixError EINVAL (the variable is none of ours), EPROTOTYPE (no seqpacket Unix socket)
+ */
+export function parentChannel(options?: SocketOptions): SeqpacketSocket | null {
+  if (!Bun.isMainThread) return null;
+  const value = process.env[CHANNEL];
+  if (value === undefined) return channel;
+  const fd = meantFor(value);
+  if (fd !== null) channel = take(fd, options);
+  delete process.env[CHANNEL];
+  return channel;
+}
+
+/** The descriptor, or null where another process was meant. */
+function meantFor(value: string): number | null {
+  const [, fd, inode] = VALUE.exec(value) ?? [];
+  if (fd === undefined) {
+    const hint = `${CHANNEL} is "${value}", not a descriptor and an inode`;
+    throw new UnixError("parentChannel", -errno.EINVAL, { hint });
+  }
+  return inodeOf(Number(fd)) === Number(inode) ? Number(fd) : null;
+}
+
+function inodeOf(fd: number): number | null {
+  try {
+    return fstatSync(fd).ino;
+  } catch {
+    return null; // not open
+  }
+}
+
+function take(fd: number, options: SocketOptions | undefined): SeqpacketSocket {
+  const { socket } = describeFd(fd);
+  if (socket?.family !== "unix" || socket.type !== "seqpacket" || socket.listening) {
+    const hint = `descriptor ${fd}, which ${CHANNEL} names, is no seqpacket Unix socket`;
+    throw new UnixError("parentChannel", -errno.EPROTOTYPE, { hint });
+  }
+  peerCredentials(fd); // ENODATA: not connected
+  return adoptSocket(fd, options) as SeqpacketSocket;
+}

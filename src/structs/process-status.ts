@@ -1,0 +1,52 @@
+// /proc/PID/status and /proc/PID/stat: text ↔ values (proc(5)).
+
+/** What a process may do, and what it does with signals. */
+export interface ProcessStatus {
+  /** Its pids, from the pid namespace of this /proc to its own. */
+  readonly pids: readonly number[];
+  /** Real, effective, saved. */
+  readonly uids: readonly number[];
+  readonly gids: readonly number[];
+  readonly permitted: bigint;
+  readonly effective: bigint;
+  /** Sets of signals: bit n − 1 for signal n. */
+  readonly ignored: bigint;
+  readonly caught: bigint;
+}
+
+/** Those of real, effective, saved and file system that matter for who may trace whom. */
+const IDS = 3;
+
+/** null where it is not what Linux writes. */
+export function decodeStatus(text: string): ProcessStatus | null {
+  const fields = new Map<string, string>();
+  for (const line of text.split("\n")) {
+    const end = line.indexOf(":");
+    if (end > 0) fields.set(line.slice(0, end), line.slice(end + 1).trim());
+  }
+  const numbers = (name: string): number[] => (fields.get(name) ?? "").split(/\s+/).map(Number);
+  const set = (name: string): bigint => BigInt(`0x${fields.get(name) || "0"}`);
+  const names = ["Uid", "Gid", "NSpid", "CapPrm", "CapEff", "SigIgn", "SigCgt"];
+  if (!names.every((name) => fields.has(name))) return null;
+  return {
+    pids: numbers("NSpid"),
+    uids: numbers("Uid").slice(0, IDS),
+    gids: numbers("Gid").slice(0, IDS),
+    permitted: set("CapPrm"),
+    effective: set("CapEff"),
+    ignored: set("SigIgn"),
+    caught: set("SigCgt"),
+  };
+}
+
+/** Of the fields after the command's name, which may have blanks and brackets in it. */
+const START_FIELD = 19;
+
+/** When the process started, in ticks since the machine did; null where it is no such line. */
+export function decodeStart(stat: string): string | null {
+  const field = stat
+    .slice(stat.lastIndexOf(")") + 1)
+    .trim()
+    .split(" ")[START_FIELD];
+  return field !== undefined && /^\d+$/.test(field) ? field : null;
+}

@@ -1,0 +1,349 @@
+// Listening and connecting: names, crashes, limits, and requests that are not what they say.
+
+import { afterAll, describe, expect, test } from "bun:test";
+import { errno } from "../../native/errno.ts";
+import {
+  connectQueue,
+  connectQueueSync,
+  listenQueue,
+  MessageQueue,
+  openQueueDatagram,
+  QueueListener,
+  QueueSocket,
+} from "../../src/index.ts";
+import { start, startScript, succeeded, writeSource } from "../support/child.ts";
+import { peerTest } from "../support/peers.ts";
+import { fake } from "../support/seam.ts";
+import { tempDir } from "../support/tmp.ts";
+import { freshName, kernelNameOf, removeName } from "./queue-sockets.ts";
+import { codeOf, failure, leakFree, thrown, turns, withLibc } from "./tools.ts";
+
+const dir = tempDir();
+afterAll(() => dir.remove());
+
+describe("names", () => {
+  test("are checked before any call, and so are options", async () => {
+    const mq_open = (): never => expect.unreachable();
+    await withLibc({ mq_open }, async () => {
+      for (const name of ["", "x", "/", "/a/b", "/..", `/${"x".repeat(243)}`]) {
+        for (const call of [listenQueue, connectQueueSync, openQueueDatagram]) {
+          expect(await thrown(() => call(name)), name).toBeInstanceOf(RangeError);
+        }
+        expect(await thrown(() => connectQueue(name))).toBeInstanceOf(RangeError);
+      }
+      expect(await thrown(() => listenQueue(3 as never))).toBeInstanceOf(TypeError);
+      const wrong = [{ maxMessages: 0 }, { messageBytes: 63 }, { maxQueuedBytes: -1 }];
+      for (const options of wrong) {
+        for (const call of [listenQueue, connectQueueSync, openQueueDatagram]) {
+          expect(await thrown(() => call("/x", options))).toBeInstanceOf(RangeError);
+        }
+      }
+      expect(await thrown(() => listenQueue("/x", { backlog: 0 }))).toBeInstanceOf(RangeError);
+      expect(await thrown(() => listenQueue("/x", { allow: 1 as never }))).toBeInstanceOf(
+        TypeError,
+      );
+      expect(await thrown(() => connectQueueSync("/x", { timeoutMs: -1 }))).toBeInstanceOf(
+        RangeError,
+      );
+    });
+  });
+
+  test("242 bytes are fine; a plain queue of the same name is another thing", async () => {
+    const name = `/${"n".repeat(230)}${process.pid}`.slice(0, 243);
+    using plain = MessageQueue.open(name, { create: true });
+    using listener = listenQueue(name);
+    expect(listener).toBeInstanceOf(QueueListener);
+    expect(listener.name).toBe(name);
+    plain.unlink();
+  });
+
+  test("one holder at a time, of either kind; free again after close", async () => {
+    const name = freshName();
+    using listener = listenQueue(name);
+    const error = await failure(() => listenQueue(name));
+    expect(error).toMatchObject({ code: "EADDRINUSE", path: name });
+    expect(await codeOf(() => openQueueDatagram(name))).toBe("EADDRINUSE");
+    listener.close();
+    using next = listenQueue(name);
+    listener.close();
+    expect(await codeOf(() => listenQueue(name))).toBe("EADDRINUSE");
+    expect(next.closed).toBeFalse();
+  });
+
+  test("close leaves a successor's name alone", async () => {
+    const name = freshName();
+    using listener = listenQueue(name);
+    MessageQueue.unlink(kernelNameOf(name));
+    using successor = listenQueue(name);
+    listener.close();
+    expect(await codeOf(() => listenQueue(name))).toBe("EADDRINUSE");
+    successor.close();
+  });
+
+  test("a name that a crash left is taken over, with nothing of what waited there", async () => {
+    const name = freshName();
+    const left = MessageQueue.open(kernelNameOf(name), { create: true, messageBytes: 100 });
+    left.trySend("stale");
+    left.close();
+    expect(await codeOf(() => connectQueue(name))).toBe("ECONNREFUSED");
+    using listener = listenQueue(name);
+    expect(listener.tryAccept()).toBeNull();
+    expect(listener.ignored).toBe(0);
+  });
+
+  test("a queue that is taken for a dead one between its making and its lock: made again", () => {
+    const name = freshName();
+    using calls = fake("flock", [
+      () => {
+        MessageQueue.unlink(kernelNameOf(name));
+        return 0;
+      },
+    ]);
+    using listener = listenQueue(name);
+    expect(calls.calls.length).toBeGreaterThan(1);
+    expect(listener.closed).toBeFalse();
+  });
+
+  test("12 processes at once want one name: one has it", async () => {
+    const name = freshName();
+    const stale = MessageQueue.open(kernelNameOf(name), { create: true });
+    stale.close();
+    const source = writeSource(
+      dir,
+      `import { listenQueue } from "@/src/index.ts";
+       console.log("ready");
+       for await (const _ of console) break;
+       try {
+         using listener = listenQueue(process.argv[2]);
+         console.log("mine");
+         for await (const _ of console) break;
+       } catch ({ code }) {
+         console.log(code);
+         for await (const _ of console) break;
+       }`,
+      "want.ts",
+    );
+    const children = Array.from({ length: 12 }, () => startScript(source, [name]));
+    await Promise.all(children.map((child) => child.lineWith("ready")));
+    for (const child of children) child.write("go\n");
+    const said = await Promise.all(children.map((child) => child.line()));
+    expect(said.toSorted()).toEqual([...Array(11).fill("EADDRINUSE"), "mine"]);
+    for (const child of children) child.endInput();
+    for (const child of children) succeeded(await child.exited);
+    expect(await codeOf(() => MessageQueue.unlink(kernelNameOf(name)))).toBe("ENOENT");
+  }, 60_000);
+});
+
+describe("connecting", () => {
+  test("nobody there", async () => {
+    const error = await failure(() => connectQueue(freshName()));
+    expect(error).toMatchObject({ code: "ENOENT", syscall: "mq_open" });
+    expect(error.message).toContain("is the server running");
+  });
+
+  test("connectQueueSync and acceptSync", async () => {
+    const name = freshName();
+    using listener = listenQueue(name);
+    expect(await codeOf(() => listener.acceptSync({ timeoutMs: 5 }))).toBe("ETIMEDOUT");
+    expect(await codeOf(() => connectQueueSync(name, { timeoutMs: 5 }))).toBe("ETIMEDOUT");
+    expect(listener.tryAccept()).toBeNull(); // it has gone, and nobody is connected with it
+    const source = `import { connectQueueSync } from "@/src/index.ts";
+      using socket = connectQueueSync(process.argv[2], { timeoutMs: 10_000 });
+      socket.sendSync(socket.receiveSync({ timeoutMs: 10_000 }).text().toUpperCase());
+      console.log(socket.receiveSync({ timeoutMs: 10_000 }));`;
+    await using child = startScript(writeSource(dir, source, "sync.ts"), [name]);
+    child.endInput();
+    using socket = listener.acceptSync({ timeoutMs: 20_000 });
+    expect(socket.peerCredentials().pid).toBe(child.pid);
+    socket.sendSync("loud");
+    expect(socket.receiveSync({ timeoutMs: 10_000 })?.text()).toBe("LOUD");
+    socket.end();
+    expect(succeeded(await child.exited)).toBe("null\n");
+  });
+
+  test("a full backlog is waited for; a listener that closes refuses who waits", async () => {
+    const name = freshName();
+    using listener = listenQueue(name, { backlog: 2 });
+    const clients = Array.from({ length: 4 }, () => connectQueue(name));
+    const codes = clients.slice(2).map((client) => codeOf(() => client));
+    await turns();
+    const [first, second] = [listener.tryAccept(), listener.tryAccept()];
+    expect([first, second].every((socket) => socket instanceof QueueSocket)).toBeTrue();
+    const [one, two] = await Promise.all(clients.slice(0, 2));
+    await turns();
+    listener.close();
+    expect(await Promise.all(codes)).toEqual(["ECONNREFUSED", "ECONNREFUSED"]);
+    for (const socket of [first, second, one, two]) socket?.close();
+  });
+
+  test("a server that says all it has to say and goes before we look", async () => {
+    const name = freshName();
+    using listener = listenQueue(name);
+    const connecting = connectQueue(name);
+    await turns();
+    const server = listener.tryAccept();
+    server?.sendSync("all there is");
+    server?.close();
+    using client = await connecting;
+    expect(client.peerCredentials()).toMatchObject({ pid: process.pid, uid: process.geteuid!() });
+    expect((await client.receive())?.text()).toBe("all there is");
+    expect(await client.receive()).toBeNull();
+    expect(await codeOf(() => client.send("x"))).toBe("EPIPE");
+    client.end();
+  });
+
+  test("time is up, or the signal says so", () =>
+    leakFree(async () => {
+      const name = freshName();
+      using listener = listenQueue(name);
+      const error = await failure(() => connectQueue(name, { timeoutMs: 10 }));
+      expect(error).toMatchObject({ code: "ETIMEDOUT", syscall: "connect", path: name });
+      const stop = new AbortController();
+      const connecting = thrown(() => connectQueue(name, { signal: stop.signal }));
+      await turns();
+      stop.abort("enough");
+      expect(await connecting).toBe("enough");
+      expect(await thrown(() => connectQueue(name, { signal: stop.signal }))).toBe("enough");
+      expect(listener.tryAccept()).toBeNull();
+      expect(listener.ignored).toBe(2);
+    }));
+
+  test("allow says no: EACCES, and the next is served", async () => {
+    const name = freshName();
+    let asked = 0;
+    const allow = ({ pid }: { pid: number | null }): boolean => pid === process.pid && asked++ > 0;
+    using listener = listenQueue(name, { allow });
+    const accepting = listener.accept();
+    expect(await codeOf(() => connectQueue(name))).toBe("EACCES");
+    using client = await connectQueue(name);
+    using server = await accepting;
+    client.send("x");
+    expect((await server.receive())?.text()).toBe("x");
+  });
+
+  test("the iterator ends with the listener; accept gets ERR_CLOSED or the reason", async () => {
+    const name = freshName();
+    using listener = listenQueue(name);
+    const seen: QueueSocket[] = [];
+    const serving = (async () => {
+      for await (const socket of listener) if (seen.push(socket) === 2) listener.close();
+    })();
+    const clients = await Promise.all([connectQueue(name), connectQueue(name)]);
+    await serving;
+    for (const socket of [...clients, ...seen]) socket.close();
+    expect(await codeOf(() => listener.accept())).toBe("ERR_CLOSED");
+    expect(await codeOf(() => listener.tryAccept())).toBe("ERR_CLOSED");
+    using other = listenQueue(name).unref().ref();
+    const waiting = codeOf(() => other.accept());
+    const aborted = thrown(() => other.accept({ signal: AbortSignal.abort("no") }));
+    await turns();
+    await other[Symbol.asyncDispose]();
+    expect([await waiting, await aborted]).toEqual(["ERR_CLOSED", "no"]);
+  });
+});
+
+describe("limits", () => {
+  test("no descriptor for the client's queue: it waits until there is one", async () => {
+    const name = freshName();
+    using listener = listenQueue(name);
+    const connecting = connectQueue(name);
+    await turns();
+    {
+      using _ = fake("open", [{ errno: errno.EMFILE }]);
+      expect(await codeOf(() => listener.tryAccept())).toBe("EMFILE");
+    }
+    using __ = fake("open", [{ errno: errno.EMFILE }, { errno: errno.EMFILE }]);
+    using server = await listener.accept();
+    using client = await connecting;
+    expect([server.closed, client.closed]).toEqual([false, false]);
+  });
+
+  test("no queue for the answer: the client is told, the server warned once", async () => {
+    const source = `import { connectQueue, listenQueue } from "@/src/index.ts";
+      const listener = listenQueue(process.argv[2], { messageBytes: 2 ** 30 }); // no kernel has it
+      process.on("warning", ({ name, code, message }) => console.log(name, code, message));
+      listener.accept().catch(() => {});
+      for (let i = 0; i < 2; i++) {
+        const told = ({ code, syscall }) => console.log(code, syscall);
+        await connectQueue(process.argv[2]).catch(told);
+      }
+      setTimeout(() => listener.close());`;
+    const name = freshName();
+    await using child = startScript(writeSource(dir, source, "warn.ts"), [name]);
+    child.endInput();
+    const said = succeeded(await child.exited)
+      .trim()
+      .split("\n")
+      .toSorted();
+    expect(said.slice(1)).toEqual(["EINVAL connect", "EINVAL connect"]);
+    expect(said[0]).toStartWith(`AcceptWarning EINVAL connections to ${name} are refused`);
+  });
+
+  peerTest(
+    "as an ordinary user: RLIMIT_MSGQUEUE says how many there can be",
+    ["root"],
+    async () => {
+      const source = `import { connectQueue, listenQueue, QueueLimitError } from "@/src/index.ts";
+      process.setgid(65534); process.setuid(65534);
+      const listener = listenQueue(process.argv[2]);
+      const open = [];
+      (async () => { for await (const socket of listener) open.push(socket); })();
+      process.on("warning", () => {});
+      try {
+        for (;;) open.push(await connectQueue(process.argv[2]));
+      } catch (error) {
+        const { code, limit } = error;
+        console.log(code, limit ?? "told by the listener", open.length >= 16);
+      }
+      for (const socket of open) socket.close();
+      listener.close();`;
+      const name = freshName();
+      await using child = startScript(writeSource(dir, source, "limits.ts"), [name]);
+      child.endInput();
+      expect(succeeded(await child.exited)).toMatch(/^EMFILE (RLIMIT_MSGQUEUE|told.*) true\n$/);
+      removeName(name);
+    },
+  );
+
+  peerTest("another user's name, and another user's listener", ["root"], async () => {
+    const name = freshName();
+    using listener = listenQueue(name);
+    const source = `import { connectQueueSync, listenQueue } from "@/src/index.ts";
+      process.setgid(65534); process.setuid(65534);
+      for (const call of [connectQueueSync, listenQueue]) {
+        try { call(process.argv[2]); } catch ({ code, message }) { console.log(code, message); }
+      }`;
+    await using child = startScript(writeSource(dir, source, "other.ts"), [name]);
+    child.endInput();
+    const said = succeeded(await child.exited).split("\n");
+    expect(said[0]).toStartWith("EACCES");
+    expect(said[0]).toContain("same user");
+    expect(said[1]).toStartWith("EACCES");
+    expect(listener.closed).toBeFalse();
+  });
+});
+
+peerTest("with /dev/mqueue in sight: connections have no name", ["root", "unshare"], async () => {
+  const source = `import { readdirSync } from "node:fs";
+    import { connectQueue, listenQueue, openQueueDatagram } from "@/src/index.ts";
+    const list = () => console.log(readdirSync(process.argv[2]).sort().join(" "));
+    const listener = listenQueue("/server");
+    const clients = await Promise.all([1, 2, 3].map(async () => {
+      const [client, server] = await Promise.all([connectQueue("/server"), listener.accept()]);
+      return [client, server];
+    }));
+    const datagram = openQueueDatagram();
+    list();
+    listener.close();
+    list();
+    await clients[0][0].send("works");
+    console.log((await clients[0][1].receive()).text());
+    process.exit();`;
+  const file = writeSource(dir, source, "names.ts");
+  const script = `mkdir -p "$1" && mount -t mqueue none "$1" && exec "$2" "$3" "$1"`;
+  const where = dir.file("mqueue");
+  const command = ["unshare", "--mount", "--ipc", "sh", "-c", script, "sh", where];
+  await using child = start([...command, process.execPath, file]);
+  child.endInput();
+  expect(succeeded(await child.exited)).toBe("server.queue-socket\n\nworks\n");
+});

@@ -1,0 +1,119 @@
+// The test files under other Buns: of another libc, another architecture, or older.
+//
+//   bun test/platforms/run.ts [here] [musl] [bun-1.3] [arm64] [--short] [part of a file name …]
+//
+// "here" is this Bun itself, with the checks. --short: what every run of the tests includes; what
+// it leaves out, and why, is printed. The last line is the sum.
+
+import { join, resolve } from "node:path";
+
+const root = resolve(import.meta.dir, "../..");
+
+interface Rig {
+  readonly what: string;
+  /** For test/run.ts. */
+  readonly options: readonly string[];
+  /** Parts of file names for --short. Everything, where there are none. */
+  readonly short: readonly string[];
+  readonly leftOut?: string;
+}
+
+const calls = ["test/abi/", "test/structs/", "test/syscalls/"];
+const most = [...calls, "test/api/", "test/interop/", "test/loop/", "test/cli/"];
+const emulated = ["accept-fds", "data", "descriptors", "ends", "exec", "fifo", "message-queue"];
+
+const rigs: Readonly<Record<string, Rig>> = {
+  here: { what: "this Bun", options: [], short: [] },
+  musl: {
+    what: "Bun for musl, x64",
+    options: ["--only-tests"],
+    short: most,
+    leftOut:
+      "the thread waker, exclusive, stress, examples, package, support: minutes of processes, " +
+      "and nothing in them is libc's",
+  },
+  "bun-1.3": {
+    what: "the oldest Bun that package.json admits",
+    options: ["--only-tests"],
+    short: most,
+    leftOut: "the thread waker, exclusive, stress, examples, package, support: minutes",
+  },
+  arm64: {
+    what: "Bun for arm64 under qemu-user",
+    options: ["--only-tests", "--waker=thread", "--slower=10"],
+    short: [...calls, ...emulated.map((name) => `test/api/${name}.test`), "test/interop/peers"],
+    leftOut:
+      "the other files: an emulated Bun takes seconds to start, and many start several; the AIO " +
+      "waker: qemu-user has no io_setup",
+  },
+};
+
+/** setup.sh's exit codes for "not here" and for "not on machines like this". */
+const NOT_HERE = 77;
+const OTHER_MACHINE = 76;
+
+type SetUp = { readonly bun: string } | { readonly reason: string; readonly failure: boolean };
+
+/** Builds the rig; the path of its Bun, or why there is none. */
+function setUp(name: string): SetUp {
+  if (name === "here") return { bun: process.execPath };
+  const setup = Bun.spawnSync(["bash", join(import.meta.dir, "setup.sh"), name], { cwd: root });
+  const said = setup.stderr.toString().trim();
+  if (setup.exitCode === 0) return { bun: setup.stdout.toString().trim().split("\n").at(-1)! };
+  if (setup.exitCode === OTHER_MACHINE) return { reason: said, failure: false };
+  if (setup.exitCode === NOT_HERE) return { reason: said, failure: process.env["CI"] === "true" };
+  throw new Error(`test/platforms/setup.sh ${name} failed:\n${said}`);
+}
+
+const total = { passed: 0, failed: 0, skipped: 0 };
+
+/** Run test/run.ts, pass on what it says, and add its last line to the total. */
+async function run(name: string, command: readonly string[]): Promise<void> {
+  const { BUNIX_RIG: _, ...env } = process.env;
+  const child = Bun.spawn([process.execPath, "test/run.ts", ...command], {
+    cwd: root,
+    env: name === "here" ? env : { ...env, BUNIX_RIG: name },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const stop = (): void => child.kill("SIGTERM");
+  process.once("SIGTERM", stop);
+  const decoder = new TextDecoder();
+  let said = "";
+  for await (const chunk of child.stdout) {
+    process.stdout.write(chunk);
+    said = (said + decoder.decode(chunk, { stream: true })).slice(-1_000);
+  }
+  process.off("SIGTERM", stop);
+  const last = said.trimEnd().split("\n").at(-1) ?? "";
+  const sum = /^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$/.exec(last);
+  const failed = Number(sum?.[2] ?? 0);
+  total.passed += Number(sum?.[1] ?? 0);
+  total.failed += (await child.exited) === 0 ? failed : Math.max(1, failed);
+  total.skipped += Number(sum?.[3] ?? 0);
+}
+
+const args = process.argv.slice(2);
+const chosen = args.filter((arg) => arg in rigs);
+const filters = args.filter((arg) => !(arg in rigs) && arg !== "--short");
+const short = args.includes("--short");
+if (chosen.length === 0) throw new Error("which? See the top of test/platforms/run.ts");
+
+for (const name of chosen) {
+  const { what, options, short: few, leftOut } = rigs[name]!;
+  const found = setUp(name);
+  if ("reason" in found) {
+    console.log(`skip: ${what} (${found.reason})`);
+    if (found.failure) total.failed++;
+    continue;
+  }
+  console.log(`=== ${what}: ${found.bun}`);
+  if (short && leftOut !== undefined) {
+    console.log(`note: left out here, not in "npm run test:${name}": ${leftOut}`);
+  }
+  const files = filters.length === 0 && short ? few : filters;
+  const waker = short && few === most ? ["--waker=aio"] : [];
+  await run(name, [`--bun=${found.bun}`, ...options, ...waker, ...files]);
+}
+const { passed, failed, skipped } = total;
+console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`);
+process.exit(failed === 0 ? 0 : 1);

@@ -1,0 +1,92 @@
+// Tests of what an older Bun or an emulator lacks: skipped with a reason that was found by trying.
+// In CI only the rigs of test/platforms may lack anything; there BUNIX_RIG is set.
+
+import { test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { arch } from "../../native/platform.ts";
+import { socket } from "../../native/socket.ts";
+import { capabilities } from "../../src/capabilities.ts";
+import { encodeControl } from "../../src/structs/cmsg.ts";
+import { Envelope } from "../../src/syscalls/envelope.ts";
+import { close } from "../../src/syscalls/fd.ts";
+import { cells } from "../../src/syscalls/memory.ts";
+import { recvmsg, sendmsg } from "../../src/syscalls/message.ts";
+import { socketpair } from "../../src/syscalls/socket.ts";
+import { slower } from "./child.ts";
+import { missing, peer } from "./peers.ts";
+
+/** A test; where there is a reason why it cannot hold here it is skipped, and says so. */
+export function testUnless(
+  reason: string | null,
+  name: string,
+  fn: () => void | Promise<void>,
+  timeoutMs?: number,
+): void {
+  if (reason === null) {
+    test(name, fn, timeoutMs && timeoutMs * slower);
+  } else if (process.env["CI"] === "true" && process.env["BUNIX_RIG"] === undefined) {
+    test(name, () => {
+      throw new Error(`CI must not skip: ${reason}`);
+    });
+  } else {
+    console.log(`skip: ${name} (${reason})`);
+    test.skip(name, fn);
+  }
+}
+
+/** peerTest for what compares this Bun's numbers with those of the compiler's headers. */
+export function headerTest(name: string, fn: () => void): void {
+  testUnless(foreignCompiler() ?? missing(["cc"]), name, fn, 30_000);
+}
+
+/** Why messages bring no pidfd; null where they do. */
+export function noPidfds(): string | null {
+  const { passPidfd } = capabilities();
+  return passPidfd.available ? null : `SO_PASSPIDFD: ${passPidfd.reason}`;
+}
+
+/** Why a message without any data does not come through; null where it does. */
+export function noEmptyMessages(): string | null {
+  const empty = Envelope.single(1);
+  empty.parts = 0;
+  let came = 0;
+  const sent = sendThrough(empty, (fd) => {
+    came = recvmsg(fd, Envelope.single(1), false);
+  });
+  return sent === 0 && came < 0 ? "sendmsg loses messages of no parts, and says 0" : null;
+}
+
+/** Why the kernel does not get to see wrong control data; null where it does. */
+export function noWrongControl(): string | null {
+  const message = Envelope.single(1);
+  message.controlBytes = encodeControl(message.control, { fds: [0] });
+  message.control.setUint32(0, message.controlBytes * 2, true);
+  return sendThrough(message) >= 0
+    ? "sendmsg puts control data right on its way to the kernel"
+    : null;
+}
+
+/** The result of sending a message; what comes is dropped with its socket. */
+function sendThrough(message: Envelope, receive = (_fd: number): void => {}): number {
+  if (socketpair(socket.SOCK_SEQPACKET) < 0) throw new Error("no pair of sockets");
+  const [a, b] = [cells.words[0]!, cells.words[1]!];
+  const sent = sendmsg(a, message);
+  receive(b);
+  close(a);
+  close(b);
+  return sent;
+}
+
+/** Why what `cc` makes says nothing about this Bun's machine; null where it does. */
+export function foreignCompiler(): string | null {
+  if (!peer("cc").available) return null; // peerTest has something to say about that
+  const made = Bun.spawnSync(["cc", "-dumpmachine"]).stdout.toString().trim();
+  const own = arch === "arm64" ? /^(?:aarch64|arm64)/ : /^(?:x86_64|amd64)/;
+  return own.test(made) ? null : `cc makes programs for ${made}, this Bun is for ${arch}`;
+}
+
+/** Why programs made by `bun build --compile` cannot be started; null where they can. */
+export function noCompiledPrograms(): string | null {
+  const start = readFileSync(process.execPath).subarray(0, 2).toString();
+  return start === "#!" ? "this Bun is run by an emulator, and so would be what it compiles" : null;
+}
