@@ -81,7 +81,7 @@ export class Destination {
   readonly #kick: Waiter = {
     run: () => {
       if (!this.#probe.closed) this.watch.kick("write");
-      return true;
+      return "done";
     },
     stop: () => {},
   };

@@ -132,7 +132,7 @@ export class WriteQueue {
       run: () => {
         this.#roomWaiter = null;
         this.#advance();
-        return true;
+        return "done";
       },
       stop: (reason) => this.fail(reason),
     };

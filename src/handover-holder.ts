@@ -61,8 +61,9 @@ export class Holder {
   async #accept(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
-        const socket = await this.#listener.accept({ signal });
-        void this.#serve(Channel.to(socket));
+        const channel = Channel.to(await this.#listener.accept({ signal }));
+        if (this.#ended) channel.close();
+        else void this.#serve(channel);
       } catch {
         if (signal.aborted || this.#listener.closed) return;
         await sleep(PAUSE_AFTER_ERROR_MS, signal).catch(() => {}); // one that went at once

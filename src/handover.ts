@@ -82,6 +82,7 @@ export class Handover implements Disposable {
   #offer: Offer | null;
   #state: "starting" | "ready" | "replaced" | "closed" = "starting";
   #referenced = true;
+  #becoming: Promise<void> | null = null;
   /** The process that the descriptors come from; null where this is the first. */
   readonly predecessor: { readonly pid: number } | null;
 
@@ -156,26 +157,34 @@ export class Handover implements Disposable {
    * successor and is told to leave; what it had and nobody here has asked for is closed. Accept
    * connections only now: before, this process may still have to go without a trace.
    *
+   * Asked again it answers the same.
+   *
    * @throws UnixError where the predecessor goes on, for it found this too late, or has not
    *   answered; this process should close and leave
    */
-  async ready(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
-    if (this.#state === "closed") throw closedError("ready");
+  ready(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
+    if (this.closed) return Promise.reject(closedError("ready"));
+    this.#becoming ??= this.#become(options.signal);
+    return this.#becoming;
+  }
+
+  /** Once: a second word would confuse the predecessor. */
+  async #become(given: AbortSignal | undefined): Promise<void> {
     const offer = this.#offer;
-    if (offer !== null) {
-      try {
-        const { channel } = offer;
-        const { timeoutMs } = this.#settings;
-        await within(timeoutMs, options.signal, (signal) => takeOver(channel, signal));
-        if (this.closed) throw closedError("ready");
-      } catch (error) {
-        offer.channel.say({ kind: "failed", reason: String(error) });
-        offer.channel.close(); // its word would come too late
-        throw error;
-      }
-      this.#takeOver(offer);
+    if (offer === null) {
+      this.#state = "ready";
+      return;
     }
-    if (this.#state === "starting") this.#state = "ready";
+    const { channel } = offer;
+    try {
+      await within(this.#settings.timeoutMs, given, (signal) => takeOver(channel, signal));
+      if (this.closed) throw closedError("ready");
+    } catch (error) {
+      channel.say({ kind: "failed", reason: String(error) });
+      channel.close(); // its word would come too late
+      throw error;
+    }
+    this.#takeOver(offer);
   }
 
   /** All at once, so that nobody finds it half done. */

@@ -92,6 +92,8 @@ export {
   type SendDatagramOptions,
 } from "./queue-socket.ts";
 export {
+  configureLoop,
+  type LoopOptions,
   type Readiness,
   type WaitOptions,
   waitReadable,

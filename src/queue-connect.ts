@@ -1,10 +1,20 @@
 // Connecting: write who we are into the listener's queue, and wait for the answer in our own.
 
+import { lstatSync } from "node:fs";
 import { errno } from "../native/errno.ts";
+import type { Credentials } from "./credentials.ts";
 import { remaining, type SyncOptions } from "./endpoint.ts";
 import { UnixError } from "./errors.ts";
-import { kernelName, makeUnnamed, type QueueSizeOptions, queueSize } from "./queue-own.ts";
-import { QueuePeer, refused } from "./queue-peer.ts";
+import {
+  kernelName,
+  makeUnnamed,
+  type OwnQueue,
+  type QueueSizeOptions,
+  queueSize,
+  REQUEST_BYTES,
+  type Size,
+} from "./queue-own.ts";
+import { QueuePeer, refused, wrongKind } from "./queue-peer.ts";
 import { QueueReader } from "./queue-reader.ts";
 import { QueueSocket } from "./queue-stream.ts";
 import { QueueSide } from "./queue-wait.ts";
@@ -24,7 +34,7 @@ class Attempt {
   readonly name: string;
   readonly #options: ConnectQueueOptions;
   readonly #listener: QueuePeer;
-  readonly #own;
+  readonly #own: OwnQueue;
   readonly #reader: QueueReader;
   readonly asking: QueueSide;
   readonly answered: QueueSide;
@@ -36,6 +46,8 @@ class Attempt {
     this.#listener = QueuePeer.named(name);
     try {
       if (!this.#listener.holder.alive()) throw this.#nobody();
+      if (this.#listener.messageBytes !== REQUEST_BYTES) throw wrongKind(name, "datagram socket");
+      if (isHiddenFrom(this.#listener.credentials)) throw this.#hidden();
       this.#own = makeUnnamed(size, "connectQueue");
     } catch (error) {
       this.#listener.close();
@@ -48,6 +60,12 @@ class Attempt {
 
   #nobody(): UnixError {
     return refused("nobody listens; a crash leaves a name behind", { address: this.name });
+  }
+
+  #hidden(): UnixError {
+    const hint =
+      "the listener may not look at this process, which has changed its user without exec";
+    return new UnixError("connect", -errno.EACCES, { address: this.name, hint });
   }
 
   /** True: the request is in the listener's queue. undefined: that is full. */
@@ -103,7 +121,21 @@ class Attempt {
 
 const SAID_NO = "the listener said so";
 
-function check(name: string, options: ConnectQueueOptions): ReturnType<typeof queueSize> {
+/**
+ * The kernel shows what a process has open to root alone once that process has changed its user, or
+ * has said so (PR_SET_DUMPABLE): the listener could not answer.
+ */
+function isHiddenFrom({ pid, uid }: Credentials): boolean {
+  if (pid === null || pid === process.pid || uid === 0) return false;
+  try {
+    return lstatSync("/proc/self/fd").uid !== process.geteuid?.();
+  } catch {
+    return false; // no /proc: others will say so
+  }
+}
+
+/** @throws TypeError, RangeError */
+function check(name: string, options: ConnectQueueOptions): Size {
   kernelName(name);
   const { timeoutMs = 0, maxQueuedBytes = 0 } = options;
   integer("timeoutMs", timeoutMs);

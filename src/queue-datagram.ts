@@ -188,8 +188,8 @@ export class QueueDatagramSocket implements Disposable, AsyncDisposable {
    * been read. Data that waits must not be changed until the promise settles.
    *
    * @throws TypeError, RangeError at once; UnixError ENOENT, ECONNREFUSED (nobody reads), EACCES,
-   *   ENOBUFS (more than `maxQueuedBytes` wait already), ERR_CLOSED; QueueLimitError EMSGSIZE; the
-   *   signal's reason
+   *   EPROTOTYPE (a listener's name), ENOBUFS (more than `maxQueuedBytes` wait already),
+   *   ERR_CLOSED; QueueLimitError EMSGSIZE; the signal's reason
    */
   send(
     data: Payload,

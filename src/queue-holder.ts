@@ -99,7 +99,7 @@ export class QueueHolder {
       run: () => {
         // a heir may have it: then a frame says so, or the lock is looked at now and then
         this.look();
-        return true;
+        return "done";
       },
       stop: () => {},
     };

@@ -13,6 +13,7 @@ import {
   type OwnQueue,
   type QueueSizeOptions,
   queueSize,
+  REQUEST_BYTES,
   type Size,
 } from "./queue-own.ts";
 import { QueuePeer } from "./queue-peer.ts";
@@ -21,7 +22,7 @@ import { QueueSocket } from "./queue-stream.ts";
 import { QueueSide } from "./queue-wait.ts";
 import { iterate } from "./socket-base.ts";
 import { integer } from "./socket-options.ts";
-import { headerBytes, identityBytes, type QueueIdentity } from "./structs/queue-frame.ts";
+import type { QueueIdentity } from "./structs/queue-frame.ts";
 import { unlock } from "./syscalls/fd.ts";
 
 /** How a listener and its sockets are made. */
@@ -77,7 +78,7 @@ export class QueueListener implements Disposable, AsyncDisposable {
     if (allow !== undefined && typeof allow !== "function") throw new TypeError("allow is called");
     const size = {
       maxMessages: integer("backlog", backlog, { least: 1 }),
-      messageBytes: headerBytes + identityBytes,
+      messageBytes: REQUEST_BYTES,
     };
     return new QueueListener(name, makeNamed(name, size, "listenQueue"), options);
   }
@@ -130,7 +131,7 @@ export class QueueListener implements Disposable, AsyncDisposable {
     return this.#once() ?? null;
   }
 
-  /** The next connection; blocks the thread. @throws UnixError ETIMEDOUT */
+  /** The next connection; blocks the thread. @throws UnixError ETIMEDOUT, EMFILE */
   acceptSync(options: SyncOptions = {}): QueueSocket {
     this.#open();
     return this.#side.block("accept", options, () => this.#once());
@@ -177,7 +178,7 @@ export class QueueListener implements Disposable, AsyncDisposable {
     let own: OwnQueue | null = null;
     try {
       own = peer.holder.alive() && this.#allowed(peer) ? this.#makeQueue(peer) : null;
-      if (own !== null && peer.putIdentity("accept", own.identity)) {
+      if (own !== null && told(peer, (it) => it.putIdentity("accept", own!.identity))) {
         return new QueueSocket({ own, peer, maxQueuedBytes: this.#options.maxQueuedBytes });
       }
     } catch (error) {
@@ -195,6 +196,7 @@ export class QueueListener implements Disposable, AsyncDisposable {
       return QueuePeer.of(request, { device: this.#own.device, fresh: true });
     } catch (error) {
       if (!(error instanceof UnixError)) throw error;
+      if (error.code === "EACCES") this.#warn(error); // it cannot be told
       if (!shortages.has(-error.errno)) return null;
       this.#held = request;
       throw error;
@@ -204,7 +206,7 @@ export class QueueListener implements Disposable, AsyncDisposable {
   #allowed(peer: QueuePeer): boolean {
     const { allow } = this.#options;
     if (allow === undefined || allow(peer.credentials)) return true;
-    peer.putRefusal(errno.EACCES);
+    told(peer, (it) => it.putRefusal(errno.EACCES));
     return false;
   }
 
@@ -213,7 +215,7 @@ export class QueueListener implements Disposable, AsyncDisposable {
       return makeUnnamed(this.#size, "QueueListener.accept");
     } catch (error) {
       if (!(error instanceof UnixError)) throw error;
-      peer.putRefusal(-error.errno);
+      told(peer, (it) => it.putRefusal(-error.errno));
       this.#warn(error);
       return null;
     }
@@ -222,7 +224,7 @@ export class QueueListener implements Disposable, AsyncDisposable {
   #warn(error: UnixError): void {
     if (this.#warned) return;
     this.#warned = true;
-    process.emitWarning(`connections to ${this.name} are refused: ${error.message}`, {
+    process.emitWarning(`a connection to ${this.name} was refused: ${error.message}`, {
       type: "AcceptWarning",
       code: error.code,
     });
@@ -254,7 +256,7 @@ export class QueueListener implements Disposable, AsyncDisposable {
   }
 
   #refuseAll(): void {
-    for (;;) {
+    for (let i = 0; i < REQUESTS; i++) {
       const request = this.#request();
       if (request === undefined) return;
       const peer = request === null ? null : this.#reach(request);
@@ -269,5 +271,15 @@ export class QueueListener implements Disposable, AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.close();
+  }
+}
+
+/** Whether the client has been told; its queue is its own affair. */
+function told(peer: QueuePeer, put: (peer: QueuePeer) => boolean): boolean {
+  try {
+    return put(peer);
+  } catch (error) {
+    if (error instanceof UnixError) return false;
+    throw error;
   }
 }

@@ -10,7 +10,12 @@ import { Fd } from "./fd.ts";
 import { checkQueueName } from "./message-queue-limits.ts";
 import { isSame, openQueue, unlinkSame } from "./message-queue-open.ts";
 import { integer } from "./socket-options.ts";
-import type { QueueIdentity, QueueTag } from "./structs/queue-frame.ts";
+import {
+  headerBytes,
+  identityBytes,
+  type QueueIdentity,
+  type QueueTag,
+} from "./structs/queue-frame.ts";
 import { close, tryLock, tryShareLock, unlock } from "./syscalls/fd.ts";
 import { Memory } from "./syscalls/memory.ts";
 import { mqGetattr, mqOpen, mqReceive, mqUnlink } from "./syscalls/message-queue.ts";
@@ -32,8 +37,10 @@ export interface Size {
 
 const MESSAGES = 8;
 const BYTES = 4096;
-/** The longest control frame, with room to spare. */
-const LEAST_BYTES = 64;
+/** @internal A listener's queue takes requests and nothing else: by that it is known. */
+export const REQUEST_BYTES: number = headerBytes + identityBytes;
+/** @internal All other queues take more. */
+export const LEAST_BYTES = 64;
 
 /** @throws TypeError, RangeError */
 export function queueSize({ maxMessages, messageBytes }: QueueSizeOptions): Size {

@@ -7,7 +7,7 @@ import { check, type ErrorDetail, UnixError } from "./errors.ts";
 import { Fd } from "./fd.ts";
 import { messageTooLong } from "./message-queue-limits.ts";
 import { QueueHolder } from "./queue-holder.ts";
-import { kernelName } from "./queue-own.ts";
+import { kernelName, LEAST_BYTES } from "./queue-own.ts";
 import type { Credentials } from "./structs/credentials.ts";
 import {
   encodeDatagram,
@@ -105,7 +105,10 @@ export class QueuePeer {
       return Fd.adopt(must(fd, "open"), "queue socket");
     });
     const { pid, fd } = identity;
-    return QueuePeer.#open(handle, pidfd, { pid, number: fd, tag: identity });
+    const peer = QueuePeer.#open(handle, pidfd, { pid, number: fd, tag: identity });
+    if (peer.messageBytes >= LEAST_BYTES) return peer;
+    peer.close();
+    throw refused(`its queue takes less than ${LEAST_BYTES} bytes`);
   }
 
   /** One that `listener` spoke of, and that is there no longer: nothing can be sent to it. */
@@ -168,10 +171,6 @@ export class QueuePeer {
     return this.messageBytes - headerBytes;
   }
 
-  get closed(): boolean {
-    return this.handle.closed;
-  }
-
   /** Write `bytes` as one frame of data. False: no room. @throws UnixError */
   putData(bytes: Uint8Array): boolean {
     const { view, bytes: all } = room(this.messageBytes);
@@ -224,6 +223,12 @@ export function refused(why: string, detail: ErrorDetail = {}): UnixError {
   return new UnixError("connect", -errno.ECONNREFUSED, { hint: why, ...detail });
 }
 
+/** The name is that of the other kind of socket. */
+export function wrongKind(address: string, kind: string): UnixError {
+  const hint = `it is the name of a ${kind}`;
+  return new UnixError("connect", -errno.EPROTOTYPE, { address, hint });
+}
+
 /** Not there, or no longer: of these the other end is the cause, of all others this process. */
 const absent = new Set([errno.ENOENT, errno.ESRCH, errno.ENOTDIR, errno.EINVAL]);
 
@@ -249,7 +254,7 @@ function proven<T>(identity: QueueIdentity, look: (fd: number) => T): { pidfd: F
 function must(result: number, syscall: string): number {
   if (absent.has(-result)) throw refused("there is no such process or descriptor");
   const forbidden = result === -errno.EACCES || result === -errno.EPERM;
-  const hint = forbidden ? "this user may not look at the other end's process" : undefined;
+  const hint = forbidden ? "this process may not look at the other end's" : undefined;
   return check(result, syscall, { hint });
 }
 

@@ -5,6 +5,7 @@ import { type QueueDatagramOptions, QueueDatagramSocket } from "./queue-datagram
 import { takeOver } from "./queue-inherit.ts";
 import { type ListenQueueOptions, QueueListener } from "./queue-listener.ts";
 import { QueueSocket } from "./queue-stream.ts";
+import { integer } from "./socket-options.ts";
 
 export type { ConnectQueueOptions } from "./queue-connect.ts";
 export {
@@ -36,7 +37,8 @@ export function listenQueue(name: string, options: ListenQueueOptions = {}): Que
  * Connect to a listener. A full backlog is waited for; where nobody listens it fails at once.
  *
  * @throws TypeError, RangeError; UnixError ENOENT, ECONNREFUSED, EACCES (another user's, or `allow`
- *   said no), EMFILE, ETIMEDOUT; QueueLimitError; UnsupportedError; the signal's reason
+ *   said no), EPROTOTYPE (a datagram socket's name), EMFILE, ETIMEDOUT; QueueLimitError;
+ *   UnsupportedError; the signal's reason
  */
 export function connectQueue(
   name: string,
@@ -75,8 +77,12 @@ export function adoptQueueSocket(
   token: string,
   options: { readonly maxQueuedBytes?: number | undefined } = {},
 ): QueueSocket {
+  const { maxQueuedBytes } = options;
+  if (maxQueuedBytes !== undefined) {
+    integer("maxQueuedBytes", maxQueuedBytes, { most: Number.MAX_SAFE_INTEGER });
+  }
   const { moved, ...ends } = takeOver(token);
-  const socket = new QueueSocket({ ...ends, maxQueuedBytes: options.maxQueuedBytes });
+  const socket = new QueueSocket({ ...ends, maxQueuedBytes });
   if (moved) socket.announce();
   return socket;
 }

@@ -300,11 +300,12 @@ export class QueueSocket implements Disposable, AsyncDisposable {
    * under those numbers: `Bun.spawn(…, { stdio: [0, 1, 2, ...socket.fds] })` and `as: [3, 4]`.
    * From then on `close()` here leaves the connection to whoever has it.
    *
-   * @throws UnixError EBUSY while sends are queued, ERR_CLOSED
+   * @throws UnixError EBUSY while sends are queued, EPIPE, ERR_CLOSED
    */
   inherit(options: InheritOptions = {}): string {
     this.#open("inherit");
     if (!this.#writing.idle) throw busy();
+    if (this.#peer.handle.closed) throw gone(); // before the answer had been read
     const state = { rest: this.#rest, ended: this.#ended, sendEnded: this.#sendEnded };
     const token = handOn({ own: this.#own, peer: this.#peer, state }, options);
     this.#handedOn = true;

@@ -1,6 +1,7 @@
 // The queues that a datagram socket has sent to lately, kept open.
 
-import { QueuePeer, refused } from "./queue-peer.ts";
+import { LEAST_BYTES } from "./queue-own.ts";
+import { QueuePeer, refused, wrongKind } from "./queue-peer.ts";
 import { QueueSide } from "./queue-wait.ts";
 import type { QueueIdentity } from "./structs/queue-frame.ts";
 
@@ -56,6 +57,10 @@ export class QueueTargets {
     if (!peer.holder.alive()) {
       peer.close();
       throw refused("nobody reads from it; a crash leaves a name behind", { address });
+    }
+    if (peer.messageBytes < LEAST_BYTES) {
+      peer.close();
+      throw wrongKind(address, "listener");
     }
     const side = new QueueSide(peer.handle, "write", peer.holder);
     side.referenced = this.#referenced;

@@ -76,11 +76,8 @@ export function drainable<R, S extends object, A>(handler: Handler<R, S, A>): Ha
 }
 
 function closing(answer: unknown): unknown {
-  if (!(answer instanceof Response)) return answer;
-  const headers = new Headers(answer.headers); // those of a redirect cannot be changed
-  headers.set("Connection", "close");
-  const { status, statusText } = answer;
-  return new Response(answer.body, { status, statusText, headers });
+  if (answer instanceof Response) answer.headers.set("Connection", "close");
+  return answer;
 }
 
 /** What drain needs of a server of Bun.serve. */

@@ -43,6 +43,7 @@ function tried(): boolean {
 
 /** Bun closes what it has taken: only a number that still stands for the same socket is closed. */
 export function closeIfStill(given: Fd, inode: number): void {
+  if (given.closed) return;
   if (inodeOf(given.fd) === inode) given.close();
   else given.release();
 }

@@ -35,9 +35,13 @@ export { type ListenTcpOptions, listenTcp } from "./serve-tcp.ts";
  * Where the server is to be started: nowhere that matters. Spread it into the options of Bun.serve,
  * Bun.listen, or of `listen` of a node:net, node:http or node:https server.
  */
-export type Where =
+export type Where = (
   | { readonly unix: string; readonly path: string }
-  | { readonly hostname: string; readonly host: string; readonly port: 0 };
+  | { readonly hostname: string; readonly host: string; readonly port: 0 }
+) & {
+  /** Where Bun.serve takes one (no Bun up to 1.4.5): a duplicate, preferred to the rest. */
+  readonly fd?: number;
+};
 
 /** What `start` may return: a Bun server or listener, or a server of Node's modules. */
 export type Startable =
@@ -86,7 +90,7 @@ export function adoptServer<T extends Startable>(
   const given = takesDescriptors() ? Fd.duplicate(listener.fd) : null;
   let server: T;
   try {
-    server = start(given === null ? where : { ...where, ...{ fd: given.fd } });
+    server = start(given === null ? where : { ...where, fd: given.fd });
   } catch (error) {
     if (given !== null) closeIfStill(given, listener.inode);
     throw error;

@@ -5,7 +5,7 @@ import { system } from "../native/platform.ts";
 import { record, signals } from "../native/signal.ts";
 import { check, UnixError } from "./errors.ts";
 import { Fd } from "./fd.ts";
-import { type Waiter, Watch } from "./loop/poller.ts";
+import { type Outcome, type Waiter, Watch } from "./loop/poller.ts";
 import { signalName } from "./signal-names.ts";
 import { decodeSiginfo, type SignalInfo } from "./structs/siginfo.ts";
 import { read } from "./syscalls/fd.ts";
@@ -194,18 +194,18 @@ export class HandlerSource implements SignalSource {
   }
 
   /** The pipe is readable. While this runs we are not in the queue of those who wait. */
-  #run(): boolean {
+  #run(): Outcome {
     this.#running = true;
     this.collect();
     this.#running = false;
     const watch = this.#watch;
     if (this.#interest === "none" || watch === null) {
       this.#waiting = false;
-      return true;
+      return "done";
     }
     if (watch.referenced !== (this.#interest === "referenced"))
       queueMicrotask(() => this.#update());
-    return false;
+    return "more";
   }
 }
 

@@ -1,6 +1,6 @@
 // Bun's own sockets, taken out of Bun's hands so that another process can have them.
 
-import { linkSync, renameSync, rmSync } from "node:fs";
+import { existsSync, linkSync, renameSync, rmSync } from "node:fs";
 import type { Socket, TCPSocketListener, UnixSocketListener } from "bun";
 import { closedError } from "./errors.ts";
 import { Fd, fdNumber } from "./fd.ts";
@@ -37,7 +37,8 @@ interface Actual {
  * path is not there, since Bun removes it.
  *
  * @throws TypeError: none of Bun's, or TLS, whose keys cannot go along
- * @throws UnixError EMFILE: everything is as it was; ERR_CLOSED
+ * @throws UnixError EMFILE; for a listener at a path what link(2) says where its folder may not be
+ *   written to: everything is as it was then; ERR_CLOSED
  */
 export function letGo(from: BunSocket): Fd {
   const actual = from as Actual;
@@ -63,7 +64,7 @@ function releaseOf(from: Actual): () => void {
   if (kind !== "[object Listener]" || typeof from.stop !== "function") throw notBuns();
   const stop = from.stop.bind(from) as () => void;
   const path = typeof from.unix === "string" && !from.unix.startsWith("\0") ? from.unix : null;
-  return path === null ? stop : () => keepingFile(path, stop);
+  return path === null || !existsSync(path) ? stop : () => keepingFile(path, stop);
 }
 
 const notBuns = (): TypeError =>

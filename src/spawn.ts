@@ -103,7 +103,8 @@ interface Request {
  *
  * With names the command is started through /bin/sh, which sets LISTEN_PID and becomes it by exec:
  * same pid, nothing is quoted, `argv[0]` is the program's full path, and a shell may add PWD, SHLVL
- * and the like. A program that cannot be executed ends with 126 or 127 then.
+ * and the like. Variables whose names are none to a shell ("a.b") travel as arguments of env(1),
+ * which others may see for a moment. A program that cannot be executed ends with 126 or 127 then.
  *
  * With a channel, `channel` is yours to close; it reads null when the child has closed its end or
  * died, after what it had sent. `await using` ends both the child and the channel.

@@ -1,6 +1,6 @@
 // The one way to wait: try; if it would block, wait until the kernel says otherwise; try again.
 
-import type { Direction, Waiter, Watch } from "./poller.ts";
+import type { Direction, Outcome, Waiter, Watch } from "./poller.ts";
 import { overdue, turnBegins } from "./turn.ts";
 
 /** Something that can be tried until it works. */
@@ -110,20 +110,20 @@ class Pending<T> implements Waiter {
     signal.addEventListener("abort", this.#onAbort, { once: true });
   }
 
-  run(): boolean {
+  run(): Outcome {
     const { operation, resolve } = this.#caller;
     try {
       const value = operation.once();
       if (value === undefined) {
         noteBlocked(this.#wait.watch, this.#wait.direction);
-        return false;
+        return "nothing";
       }
       this.#finish();
       resolve(value);
     } catch (error) {
       this.stop(error);
     }
-    return true;
+    return "done";
   }
 
   stop(reason: unknown): void {

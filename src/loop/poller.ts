@@ -25,9 +25,15 @@ const BATCH = 256;
 /** Unreferenced waiters are served by a thread; it starts when they have waited this long. */
 const BACKGROUND_DELAY_MS = 5;
 
-/** Someone who waits. `run` tries once and says whether it is done; it never throws. */
+/**
+ * What became of a try: nothing was to be had; it got what it waited for; it got something, and
+ * goes on waiting for more.
+ */
+export type Outcome = "nothing" | "done" | "more";
+
+/** Someone who waits. `run` tries; it never throws. */
 export interface Waiter {
-  run(): boolean;
+  run(): Outcome;
   /** The descriptor is closed, or cannot be watched: stop waiting with this reason. */
   stop(reason: unknown): void;
 }
@@ -45,6 +51,8 @@ export class Watch {
   /** Hung up: there is an end to be read, however short the last read was. */
   ended = false;
   closed = false;
+  /** Who was served last was a function that is called at once, not a promise. */
+  answers = false;
   /** Its owner calls `close`. Without one it goes when nobody waits any more. */
   owned: boolean;
   /** Events that epoll was asked for. */
@@ -96,7 +104,7 @@ export class Watch {
     this.#endIfIdle();
   }
 
-  /** Let the waiters of one direction try again, whatever epoll says. True: one is done. */
+  /** Let the waiters of one direction try again, whatever epoll says. True: one got something. */
   kick(direction: Direction): boolean {
     if (direction === "read") this.readable = true;
     else this.writable = true;
@@ -114,7 +122,7 @@ export class Watch {
     this.#poller.waiting(on, count);
   }
 
-  /** The kernel said `events`: let the waiters try in their order. True: one of them is done. */
+  /** The kernel said `events`: let the waiters try in their order. True: one got something. */
   notify(events: number): boolean {
     const gone = (events & flag.gone) !== 0;
     let served = false;
@@ -140,9 +148,11 @@ export class Watch {
     let served = false;
     for (let left = queue.length; left > 0 && queue.length > 0; left--) {
       const waiter = queue.shift()!;
-      if (!waiter.run()) {
-        queue.unshift(waiter);
-        return served;
+      const outcome = waiter.run();
+      this.answers = outcome === "more";
+      if (outcome !== "done") {
+        if (!this.closed) queue.unshift(waiter);
+        return served || outcome === "more";
       }
       this.#poller.waiting(this.#referenced, -1);
       served = true;

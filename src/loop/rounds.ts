@@ -29,6 +29,13 @@ const IDLE_HOPS = 16;
 const LUCK = 8;
 const PROBE = 64;
 
+let busyPollMs = 0;
+
+/** Go on looking for so long after the last event before the thread sleeps. */
+export function setBusyPoll(ms: number): void {
+  busyPollMs = ms;
+}
+
 export class Rounds {
   readonly #source: Source;
   #running = false;
@@ -42,6 +49,10 @@ export class Rounds {
   #vain = 0;
   /** The one that was served in this round, if it was only one: likely to be the next too. */
   #only: Watch | null = null;
+  /** Somebody was served who answers in a microtask of his own. */
+  #patient = false;
+  /** The same of the round before: one conversation, and nobody else's. */
+  #before: Watch | null = null;
 
   constructor(source: Source) {
     this.#source = source;
@@ -67,8 +78,9 @@ export class Rounds {
   }
 
   /**
-   * One step a microtask. One event at a time, so that a server answers one client before the next
-   * is read, while what both touch is still in the processor's cache.
+   * One step a microtask. One event at a time, unless it was answered at once, so that a server
+   * answers one client before the next is read, while what both touch is still in the processor's
+   * cache.
    */
   readonly #step = (): void => {
     if (this.#at < this.#count) this.#serveNext();
@@ -81,8 +93,12 @@ export class Rounds {
   };
 
   #serveNext(): void {
-    const watch = this.#source.serve(this.#at++);
-    if (watch !== null) this.#note(watch);
+    do {
+      const watch = this.#source.serve(this.#at++);
+      if (watch === null) continue;
+      this.#note(watch);
+      if (!watch.answers) break;
+    } while (this.#at < this.#count);
     if (this.#at === this.#count) this.#endRound();
     queueMicrotask(this.#step);
   }
@@ -90,12 +106,15 @@ export class Rounds {
   #note(watch: Watch): void {
     this.#only = this.#served === 0 ? watch : null;
     this.#served += 1;
+    this.#patient ||= !watch.answers;
   }
 
   #endRound(): void {
-    this.#look ||= this.#served > 0 && ++this.#rounds < ROUNDS && !overdue();
+    const more = ++this.#rounds < ROUNDS || busyPollMs > 0;
+    this.#look ||= this.#served > 0 && more && !overdue();
     this.#served = 0;
-    this.#hops = 0;
+    this.#hops = this.#patient ? 0 : HOPS;
+    this.#patient = false;
   }
 
   #lookAgain(): void {
@@ -107,20 +126,32 @@ export class Rounds {
     }
     this.#look = false;
     this.#only = null;
-    if (only !== null && this.#retry(only)) {
+    const alone = only !== null && only === this.#before;
+    this.#before = only;
+    if (only !== null && this.#retry(only, alone)) {
       this.#endRound();
       queueMicrotask(this.#step);
       return;
     }
     this.#at = 0;
-    this.#count = this.#again(() => this.#source.take());
+    const poll = busyPollMs > 0 && this.#source.awaited;
+    this.#count = poll ? this.#poll() : this.#again(alone, () => this.#source.take());
     this.#hops = 0;
     this.#step();
   }
 
+  /** Look until something is ready or the time is up. */
+  #poll(): number {
+    const end = performance.now() + busyPollMs;
+    let found: number;
+    do found = this.#source.take();
+    while (found === 0 && performance.now() < end);
+    return found;
+  }
+
   /** The peer may have answered while we were at it. */
-  #retry(only: Watch): boolean {
-    if (this.#again(() => Number(only.kick("read"))) === 0) return false;
+  #retry(only: Watch, alone: boolean): boolean {
+    if (this.#again(alone && busyPollMs === 0, () => Number(only.kick("read"))) === 0) return false;
     this.#note(only);
     return true;
   }
@@ -129,11 +160,12 @@ export class Rounds {
    * Look, and if there is nothing step back for a moment and look again. Where the peer runs on
    * this processor it can only answer once we stop, and that is many times cheaper than to sleep in
    * Bun's loop and be woken. Where it runs elsewhere the step back returns at once, and after a few
-   * vain ones it is made only now and then.
+   * vain ones it is made only now and then. With several peers it is never made: the kernel lets
+   * them run before us for a while after it, one by one at each answer.
    */
-  #again(look: () => number): number {
+  #again(alone: boolean, look: () => number): number {
     const found = look();
-    if (found > 0 || (this.#luck <= 0 && ++this.#vain % PROBE !== 0)) return found;
+    if (!alone || found > 0 || (this.#luck <= 0 && ++this.#vain % PROBE !== 0)) return found;
     schedYield();
     const later = look();
     this.#luck = later > 0 ? LUCK : this.#luck - 1;

@@ -5,7 +5,7 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { chmodSync, chownSync, existsSync, readdirSync } from "node:fs";
 import { connect, Handover, listen } from "../../src/index.ts";
 import { encodeFrame } from "../../src/structs/handover-frame.ts";
-import { type Child, startScript } from "../support/child.ts";
+import { type Child, runSource, startScript, succeeded } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 import { type TempDir, tempDir } from "../support/tmp.ts";
 import { leakFree } from "./tools.ts";
@@ -40,9 +40,9 @@ afterEach(async () => {
   for (const child of all.splice(0)) await child[Symbol.asyncDispose]();
 });
 
-async function serving(dir: TempDir): Promise<Member> {
+async function serving(dir: TempDir, order = "open"): Promise<Member> {
   const old = new Member(dir);
-  await old.do("open", "first 0");
+  await old.do(order, "first 0");
   await old.do("ready");
   return old;
 }
@@ -141,22 +141,34 @@ test(
 );
 
 test(
-  "the new one stops moving: it is given up, and learns of it",
+  "the new one does not get ready, or stops moving: it is given up, and learns of it",
   async () => {
     using dir = tempDir();
-    const old = await serving(dir);
+    const old = await serving(dir, "open impatient");
     const next = new Member(dir);
     await next.do("open", "next");
     next.child.kill("SIGSTOP");
-    expect(await old.child.lineWith("failed: ")).toContain("not ready after 5000 ms");
+    expect(await old.child.lineWith("failed: ")).toContain("not ready after 300 ms");
     next.child.kill("SIGCONT");
-    expect(await next.do("ready", "ECANCELED")).toContain("5000 ms");
+    expect(await next.do("ready", "ECANCELED")).toContain("300 ms");
     const third = new Member(dir);
     await third.do("open", `next ${old.child.pid}`);
-    await third.do("ready");
   },
   TIMEOUT_MS,
 );
+
+test("unref: the process may end, and its files go", async () => {
+  using dir = tempDir();
+  const source = `
+    import { Handover, listen } from "@/src/index.ts";
+    const handover = await Handover.open(${JSON.stringify(dir.file("control"))});
+    handover.descriptor("web", () => listen(${JSON.stringify(dir.file("web"))}));
+    await handover.ready();
+    handover.unref();
+    console.log("nothing else to do");`;
+  expect(succeeded(await runSource(source))).toBe("nothing else to do\n");
+  expect(readdirSync(dir.path)).toEqual([]);
+});
 
 test("ready, and dead before it has taken over: the old one goes on", () =>
   leakFree(async () => {

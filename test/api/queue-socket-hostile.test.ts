@@ -1,16 +1,22 @@
 // Requests to a listener that are not what they say: none is believed, none leaks.
 
-import { afterAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { closeSync, fstatSync, futimesSync, openSync } from "node:fs";
+import fc from "fast-check";
 import { connectQueue, listenQueue, MessageQueue } from "../../src/index.ts";
 import { makeUnnamed, type OwnQueue } from "../../src/queue-own.ts";
 import { encodeIdentityFrame, type QueueIdentity } from "../../src/structs/queue-frame.ts";
 import { tempDir } from "../support/tmp.ts";
-import { freshName, queuePair, rawSend } from "./queue-sockets.ts";
+import { freshName, queuePair, rawSend, rawSendTo } from "./queue-sockets.ts";
 import { eventually, leakFree } from "./tools.ts";
 
 const dir = tempDir();
 afterAll(() => dir.remove());
+
+/** Node's warnings open the standard error anew, which the count of descriptors would see. */
+const { emitWarning } = process;
+beforeAll(() => void (process.emitWarning = () => {}));
+afterAll(() => void (process.emitWarning = emitWarning));
 
 describe("requests that are not what they say", () => {
   const connectFrame = (identity: QueueIdentity): Uint8Array => {
@@ -77,6 +83,25 @@ describe("requests that are not what they say", () => {
     closeSync(fd);
   });
 
+  test("a queue that is too small for an answer", async () => {
+    const own = makeUnnamed({ maxMessages: 1, messageBytes: 20 }, "test");
+    await refuses(own.identity);
+    own.handle.close();
+  });
+
+  test("a queue that is full already", async () => {
+    const name = freshName();
+    using listener = listenQueue(name);
+    const own = makeUnnamed({ maxMessages: 1, messageBytes: 64 }, "test");
+    const times = fstatSync(own.handle.fd);
+    rawSendTo(own.handle.fd, Buffer.from("full"));
+    futimesSync(own.handle.fd, times.atimeMs / 1e3, times.mtimeMs / 1e3); // as if it were fresh
+    rawSend(name, connectFrame(own.identity));
+    expect(listener.tryAccept()).toBeNull();
+    expect(listener.ignored).toBe(1);
+    own.handle.close();
+  });
+
   test("the same request twice: one connection", async () => {
     const name = freshName();
     using listener = listenQueue(name);
@@ -106,5 +131,32 @@ describe("requests that are not what they say", () => {
     using server = await accepting;
     expect(listener.ignored).toBe(300);
     expect([client.closed, server.closed]).toEqual([false, false]);
+  });
+
+  test("any bytes, any identity: nothing is accepted, nothing thrown, nothing left", async () => {
+    const own = makeUnnamed(size, "test");
+    const word = fc.integer({ min: 0, max: 2 ** 32 - 1 });
+    const identity = fc.record({
+      pid: fc.oneof(fc.constantFrom(1, process.pid, process.ppid), word),
+      fd: fc.oneof(fc.nat(30), word),
+      inode: fc.oneof(fc.constant(own.identity.inode), fc.maxSafeNat()),
+      tagLow: word,
+      tagHigh: word,
+    });
+    const bytes = fc.oneof(fc.uint8Array({ maxLength: 40 }), identity.map(connectFrame));
+    await leakFree(() => {
+      const name = freshName();
+      using listener = listenQueue(name);
+      fc.assert(
+        fc.property(bytes, (data) => {
+          rawSend(name, data);
+          expect(listener.tryAccept()).toBeNull();
+        }),
+        { numRuns: 1_000 },
+      );
+      expect(listener.ignored).toBe(1_000);
+    });
+    expect(fstatSync(own.handle.fd).ino).toBe(own.identity.inode);
+    own.handle.close();
   });
 });

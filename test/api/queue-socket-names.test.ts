@@ -1,7 +1,7 @@
-// Listening and connecting: names, crashes, limits, and requests that are not what they say.
+// Listening and connecting: names, who has them, and what a crash leaves.
 
 import { afterAll, describe, expect, test } from "bun:test";
-import { errno } from "../../native/errno.ts";
+import { fstatSync } from "node:fs";
 import {
   connectQueue,
   connectQueueSync,
@@ -15,7 +15,8 @@ import { start, startScript, succeeded, writeSource } from "../support/child.ts"
 import { peerTest } from "../support/peers.ts";
 import { fake } from "../support/seam.ts";
 import { tempDir } from "../support/tmp.ts";
-import { freshName, kernelNameOf, removeName } from "./queue-sockets.ts";
+import { freshName, kernelNameOf } from "./queue-sockets.ts";
+import { removeQueue } from "./queues.ts";
 import { codeOf, failure, leakFree, thrown, turns, withLibc } from "./tools.ts";
 
 const dir = tempDir();
@@ -82,7 +83,7 @@ describe("names", () => {
 
   test("a name that a crash left is taken over, with nothing of what waited there", async () => {
     const name = freshName();
-    const left = MessageQueue.open(kernelNameOf(name), { create: true, messageBytes: 100 });
+    const left = MessageQueue.open(kernelNameOf(name), { create: true, messageBytes: 40 });
     left.trySend("stale");
     left.close();
     expect(await codeOf(() => connectQueue(name))).toBe("ECONNREFUSED");
@@ -102,6 +103,29 @@ describe("names", () => {
     using listener = listenQueue(name);
     expect(calls.calls.length).toBeGreaterThan(1);
     expect(listener.closed).toBeFalse();
+  });
+
+  test("what a crash left of a queue without a name goes with the next one", () => {
+    const shared = `/unnamed-${process.geteuid?.()}.queue-socket`;
+    using left = MessageQueue.open(shared, { create: true });
+    openQueueDatagram().close();
+    expect(fstatSync(left.fd).nlink).toBe(0);
+  });
+
+  peerTest("a stranger who holds that name is in nobody's way", ["root"], async () => {
+    const shared = "/unnamed-65534.queue-socket";
+    using stranger = MessageQueue.open(shared, { create: true });
+    const source = `import { openQueueDatagram } from "@/src/index.ts";
+      process.setgid(65534); process.setuid(65534);
+      using a = openQueueDatagram();
+      using b = openQueueDatagram();
+      a.sendSync("through", { to: b.address });
+      console.log(b.receiveSync().text());`;
+    await using child = startScript(writeSource(dir, source, "stranger.ts"), []);
+    child.endInput();
+    expect(succeeded(await child.exited)).toBe("through\n");
+    removeQueue(shared);
+    expect(stranger.closed).toBeFalse();
   });
 
   test("12 processes at once want one name: one has it", async () => {
@@ -139,6 +163,14 @@ describe("connecting", () => {
     const error = await failure(() => connectQueue(freshName()));
     expect(error).toMatchObject({ code: "ENOENT", syscall: "mq_open" });
     expect(error.message).toContain("is the server running");
+  });
+
+  test("a name of the other kind is EPROTOTYPE", async () => {
+    const [stream, datagram] = [freshName(), freshName()];
+    using _ = listenQueue(stream);
+    using socket = openQueueDatagram(datagram);
+    expect(await codeOf(() => connectQueue(datagram))).toBe("EPROTOTYPE");
+    expect(await codeOf(() => socket.send("x", { to: stream }))).toBe("EPROTOTYPE");
   });
 
   test("connectQueueSync and acceptSync", async () => {
@@ -239,87 +271,6 @@ describe("connecting", () => {
     await turns();
     await other[Symbol.asyncDispose]();
     expect([await waiting, await aborted]).toEqual(["ERR_CLOSED", "no"]);
-  });
-});
-
-describe("limits", () => {
-  test("no descriptor for the client's queue: it waits until there is one", async () => {
-    const name = freshName();
-    using listener = listenQueue(name);
-    const connecting = connectQueue(name);
-    await turns();
-    {
-      using _ = fake("open", [{ errno: errno.EMFILE }]);
-      expect(await codeOf(() => listener.tryAccept())).toBe("EMFILE");
-    }
-    using __ = fake("open", [{ errno: errno.EMFILE }, { errno: errno.EMFILE }]);
-    using server = await listener.accept();
-    using client = await connecting;
-    expect([server.closed, client.closed]).toEqual([false, false]);
-  });
-
-  test("no queue for the answer: the client is told, the server warned once", async () => {
-    const source = `import { connectQueue, listenQueue } from "@/src/index.ts";
-      const listener = listenQueue(process.argv[2], { messageBytes: 2 ** 30 }); // no kernel has it
-      process.on("warning", ({ name, code, message }) => console.log(name, code, message));
-      listener.accept().catch(() => {});
-      for (let i = 0; i < 2; i++) {
-        const told = ({ code, syscall }) => console.log(code, syscall);
-        await connectQueue(process.argv[2]).catch(told);
-      }
-      setTimeout(() => listener.close());`;
-    const name = freshName();
-    await using child = startScript(writeSource(dir, source, "warn.ts"), [name]);
-    child.endInput();
-    const said = succeeded(await child.exited)
-      .trim()
-      .split("\n")
-      .toSorted();
-    expect(said.slice(1)).toEqual(["EINVAL connect", "EINVAL connect"]);
-    expect(said[0]).toStartWith(`AcceptWarning EINVAL connections to ${name} are refused`);
-  });
-
-  peerTest(
-    "as an ordinary user: RLIMIT_MSGQUEUE says how many there can be",
-    ["root"],
-    async () => {
-      const source = `import { connectQueue, listenQueue, QueueLimitError } from "@/src/index.ts";
-      process.setgid(65534); process.setuid(65534);
-      const listener = listenQueue(process.argv[2]);
-      const open = [];
-      (async () => { for await (const socket of listener) open.push(socket); })();
-      process.on("warning", () => {});
-      try {
-        for (;;) open.push(await connectQueue(process.argv[2]));
-      } catch (error) {
-        const { code, limit } = error;
-        console.log(code, limit ?? "told by the listener", open.length >= 16);
-      }
-      for (const socket of open) socket.close();
-      listener.close();`;
-      const name = freshName();
-      await using child = startScript(writeSource(dir, source, "limits.ts"), [name]);
-      child.endInput();
-      expect(succeeded(await child.exited)).toMatch(/^EMFILE (RLIMIT_MSGQUEUE|told.*) true\n$/);
-      removeName(name);
-    },
-  );
-
-  peerTest("another user's name, and another user's listener", ["root"], async () => {
-    const name = freshName();
-    using listener = listenQueue(name);
-    const source = `import { connectQueueSync, listenQueue } from "@/src/index.ts";
-      process.setgid(65534); process.setuid(65534);
-      for (const call of [connectQueueSync, listenQueue]) {
-        try { call(process.argv[2]); } catch ({ code, message }) { console.log(code, message); }
-      }`;
-    await using child = startScript(writeSource(dir, source, "other.ts"), [name]);
-    child.endInput();
-    const said = succeeded(await child.exited).split("\n");
-    expect(said[0]).toStartWith("EACCES");
-    expect(said[0]).toContain("same user");
-    expect(said[1]).toStartWith("EACCES");
-    expect(listener.closed).toBeFalse();
   });
 });
 

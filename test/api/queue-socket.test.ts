@@ -4,7 +4,7 @@ import { describe, expect, test } from "bun:test";
 import { randomInt } from "node:crypto";
 import { QueueMessage, type QueueSocket } from "../../src/index.ts";
 import { unlock } from "../../src/syscalls/fd.ts";
-import { queuePair, rawSendTo } from "./queue-sockets.ts";
+import { queuePair, rawSendTo, readBytes } from "./queue-sockets.ts";
 import {
   codeOf,
   eventually,
@@ -18,16 +18,6 @@ import {
 } from "./tools.ts";
 
 const tiny = { maxMessages: 2, messageBytes: 64 };
-
-async function read(socket: QueueSocket, count: number): Promise<Buffer> {
-  const parts: Uint8Array[] = [];
-  for (let have = 0; have < count; have += parts.at(-1)!.length) {
-    const message = await socket.receive({ maxBytes: count - have });
-    if (message === null) throw new Error(`ended after ${have} of ${count} bytes`);
-    parts.push(message.data);
-  }
-  return Buffer.concat(parts);
-}
 
 /** Fill the other end's queue; how many bytes it took. */
 function fillUp(socket: QueueSocket): number {
@@ -56,7 +46,7 @@ describe("bytes", () => {
     using pair = await queuePair(tiny);
     const data = pattern(10_000);
     const sending = pair.client.send(data);
-    expect(data.equals(await read(pair.server, data.length))).toBeTrue();
+    expect(data.equals(await readBytes(pair.server, data.length))).toBeTrue();
     await sending;
     expect(pair.client.queuedBytes).toBe(0);
   });
@@ -114,7 +104,7 @@ describe("back-pressure", () => {
     expect(pair.client.queuedBytes).toBe(3);
     expect(pair.client.trySend("overtaking")).toBeNull();
     expect(await codeOf(() => pair.client.sendSync("overtaking"))).toBe("EBUSY");
-    expect((await read(pair.server, filled + 3)).toString()).toEndWith("x123");
+    expect((await readBytes(pair.server, filled + 3)).toString()).toEndWith("x123");
     await Promise.all(sends);
   });
 
@@ -129,7 +119,7 @@ describe("back-pressure", () => {
     fillUp(pair.client);
     const first = pair.client.send("a".repeat(200));
     expect(await codeOf(() => pair.client.send("b"))).toBe("ENOBUFS");
-    await read(pair.server, 96 + 200);
+    await readBytes(pair.server, 96 + 200);
     await first;
   });
 
@@ -137,7 +127,7 @@ describe("back-pressure", () => {
     using pair = await queuePair(tiny);
     fillUp(pair.client);
     expect(await codeOf(() => pair.client.sendSync("late", { timeoutMs: 5 }))).toBe("ETIMEDOUT");
-    await read(pair.server, 96);
+    await readBytes(pair.server, 96);
     pair.client.sendSync("now", { timeoutMs: 1_000 });
     expect(pair.server.receiveSync({ timeoutMs: 1_000 })?.text()).toBe("now");
     expect(await codeOf(() => pair.server.receiveSync({ timeoutMs: 5 }))).toBe("ETIMEDOUT");
@@ -151,7 +141,7 @@ describe("back-pressure", () => {
     await turns();
     stop.abort("enough");
     expect(await whole).toBe("enough");
-    await read(pair.server, 96);
+    await readBytes(pair.server, 96);
     const again = new AbortController();
     const data = pattern(300);
     const half = thrown(() => pair.client.send(data, { signal: again.signal }));
@@ -160,7 +150,7 @@ describe("back-pressure", () => {
     expect(await half).toBe("enough");
     const sent = Buffer.from(data);
     data.fill(0); // ours again
-    expect(sent.equals(await read(pair.server, 300))).toBeTrue();
+    expect(sent.equals(await readBytes(pair.server, 300))).toBeTrue();
     expect(await thrown(() => pair.client.send("x", { signal: again.signal }))).toBe("enough");
   });
 
@@ -186,7 +176,7 @@ describe("the end", () => {
     pair.client.end();
     expect(await codeOf(() => pair.client.send("late"))).toBe("EPIPE");
     expect(await codeOf(() => pair.client.trySend("late"))).toBe("EPIPE");
-    expect((await read(pair.server, 200)).toString()).toBe("z".repeat(200));
+    expect((await readBytes(pair.server, 200)).toString()).toBe("z".repeat(200));
     await sending;
     expect(await pair.server.receive()).toBeNull();
     expect(pair.server.tryReceive()).toBeNull();
@@ -210,7 +200,7 @@ describe("the end", () => {
     using pair = await queuePair(tiny);
     const filled = fillUp(pair.client);
     pair.client.close();
-    expect((await read(pair.server, filled)).length).toBe(filled);
+    expect((await readBytes(pair.server, filled)).length).toBe(filled);
     expect(await pair.server.receive()).toBeNull();
   });
 
@@ -258,7 +248,7 @@ describe("the end", () => {
 
   test("await using: what is queued goes out first", async () => {
     using pair = await queuePair(tiny);
-    const reading = read(pair.server, 500);
+    const reading = readBytes(pair.server, 500);
     {
       await using client = pair.client;
       client.send("q".repeat(500));

@@ -61,3 +61,14 @@ export function rawSendTo(number: number, bytes: Uint8Array): void {
   closeSync(fd);
   if (sent < 0) throw new Error(`mq_send: ${sent}`);
 }
+
+/** Exactly `count` bytes. */
+export async function readBytes(socket: QueueSocket, count: number): Promise<Buffer> {
+  const parts: Uint8Array[] = [];
+  for (let have = 0; have < count; have += parts.at(-1)!.length) {
+    const message = await socket.receive({ maxBytes: count - have });
+    if (message === null) throw new Error(`ended after ${have} of ${count} bytes`);
+    parts.push(message.data);
+  }
+  return Buffer.concat(parts);
+}

@@ -11,7 +11,7 @@ import {
   type Where,
 } from "../../src/serve.ts";
 import { fetchOnce, HttpClient, listeners } from "./servers.ts";
-import { codeOf, eventually, isOpen, leakFree, thrown } from "./tools.ts";
+import { codeOf, eventually, isOpen, leakFree, thrown, turns } from "./tools.ts";
 
 /** Bun 1.3 says it and leaves it to the client. */
 const bunCloses = Bun.semver.satisfies(Bun.version, ">=1.4.0");
@@ -77,6 +77,25 @@ describe.each(listeners)("$name", ({ open }) => {
       await gone;
       expect(await fetchOnce(opened.target)).toBe("the next one");
       await next.stop(true);
+    }));
+
+  test("a long answer, slowly read, is sent to its end", () =>
+    leakFree(async () => {
+      using opened = open();
+      const bytes = 8_000_000;
+      const server = adoptServer(opened.listening, (where) =>
+        Bun.serve({ ...where, fetch: () => new Response(Buffer.alloc(bytes)) }),
+      );
+      const client = net.connect(opened.target);
+      client.write("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+      await new Promise((resolve) => client.once("readable", resolve));
+      const gone = drain(server, { idleMs: 0 });
+      await turns();
+      expect(server.pendingRequests).toBe(1);
+      let got = 0;
+      for await (const chunk of client) got += (chunk as Buffer).length;
+      expect(got).toBeGreaterThan(bytes);
+      await gone;
     }));
 
   test("connections that ask for nothing are closed after a time", () =>

@@ -1,13 +1,14 @@
 // Bun's own sockets handed to other processes: who closes what.
 
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { existsSync, statSync } from "node:fs";
+import { existsSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { connect, Fd, probe, type StreamSocket } from "../../src/index.ts";
 import { letGo, spawn } from "../../src/spawn.ts";
 import { root, run, succeeded } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";
+import { noListeningOnFds, testUnless } from "../support/unless.ts";
 import { eventually, isCloseOnExec, isOpen, leakFree, must, thrown } from "./tools.ts";
 
 setDefaultTimeout(30_000);
@@ -218,46 +219,63 @@ describe("a listener", () => {
     } });
     console.log("up");`;
 
-  test.each(["a path", "an abstract name", "TCP"])("%s: a worker serves on", (kind) =>
-    leakFree(async () => {
-      const unix = kind === "a path" ? freshPath() : `\0bunix-let-go-${process.pid}`;
-      const tcp = kind === "TCP";
-      const server = Bun.listen({
-        ...(tcp ? { hostname: "127.0.0.1", port: 0 } : { unix }),
-        socket: {
-          open() {
-            throw new Error("Bun was not to accept");
+  for (const kind of ["a path", "an abstract name", "TCP"]) {
+    testUnless(noListeningOnFds(), `${kind}: a worker serves on`, () =>
+      leakFree(async () => {
+        const unix = kind === "a path" ? freshPath() : `\0bunix-let-go-${process.pid}`;
+        const tcp = kind === "TCP";
+        const server = Bun.listen({
+          ...(tcp ? { hostname: "127.0.0.1", port: 0 } : { unix }),
+          socket: {
+            open() {
+              throw new Error("Bun was not to accept");
+            },
+            data() {},
           },
-          data() {},
-        },
-      } as Parameters<typeof Bun.listen>[0]);
-      const { port } = server as unknown as { port: number };
-      const inode = kind === "a path" ? statSync(unix).ino : 0;
-      using fd = letGo(server as unknown as { fd: number; stop(): void });
-      if (kind === "a path") {
-        expect(statSync(unix).ino).toBe(inode);
-        expect(existsSync(`${unix}.${process.pid}.kept`)).toBe(false);
-        expect(probe(unix).state).toBe("listening");
-      }
-      const worker = spawn([process.execPath, "-e", serve], { fds: [fd] });
-      fd.close();
-      const reader = worker.stdout.getReader();
-      expect(new TextDecoder().decode((await reader.read()).value)).toBe("up\n");
-      const heard = Promise.withResolvers<string>();
-      const socket = {
-        open: (to: { write(text: string): number }) => void to.write("who?"),
-        data: (_socket: unknown, data: Buffer) => heard.resolve(data.toString()),
-      };
-      await Bun.connect({
-        ...(tcp ? { hostname: "127.0.0.1", port } : { unix }),
-        socket,
-      } as Parameters<typeof Bun.connect>[0]);
-      expect(await heard.promise).toBe(`served by ${worker.pid}`);
-      worker.kill();
-      await worker.exited;
-      while (!(await reader.read()).done);
-    }),
-  );
+        } as Parameters<typeof Bun.listen>[0]);
+        const { port } = server as unknown as { port: number };
+        const inode = kind === "a path" ? statSync(unix).ino : 0;
+        using fd = letGo(server as unknown as { fd: number; stop(): void });
+        if (kind === "a path") {
+          expect(statSync(unix).ino).toBe(inode);
+          expect(existsSync(`${unix}.${process.pid}.kept`)).toBe(false);
+          expect(probe(unix).state).toBe("listening");
+        }
+        const worker = spawn([process.execPath, "-e", serve], { fds: [fd] });
+        fd.close();
+        const reader = worker.stdout.getReader();
+        expect(new TextDecoder().decode((await reader.read()).value)).toBe("up\n");
+        const heard = Promise.withResolvers<string>();
+        const socket = {
+          open: (to: { write(text: string): number }) => void to.write("who?"),
+          data: (_socket: unknown, data: Buffer) => heard.resolve(data.toString()),
+        };
+        await Bun.connect({
+          ...(tcp ? { hostname: "127.0.0.1", port } : { unix }),
+          socket,
+        } as Parameters<typeof Bun.connect>[0]);
+        expect(await heard.promise).toBe(`served by ${worker.pid}`);
+        worker.kill();
+        await worker.exited;
+        while (!(await reader.read()).done);
+      }),
+    );
+  }
+
+  test("whose file is gone, or cannot be kept", () =>
+    leakFree(async () => {
+      const unix = freshPath();
+      const server = Bun.listen({ unix, socket: noData });
+      const listener = server as unknown as { fd: number; stop(): void };
+      const second = `${unix}.${process.pid}.kept`;
+      writeFileSync(second, "in the way");
+      expect(await thrown(() => letGo(listener))).toMatchObject({ code: "EEXIST" });
+      expect([isOpen(listener.fd), existsSync(unix)]).toEqual([true, true]); // as it was
+      rmSync(second);
+      rmSync(unix);
+      letGo(listener).close();
+      expect(existsSync(unix)).toBe(false);
+    }));
 
   test("connections that Bun has stay Bun's", () =>
     leakFree(async () => {

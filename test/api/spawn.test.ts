@@ -9,6 +9,7 @@ import { type SpawnFds, spawn, spawnSync } from "../../src/spawn.ts";
 import { libc } from "../../src/syscalls/libc.ts";
 import { runSource, succeeded } from "../support/child.ts";
 import { tempDir } from "../support/tmp.ts";
+import { noSpawnGaps, testUnless } from "../support/unless.ts";
 import { expected, identity, inventory, listers } from "./spawns.ts";
 import {
   callsOf,
@@ -39,16 +40,17 @@ describe("which ones, where", () => {
       closeAll(fds);
     }));
 
-  test("a record of numbers, with gaps", () =>
+  testUnless(noSpawnGaps(), "a record of numbers, with gaps", () =>
     leakFree(() => {
       const [a, b, c] = markedMany(3) as [Fd, Fd, Fd];
       for (const fds of [{ 7: a }, { 4: a, 12: b, 100: c }, { 1023: a, 3: b }]) {
         expect(list(fds)).toEqual(expected(fds));
       }
       closeAll([a, b, c]);
-    }));
+    }),
+  );
 
-  test("all permutations of numbers that are among the child's own", () =>
+  testUnless(noSpawnGaps(), "all permutations of numbers that are among the child's own", () =>
     leakFree(() => {
       const fds = markedMany(4);
       const numbers = fds.map(({ fd }) => fd);
@@ -57,17 +59,19 @@ describe("which ones, where", () => {
         expect(list(record)).toEqual(expected(record));
       }
       closeAll(fds);
-    }));
+    }),
+  );
 
-  test("a longer ring, each in the place of the next", () =>
+  testUnless(noSpawnGaps(), "a longer ring, each in the place of the next", () =>
     leakFree(() => {
       const fds = markedMany(24);
       const ring = fds.map(({ fd }, i): [number, Fd] => [fd, fds[(i + 1) % fds.length]!]);
       expect(list(Object.fromEntries(ring))).toEqual(expected(Object.fromEntries(ring)));
       closeAll(fds);
-    }));
+    }),
+  );
 
-  test("the same descriptor many times; every kind of FdLike", () =>
+  testUnless(noSpawnGaps(), "the same descriptor many times; every kind of FdLike", () =>
     leakFree(async () => {
       using fd = marked("same");
       const [near, far] = socketPair("seqpacket");
@@ -81,7 +85,8 @@ describe("which ones, where", () => {
       expect([fd.closed, isCloseOnExec(fd.fd)]).toEqual([false, true]); // lent, not given
       closeAll([near, far]);
       server.stop(true);
-    }));
+    }),
+  );
 
   test("0, 1 and 2, as targets and as sources", async () => {
     using input = marked("from 0");
@@ -98,7 +103,7 @@ describe("which ones, where", () => {
     reread.close();
   });
 
-  test("0 itself is somebody else's 3 and 4", async () => {
+  testUnless(noSpawnGaps(), "0 itself is somebody else's 3 and 4", async () => {
     // a parent whose 0 differs from its 3 and 4, which Bun would hand on in its place
     using dir = tempDir();
     const source = `
@@ -114,7 +119,7 @@ describe("which ones, where", () => {
     closeAll([Fd.adopt(other), Fd.adopt(third)]);
   });
 
-  test("nothing else, whatever is open here, close-on-exec or not", () =>
+  testUnless(noSpawnGaps(), "nothing else, whatever is open here, close-on-exec or not", () =>
     leakFree(async () => {
       const loose = markedMany(5);
       for (const { fd } of loose) libc.fcntl(fd, file.F_SETFD, 0);
@@ -122,9 +127,10 @@ describe("which ones, where", () => {
       expect(list([one])).toEqual(expected([one]));
       expect(list({ 50: one })).toEqual(expected({ 50: one }));
       closeAll(loose);
-    }));
+    }),
+  );
 
-  test("Bun closes none of them, not even when a child is collected", () =>
+  testUnless(noSpawnGaps(), "Bun closes none of them, not even when a child is collected", () =>
     leakFree(async () => {
       const fds = markedMany(6);
       const own = Object.fromEntries(fds.map((fd, i) => [i, fd]));
@@ -142,9 +148,10 @@ describe("which ones, where", () => {
         closeAll(between);
       }
       closeAll(fds);
-    }));
+    }),
+  );
 
-  test("stdio's own entries beside them", () =>
+  testUnless(noSpawnGaps(), "stdio's own entries beside them", () =>
     leakFree(async () => {
       using fd = marked("x");
       using other = marked("y");
@@ -164,7 +171,8 @@ describe("which ones, where", () => {
       expect(String(twice)).toContain("descriptor 3 is given twice");
       const stdin = await thrown(() => spawn(["true"], { stdin: "pipe", fds: { 0: fd } }));
       expect(stdin).toBeInstanceOf(RangeError);
-    }));
+    }),
+  );
 });
 
 function permutations<T>(all: readonly T[]): T[][] {
@@ -216,7 +224,7 @@ describe("refused before any call", () => {
 });
 
 describe("nothing is left behind", () => {
-  test("a source that is not open", () =>
+  testUnless(noSpawnGaps(), "a source that is not open", () =>
     leakFree(async () => {
       using open = marked("open");
       const closed = Fd.duplicate(open);
@@ -228,9 +236,10 @@ describe("nothing is left behind", () => {
       expect((await failure(() => spawnSync(["true"], { fds: { 6: 9_999 } }))).message).toContain(
         "9999, which the child was to have as 6",
       );
-    }));
+    }),
+  );
 
-  test("no such program", () =>
+  testUnless(noSpawnGaps(), "no such program", () =>
     leakFree(async () => {
       using fd = marked("x");
       for (let i = 0; i < 20; i++) {
@@ -240,9 +249,10 @@ describe("nothing is left behind", () => {
         }
       }
       expect(isOpen(fd.fd)).toBe(true);
-    }));
+    }),
+  );
 
-  test("a signal that is aborted already, a directory that is not there", () =>
+  testUnless(noSpawnGaps(), "a signal that is aborted already, a directory that is not there", () =>
     leakFree(async () => {
       using fd = marked("x");
       const signal = AbortSignal.abort(new Error("too late"));
@@ -255,9 +265,10 @@ describe("nothing is left behind", () => {
       expect(await thrown(() => spawn(["true"], { fds: [fd], channel: true, cwd }))).toMatchObject({
         code: "ENOENT",
       });
-    }));
+    }),
+  );
 
-  test("out of descriptors while they are lent", () =>
+  testUnless(noSpawnGaps(), "out of descriptors while they are lent", () =>
     leakFree(async () => {
       const fds = markedMany(6);
       const record = Object.fromEntries(fds.map((fd, i) => [fds[(i + 1) % 6]!.fd, fd]));
@@ -273,7 +284,8 @@ describe("nothing is left behind", () => {
         });
       }
       closeAll(fds);
-    }));
+    }),
+  );
 });
 
 describe("as Bun.spawn does", () => {
@@ -339,7 +351,7 @@ describe("as Bun.spawn does", () => {
     expect(stdout.toString()).toBe("now\n");
   });
 
-  test("ipc beside descriptors and a channel", () =>
+  testUnless(noSpawnGaps(), "ipc beside descriptors and a channel", () =>
     leakFree(async () => {
       using fd = marked("x");
       const heard = Promise.withResolvers<unknown>();
@@ -356,9 +368,10 @@ describe("as Bun.spawn does", () => {
       child.disconnect();
       expect(await child.exited).toBe(0);
       child.channel.close();
-    }));
+    }),
+  );
 
-  test("a terminal", () =>
+  testUnless(noSpawnGaps(), "a terminal", () =>
     leakFree(async () => {
       using fd = marked("from a terminal");
       const said = Promise.withResolvers<void>();
@@ -376,5 +389,6 @@ describe("as Bun.spawn does", () => {
       expect(text).toContain("from a terminal");
       await child.exited;
       child.terminal?.close();
-    }));
+    }),
+  );
 });

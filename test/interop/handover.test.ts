@@ -65,8 +65,15 @@ peerTest("systemd-socket-activate", ["systemd-socket-activate"], async () => {
   const [path, control] = [dir.file("web"), dir.file("control")];
   const command = ["systemd-socket-activate", "-l", path, "--fdname=web", process.execPath];
   await using manager = start([...command, script, control, "activated"]);
-  await eventually(() => existsSync(path), "it listens");
-  (await connect(path)).close(); // starts it
+  const starts = (): Promise<boolean> =>
+    connect(path).then(
+      (socket) => {
+        socket.close();
+        return true;
+      },
+      () => false, // not bound yet, or not listening
+    );
+  await eventually(starts, "it listens");
   await manager.lineWith("serving activated");
   expect(await fetchOnce({ path })).toBe("activated");
   await using next = start([process.execPath, script, control, "next"]);

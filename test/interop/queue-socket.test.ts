@@ -1,23 +1,13 @@
 // Queue sockets with a peer in C, which knows nothing but the document, and with Python.
 
 import { describe, expect, test } from "bun:test";
-import { connectQueue, listenQueue, openQueueDatagram, type QueueSocket } from "../../src/index.ts";
-import { freshName, kernelNameOf, removeName } from "../api/queue-sockets.ts";
+import { connectQueue, listenQueue, openQueueDatagram } from "../../src/index.ts";
+import { freshName, kernelNameOf, readBytes, removeName } from "../api/queue-sockets.ts";
 import { codeOf, leakFree, pattern, turns } from "../api/tools.ts";
 import { run, runSource, start, succeeded } from "../support/child.ts";
 import { compileC, peerTest } from "../support/peers.ts";
 
 const peer = (): string => compileC("test/fixtures/queue-socket-peer.c", ["-lrt"]);
-
-async function read(socket: QueueSocket, count: number): Promise<Buffer> {
-  const parts: Uint8Array[] = [];
-  for (let have = 0; have < count; have += parts.at(-1)!.length) {
-    const message = await socket.receive({ maxBytes: count - have });
-    if (message === null) throw new Error(`ended after ${have} of ${count} bytes`);
-    parts.push(message.data);
-  }
-  return Buffer.concat(parts);
-}
 
 describe("with C", () => {
   peerTest("it connects: 500,000 bytes there and back, and an end each way", ["cc"], () =>
@@ -32,7 +22,7 @@ describe("with C", () => {
       expect(who.executable).toBe(peer());
       const data = pattern(500_000);
       const sending = socket.send(data).then(() => socket.end());
-      expect(data.equals(await read(socket, data.length))).toBeTrue();
+      expect(data.equals(await readBytes(socket, data.length))).toBeTrue();
       await sending;
       expect(await socket.receive()).toBeNull();
       child.endInput();
@@ -72,7 +62,7 @@ describe("with C", () => {
     using listener = listenQueue(name, { maxMessages: 2, messageBytes: 256 });
     await using source = start([peer(), "source", name, "100000"]);
     const socket = await listener.accept();
-    const all = await read(socket, 100_000);
+    const all = await readBytes(socket, 100_000);
     expect(all.every((byte, i) => byte === ((i * 7) & 255))).toBeTrue();
     expect(await socket.receive()).toBeNull();
     socket.close();
@@ -244,5 +234,27 @@ describe("the process", () => {
       client.unref().receive();
       listener.unref().accept();`;
     expect(succeeded(await runSource(source))).toBe("late\n");
+  });
+
+  test("in a Worker, terminated while it waits: the end at the other end", async () => {
+    const source = `import { Worker, isMainThread } from "node:worker_threads";
+      import { connectQueue, listenQueue } from "@/src/index.ts";
+      if (isMainThread) {
+        const listener = listenQueue("${freshName()}");
+        const worker = new Worker(import.meta.filename, { workerData: null, env: process.env,
+          argv: [listener.name] });
+        const socket = await listener.accept();
+        console.log((await socket.receive()).text());
+        const waiting = socket.receive();
+        await worker.terminate();
+        console.log(await waiting);
+        socket.close();
+        listener.close();
+      } else {
+        const socket = await connectQueue(process.argv[2]);
+        await socket.send("from a Worker");
+        await socket.receive();
+      }`;
+    expect(succeeded(await runSource(source))).toBe("from a Worker\nnull\n");
   });
 });

@@ -80,7 +80,7 @@ describe("ending in the middle", () => {
   });
 });
 
-/** Bun 1.3 keeps what it opened itself for a Worker that is terminated: nothing could be counted. */
+/** Bun 1.3 keeps what it opened itself for a Worker that is terminated: nothing to count then. */
 async function whatBunKeeps(): Promise<string | null> {
   const program = `
     import { Worker } from "node:worker_threads";

@@ -5,7 +5,8 @@
 #   arm64    Bun for arm64 under qemu-user, with Debian's arm64 libc
 #   bun-1.3  the oldest Bun that package.json admits
 #
-# Kept in ${XDG_CACHE_HOME:-~/.cache}/bunix-rigs. Comes from npm and apt. Exit code 77: not here;
+# Kept in ${XDG_CACHE_HOME:-~/.cache}/bunix-rigs, root's in /var/cache: the tests also start it as
+# other users, who may not look into root's home. Comes from npm and apt. Exit code 77: not here;
 # 76: not on machines like this one.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -52,7 +53,8 @@ if [ ${#missing[@]} -gt 0 ]; then
     >/dev/null 2>&1 || absent "could not install ${missing[*]}"
 fi
 
-home=${XDG_CACHE_HOME:-$HOME/.cache}/bunix-rigs/$rig-$version
+if [ "$(id -u)" -eq 0 ]; then cache=/var/cache; else cache=${XDG_CACHE_HOME:-$HOME/.cache}; fi
+home=$cache/bunix-rigs/$rig-$version
 mkdir -p "$home"
 if [ ! -x "$home/package/bin/bun" ]; then
   fresh=$(mktemp -d "$home/fresh.XXXXXX")
@@ -60,13 +62,13 @@ if [ ! -x "$home/package/bin/bun" ]; then
   (cd "$fresh" && npm pack --silent "@oven/$package@$version" >/dev/null && tar xzf ./*.tgz) ||
     absent "no @oven/$package@$version from npm"
   if [ "$rig" = musl ]; then
-    # Found at run time next to the program. musl's loader takes libc's names for itself; what the
+    # Found at run time through the program's RPATH. musl's loader takes libc's names for itself; what the
     # C++ libraries want of glibc beyond those is in glibc-names.c.
     musl-gcc -D_GNU_SOURCE -shared -fPIC -nostdlib -Wl,-soname,ld-linux-x86-64.so.2 \
       -o "$fresh/package/ld-linux-x86-64.so.2" "$here/glibc-names.c"
     ln -s /lib/x86_64-linux-gnu/{libstdc++.so.6,libgcc_s.so.1} "$fresh/package"
-    # shellcheck disable=SC2016
-    patchelf --force-rpath --set-rpath '$ORIGIN/..' "$fresh/package/bin/bun"
+    # not $ORIGIN: what this Bun compiles has it, too, and lies elsewhere
+    patchelf --force-rpath --set-rpath "$home/package" "$fresh/package/bin/bun"
   fi
   rm -rf "$home/package"
   mv "$fresh/package" "$home/package"

@@ -136,7 +136,8 @@ peerTest(
       await victim.exited;
       const [answered, retried] = await running;
       expect(answered).toBe(CONNECTIONS);
-      expect(retried).toBeLessThanOrEqual(CLIENTS); // one per client could be on its way
+      // one per client could be with it, and one more come while it was ending
+      expect(retried).toBeLessThanOrEqual(2 * CLIENTS);
       server.listener.close();
       await server.done;
       expect(server.workers).toEqual(others);

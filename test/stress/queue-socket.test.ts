@@ -13,8 +13,8 @@ import { start, startScript, succeeded, writeSource } from "../support/child.ts"
 import { peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";
 
-const DATAGRAMS = Number(process.env["BUNIX_QUEUE_DATAGRAMS"] ?? 40_000);
-const BYTES = Number(process.env["BUNIX_QUEUE_BYTES"] ?? 24_000_000);
+const DATAGRAMS = Number(process.env["BUNIX_QUEUE_DATAGRAMS"] ?? 20_000);
+const BYTES = Number(process.env["BUNIX_QUEUE_BYTES"] ?? 16_000_000);
 const LIMIT_MS = 800_000;
 const MEBIBYTE = 2 ** 20;
 
@@ -151,10 +151,10 @@ test(
       using listener = listenQueue(name);
       const script = writeSource(dir, VICTIM, "victim.ts");
       let [connections, bytes] = [0, 0];
-      for (let round = 0; round < 12; round++) {
+      for (let round = 0; round < 6; round++) {
         await using child = startScript(script, [name]);
         const serving: Promise<unknown>[] = [];
-        for (let left = 1 + ((round * 7) % 40); left > 0; left--) {
+        for (let left = 5 + ((round * 17) % 40); left > 0; left--) {
           const socket = await listener.accept();
           const reading = survive(socket).then((count) => void (bytes += count));
           serving.push(reading.finally(() => socket.close()));
@@ -184,7 +184,7 @@ const SERVER = `import { listenQueue } from "@/src/index.ts";
 test("servers killed at any moment: an end at this side, and the name is free", async () => {
   const name = freshName();
   const script = writeSource(dir, SERVER, "server.ts");
-  for (let round = 0; round < 6; round++) {
+  for (let round = 0; round < 4; round++) {
     await using child = startScript(script, [name]);
     await child.lineWith("listening");
     const sockets = await Promise.all([1, 2, 3].map(() => connectQueue(name)));
@@ -227,11 +227,11 @@ const IN_SIGHT = `import { mkdirSync, readdirSync } from "node:fs";
   let served = 0;
   (async () => { for await (const socket of listener) { served++; serve(socket); } })();
   let left = 0;
-  for (let round = 0; round < 10; round++) {
+  for (let round = 0; round < 6; round++) {
     const child = Bun.spawn([process.execPath, import.meta.filename, where, "child"],
       { stdout: "pipe" });
     for await (const _ of child.stdout) break;
-    const until = served + 1 + round * 9;
+    const until = served + 1 + round * 19;
     while (served < until) await new Promise(setImmediate);
     child.kill("SIGKILL");
     await child.exited;
@@ -241,7 +241,7 @@ const IN_SIGHT = `import { mkdirSync, readdirSync } from "node:fs";
     if (names.join() !== "server.queue-socket") throw new Error(names.join());
   }
   listener.close();
-  console.log(served > 400, left <= 10, readdirSync(where).length);
+  console.log(served > 250, left, readdirSync(where).length);
   process.exit();`;
 
 peerTest(
@@ -254,7 +254,11 @@ peerTest(
     const command = ["unshare", "--mount", "--ipc", "sh", "-c", script, "sh", where];
     await using child = start([...command, process.execPath, file], { timeoutMs: 110_000 });
     child.endInput();
-    expect(succeeded(await child.exited)).toBe("true true 0\n");
+    const [enough, left, atEnd] = succeeded(await child.exited)
+      .trim()
+      .split(" ");
+    console.log(`note: ${left} of 6 were killed between making a queue and removing its name`);
+    expect([enough, atEnd]).toEqual(["true", "0"]);
     expect(readdirSync(where)).toEqual([]);
   },
   120_000,

@@ -13,6 +13,7 @@ import { tempDir } from "../support/tmp.ts";
 
 const UPGRADES = Number(process.env["BUNIX_UPGRADES"] ?? 4);
 const RATE = Number(process.env["BUNIX_UPGRADE_RATE"] ?? 500);
+const SERVER = "test/fixtures/handover-server.ts";
 const LIFE_MS = 170_000;
 /** Of ours, which each version serves at least. */
 const REQUESTS_EACH = 20;
@@ -33,11 +34,10 @@ peerTest(
   ["cc"],
   async () => {
     using dir = tempDir();
+    await using all = new AsyncDisposableStack();
     const [control, path] = [dir.file("control"), dir.file("web")];
     const version = (name: string, fault = ""): Child =>
-      startScript("test/fixtures/handover-server.ts", [control, path, name, fault], {
-        timeoutMs: LIFE_MS,
-      });
+      all.use(startScript(SERVER, [control, path, name, fault], { timeoutMs: LIFE_MS }));
     const serves = async (name: string): Promise<void> => {
       for (let i = 0; i < REQUESTS_EACH; i++) {
         expect(await fetchOnce({ path })).toBe(name);

@@ -2,13 +2,15 @@
 // In CI only the rigs of test/platforms may lack anything; there BUNIX_RIG is set.
 
 import { test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync } from "node:fs";
+import { file } from "../../native/file.ts";
 import { arch } from "../../native/platform.ts";
 import { socket } from "../../native/socket.ts";
 import { capabilities } from "../../src/capabilities.ts";
+import { socketPair } from "../../src/index.ts";
 import { encodeControl } from "../../src/structs/cmsg.ts";
 import { Envelope } from "../../src/syscalls/envelope.ts";
-import { close } from "../../src/syscalls/fd.ts";
+import { close, descriptorFlags } from "../../src/syscalls/fd.ts";
 import { cells } from "../../src/syscalls/memory.ts";
 import { recvmsg, sendmsg } from "../../src/syscalls/message.ts";
 import { socketpair } from "../../src/syscalls/socket.ts";
@@ -37,6 +39,35 @@ export function testUnless(
 /** peerTest for what compares this Bun's numbers with those of the compiler's headers. */
 export function headerTest(name: string, fn: () => void): void {
   testUnless(foreignCompiler() ?? missing(["cc"]), name, fn, 30_000);
+}
+
+/** Why a child's numbers may leave no gaps; null where they may. */
+export function noSpawnGaps(): string | null {
+  const { spawnGaps } = capabilities();
+  return spawnGaps.available ? null : spawnGaps.reason;
+}
+
+/** Why Bun.listen does not take descriptors; null where it does. */
+export function noListeningOnFds(): string | null {
+  const [socket, other] = socketPair("stream"); // not listening: refused, too, but otherwise
+  try {
+    Bun.listen({ ...{ fd: socket.fd }, unix: "", socket: { data() {} } }).stop(true);
+  } catch (error) {
+    const said = error instanceof Error ? error.message : "";
+    if (said.includes("does not support")) return said;
+  } finally {
+    socket.close();
+    other.close();
+  }
+  return null;
+}
+
+/** Why what Bun opens for itself passes for inherited; null where it is close-on-exec. */
+export function opensInheritable(): string | null {
+  const fd = openSync("/dev/null", "r");
+  const inheritable = (descriptorFlags(fd) & file.FD_CLOEXEC) === 0;
+  closeSync(fd);
+  return inheritable ? `Bun ${Bun.version} opens files without close-on-exec` : null;
 }
 
 /** Why messages bring no pidfd; null where they do. */
