@@ -2,7 +2,7 @@
 // the figure of the promise; fewer show the same.
 // time limit: 600 s
 
-import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { describe, expect, setDefaultTimeout } from "bun:test";
 import { type Fd, type FdLike, socketPair } from "../../src/index.ts";
 import { type SpawnFds, spawn } from "../../src/spawn.ts";
 import { expected, inventory, listers } from "../api/spawns.ts";
