@@ -4,7 +4,7 @@ import { errno } from "../native/errno.ts";
 import { type AddressInput, formatAddress, parseAddress, withShortAddress } from "./address.ts";
 import { bindSocket } from "./binding.ts";
 import { remaining } from "./endpoint.ts";
-import { check, UnixError } from "./errors.ts";
+import { check, UnixError, unreachable } from "./errors.ts";
 import { Fd } from "./fd.ts";
 import { blocked } from "./leftovers.ts";
 import {
@@ -34,13 +34,6 @@ export interface ConnectOptions<T extends ConnectionType = ConnectionType> exten
 /** Pauses between tries while the backlog is full: there is nothing to poll for (K3). */
 const FIRST_PAUSE_MS = 1;
 const LONGEST_PAUSE_MS = 50;
-
-const hints = new Map<number, string>([
-  [errno.ECONNREFUSED, "no process listens there; a socket's file outlives its server"],
-  [errno.ENOENT, "there is no such socket; is the server running?"],
-  [errno.EACCES, "write permission on the socket and search permission on its directories"],
-  [errno.EPROTOTYPE, "the server's socket is of another type"],
-]);
 
 interface Attempt {
   readonly handle: Fd;
@@ -75,7 +68,7 @@ function tryOnce({ handle, address }: Attempt): boolean {
   const result = withShortAddress(address, "connect", (short) => connectOnce(handle.fd, short));
   if (result >= 0) return true;
   if (result === -errno.EAGAIN) return false;
-  const detail = { address: formatAddress(address), hint: hints.get(-result) };
+  const detail = { address: formatAddress(address), hint: unreachable.get(-result) };
   throw new UnixError("connect", result, detail);
 }
 

@@ -6,7 +6,7 @@ import type { Item } from "./batch.ts";
 import type { Binding } from "./binding.ts";
 import { Destination } from "./destination.ts";
 import { type Kind, remaining, type SyncOptions } from "./endpoint.ts";
-import { check, UnixError } from "./errors.ts";
+import { check, UnixError, unreachable } from "./errors.ts";
 import type { Fd } from "./fd.ts";
 import { attempt, settled } from "./loop/attempt.ts";
 import type { Payload } from "./message.ts";
@@ -72,7 +72,8 @@ export class DatagramSocket extends PacketSocket {
     const target = parseAddress(address);
     const fd = this.open("connect");
     const result = withShortAddress(target, "connect", (short) => connect(fd, short));
-    check(result, "connect", { address: formatAddress(target) });
+    const hint = unreachable.get(-result);
+    check(result, "connect", { address: formatAddress(target), hint });
   }
 
   /**

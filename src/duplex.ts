@@ -25,6 +25,10 @@ export interface DescriptorDuplex {
   closeFds(fds: readonly number[]): void;
   on(event: "fds", listener: (fds: number[]) => void): this;
   once(event: "fds", listener: (fds: number[]) => void): this;
+  /** Keep the process alive while the stream reads. The default. */
+  ref(): this;
+  /** Do not keep the process alive for the stream. */
+  unref(): this;
 }
 
 interface Chunk {
@@ -155,15 +159,17 @@ export function makeDuplex(socket: StreamSocket): DescriptorDuplex & Duplex {
       done(error);
     },
   });
-  return Object.assign(stream, {
+  const whole: DescriptorDuplex & Duplex = Object.assign(stream, {
     writeWithFds: (bytes: Uint8Array, fds: readonly FdLike[]) => bridge.writeWithFds(bytes, fds),
     closeFds: (fds: readonly number[]) => bridge.closeFds(fds),
-    ref: () => returning(stream, () => socket.ref()),
-    unref: () => returning(stream, () => socket.unref()),
+    ref() {
+      socket.ref();
+      return whole;
+    },
+    unref() {
+      socket.unref();
+      return whole;
+    },
   });
-}
-
-function returning<T>(value: T, call: () => void): T {
-  call();
-  return value;
+  return whole;
 }

@@ -86,3 +86,11 @@ export function check(result: number, syscall: string, detail?: ErrorDetail): nu
   if (result < 0) throw new UnixError(syscall, result, detail);
   return result;
 }
+
+/** What to do where an address cannot be reached, by errno. */
+export const unreachable: ReadonlyMap<number, string> = new Map([
+  [errno.ECONNREFUSED, "no process listens there; a socket's file outlives its server"],
+  [errno.ENOENT, "there is no such socket; is the server running?"],
+  [errno.EACCES, "write permission on the socket and search permission on its directories"],
+  [errno.EPROTOTYPE, "the socket there is of another type"],
+]);

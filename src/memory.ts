@@ -7,7 +7,7 @@ import { seal as sealBits } from "../native/mapping.ts";
 import { check, closedError, UnixError, UnsupportedError } from "./errors.ts";
 import { Fd, type FdLike } from "./fd.ts";
 import type { Payload } from "./message.ts";
-import { prepare } from "./outgoing.ts";
+import { closeTransferred, prepare } from "./outgoing.ts";
 import { integer } from "./socket-options.ts";
 import { memfdCreate, seals as sealsOf } from "./syscalls/fd.ts";
 import { addSeals, collected, map, truncate } from "./syscalls/mapping.ts";
@@ -43,9 +43,12 @@ export interface MapMemoryOptions {
   readonly writable?: boolean | undefined;
   /**
    * Map memory that is not sealed against shrinking. Whoever has its descriptor can then make it
-   * smaller, and reading or writing what is no longer there ends *this* process with SIGBUS.
+   * smaller, and reading or writing what is no longer there ends *this* process with SIGBUS. X
+   * servers and Wayland compositors do not seal what they hand out.
    */
   readonly trustSender?: boolean | undefined;
+  /** Close `fd` once it is mapped; on failure it is still yours. */
+  readonly transfer?: boolean | undefined;
 }
 
 const bits: Readonly<Record<Seal, number | null>> = {
@@ -105,7 +108,7 @@ interface Mapping {
 /**
  * Memory shared between processes: a memfd, and a mapping of it as `bytes`. Send it over a socket
  * like any descriptor, `send("frame", { fds: [memory] })`; the other side maps it with
- * `SharedMemory.map(message.takeFds()[0])`. Nothing is copied, whatever its size; 4 GiB is the most
+ * `SharedMemory.map(message.fds[0])`. Nothing is copied, whatever its size; 4 GiB is the most
  * that an ArrayBuffer holds.
  *
  * `close()` closes the descriptor and lets go of the memory. The mapping goes when no view of it is
@@ -164,7 +167,8 @@ export class SharedMemory implements Disposable {
   }
 
   /**
-   * Map memory that came from elsewhere. `fd` is only looked at: this object has a duplicate.
+   * Map memory that came from elsewhere. `fd` is only looked at: this object has a duplicate;
+   * with `transfer` it is closed once it is mapped.
    *
    * The mapping can always be written to without harm. Where seals, the descriptor or
    * `writable: false` say that writing must not reach the others, it is a private copy-on-write
@@ -178,7 +182,7 @@ export class SharedMemory implements Disposable {
    */
   static map(fd: FdLike, options: MapMemoryOptions = {}): SharedMemory {
     const handle = Fd.duplicate(fd);
-    return SharedMemory.#orClose(handle, () => {
+    const mapped = SharedMemory.#orClose(handle, () => {
       const seals = Math.max(sealsOf(handle.fd), 0);
       if ((seals & (bits.shrink ?? 0)) === 0 && options.trustSender !== true) throw unsealed();
       const size = fstatSync(handle.fd).size; // after the seals: it can no longer become less
@@ -186,6 +190,8 @@ export class SharedMemory implements Disposable {
       integer("bytes", bytes, { least: 1, most: Math.min(size, MOST_BYTES) });
       return SharedMemory.#mapAs(handle, bytes, options.writable);
     });
+    closeTransferred({ fds: [fd], transfer: options.transfer ?? false });
+    return mapped;
   }
 
   /** Shared where that is wanted and can be; else private. */

@@ -3,7 +3,7 @@
 import { errno } from "../native/errno.ts";
 import { limits, SCM_MAX_FD } from "../native/socket.ts";
 import { formatAddress } from "./address.ts";
-import { check, type ErrorDetail, UnixError } from "./errors.ts";
+import { check, type ErrorDetail, UnixError, unreachable } from "./errors.ts";
 import { Fd, type FdLike, fdNumber } from "./fd.ts";
 import type { Data, Payload } from "./message.ts";
 import { encodeControl } from "./structs/cmsg.ts";
@@ -248,8 +248,9 @@ export function sendError(
   message: Pick<Outgoing, "fds" | "credentials">,
   to?: Address,
 ): UnixError {
+  const place = to === undefined ? undefined : unreachable.get(-result);
   const detail: ErrorDetail = {
-    hint: result === -errno.EPERM ? whyForbidden(message) : hints.get(-result),
+    hint: result === -errno.EPERM ? whyForbidden(message) : (place ?? hints.get(-result)),
     address: to && formatAddress(to),
   };
   return new UnixError("sendmsg", result, detail);

@@ -9,7 +9,7 @@ import { memfdCreate } from "../../src/syscalls/fd.ts";
 import { runSource, slower, start, startScript, succeeded, writeSource } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";
-import { codeOf, eventually, leakFree, must, thrown } from "./tools.ts";
+import { codeOf, eventually, isOpen, leakFree, must, thrown } from "./tools.ts";
 
 const GIB = 2 ** 30;
 /** Between two marks: not every page, which would take the machine's memory for nothing. */
@@ -121,6 +121,18 @@ describe("map", () => {
     expect(await codeOf(() => SharedMemory.map(readOnly, { writable: true }))).toBe("EACCES");
     using seen = SharedMemory.map(readOnly);
     expect([seen.writable, text(seen.bytes)]).toEqual([false, "x"]);
+  });
+
+  test("with transfer the descriptor is closed once it is mapped, and only then", async () => {
+    using memory = SharedMemory.create("mapped", { seal: true });
+    const fd = Fd.duplicate(memory);
+    expect(await thrown(() => SharedMemory.map(fd, { transfer: true, bytes: 7 }))).toBeInstanceOf(
+      RangeError,
+    );
+    expect(fd.closed).toBe(false);
+    using mapped = SharedMemory.map(fd, { transfer: true });
+    expect([fd.closed, isOpen(mapped.fd)]).toEqual([true, true]);
+    expect(new TextDecoder().decode(mapped.bytes)).toBe("mapped");
   });
 
   test("what may shrink is refused unless the sender is trusted", async () => {
