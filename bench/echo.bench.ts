@@ -1,42 +1,44 @@
-// 64 bytes there and back through a server, whole processes: ours, Bun's own sockets, C with epoll.
-// One C client drives them all; server and client share one processor, or have one each.
+// 64 bytes there and back through a server, whole processes. One C client drives them all; server
+// and client share one processor, or have one each.
 
-import { join } from "node:path";
-import { compile, figure, folder, output, pinned, ratio, scratch, show } from "./harness.ts";
+import {
+  interleave,
+  onOne,
+  onTwo,
+  type Pairing,
+  type Placement,
+  report,
+  scaled,
+  twoProcessors,
+} from "./harness.ts";
+import { bun, cServer, foreignEchoes, ours, type Start } from "./peers.ts";
+import { drive } from "./processes.ts";
 
-const ROUNDS = Number(process.env["BENCH_ROUNDS"] ?? 5);
-const COUNT = 50_000;
-
-const client = compile("round-trip");
-const servers: Record<string, string[]> = {
-  bunix: [process.execPath, join(folder, "servers/bunix.ts")],
-  "Bun.listen": [process.execPath, join(folder, "servers/bun-listen.ts")],
-  "C epoll": [compile("echo")],
+const servers: Record<string, Start> = {
+  "bunix await": ours("echo", "await"),
+  "bunix consume": ours("echo", "consume"),
+  "Bun.listen": bun("echo"),
+  "C epoll": cServer("echo"),
+  ...foreignEchoes(),
 };
+const forms = ["bunix await", "bunix consume"];
 
-/** The median round trip in microseconds. */
-async function measure(name: string, command: string[], cpus: [number, number]): Promise<number> {
-  const path = join(scratch, `${name.replace(/\W/g, "")}-${crypto.randomUUID().slice(0, 8)}`);
-  const server = Bun.spawn(pinned(cpus[0], [...command, path]), { stdio: ["ignore", "ignore", 2] });
-  const printed = output(pinned(cpus[1], [client, path, String(COUNT)]));
-  await server.exited;
-  return Number(printed.split(" ")[0]) / 1000;
+async function measure(where: string, placement: Placement, count: number): Promise<void> {
+  const trips: readonly [string, ...number[]] = ["trip", scaled(count), scaled(count)];
+  const runs = Object.entries(servers).map(([name, start]) => {
+    return [name, (): Promise<number> => drive(start, placement, trips)] as const;
+  });
+  const taken = await interleave(Object.fromEntries(runs));
+  const aim = (most: number): number | undefined => (placement === onOne ? most : undefined);
+  const pairings = forms.flatMap((form): Pairing[] => [
+    [form, "Bun.listen", aim(1)],
+    [form, "Go net", aim(1.1)],
+    [form, "node net", aim(0.8)],
+    [form, "python asyncio", aim(0.3)],
+    [form, "C epoll", aim(1.6)],
+  ]);
+  report({ work: `64-byte echo, one connection, ${where}`, unit: "ns" }, taken, pairings);
 }
 
-for (const [title, cpus] of [
-  ["one processor", [0, 0]],
-  ["a processor each", [0, 1]],
-] as const) {
-  const took: Record<string, number[]> = {};
-  for (let round = 0; round < ROUNDS; round++) {
-    for (const [name, command] of Object.entries(servers)) {
-      (took[name] ??= []).push(await measure(name, command, [...cpus]));
-    }
-  }
-  console.log(`64-byte round trip, ${title}: median µs of ${ROUNDS} runs (least–most)`);
-  for (const [name, values] of Object.entries(took)) {
-    const against =
-      name === "bunix" ? "" : `   bunix/${name} ${show(ratio(took["bunix"]!, values))}`;
-    console.log(`  ${name.padEnd(12)}${show(figure(values))}${against}`);
-  }
-}
+await measure("one processor", onOne, 30_000);
+if (twoProcessors) await measure("two processors", onTwo, 4000);

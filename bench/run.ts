@@ -1,17 +1,84 @@
-// npm run bench: every *.bench.ts in turn. In-process ones run pinned to the first processor.
+// npm run bench [-- FILTER… --rounds N --syscalls --publish]: every *.bench.ts whose name has one of
+// the filters in it, in turn, each in a process of its own. Writes what it found to bench/results.
 
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
 import { Glob } from "bun";
-import { folder, pinned } from "./harness.ts";
+import { chart } from "./chart.ts";
+import { folder, pinned, type Row, rounds, scratch } from "./harness.ts";
+import { callsTable, machine, markdown, results } from "./results.ts";
+import { syscalls } from "./syscalls.ts";
 
-console.log(
-  `Bun ${Bun.version}, ${process.platform} ${process.arch}, ${new Date().toISOString()}\n`,
+const { values: options, positionals: filters } = parseArgs({
+  allowPositionals: true,
+  options: {
+    rounds: { type: "string", default: `${rounds}` },
+    syscalls: { type: "boolean", default: false },
+    publish: { type: "boolean", default: false },
+  },
+});
+process.env["BENCH_ROUNDS"] = options.rounds;
+process.env["BENCH_SCRATCH"] = scratch;
+const kept = join(scratch, "rows.jsonl");
+process.env["BENCH_ROWS"] = kept;
+writeFileSync(kept, "");
+
+/** They measure inside their own process, which therefore stays on one processor. */
+const inProcess = new Set(["pair.bench.ts"]);
+
+const names = [...new Glob("*.bench.ts").scanSync(folder)].sort();
+const chosen = names.filter(
+  (name) => filters.length === 0 || filters.some((f) => name.includes(f)),
 );
-for (const name of [...new Glob("*.bench.ts").scanSync(folder)].sort()) {
-  const wholeProcesses = name.startsWith("echo");
-  const command = [process.execPath, `${folder}/${name}`];
-  const run = Bun.spawn(wholeProcesses ? command : pinned(0, command), {
+if (chosen.length === 0) {
+  console.error(`no group matches; there are ${names.join(", ")}`);
+  process.exit(64);
+}
+if (options.publish && (filters.length > 0 || process.env["BENCH_SCALE"] !== undefined)) {
+  console.error("--publish is for a run of everything, in full");
+  process.exit(64);
+}
+
+console.log(`${machine()}\n`);
+for (const name of chosen) {
+  const command = [process.execPath, join(folder, name)];
+  const run = Bun.spawn(inProcess.has(name) ? pinned(0, command) : command, {
     stdio: ["ignore", "inherit", "inherit"],
   });
-  if ((await run.exited) !== 0) process.exitCode = 1;
+  if ((await run.exited) !== 0) {
+    console.error(`${name} failed`);
+    process.exitCode = 1;
+  }
   console.log();
+}
+
+const calls = options.syscalls ? await syscalls() : [];
+if (calls.length > 0) console.log(`${callsTable(calls)}\n`);
+
+const rows = readFileSync(kept, "utf8").trim().split("\n").filter(Boolean);
+const found = results(
+  rows.map((row) => JSON.parse(row) as Row),
+  calls,
+);
+const out = join(folder, "results");
+mkdirSync(out, { recursive: true });
+const base = join(out, found.when.replace(/[:.]/g, "-"));
+writeFileSync(`${base}.json`, `${JSON.stringify(found, null, 1)}\n`);
+writeFileSync(`${base}.md`, markdown(found));
+writeFileSync(`${base}.svg`, chart(found.rows));
+console.log(`${base}.json, .md, .svg`);
+if (options.publish && process.exitCode === undefined) publish();
+
+/** Put the table into README.md between its marks, and the picture beside it. */
+function publish(): void {
+  const readme = join(folder, "README.md");
+  const text = readFileSync(readme, "utf8");
+  const marks = /(<!-- results -->\n)[\s\S]*(\n<!-- end of results -->)/;
+  if (!marks.test(text)) throw new Error("README.md has lost its marks");
+  writeFileSync(
+    readme,
+    text.replace(marks, (_, from: string, to: string) => `${from}\n${markdown(found)}${to}`),
+  );
+  writeFileSync(join(folder, "chart.svg"), chart(found.rows));
 }

@@ -3,6 +3,7 @@
 import { constants, layout } from "./table.ts";
 
 export const nr = constants(["sys/syscall.h"], {
+  SYS_gettid: [{ x64: 186, arm64: 178 }, null],
   SYS_ioctl: [{ x64: 16, arm64: 29 }, null],
   SYS_pidfd_getfd: [438, null],
   SYS_pidfd_open: [434, null],

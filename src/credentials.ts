@@ -129,6 +129,7 @@ export interface VerifiedPeer extends Credentials, Disposable {
    * in the meantime.
    */
   readonly source: "peerpidfd" | "peercred";
+  /** Close its pidfd; the rest is text and numbers. */
   close(): void;
 }
 

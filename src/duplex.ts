@@ -23,7 +23,9 @@ export interface DescriptorDuplex {
   writeWithFds(bytes: Uint8Array, fds: readonly FdLike[]): boolean;
   /** Close descriptors that came and are not wanted. */
   closeFds(fds: readonly number[]): void;
+  /** Descriptors came, before the bytes that they came with: the listener's to close. */
   on(event: "fds", listener: (fds: number[]) => void): this;
+  /** `on`, for the next ones only. */
   once(event: "fds", listener: (fds: number[]) => void): this;
   /** Keep the process alive while the stream reads. The default. */
   ref(): this;

@@ -38,6 +38,7 @@ export {
   type ProbeState,
   probe,
   type SocketFile,
+  type SocketSource,
   type UnixSocketInfo,
 } from "./inspect.ts";
 export {
@@ -56,6 +57,7 @@ export {
 export {
   MessageQueue,
   maxPriority,
+  type QueueAccess,
   type QueueAttributes,
   type QueueLimit,
   QueueLimitError,

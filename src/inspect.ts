@@ -21,7 +21,7 @@ import type { Address } from "./structs/sockaddr-un.ts";
 import { close } from "./syscalls/fd.ts";
 import { connect, socket } from "./syscalls/socket.ts";
 
-export type { Holder } from "./bound-sockets.ts";
+export type { Holder, SocketSource } from "./bound-sockets.ts";
 
 type SocketType = UnixRecord["type"];
 

@@ -117,6 +117,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
     return this.fd;
   }
 
+  /** Keep the process alive while it accepts. The default. */
   ref(): this {
     return this.#reference(true);
   }

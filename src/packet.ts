@@ -20,6 +20,7 @@ export type { BatchMessage } from "./batch.ts";
 /** Messages that one receiveBatch may return. */
 const MOST = 1024;
 
+/** How much one `receiveBatch` takes. */
 export interface ReceiveBatchOptions {
   /** At most so many messages, 1 to 1,024. Default 32. */
   readonly max?: number | undefined;

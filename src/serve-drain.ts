@@ -84,6 +84,7 @@ function closing(answer: unknown): unknown {
 export interface Drainable {
   readonly pendingRequests: number;
   readonly pendingWebSockets: number;
+  /** Close what is left. */
   stop(closeActiveConnections: boolean): unknown;
 }
 

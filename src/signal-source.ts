@@ -205,7 +205,7 @@ export class HandlerSource implements SignalSource {
     }
     if (watch.referenced !== (this.#interest === "referenced"))
       queueMicrotask(() => this.#update());
-    return "more";
+    return "nothing";
   }
 }
 

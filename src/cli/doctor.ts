@@ -2,6 +2,7 @@
 
 import { type Capabilities, type Capability, capabilities } from "../capabilities.ts";
 import { type Check, checks } from "./checks.ts";
+import { wanted } from "./commands.ts";
 import { json, parse } from "./options.ts";
 
 const LIMIT_MS = 5_000;
@@ -15,7 +16,7 @@ interface Result {
 
 /** Print capabilities and a self-test; the result is the exit code. */
 export async function doctor(args: readonly string[]): Promise<number> {
-  const { json: asJson } = parse(args, { most: 0 });
+  const { json: asJson } = parse(args, wanted("doctor"));
   const found = capabilities();
   const results: Result[] = [];
   for (const check of checks) results.push(await tryOut(check, found));

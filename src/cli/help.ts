@@ -1,31 +1,44 @@
-// bunix help.
+// bunix help, and --help with each command: made of the table in commands.ts.
+
+import { type Command, commands, type Option } from "./commands.ts";
+
+const COLUMN = 30;
+
+const row = (left: string, right: string): string => `  ${left.padEnd(COLUMN)}  ${right}`;
 
 /** All that `bunix help` says. */
-export const help = `bunix: Unix sockets for Bun
+export function help(): string {
+  const rows = commands.map(({ name, takes, about }) => row(`bunix ${name} ${takes}`, about));
+  return `bunix: Unix sockets for Bun
 
-  bunix probe ADDRESS [--type TYPE]   what is there, and who has it
-  bunix ls [--listening] [--type TYPE] [--no-holders] [TEXT]
-                                      all Unix sockets with their processes, as ss -x
-                                      lists them; TEXT: only lines that contain it
-  bunix doctor                        what this system can do, and whether it does
-  bunix postbox [DIR]                 print what comes by a FIFO, a socket, signals and a
-                                      message queue, until Ctrl-C; says how to reach it
-  bunix help | --version
+${rows.join("\n")}
 
-ADDRESS is a path, or an abstract name after "@". TYPE is stream, seqpacket or datagram.
-DIR is made if it is missing; without it a directory of your own is used.
---json with each command: the same for programs (postbox: one object in each line).
+bunix COMMAND --help says what its options are, and how it ends.
+ADDRESS is a path, or an abstract name after "@".
+--json with each command that prints: the same for programs.
 
-bunix probe ends with
-  0  listening, or bound: a live process has the address
-  1  stale: a socket's file whose socket is gone
-  2  free: nothing is there
-  3  none of these: not a socket, of another type than --type, or not ours to look at
-bunix doctor ends with
-  0  all that this system promises works
-  1  something does not
-and all commands with
+All commands end with
   64  used wrongly
   71  the system refused something
 
+BUNIX_DEBUG=1 shows each system call that bunix makes, in any program.
 Only root sees the processes of other users.`;
+}
+
+const optionRow = ({ name, value, about, many }: Option): string =>
+  row(
+    value === undefined ? `--${name}` : `--${name} ${value}`,
+    many === true ? `${about}; may be repeated` : about,
+  );
+
+/** All about one command. */
+export function helpFor({ name, takes, about, options, notes, ends }: Command): string {
+  const lines = [`bunix ${name}${takes === "" ? "" : ` ${takes}`}: ${about}`, ""];
+  lines.push(...options.map(optionRow), row("--json", "the same for programs"));
+  if (notes !== undefined) lines.push("", ...notes);
+  if (takes.startsWith("ADDRESS")) lines.push('ADDRESS is a path, or an abstract name after "@".');
+  lines.push("", "It ends with");
+  for (const [code, meaning] of ends ?? [[0, "done"]]) lines.push(`  ${code}   ${meaning}`);
+  lines.push("  64  used wrongly", "  71  the system refused something");
+  return lines.join("\n");
+}

@@ -2,11 +2,12 @@
 
 import { formatAddress } from "../address.ts";
 import { listSockets, type UnixSocketInfo } from "../inspect.ts";
+import { wanted } from "./commands.ts";
 import { json, parse, printable, typeOption } from "./options.ts";
 
 /** List the sockets; the result is the exit code. */
 export function ls(args: readonly string[]): number {
-  const parsed = parse(args, { flags: ["listening", "no-holders"], values: ["type"], most: 1 });
+  const parsed = parse(args, wanted("ls"));
   const type = typeOption(parsed);
   const [text = ""] = parsed.rest;
   const found = listSockets({ holders: !parsed.flags.has("no-holders") })

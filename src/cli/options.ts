@@ -11,11 +11,14 @@ export const OSERR = 71;
 /** The command line makes no sense. */
 export class UsageError extends Error {}
 
-interface Wanted {
+/** What a command takes. */
+export interface Wanted {
   /** Options without a value, beside --json. */
   readonly flags?: readonly string[];
   /** Options with one. */
   readonly values?: readonly string[];
+  /** Options with one that may be given several times. */
+  readonly lists?: readonly string[];
   /** Most arguments that are not options. */
   readonly most: number;
 }
@@ -25,14 +28,16 @@ export interface Parsed {
   readonly json: boolean;
   readonly flags: ReadonlySet<string>;
   readonly values: ReadonlyMap<string, string>;
+  readonly lists: ReadonlyMap<string, readonly string[]>;
   readonly rest: readonly string[];
 }
 
 /** @throws UsageError */
 export function parse(args: readonly string[], wanted: Wanted): Parsed {
-  const options: Record<string, { type: "string" | "boolean" }> = { json: { type: "boolean" } };
+  const options: Options = { json: { type: "boolean" } };
   for (const name of wanted.flags ?? []) options[name] = { type: "boolean" };
   for (const name of wanted.values ?? []) options[name] = { type: "string" };
+  for (const name of wanted.lists ?? []) options[name] = { type: "string", multiple: true };
   const { values, positionals: rest } = parseOrComplain([...args], options);
   if (rest.length > wanted.most) throw new UsageError(`too many arguments: ${rest.join(" ")}`);
   const given = Object.entries(values);
@@ -40,19 +45,53 @@ export function parse(args: readonly string[], wanted: Wanted): Parsed {
     json: values["json"] === true,
     flags: new Set(given.flatMap(([name, value]) => (value === true ? [name] : []))),
     values: new Map(given.filter((one): one is [string, string] => typeof one[1] === "string")),
+    lists: new Map(given.filter((one): one is [string, string[]] => Array.isArray(one[1]))),
     rest,
   };
 }
 
+type Options = Record<string, { type: "string" | "boolean"; multiple?: boolean }>;
+
 function parseOrComplain(
   args: string[],
-  options: Record<string, { type: "string" | "boolean" }>,
+  options: Options,
 ): { values: Record<string, unknown>; positionals: string[] } {
   try {
     return parseArgs({ args, options, allowPositionals: true, strict: true });
   } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error));
+    const message = error instanceof Error ? error.message : String(error);
+    const given = /^Unknown option '--([^']+)'/.exec(message)?.[1];
+    const meant = given === undefined ? undefined : nearest(given, Object.keys(options));
+    throw new UsageError(meant === undefined ? message : `${message}; did you mean --${meant}?`);
   }
+}
+
+/** The one of `words` that `word` was meant to be: at most a third of it is otherwise. */
+export function nearest(word: string, words: Iterable<string>): string | undefined {
+  let best: string | undefined;
+  let least = Math.max(1, Math.floor(word.length / 3)) + 1;
+  for (const candidate of words) {
+    const distance = edits(word, candidate);
+    if (distance < least) [best, least] = [candidate, distance];
+  }
+  return best;
+}
+
+/** How many letters have to be put in, taken out, changed, or swapped with the next. */
+function edits(from: string, to: string): number {
+  const rows = [Array.from({ length: to.length + 1 }, (_, i) => i)];
+  for (let i = 1; i <= from.length; i++) {
+    const [row, above] = [[i], rows[i - 1]!];
+    for (let j = 1; j <= to.length; j++) {
+      const same = from[i - 1] === to[j - 1] ? 0 : 1;
+      let least = Math.min(above[j]! + 1, row[j - 1]! + 1, above[j - 1]! + same);
+      const swapped = i > 1 && j > 1 && from[i - 1] === to[j - 2] && from[i - 2] === to[j - 1];
+      if (swapped) least = Math.min(least, rows[i - 2]![j - 2]! + 1);
+      row.push(least);
+    }
+    rows.push(row);
+  }
+  return rows[from.length]![to.length]!;
 }
 
 /** The value of `--type`. @throws UsageError */
@@ -70,6 +109,9 @@ export function printable(text: string): string {
     Array.from(new TextEncoder().encode(character), hex).join(""),
   );
 }
+
+/** Nothing in a message can end its line or look like what it is not: "\\" itself is doubled. */
+export const escaped = (text: string): string => printable(text.replaceAll("\\", "\\\\"));
 
 const hex = (byte: number): string => `\\x${byte.toString(16).padStart(2, "0")}`;
 

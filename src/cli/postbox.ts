@@ -2,13 +2,15 @@
 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parse, printable } from "./options.ts";
+import { wanted } from "./commands.ts";
+import { escaped, parse, printable } from "./options.ts";
 import { type Places, PostBox } from "./postbox-channels.ts";
 import type { Letter } from "./postbox-letters.ts";
+import { Output, Stop } from "./terminal.ts";
 
 /** Open a post box and print its messages until it is told to stop; the result is the exit code. */
 export async function postbox(args: readonly string[]): Promise<number> {
-  const { json, rest } = parse(args, { most: 1 });
+  const { json, rest } = parse(args, wanted("postbox"));
   using stop = new Stop();
   using box = PostBox.open(rest[0] ?? ownDirectory());
   using output = new Output();
@@ -21,68 +23,11 @@ export async function postbox(args: readonly string[]): Promise<number> {
   return 0;
 }
 
-const stops = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-
-/** Somebody wants this to end. */
-class Stop implements Disposable {
-  #told = Promise.withResolvers<void>();
-  readonly #listener = (): void => this.#told.resolve();
-
-  constructor() {
-    for (const signal of stops) process.on(signal, this.#listener);
-  }
-
-  /** The next time; whoever cannot wait for the end of the end says it again. */
-  next(): Promise<void> {
-    const { promise } = this.#told;
-    promise.then(() => {
-      this.#told = Promise.withResolvers();
-    });
-    return promise;
-  }
-
-  [Symbol.dispose](): void {
-    for (const signal of stops) process.off(signal, this.#listener);
-  }
-}
-
 /** A directory of the user's own: others may not write where it stands, or see into it. */
 function ownDirectory(): string {
   const runtime = process.env["XDG_RUNTIME_DIR"];
   if (runtime) return join(runtime, "bunix-postbox");
   return join(tmpdir(), `bunix-postbox-${process.geteuid?.()}`);
-}
-
-/** Standard output, which may be slower than what comes in, or end. */
-class Output implements Disposable {
-  #room: Promise<void> | null = null;
-  readonly #gone = Promise.withResolvers<void>();
-  readonly #failed = (): void => this.#gone.resolve();
-
-  constructor() {
-    process.stdout.on("error", this.#failed);
-  }
-
-  /** When nobody reads it any more. */
-  get gone(): Promise<void> {
-    return this.#gone.promise;
-  }
-
-  /** A promise where the reader has to catch up first. */
-  line(text: string): Promise<void> | undefined {
-    if (process.stdout.write(`${text}\n`)) return undefined;
-    this.#room ??= new Promise((resolve) => {
-      process.stdout.once("drain", () => {
-        this.#room = null;
-        resolve();
-      });
-    });
-    return this.#room;
-  }
-
-  [Symbol.dispose](): void {
-    process.stdout.off("error", this.#failed);
-  }
 }
 
 /** The channel, who sent it where that is known, and the message: one line, whatever is in it. */
@@ -103,9 +48,6 @@ function asText(letter: Letter): string {
     }
   }
 }
-
-/** Nothing in a message can end its line or look like what it is not: "\" itself is doubled. */
-const escaped = (text: string): string => printable(text.replaceAll("\\", "\\\\"));
 
 /** As a word of the shell. */
 const quoted = (text: string): string =>

@@ -2,6 +2,7 @@
 
 import { formatAddress } from "../address.ts";
 import { type Probe, probe } from "../inspect.ts";
+import { wanted } from "./commands.ts";
 import { json, parse, printable, typeOption, UsageError } from "./options.ts";
 
 const codes: Readonly<Record<Probe["state"], number>> = {
@@ -33,7 +34,7 @@ const sources: Readonly<Record<Probe["source"], string>> = {
 
 /** Say what is at an address; the result is the exit code. */
 export function probeCommand(args: readonly string[]): number {
-  const parsed = parse(args, { values: ["type"], most: 1 });
+  const parsed = parse(args, wanted("probe"));
   const [address] = parsed.rest;
   if (address === undefined) throw new UsageError("probe what? A path, or @name");
   const found = probe(address, { type: typeOption(parsed) });

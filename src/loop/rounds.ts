@@ -62,6 +62,7 @@ export class Rounds {
   wake(): void {
     turnBegins();
     this.#look = true;
+    this.#only = null; // however busy it is, the others are asked for first
     this.#rounds = 0;
     this.#hops = HOPS;
     if (this.#running) return;

@@ -4,6 +4,7 @@ import { dlopen, type FFIFunction, type Pointer, read } from "bun:ffi";
 import { known, libcNames, librtName, system } from "../../native/platform.ts";
 import { darwin, glibcOnly, inLibrt, linux, posix, type Signature } from "../../native/symbols.ts";
 import { UnsupportedError } from "../errors.ts";
+import { trace, wantedGroups } from "./trace.ts";
 
 /** What an FFI call takes for a pointer: an address, a typed array (its start), or NULL. */
 export type Address = number | ArrayBufferView | null;
@@ -86,6 +87,9 @@ export const libcName: string = opened.name;
 
 const location =
   libcName === "" ? 0 : system === "darwin" ? libc.__error() : libc.__errno_location();
+
+const traced = wantedGroups(process.env["BUNIX_DEBUG"]);
+if (traced !== null && location !== 0) trace(libc, location, traced);
 
 /** This thread's errno. Read it in the line after the call, with nothing in between. */
 export const lastError = { read: (): number => read.i32(location as Pointer, 0) };

@@ -1,7 +1,7 @@
 // One busy socket does not starve the rest of the program.
 
 import { describe, expect, test } from "bun:test";
-import { socketPair } from "../../src/index.ts";
+import { type StreamSocket, socketPair } from "../../src/index.ts";
 import { pairVariants } from "../api/pairs.ts";
 import { must } from "../api/tools.ts";
 
@@ -106,4 +106,33 @@ test("a promise chain that never waits still lets other sockets' events in", asy
   }
   expect(heard).toBe("event");
   for (const socket of [busyNear, busyFar, near, far]) socket.close();
+});
+
+describe("a socket that always has something", () => {
+  /** Feeds itself for as long as it may: whatever is taken out is put in again. */
+  const busy: [string, (near: StreamSocket, far: StreamSocket) => Promise<unknown>][] = [
+    ["consume", (near, far) => far.consume(({ data }) => void near.trySend(data))],
+    [
+      "a loop of receives",
+      async (near, far) => {
+        for await (const { data } of far) near.trySend(data);
+      },
+    ],
+  ];
+  for (const [name, run] of busy) {
+    test(`${name}: another one is served`, async () => {
+      const [near, far] = socketPair("stream");
+      const [a, b] = socketPair("stream");
+      const running = run(near, far).catch(() => {});
+      near.trySend("ball");
+      for (let i = 0; i < 20; i++) {
+        const coming = b.receive();
+        setTimeout(() => a.trySend(`${i}`), 1);
+        using message = must(await coming);
+        expect(message.text()).toBe(`${i}`);
+      }
+      for (const socket of [far, near, a, b]) socket.close();
+      await running;
+    });
+  }
 });

@@ -98,6 +98,14 @@ async function runsWithBothWakers(command: readonly string[]): Promise<void> {
   }
 }
 
+/** BUNIX_DEBUG: the program says the same, and each system call on standard error. */
+async function showsItsCalls(command: readonly string[]): Promise<void> {
+  const options = { cwd: dir.path, env: { BUNIX_DEBUG: "1" } };
+  const { stdout, stderr } = await succeed(command, options);
+  expect(stdout).toStartWith("a descriptor true ");
+  expect(stderr).toMatch(/^\[bunix [\d.]+\] sendmsg\(.*SCM_RIGHTS \[0\].*\) = 12$/m);
+}
+
 beforeAll(async () => {
   dir = tempDir();
   tarball = await pack();
@@ -169,6 +177,7 @@ test("every module that index.ts exports is a subpath, and its files are there",
 
 test("a program passes a descriptor", async () => {
   await runsWithBothWakers([process.execPath, join(project, "program.ts")]);
+  await showsItsCalls([process.execPath, join(project, "program.ts")]);
 });
 
 test("every module can be imported by itself", async () => {
@@ -193,6 +202,7 @@ test(
     const build = ["build", "--compile", "program.ts", "--outfile", output];
     await succeed([process.execPath, ...build], { cwd: project });
     await runsWithBothWakers([output]);
+    await showsItsCalls([output]);
   },
   TIMEOUT_MS,
 );

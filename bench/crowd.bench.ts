@@ -1,0 +1,28 @@
+// Many connections, each with one message of 64 bytes under way: messages per second, on one
+// processor.
+
+import { interleave, onOne, report, scaled } from "./harness.ts";
+import { bun, cServer, ours } from "./peers.ts";
+import { drive } from "./processes.ts";
+
+const COUNT = 60_000;
+
+for (const [conns, reach] of [
+  [10, 1],
+  [200, 1.1],
+  [1000, 1.05],
+] as const) {
+  const run = (start: Parameters<typeof drive>[0]) => (): Promise<number> =>
+    drive(start, onOne, ["crowd", conns, scaled(COUNT)]);
+  const taken = await interleave({
+    "bunix await": run(ours("echo", "await")),
+    "bunix consume": run(ours("echo", "consume")),
+    "Bun.listen": run(bun("echo")),
+    "C epoll": run(cServer("echo")),
+  });
+  report({ work: `64-byte echo, ${conns} connections, one processor`, unit: "messages/s" }, taken, [
+    ["bunix await", "Bun.listen", reach],
+    ["bunix consume", "Bun.listen", reach],
+    ["bunix consume", "C epoll"],
+  ]);
+}

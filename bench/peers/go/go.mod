@@ -1,0 +1,3 @@
+module bunix.bench/echo
+
+go 1.19

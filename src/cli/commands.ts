@@ -1,0 +1,175 @@
+// The commands: what each is for, what it takes, how it ends. Help, completion and the reading of
+// arguments all come from this table.
+
+import type { Wanted } from "./options.ts";
+
+/** An option, beside --json and --help, which all have. */
+export interface Option {
+  readonly name: string;
+  /** What its value is called; left out: it has none. */
+  readonly value?: string;
+  /** It may be given several times. */
+  readonly many?: boolean;
+  /** All values that there are. */
+  readonly words?: readonly string[];
+  readonly about: string;
+}
+
+/** A command. */
+export interface Command {
+  readonly name: string;
+  /** Its arguments, as help writes them. */
+  readonly takes: string;
+  /** Most arguments that are not options. */
+  readonly most: number;
+  /** What stands for its first argument: for completion. */
+  readonly first?: "socket" | "directory" | readonly string[];
+  readonly about: string;
+  readonly options: readonly Option[];
+  readonly notes?: readonly string[];
+  /** What its exit codes mean, beside 64 and 71. */
+  readonly ends?: readonly (readonly [code: number, meaning: string])[];
+}
+
+const TYPES = ["stream", "seqpacket", "datagram"] as const;
+
+const type: Option = {
+  name: "type",
+  value: "TYPE",
+  words: TYPES,
+  about: "stream, seqpacket or datagram",
+};
+
+const talking: readonly Option[] = [
+  { name: "seqpacket", about: "connections of messages, not of bytes" },
+  { name: "datagram", about: "single messages, no connection" },
+  { name: "abstract", about: 'ADDRESS is an abstract name, also without "@"' },
+  { name: "raw", about: "what comes is written as it is, and nothing else" },
+];
+
+/** All of them, in the order of help. */
+export const commands: readonly Command[] = [
+  {
+    name: "probe",
+    takes: "ADDRESS",
+    most: 1,
+    first: "socket",
+    about: "what is there, and who has it",
+    options: [type],
+    ends: [
+      [0, "listening, or bound: a live process has the address"],
+      [1, "stale: a socket's file whose socket is gone"],
+      [2, "free: nothing is there"],
+      [3, "none of these: not a socket, of another type, or not ours to look at"],
+    ],
+  },
+  {
+    name: "ls",
+    takes: "[TEXT]",
+    most: 1,
+    about: "all Unix sockets with their processes, as ss -x lists them",
+    options: [
+      { name: "listening", about: "only those that listen" },
+      type,
+      { name: "no-holders", about: "without the processes: faster" },
+    ],
+    notes: ["TEXT: only lines that contain it."],
+  },
+  {
+    name: "listen",
+    takes: "ADDRESS",
+    most: 1,
+    first: "socket",
+    about: "print who connects, and what they send",
+    options: [...talking, { name: "once", about: "end with the first connection, or message" }],
+    notes: [
+      "Standard input goes to all that are connected: a stream gets bytes, the others a message",
+      "for each line. Descriptors that come are described, and closed. Ctrl-C ends it.",
+    ],
+    ends: [[0, "told to end, or --once and it was"]],
+  },
+  {
+    name: "send",
+    takes: "ADDRESS [TEXT...]",
+    most: Number.POSITIVE_INFINITY,
+    first: "socket",
+    about: "send TEXT, or standard input, and descriptors",
+    options: [
+      ...talking,
+      { name: "fd", value: "N|PATH", many: true, about: "a descriptor of bunix's, or a file" },
+      { name: "wait", about: "wait for the answer: a message, or all until a stream ends" },
+      { name: "timeout", value: "SECONDS", about: "wait for no longer" },
+      { name: "pid", value: "PID", about: "no ADDRESS: give --fd to this process (sendFd)" },
+      { name: "signal", value: "NAME", about: "with --pid: what it listens to: SIGRTMIN+3" },
+    ],
+    notes: [
+      "A stream gets TEXT with an end of line, with --raw without. Without TEXT standard input",
+      "is sent: a stream gets its bytes, the others a message for each line, with --raw one.",
+      "Descriptors go with the first message.",
+    ],
+    ends: [
+      [0, "sent, and answered where that was waited for"],
+      [1, "no answer came"],
+    ],
+  },
+  {
+    name: "doctor",
+    takes: "",
+    most: 0,
+    about: "what this system can do, and whether it does",
+    options: [],
+    ends: [
+      [0, "all that this system promises works"],
+      [1, "something does not"],
+    ],
+  },
+  {
+    name: "postbox",
+    takes: "[DIR]",
+    most: 1,
+    first: "directory",
+    about: "print what comes by a FIFO, a socket, signals and a message queue",
+    options: [],
+    notes: [
+      "It says how to reach it. DIR is made if it is missing; without it a directory of your own",
+      "is used. With --json one object in each line. Ctrl-C ends it.",
+    ],
+  },
+  {
+    name: "completion",
+    takes: "SHELL",
+    most: 1,
+    first: ["bash", "zsh", "fish"],
+    about: "a script that completes all this in bash, zsh or fish",
+    options: [],
+    notes: ['For bash: eval "$(bunix completion bash)", in ~/.bashrc.'],
+  },
+  {
+    name: "help",
+    takes: "[COMMAND]",
+    most: 1,
+    about: "this, or all about one command",
+    options: [],
+  },
+  { name: "version", takes: "", most: 0, about: "the version, as --version", options: [] },
+];
+
+/** @throws where there is none of that name */
+export function commandNamed(name: string): Command {
+  const found = commands.find((one) => one.name === name);
+  if (found === undefined) throw new Error(`no command ${name}`);
+  return found;
+}
+
+/** What `parse` has to know of a command. */
+export function wanted(name: string): Wanted {
+  const { options, most } = commandNamed(name);
+  const names = (which: (option: Option) => boolean): string[] =>
+    options.filter(which).map((option) => option.name);
+  return {
+    flags: names(({ value }) => value === undefined),
+    values: names(({ value, many }) => value !== undefined && many !== true),
+    lists: names(({ many }) => many === true),
+    most,
+  };
+}

@@ -1,0 +1,289 @@
+// Puts itself between the library and libc: counts the calls, has one of them fail, and watches
+// over descriptors.
+//
+// A closed number is not free: /dev/null takes its place in the same moment (dup3) until the run is
+// over. So whoever closes it again, or uses it, is seen, and never hits somebody else's.
+
+import { toArrayBuffer } from "bun:ffi";
+import { closeSync, openSync, readlinkSync } from "node:fs";
+import { errno } from "../../native/errno.ts";
+import { file, pollfd } from "../../native/file.ts";
+import { nr as mappingNr } from "../../native/mapping.ts";
+import { epoll, epollEvent, nr as pollNr } from "../../native/poll.ts";
+import { nr as processNr } from "../../native/process.ts";
+import { seal } from "../../native/mapping.ts";
+import { pipeSize } from "../../native/signal.ts";
+import { socket as c, iovec, message, msghdr, option } from "../../native/socket.ts";
+import { lastError, libc } from "../../src/syscalls/libc.ts";
+import { asPointer, Memory } from "../../src/syscalls/memory.ts";
+
+type Call = (...args: number[]) => number;
+
+/** Call number `index` (from 0) of this name does what `fault` says. */
+export interface Point {
+  readonly call: string;
+  readonly index: number;
+  readonly fault: string;
+}
+
+/** More calls than any operation makes: it goes round and round. */
+const MOST_CALLS = 20_000;
+
+const byNumber = (rows: Readonly<Record<string, number | null>>): Map<number, string> =>
+  new Map(Object.entries(rows).map(([name, number]) => [number ?? -1, name]));
+
+const systemCalls = byNumber({ ...pollNr, ...processNr, ...mappingNr });
+const commands = byNumber({
+  F_DUPFD_CLOEXEC: file.F_DUPFD_CLOEXEC,
+  F_GETFD: file.F_GETFD,
+  F_SETFD: file.F_SETFD,
+  F_GETFL: file.F_GETFL,
+  F_SETFL: file.F_SETFL,
+  F_SETPIPE_SZ: pipeSize.F_SETPIPE_SZ,
+  F_GET_SEALS: seal.F_GET_SEALS,
+  F_ADD_SEALS: seal.F_ADD_SEALS,
+});
+const types = new Map<number, string>([
+  [c.SOCK_STREAM, "stream"],
+  [c.SOCK_SEQPACKET, "seqpacket"],
+  [c.SOCK_DGRAM, "datagram"],
+]);
+
+/** Their first argument is a descriptor. */
+const onDescriptors = new Set([
+  ...["accept", "accept4", "bind", "connect", "listen", "shutdown", "getpeername", "getsockname"],
+  ...["getsockopt", "setsockopt", "send", "sendmsg", "sendmmsg", "recv", "recvmsg", "recvmmsg"],
+  ...["read", "write", "fcntl", "fchmod", "flock", "ftruncate", "dup3", "epoll_ctl", "epoll_wait"],
+  ...["mq_getattr", "mq_notify", "mq_timedreceive", "mq_timedsend"],
+]);
+const withType = new Set(["send", "sendmsg", "sendmmsg", "recvmsg", "recvmmsg"]);
+
+const viewOf = (address: number, bytes: number): DataView =>
+  new DataView(toArrayBuffer(asPointer(address), 0, bytes));
+
+const linkOf = (fd: number): string => {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`);
+  } catch {
+    return "";
+  }
+};
+
+/** A msghdr that the library is about to pass. */
+class Header {
+  readonly #view: DataView;
+
+  constructor(address: number) {
+    this.#view = viewOf(address, msghdr.size);
+  }
+
+  /** Call with so much room for control data. */
+  withControl(bytes: number, call: () => number): number {
+    this.#view.setUint32(msghdr.at.msg_controllen, bytes, true);
+    return call();
+  }
+
+  addFlag(flag: number): void {
+    const at = msghdr.at.msg_flags;
+    this.#view.setInt32(at, this.#view.getInt32(at, true) | flag, true);
+  }
+
+  /** Call with the first byte of the first piece only. */
+  withOneByte(call: () => number): number {
+    const count = this.#view.getUint32(msghdr.at.msg_iovlen, true);
+    const address = Number(this.#view.getBigUint64(msghdr.at.msg_iov, true));
+    if (count === 0) return call();
+    const piece = viewOf(address, iovec.size);
+    const length = piece.getUint32(iovec.at.iov_len, true);
+    this.#view.setUint32(msghdr.at.msg_iovlen, 1, true);
+    piece.setUint32(iovec.at.iov_len, Math.min(length, 1), true);
+    const done = call();
+    this.#view.setUint32(msghdr.at.msg_iovlen, count, true);
+    piece.setUint32(iovec.at.iov_len, length, true);
+    return done;
+  }
+}
+
+const ROOM_FOR_ONE = 20;
+const LEVEL = option.SOL_SOCKET;
+
+export class Injector implements Disposable {
+  /** What the library did that it never may. */
+  readonly complaints: string[] = [];
+  /** Whether the point has been reached. */
+  reached = false;
+  readonly #real: Readonly<Record<string, Call>>;
+  readonly #readError = lastError.read;
+  readonly #nowhere = openSync("/dev/null", "r");
+  readonly #buried = new Set<number>();
+  readonly #registered = new Map<number, { readonly epfd: number; readonly event: Uint8Array }>();
+  readonly #counts = new Map<string, number>();
+  readonly #cell = new Memory(16);
+  #point: Point | null = null;
+  #on = false;
+  #calls = 0;
+
+  constructor() {
+    this.#real = { ...(libc as unknown as Record<string, Call>) };
+    const mutable = libc as unknown as Record<string, Call>;
+    for (const [name, real] of Object.entries(this.#real)) {
+      if (name.startsWith("__")) continue;
+      mutable[name] = (...args) => this.#called(name, args, real);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.unearth();
+    Object.assign(libc, this.#real);
+    lastError.read = this.#readError;
+    closeSync(this.#nowhere);
+  }
+
+  /** Count from now on, and have the call at `point` fail. */
+  start(point: Point | null): void {
+    this.#counts.clear();
+    this.#point = point;
+    this.#calls = 0;
+    this.reached = false;
+    this.#on = true;
+  }
+
+  /** Every call does what it does. */
+  stop(): void {
+    this.#on = false;
+  }
+
+  /** How often each call was made. */
+  get counts(): ReadonlyMap<string, number> {
+    return this.#counts;
+  }
+
+  /** Numbers that were closed and are not free yet. */
+  get buried(): ReadonlySet<number> {
+    return this.#buried;
+  }
+
+  unearth(): void {
+    for (const fd of this.#buried) this.#real["close"]!(fd);
+    this.#buried.clear();
+  }
+
+  #called(name: string, args: number[], real: Call): number {
+    lastError.read = this.#readError;
+    this.#lookAt(name, args);
+    const fault = this.#on ? this.#faultOf(this.#keyOf(name, args)) : null;
+    const call = (): number => this.#perform(name, args, real);
+    if (fault === null) return call();
+    if (fault.startsWith("E")) return this.#fail(name, args, fault, call);
+    return this.#bend(name, args, { fault, real });
+  }
+
+  #keyOf(name: string, args: readonly number[]): string {
+    if (name === "syscall") return systemCalls.get(args[0]!) ?? `syscall ${args[0]}`;
+    if (name === "fcntl") return `fcntl ${commands.get(args[1]!) ?? args[1]}`;
+    if (name === "write" && args[2] === 8 && linkOf(args[0]!).includes("eventfd")) {
+      return "write eventfd";
+    }
+    if (!withType.has(name)) return name;
+    return `${name} ${this.#option(args[0]!, option.SO_TYPE, types)}`.trimEnd();
+  }
+
+  /** The type of a Unix socket; "" for what is none. */
+  #option(fd: number, which: number, meanings: ReadonlyMap<number, string>): string {
+    const { address, words } = this.#cell;
+    const ask = (one: number): number => {
+      words[1] = 4;
+      const got = this.#real["getsockopt"]!(fd, LEVEL, one, address, address + 4);
+      return got < 0 ? -1 : words[0]!;
+    };
+    if (ask(option.SO_DOMAIN ?? -1) !== c.AF_UNIX) return "";
+    return meanings.get(ask(which)) ?? "";
+  }
+
+  #faultOf(key: string): string | null {
+    if (++this.#calls > MOST_CALLS) throw new Error(`${MOST_CALLS} calls: the loop does not end`);
+    const index = this.#counts.get(key) ?? 0;
+    this.#counts.set(key, index + 1);
+    const point = this.#point;
+    if (point === null || point.call !== key || point.index !== index) return null;
+    this.reached = true;
+    return point.fault;
+  }
+
+  #fail(name: string, args: readonly number[], code: string, call: () => number): number {
+    if (name === "close") call(); // the number is free whatever close says
+    if (code === "EAGAIN") this.#becomeReady(args[0]!);
+    const number = errno[code as keyof typeof errno];
+    lastError.read = () => number ?? 0;
+    return -1;
+  }
+
+  /** "Not now" is followed by "now": an edge, as the kernel would give one. */
+  #becomeReady(fd: number): void {
+    setImmediate(() => {
+      const known = this.#registered.get(fd);
+      if (known === undefined || this.#buried.has(fd)) return;
+      this.#cell.bytes.set(known.event);
+      this.#real["epoll_ctl"]!(known.epfd, epoll.EPOLL_CTL_MOD ?? 0, fd, this.#cell.address);
+    });
+  }
+
+  /** The real call, made smaller. */
+  #bend(name: string, args: number[], { fault, real }: { fault: string; real: Call }): number {
+    if (fault === "one") return real(...args.with(2, 1));
+    if (fault === "short" && !name.endsWith("msg")) return real(...args.with(2, 1));
+    const header = new Header(args[1]!);
+    const call = (): number => real(...args);
+    if (fault === "short") return header.withOneByte(call);
+    if (fault === "few") return header.withControl(ROOM_FOR_ONE, call);
+    if (fault === "none") return header.withControl(0, call);
+    const done = call();
+    if (done >= 0) header.addFlag(message.MSG_CTRUNC);
+    return done;
+  }
+
+  /** No descriptor is used that was closed. */
+  #lookAt(name: string, args: readonly number[]): void {
+    if (onDescriptors.has(name)) this.#check(name, args[0]!);
+    if (name === "epoll_ctl") this.#check(name, args[2]!);
+    if (name === "poll") this.#check(name, viewOf(args[0]!, pollfd.size).getInt32(0, true));
+  }
+
+  #check(name: string, fd: number): void {
+    if (this.#buried.has(fd)) this.complaints.push(`${name} on descriptor ${fd}, which was closed`);
+  }
+
+  #perform(name: string, args: readonly number[], real: Call): number {
+    if (name === "close") return this.#bury(args[0]!);
+    if (name === "syscall" && args[0] === pollNr.SYS_close_range) {
+      for (let fd = args[1]!; fd <= args[2]!; fd++) this.#bury(fd);
+      return 0;
+    }
+    const done = real(...args);
+    if (name === "epoll_ctl" && done === 0) this.#note(args);
+    return done;
+  }
+
+  #bury(fd: number): number {
+    const open = fd >= 0 && this.#real["fcntl"]!(fd, file.F_GETFD, 0) >= 0;
+    if (!open || this.#buried.has(fd)) {
+      this.complaints.push(`descriptor ${fd} closed, which is not open`);
+      lastError.read = () => errno.EBADF;
+      return -1;
+    }
+    this.#real["dup3"]!(this.#nowhere, fd, file.O_CLOEXEC);
+    this.#buried.add(fd);
+    this.#registered.delete(fd);
+    return 0;
+  }
+
+  #note([epfd, op, fd, address]: readonly number[]): void {
+    if (op === epoll.EPOLL_CTL_DEL) this.#registered.delete(fd!);
+    else {
+      const event = new Uint8Array(toArrayBuffer(asPointer(address!), 0, epollEvent.size)).slice();
+      this.#registered.set(fd!, { epfd: epfd!, event });
+    }
+  }
+}
+
+
