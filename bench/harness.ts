@@ -2,7 +2,7 @@
 // pair, with their spread.
 
 import { appendFileSync, mkdtempSync, rmSync } from "node:fs";
-import { availableParallelism, tmpdir } from "node:os";
+import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 
 export const folder = import.meta.dir;
@@ -23,7 +23,7 @@ export const scaled = (count: number): number =>
 export type Placement = readonly [server: number, client: number];
 export const onOne: Placement = [0, 0];
 export const onTwo: Placement = [0, 1];
-export const twoProcessors = availableParallelism() > 1;
+export const twoProcessors = cpus().length > 1;
 if (!twoProcessors) console.log("(one processor only: what needs two is left out)");
 
 /** The command, kept on one processor where taskset is there. */

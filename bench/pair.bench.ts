@@ -1,9 +1,17 @@
 // Inside one process: synchronous sends and receives over a pair of sockets, ours against C.
 
-import { openSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import { Bench } from "tinybench";
-import { socketPair } from "../src/index.ts";
-import { interleave, median, output, report, scaled, type Taken } from "./harness.ts";
+import { type Message, socketPair } from "../src/index.ts";
+import {
+  type Contenders,
+  interleave,
+  median,
+  output,
+  report,
+  scaled,
+  type Taken,
+} from "./harness.ts";
 import { c } from "./peers.ts";
 
 const peer = c("pair");
@@ -47,19 +55,32 @@ async function plain(type: "stream" | "seqpacket", passCredentials = false): Pro
   return result;
 }
 
-async function passing(count: number): Promise<number> {
+/** What is done with a message of descriptors: take each and close it, or close the message. */
+const endings: Record<string, (message: Message) => void> = {
+  bunix: (message) => message.close(),
+  "bunix takeFds": (message) => {
+    for (const fd of message.takeFds()) fd.close();
+  },
+};
+
+async function passing(count: number, end: (message: Message) => void): Promise<number> {
   const [giver, taker] = socketPair("stream");
   const file = openSync("/dev/null", "r");
   const fds = Array.from({ length: count }, () => file);
   const byte = new Uint8Array(1);
-  const result = await timed(() => {
+  const pass = (): Message => {
     giver.trySend(byte, { fds });
     const message = taker.tryReceive();
-    if (message?.fds.length !== count) throw new Error("descriptors are missing");
-    message.close();
-  });
+    if (!message || message.fdsTruncated) throw new Error("nothing came");
+    return message;
+  };
+  const first = pass();
+  if (first.fds.length !== count) throw new Error("descriptors are missing");
+  first.close();
+  const result = await timed(() => end(pass()));
   giver.close();
   taker.close();
+  closeSync(file);
   return result;
 }
 
@@ -86,9 +107,12 @@ for (const [count, reach] of [
   [253, 1.1],
 ] as const) {
   const theirs = inC(`fds-${count}`, 200_000 / (count + 1));
-  const taken = await interleave({ bunix: () => passing(count), C: theirs });
+  const contenders: Contenders = { C: theirs };
+  for (const [name, end] of Object.entries(endings)) contenders[name] = () => passing(count, end);
+  const taken = await interleave(contenders);
   const work = `pass ${count} descriptor${count > 1 ? "s" : ""}, receive, close`;
-  report({ work, unit: "ns" }, taken, [["bunix", "C", reach]]);
+  const forms = Object.keys(endings).map((name) => [name, "C", reach] as const);
+  report({ work, unit: "ns" }, taken, forms);
 }
 
 {

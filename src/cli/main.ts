@@ -2,43 +2,86 @@
 // bunx bunix …: which command, and with what it ends.
 
 import { UnixError, UnsupportedError } from "../errors.ts";
+import { commandNamed, commands, wanted } from "./commands.ts";
+import { completion } from "./completion.ts";
 import { doctor } from "./doctor.ts";
-import { help } from "./help.ts";
+import { help, helpFor } from "./help.ts";
+import { listenCommand } from "./listen.ts";
 import { ls } from "./ls.ts";
-import { OSERR, UsageError, usageCode, version } from "./options.ts";
+import {
+  json,
+  nearest,
+  OSERR,
+  parse,
+  printable,
+  UsageError,
+  usageCode,
+  version,
+} from "./options.ts";
 import { postbox } from "./postbox.ts";
 import { probeCommand } from "./probe.ts";
+import { send } from "./send.ts";
 
-type Command = (args: readonly string[]) => number | Promise<number>;
+type Run = (args: readonly string[]) => number | Promise<number>;
 
-const say = (text: string) => (): number => {
-  console.log(text);
-  return 0;
-};
-
-const commands = new Map<string, Command>([
+const runs = new Map<string, Run>([
   ["probe", probeCommand],
   ["ls", ls],
+  ["listen", listenCommand],
+  ["send", send],
   ["doctor", doctor],
   ["postbox", postbox],
-  ["help", say(help)],
-  ["--help", say(help)],
-  ["-h", say(help)],
-  ["version", () => say(version())()],
-  ["--version", () => say(version())()],
+  ["completion", completion],
+  ["help", helpCommand],
+  ["version", versionCommand],
 ]);
 
-function commandOf(name: string | undefined): Command {
-  if (name === undefined) throw new UsageError("which command? probe, ls, doctor or postbox");
-  const command = commands.get(name);
-  if (command === undefined) throw new UsageError(`there is no command "${name}"`);
-  return command;
+const others = new Map([
+  ["--help", "help"],
+  ["-h", "help"],
+  ["--version", "version"],
+  ["-v", "version"],
+]);
+
+function say(text: string): number {
+  console.log(text);
+  return 0;
+}
+
+function helpCommand(args: readonly string[]): number {
+  const parsed = parse(args, wanted("help"));
+  const [name] = parsed.rest;
+  if (parsed.json) return say(json(name === undefined ? commands : commandNamed(known(name))));
+  return say(name === undefined ? help() : helpFor(commandNamed(known(name))));
+}
+
+function versionCommand(args: readonly string[]): number {
+  const parsed = parse(args, wanted("version"));
+  return say(parsed.json ? json({ bunix: version(), bun: Bun.version }) : version());
+}
+
+/** The name of a command. @throws UsageError with the one that was meant */
+function known(name: string): string {
+  const command = others.get(name) ?? name;
+  if (runs.has(command)) return command;
+  const meant = nearest(name, runs.keys());
+  const hint = meant === undefined ? "" : `; did you mean ${meant}?`;
+  throw new UsageError(`there is no command "${name}"${hint}`);
+}
+
+/** --help counts among a command's options only: after "--" it is an argument. */
+function asksForHelp(args: readonly string[]): boolean {
+  const end = args.indexOf("--");
+  const options = end < 0 ? args : args.slice(0, end);
+  return options.includes("--help") || options.includes("-h");
 }
 
 async function main([name, ...args]: readonly string[]): Promise<number> {
   try {
-    const command = commandOf(name);
-    return await (args.includes("--help") || args.includes("-h") ? say(help)() : command(args));
+    if (name === undefined) throw new UsageError(`which command? ${[...runs.keys()].join(", ")}`);
+    const command = known(name);
+    if (asksForHelp(args)) return say(helpFor(commandNamed(command)));
+    return await runs.get(command)!(args);
   } catch (error) {
     return complain(error);
   }
@@ -47,18 +90,24 @@ async function main([name, ...args]: readonly string[]): Promise<number> {
 /** To standard error, with what to do about it; what nobody foresaw keeps its stack. */
 function complain(error: unknown): number {
   if (error instanceof UsageError || error instanceof TypeError || error instanceof RangeError) {
-    console.error(`bunix: ${error.message}\n(bunix help says what there is)`);
+    sayWrong(error, "(bunix help says what there is)");
     return usageCode;
   }
   if (error instanceof UnsupportedError) {
-    console.error(`bunix: ${error.message}\n(bunix doctor says what works here)`);
+    sayWrong(error, "(bunix doctor says what works here)");
     return OSERR;
   }
   if (error instanceof UnixError) {
-    console.error(`bunix: ${error.message}`);
+    sayWrong(error);
     return OSERR;
   }
   throw error;
+}
+
+/** An argument may have come from elsewhere, and the message repeats it. */
+function sayWrong({ message }: Error, ...more: string[]): void {
+  const lines = message.split("\n").map(printable);
+  console.error([`bunix: ${lines.join("\n")}`, ...more].join("\n"));
 }
 
 process.exitCode = await main(process.argv.slice(2));

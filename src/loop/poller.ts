@@ -229,16 +229,20 @@ class Poller implements Source {
 
   /** Nobody waits for room any more: each read by the peer would wake us for nothing. */
   registerReadOnly(watch: Watch): void {
-    this.#control(watch, watch.registered & ~flag.out);
+    this.#try(watch, watch.registered & ~flag.out); // nobody is there to be told of a failure
   }
 
   #control(watch: Watch, events: number): void {
+    check(this.#try(watch, events), "epoll_ctl");
+  }
+
+  #try(watch: Watch, events: number): number {
     const change = { fd: watch.fd, events, tag: watch.tag };
     let done = -errno.ENOENT;
     if (watch.registered !== 0) done = epollCtl(this.#epfd, epoll.EPOLL_CTL_MOD ?? 0, change);
     if (done === -errno.ENOENT) done = epollCtl(this.#epfd, epoll.EPOLL_CTL_ADD ?? 0, change);
-    check(done, "epoll_ctl");
-    watch.registered = events;
+    if (done >= 0) watch.registered = events;
+    return done;
   }
 
   remove(watch: Watch): void {

@@ -17,6 +17,9 @@ export interface ProcessStatus {
 /** Those of real, effective, saved and file system that matter for who may trace whom. */
 const IDS = 3;
 
+const NUMBERS = /^\d{1,10}(?:\s+\d{1,10})*$/;
+const SET = /^[\da-f]+$/;
+
 /** null where it is not what Linux writes. */
 export function decodeStatus(text: string): ProcessStatus | null {
   const fields = new Map<string, string>();
@@ -26,8 +29,10 @@ export function decodeStatus(text: string): ProcessStatus | null {
   }
   const numbers = (name: string): number[] => (fields.get(name) ?? "").split(/\s+/).map(Number);
   const set = (name: string): bigint => BigInt(`0x${fields.get(name) || "0"}`);
-  const names = ["Uid", "Gid", "NSpid", "CapPrm", "CapEff", "SigIgn", "SigCgt"];
-  if (!names.every((name) => fields.has(name))) return null;
+  const are = (names: readonly string[], pattern: RegExp): boolean =>
+    names.every((name) => pattern.test(fields.get(name) ?? "?"));
+  if (!are(["Uid", "Gid", "NSpid"], NUMBERS)) return null;
+  if (!are(["CapPrm", "CapEff", "SigIgn", "SigCgt"], SET)) return null;
   return {
     pids: numbers("NSpid"),
     uids: numbers("Uid").slice(0, IDS),

@@ -14,6 +14,7 @@ import { run } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 import { fake } from "../support/seam.ts";
 import { tempDir } from "../support/tmp.ts";
+import { keptOfWorkers, testUnless } from "../support/unless.ts";
 import { freshPath } from "./pairs.ts";
 import {
   fetchOnce,
@@ -273,7 +274,7 @@ peerTest("TLS", ["openssl", "curl"], () =>
   }),
 );
 
-test("in a Worker, whose event loop is its own", async () => {
+testUnless(await keptOfWorkers(), "in a Worker, whose event loop is its own", async () => {
   using fd = listenTcp({ hostname: "127.0.0.1", port: 0 });
   const worker = new Worker(new URL("../fixtures/serve-worker.ts", import.meta.url).href);
   const said = new Promise((resolve) => {

@@ -11,7 +11,8 @@ import { activated, manager, program } from "../api/managers.ts";
 import { freshAddress, freshPath } from "../api/pairs.ts";
 import { marked, must } from "../api/tools.ts";
 import { type Child, root, run, start, succeeded } from "../support/child.ts";
-import { compileC, peerTest } from "../support/peers.ts";
+import { compileC, missing, peerTest } from "../support/peers.ts";
+import { noListeningOnFds, opensInheritable, testUnless } from "../support/unless.ts";
 
 const SERVER = resolve(root, "test/fixtures/activation-server.ts");
 const waker = process.env["BUNIX_WAKER"];
@@ -97,7 +98,7 @@ describe("systemd-socket-activate starts a server", () => {
     }
   }
 
-  peerTest("HTTP over TCP", tool, async () => {
+  testUnless(noListeningOnFds() ?? missing(tool), "HTTP over TCP", async () => {
     using _status = manager();
     const { child, port } = await onPort((port) => ["-l", `127.0.0.1:${port}`]);
     await using _child = child;
@@ -131,7 +132,7 @@ for (const { name, fd } of inheritedFds()) adoptServer(fd, (where) => Bun.serve(
     expect(existsSync(path)).toBe(true);
   });
 
-  peerTest("several sockets, by name", tool, async () => {
+  testUnless(noListeningOnFds() ?? missing(tool), "several sockets, by name", async () => {
     using _status = manager();
     const [path, name] = [freshPath(), freshAddress("abstract")];
     const { child, port } = await onPort((port) => {
@@ -225,7 +226,9 @@ try {
   console.log(error.errno);
 }`;
   for (const env of cases) {
-    peerTest(JSON.stringify(env), withLibrary, async () => {
+    // more than were passed: Bun 1.3 has descriptors of its own there
+    const reason = env["LISTEN_FDS"] === undefined ? null : opensInheritable();
+    testUnless(reason ?? missing(withLibrary), JSON.stringify(env), async () => {
       using a = openDatagram(freshPath());
       using b = marked("b");
       const options = { fds: [a.fd, b.fd], env: { LISTEN_FDS: "2", ...env } };

@@ -7,7 +7,7 @@ import { type Address, connect } from "../../src/index.ts";
 import { eventually, startLoop } from "../api/tools.ts";
 import { runScript, runSource, startScript, succeeded } from "../support/child.ts";
 import { tempDir } from "../support/tmp.ts";
-import { testUnless } from "../support/unless.ts";
+import { keptOfWorkers, testUnless } from "../support/unless.ts";
 
 const fixture = new URL("../fixtures/loop-exit.ts", import.meta.url);
 
@@ -80,28 +80,7 @@ describe("ending in the middle", () => {
   });
 });
 
-/** Bun 1.3 keeps what it opened itself for a Worker that is terminated: nothing to count then. */
-async function whatBunKeeps(): Promise<string | null> {
-  const program = `
-    import { Worker } from "node:worker_threads";
-    import { readdirSync } from "node:fs";
-    const open = () => readdirSync("/proc/self/fd").length;
-    const round = async () => {
-      const worker = new Worker("postMessage(1); setInterval(() => {}, 1000)", { eval: true });
-      await new Promise((resolve) => worker.once("message", resolve));
-      await worker.terminate();
-    };
-    await round();
-    const before = open();
-    for (let i = 0; i < 5; i++) await round();
-    for (let i = 0; i < 100 && open() > before; i++) await Bun.sleep(10);
-    console.log(open() - before);
-    process.exit(0);`;
-  const kept = Number(succeeded(await runSource(program)));
-  return kept < 5 ? null : `Bun ${Bun.version} keeps ${kept} descriptors of 5 terminated Workers`;
-}
-
-const keepsItsOwn = await whatBunKeeps();
+const keepsItsOwn = await keptOfWorkers();
 
 describe("Workers", () => {
   const file = new URL("../fixtures/loop-worker.ts", import.meta.url).pathname;

@@ -14,7 +14,7 @@ import { close, descriptorFlags } from "../../src/syscalls/fd.ts";
 import { cells } from "../../src/syscalls/memory.ts";
 import { recvmsg, sendmsg } from "../../src/syscalls/message.ts";
 import { socketpair } from "../../src/syscalls/socket.ts";
-import { slower } from "./child.ts";
+import { runSource, slower, succeeded } from "./child.ts";
 import { missing, peer } from "./peers.ts";
 
 /** A test; where there is a reason why it cannot hold here it is skipped, and says so. */
@@ -120,4 +120,25 @@ export function foreignCompiler(): string | null {
 export function noCompiledPrograms(): string | null {
   const start = readFileSync(process.execPath).subarray(0, 2).toString();
   return start === "#!" ? "this Bun is run by an emulator, and so would be what it compiles" : null;
+}
+
+/** Bun 1.3 keeps what it opened itself for a Worker that is terminated: nothing to count then. */
+export async function keptOfWorkers(): Promise<string | null> {
+  const program = `
+    import { Worker } from "node:worker_threads";
+    import { readdirSync } from "node:fs";
+    const open = () => readdirSync("/proc/self/fd").length;
+    const round = async () => {
+      const worker = new Worker("postMessage(1); setInterval(() => {}, 1000)", { eval: true });
+      await new Promise((resolve) => worker.once("message", resolve));
+      await worker.terminate();
+    };
+    await round();
+    const before = open();
+    for (let i = 0; i < 5; i++) await round();
+    for (let i = 0; i < 100 && open() > before; i++) await Bun.sleep(10);
+    console.log(open() - before);
+    process.exit(0);`;
+  const kept = Number(succeeded(await runSource(program)));
+  return kept < 5 ? null : `Bun ${Bun.version} keeps ${kept} descriptors of 5 terminated Workers`;
 }

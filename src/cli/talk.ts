@@ -1,0 +1,138 @@
+// What bunix listen and bunix send have in common: which kind of socket, and what came as text.
+
+import type { AddressInput } from "../address.ts";
+import { formatAddress } from "../address.ts";
+import { type Credentials, verifyPeer } from "../credentials.ts";
+import { UnixError } from "../errors.ts";
+import type { Fd, FdDescription, FdLike } from "../fd.ts";
+import type { Message } from "../message.ts";
+import type { SocketType } from "../sockets.ts";
+import { escaped, type Parsed, printable, UsageError } from "./options.ts";
+import type { Output } from "./terminal.ts";
+
+/** --seqpacket, --datagram, or neither. @throws UsageError for both */
+export function typeOf({ flags }: Parsed): SocketType {
+  if (flags.has("seqpacket") && flags.has("datagram")) {
+    throw new UsageError("--seqpacket or --datagram, not both");
+  }
+  return flags.has("seqpacket") ? "seqpacket" : flags.has("datagram") ? "datagram" : "stream";
+}
+
+/** The address, abstract where --abstract says so. */
+export function addressOf({ flags }: Parsed, text: string): AddressInput {
+  return flags.has("abstract") ? { abstract: text.replace(/^@/, "") } : text;
+}
+
+/** Who is at the other end, as far as it can be known. */
+export interface Peer {
+  readonly pid: number | null;
+  readonly uid: number | null;
+  readonly gid: number | null;
+  readonly executable: string | null;
+  /** Whose word `executable` is: see VerifiedPeer.source. */
+  readonly source: "peerpidfd" | "peercred" | null;
+}
+
+/** null where the kernel recorded nobody. */
+export function peerOf(socket: FdLike): Peer | null {
+  try {
+    using found = verifyPeer(socket);
+    const { pid, uid, gid, executable, source } = found;
+    return { pid, uid, gid, executable, source };
+  } catch (error) {
+    if (error instanceof UnixError) return null;
+    throw error;
+  }
+}
+
+/** How far each is to be trusted, in a few words. */
+const trust: Readonly<Record<NonNullable<Peer["source"]>, string>> = {
+  peerpidfd: "what that process ran while it was alive; decide by uid",
+  peercred: "read by the pid, which may have been used again; decide by uid",
+};
+
+/** "pid=1 uid=0 gid=0 executable=/bin/x (how far to trust it)". */
+export function peerText(peer: Peer | Credentials | null): string {
+  if (peer === null) return "nobody that the kernel knows";
+  const { pid, uid, gid } = peer;
+  const text = `pid=${pid ?? "?"} uid=${uid ?? "?"} gid=${gid ?? "?"}`;
+  if (!("source" in peer) || peer.source === null) return text;
+  if (peer.executable === null) return `${text} executable=? (gone, or not ours to look at)`;
+  return `${text} executable=${printable(peer.executable)} (${trust[peer.source]})`;
+}
+
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+function asText(data: Uint8Array): string | null {
+  try {
+    return utf8.decode(data);
+  } catch {
+    return null;
+  }
+}
+
+const LAST_ASCII = 127;
+
+/** All of it in one line; what is no UTF-8 byte by byte. "\" is doubled, an end of line is "\n". */
+export function dataText(data: Uint8Array): string {
+  const text = asText(data);
+  const shown = (part: string): string =>
+    part.split("\n").map(escaped).join("\\n").replaceAll("\\x0d", "\\r");
+  if (text !== null) return shown(text);
+  return Array.from(data, (byte) =>
+    byte > LAST_ASCII ? `\\x${byte.toString(16)}` : shown(String.fromCharCode(byte)),
+  ).join("");
+}
+
+/** "socket (unix stream, listening), read-write", and what /proc calls it. */
+export function fdText({ kind, socket, access, target }: FdDescription): string {
+  const parts = socket === undefined ? [] : [`${socket.family} ${socket.type}`];
+  if (socket?.listening === true) parts.push("listening");
+  const about = parts.length > 0 ? ` (${parts.join(", ")})` : "";
+  return `${kind}${about}, ${access}${target === undefined ? "" : `: ${printable(target)}`}`;
+}
+
+/** What happened, for people and for programs. */
+export interface Report {
+  readonly text: string;
+  readonly json: Readonly<Record<string, unknown>>;
+}
+
+/** One thing after another on standard output: as text, as JSON, or --raw: only data. */
+export class Reporter {
+  readonly #output: Output;
+  readonly #mode: "text" | "json" | "raw";
+
+  /** @throws UsageError for --raw with --json */
+  constructor(output: Output, { json, flags }: Parsed) {
+    if (json && flags.has("raw")) throw new UsageError("--raw or --json, not both");
+    this.#output = output;
+    this.#mode = json ? "json" : flags.has("raw") ? "raw" : "text";
+  }
+
+  /** With --raw to standard error. A promise where the reader has to catch up first. */
+  say({ text, json }: Report): Promise<void> | undefined {
+    if (this.#mode === "json") return this.#output.line(JSON.stringify(json));
+    if (this.#mode === "text") return this.#output.line(text);
+    console.error(`bunix: ${text}`);
+    return undefined;
+  }
+
+  /** A message and its descriptors, which are closed. `from` is put before each line. */
+  async message(message: Message, from: string, about: Report["json"] = {}): Promise<void> {
+    using held = message;
+    const fds = held.fds.map((fd: Fd) => fd.describe());
+    for (const fd of fds) {
+      if (this.#mode !== "json") await this.say({ text: `${from}: with ${fdText(fd)}`, json: {} });
+    }
+    if (held.fdsTruncated) console.error("bunix: more descriptors came than there was room for");
+    if (this.#mode === "raw") return await this.#output.bytes(held.data.slice());
+    const text = asText(held.data);
+    const data = text === null ? { base64: Buffer.from(held.data).toString("base64") } : { text };
+    const sender = held.from === undefined ? {} : { address: formatAddress(held.from) };
+    await this.say({
+      text: `${from}: ${dataText(held.data)}${held.truncated ? " (cut off)" : ""}`,
+      json: { event: "message", ...about, ...sender, ...data, fds, truncated: held.truncated },
+    });
+  }
+}
