@@ -6,7 +6,7 @@ import { memfd } from "../../native/file.ts";
 import { Fd, listen, socketPair } from "../../src/index.ts";
 import { type Seal, SharedMemory } from "../../src/memory.ts";
 import { memfdCreate } from "../../src/syscalls/fd.ts";
-import { runSource, slower, start, startScript, succeeded, writeSource } from "../support/child.ts";
+import { runSource, start, startScript, succeeded, writeSource } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";
 import { codeOf, eventually, isOpen, leakFree, must, thrown } from "./tools.ts";
@@ -256,7 +256,7 @@ describe("handed over", () => {
     expect(succeeded(outcome)).toBe(`${3 * GIB} 42\n`);
   });
 
-  test("1 GiB in the time of one message; what is written is seen, seals hold", async () => {
+  test("1 GiB in one message; what is written is seen, seals hold", async () => {
     using dir = tempDir();
     using listener = listen(dir.file("s"), { type: "seqpacket" });
     const source = `
@@ -302,7 +302,6 @@ describe("handed over", () => {
       expect(answer).toBe(`${size} 0 77 ${!sealed}`);
       const told = `${plain[50]!.toFixed(3)} ms for a plain message`;
       console.log(`note: ${size} bytes handed over in ${ms.toFixed(3)} ms, ${told}`);
-      if (size === GIB) expect(ms).toBeLessThan(50 * slower);
       expect(must(await socket.receive()).text()).toBe("wrong: 0");
       const last = size - STRIDE;
       expect(memory.bytes[last]).toBe(sealed ? (last >> 16) % 251 : 255);
