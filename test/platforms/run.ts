@@ -115,5 +115,6 @@ for (const name of chosen) {
   await run(name, [`--bun=${found.bun}`, ...options, ...waker, ...files]);
 }
 const { passed, failed, skipped } = total;
-console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`);
+if (skipped > 0) console.log(`note: ${skipped} left out, each with its reason above`);
+console.log(`${passed} passed, ${failed} failed`);
 process.exit(failed === 0 ? 0 : 1);
