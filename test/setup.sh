@@ -24,8 +24,14 @@ wanted=(
   "Xvfb:xvfb"
   "wayland-scanner:libwayland-dev"
   "busybox:busybox"
+  "zsh:zsh"
+  "fish:fish"
   "journalctl:systemd"
+  "ssh:openssh-client"
 )
+
+# Installing it also starts it, where there is something that starts services.
+if [ ! -d /run/systemd/system ]; then wanted+=("/usr/sbin/sshd:openssh-server"); fi
 
 here() {
   case "$1" in
@@ -54,8 +60,10 @@ echo "test/setup.sh: installing ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-if ! { apt-get update -qq && apt-get install -qq -y --no-install-recommends "${missing[@]}"; } \
-  >"$log" 2>&1; then
+install() {
+  apt-get update -qq && apt-get install -qq -y --no-install-recommends "${missing[@]}"
+}
+if ! { install || install; } >"$log" 2>&1; then
   cat "$log" >&2
   echo "test/setup.sh: could not install ${missing[*]}" >&2
 fi

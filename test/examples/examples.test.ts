@@ -1,10 +1,10 @@
 // time limit: 180 s
-// Every example and every program of the README runs to its end, with both wakers.
+// Every example runs to its end, with both wakers. (Those of the documents: test/docs.)
 
 import { afterAll, expect, test } from "bun:test";
-import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, globSync, mkdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { type Outcome, root, run, runScript } from "../support/child.ts";
+import { type Outcome, root, runScript } from "../support/child.ts";
 import { tempDir } from "../support/tmp.ts";
 
 const TIMEOUT_MS = 30_000;
@@ -71,47 +71,3 @@ test("every example says how it is started", () => {
     expect(readFileSync(join(root, file), "utf8")).toContain(`//   bun ${file}`);
   }
 });
-
-/** The README's TypeScript, each block a program of its own. */
-const readme = readFileSync(join(root, "README.md"), "utf8");
-const blocks = Array.from(readme.matchAll(/^```ts\n(.*?)^```$/gms), ([, code]) => code!);
-
-test("the README has programs", () => {
-  expect(blocks.length).toBeGreaterThanOrEqual(3);
-});
-
-const config = {
-  extends: join(root, "tsconfig.json"),
-  compilerOptions: {
-    paths: { bunix: [join(root, "src/index.ts")], "bunix/*": [join(root, "src/*.ts")] },
-    typeRoots: [join(root, "node_modules/@types")],
-    noUnusedLocals: false,
-  },
-  include: [dir.file("*.ts"), join(root, "native/c-source.d.ts")],
-};
-writeFileSync(dir.file("tsconfig.json"), JSON.stringify(config));
-for (const [i, code] of blocks.entries()) writeFileSync(dir.file(`readme-${i + 1}.ts`), code);
-
-for (const i of blocks.keys()) {
-  for (const waker of WAKERS) {
-    test(
-      `README, program ${i + 1} [${waker}]`,
-      async () => {
-        const options = { cwd: dir.path, env: { BUNIX_WAKER: waker } };
-        wellEnded(await runScript(dir.file(`readme-${i + 1}.ts`), [], options));
-      },
-      TIMEOUT_MS,
-    );
-  }
-}
-
-test(
-  "the README's programs pass the type checker",
-  async () => {
-    const tsc = join(root, "node_modules/.bin/tsc");
-    const { code, stdout } = await run([process.execPath, tsc, "-p", dir.file("tsconfig.json")]);
-    expect(stdout).toBe("");
-    expect(code).toBe(0);
-  },
-  TIMEOUT_MS,
-);

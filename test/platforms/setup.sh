@@ -49,8 +49,10 @@ if [ ${#missing[@]} -gt 0 ]; then
   echo "$rig: installing ${missing[*]}" >&2
   export DEBIAN_FRONTEND=noninteractive
   [ "$rig" != arm64 ] || dpkg --add-architecture arm64
-  { apt-get update -qq && apt-get install -qq -y --no-install-recommends "${missing[@]}"; } \
-    >/dev/null 2>&1 || absent "could not install ${missing[*]}"
+  install() {
+    apt-get update -qq && apt-get install -qq -y --no-install-recommends "${missing[@]}"
+  }
+  { install || install; } >/dev/null 2>&1 || absent "could not install ${missing[*]}"
 fi
 
 if [ "$(id -u)" -eq 0 ]; then cache=/var/cache; else cache=${XDG_CACHE_HOME:-$HOME/.cache}; fi
@@ -59,8 +61,10 @@ mkdir -p "$home"
 if [ ! -x "$home/package/bin/bun" ]; then
   fresh=$(mktemp -d "$home/fresh.XXXXXX")
   trap 'rm -rf "$fresh"' EXIT
-  (cd "$fresh" && npm pack --silent "@oven/$package@$version" >/dev/null && tar xzf ./*.tgz) ||
-    absent "no @oven/$package@$version from npm"
+  fetch() {
+    (cd "$fresh" && npm pack --silent "@oven/$package@$version" >/dev/null && tar xzf ./*.tgz)
+  }
+  fetch || fetch || absent "no @oven/$package@$version from npm"
   if [ "$rig" = musl ]; then
     # Found at run time through the program's RPATH. musl's loader takes libc's names for itself; what the
     # C++ libraries want of glibc beyond those is in glibc-names.c.

@@ -1,0 +1,62 @@
+// The blocks of code in the documentation, and the programs among them.
+
+import { globSync, readFileSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { root } from "./child.ts";
+import type { TempDir } from "./tmp.ts";
+
+/** A fenced block. */
+export interface Block {
+  /** Path from the repository's root. */
+  readonly file: string;
+  readonly language: string;
+  readonly code: string;
+}
+
+/** The README and everything in docs/, as paths from the root. */
+export const documents: readonly string[] = [
+  "README.md",
+  ...globSync("docs/*.md", { cwd: root }).sort(),
+];
+
+export function textOf(file: string): string {
+  return readFileSync(join(root, file), "utf8");
+}
+
+/** The blocks of one document, in their order. */
+export function blocksOf(file: string): Block[] {
+  const found = textOf(file).matchAll(/^```(\w*)\n(.*?)^```$/gms);
+  return Array.from(found, ([, language, code]) => ({ file, language: language!, code: code! }));
+}
+
+/** A block of TypeScript as a file in `dir`; `number` counts from 1 in its document. */
+export interface Program {
+  readonly name: string;
+  readonly path: string;
+}
+
+/** Put the TypeScript of `file` into `dir`, each block a program of its own. */
+export function writePrograms(file: string, dir: TempDir): Program[] {
+  const programs = blocksOf(file).filter(({ language }) => language === "ts");
+  return programs.map(({ code }, i) => {
+    const path = dir.file(`${basename(file, ".md")}-${i + 1}.ts`);
+    writeFileSync(path, code);
+    return { name: `${file}, program ${i + 1}`, path };
+  });
+}
+
+/** A tsconfig.json in `dir`, with which `tsc -p` checks all programs there as strictly as ours. */
+export function writeConfig(dir: TempDir): string {
+  const config = {
+    extends: join(root, "tsconfig.json"),
+    compilerOptions: {
+      paths: { bunix: [join(root, "src/index.ts")], "bunix/*": [join(root, "src/*.ts")] },
+      typeRoots: [join(root, "node_modules/@types")],
+      noUnusedLocals: false,
+    },
+    include: [dir.file("*.ts"), join(root, "native/c-source.d.ts")],
+  };
+  const path = dir.file("tsconfig.json");
+  writeFileSync(path, JSON.stringify(config));
+  return path;
+}
