@@ -13,8 +13,12 @@ function load(file: string): Map<string, Row> {
   return new Map(rows.map((row) => [keyOf(row), row]));
 }
 
+/** Pairs below which a spread says nothing. */
+const ENOUGH = 3;
+
 /** "better" or "worse" where not even the spreads touch; nothing where it may be chance. */
 function verdict(row: Row, before: Figure, after: Figure): string {
+  if (row.oursTaken.length < ENOUGH) return "";
   const lower = after.most < before.least;
   const higher = after.least > before.most;
   if (!lower && !higher) return "";
@@ -35,7 +39,8 @@ for (const [key, row] of after) {
   if (old === undefined) console.log(`${key}\n  new: ${show(now)}`);
   else {
     const was = compared(old);
-    const said = verdict(row, was, now);
+    const fewer = old.oursTaken.length < row.oursTaken.length ? old : row;
+    const said = verdict(fewer, was, now);
     if (said.includes("WORSE")) worse += 1;
     console.log(`${key}\n  ${show(was)} → ${show(now)}${said}`);
   }

@@ -19,10 +19,12 @@ for (const [conns, reach] of [
     "bunix consume": run(ours("echo", "consume")),
     "Bun.listen": run(bun("echo")),
     "C epoll": run(cServer("echo")),
+    "bare FFI loop": run(ours("bare")),
   });
   report({ work: `64-byte echo, ${conns} connections, one processor`, unit: "messages/s" }, taken, [
     ["bunix await", "Bun.listen", reach],
     ["bunix consume", "Bun.listen", reach],
     ["bunix consume", "C epoll"],
+    ["bunix consume", "bare FFI loop"],
   ]);
 }

@@ -19,6 +19,7 @@ const servers: Record<string, Start> = {
   "bunix consume": ours("echo", "consume"),
   "Bun.listen": bun("echo"),
   "C epoll": cServer("echo"),
+  "bare FFI loop": ours("bare"),
   ...foreignEchoes(),
 };
 const forms = ["bunix await", "bunix consume"];
@@ -36,6 +37,7 @@ async function measure(where: string, placement: Placement, count: number): Prom
     [form, "node net", aim(0.8)],
     [form, "python asyncio", aim(0.3)],
     [form, "C epoll", aim(1.6)],
+    [form, "bare FFI loop", undefined],
   ]);
   report({ work: `64-byte echo, one connection, ${where}`, unit: "ns" }, taken, pairings);
 }

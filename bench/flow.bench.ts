@@ -8,9 +8,9 @@ const KB = 1024;
 const MB = 1024 * 1024;
 
 for (const [size, total] of [
-  [64, 8 * MB],
-  [KB, 64 * MB],
-  [64 * KB, 512 * MB],
+  [64, 4 * MB],
+  [KB, 32 * MB],
+  [64 * KB, 192 * MB],
 ] as const) {
   const bytes = size * Math.ceil(scaled(total) / size);
   for (const [where, placement] of [

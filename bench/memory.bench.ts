@@ -18,7 +18,7 @@ import { drive } from "./processes.ts";
 
 const GIB = 2 ** 30;
 const WRITE = 2 ** 20;
-const HANDINGS = 20;
+const HANDINGS = 100;
 const FIRST = 7;
 const LAST = 9;
 
@@ -32,7 +32,7 @@ const child = spawn([process.execPath, join(folder, "servers/mapped.ts")], {
   stdio: ["ignore", "inherit", "inherit"],
 });
 
-/** From the send to the answer of the other, who has mapped it and looked at its ends: median ms. */
+/** From the send to the answer of the other, who has mapped it and seen its ends: median ms. */
 async function handed(): Promise<number> {
   const took: number[] = [];
   for (let i = 0; i < scaled(HANDINGS); i++) {
@@ -47,6 +47,8 @@ async function handed(): Promise<number> {
 
 const placement = twoProcessors ? onTwo : onOne;
 const rate = (): Promise<number> => drive(cServer("sink", GIB), placement, ["flow", WRITE, GIB]);
+
+await handed(); // both are warm
 
 /** 1 GiB per so many times a second: more is better. */
 const taken = await interleave({

@@ -1,45 +1,11 @@
 // Inside one process: synchronous sends and receives over a pair of sockets, ours against C.
 
-import { closeSync, openSync } from "node:fs";
-import { Bench } from "tinybench";
-import { type Message, socketPair } from "../src/index.ts";
-import {
-  type Contenders,
-  interleave,
-  median,
-  output,
-  report,
-  scaled,
-  type Taken,
-} from "./harness.ts";
-import { c } from "./peers.ts";
+import { socketPair } from "../src/index.ts";
+import { interleave, report, type Taken } from "./harness.ts";
+import { barePlain, inC, timed } from "./in-process.ts";
 
-const peer = c("pair");
 const SIZE = 64;
 const BATCH = 32;
-/** Rounds of work in one sample, so that the clock does not count. */
-const SAMPLE = 50;
-
-/** Nanoseconds per message of `work`, which does `messages` of them. */
-async function timed(work: () => void, messages = 1): Promise<number> {
-  const bench = new Bench({ time: scaled(300), warmupTime: scaled(200) });
-  bench.add("work", () => {
-    for (let i = 0; i < SAMPLE; i++) work();
-  });
-  await bench.run();
-  const result = bench.tasks[0]?.result;
-  if (result?.state !== "completed") throw new Error(`tinybench: ${result?.state}`);
-  return (result.latency.p50 * 1e6) / SAMPLE / messages;
-}
-
-const inC = (what: string, count: number) => (): number =>
-  median(
-    output([peer, what, String(scaled(count))])
-      .trim()
-      .split("\n")
-      .map(Number),
-  );
-
 const bytes = new Uint8Array(SIZE);
 
 async function plain(type: "stream" | "seqpacket", passCredentials = false): Promise<number> {
@@ -55,32 +21,10 @@ async function plain(type: "stream" | "seqpacket", passCredentials = false): Pro
   return result;
 }
 
-/** What is done with a message of descriptors: take each and close it, or close the message. */
-const endings: Record<string, (message: Message) => void> = {
-  bunix: (message) => message.close(),
-  "bunix takeFds": (message) => {
-    for (const fd of message.takeFds()) fd.close();
-  },
-};
-
-async function passing(count: number, end: (message: Message) => void): Promise<number> {
-  const [giver, taker] = socketPair("stream");
-  const file = openSync("/dev/null", "r");
-  const fds = Array.from({ length: count }, () => file);
-  const byte = new Uint8Array(1);
-  const pass = (): Message => {
-    giver.trySend(byte, { fds });
-    const message = taker.tryReceive();
-    if (!message || message.fdsTruncated) throw new Error("nothing came");
-    return message;
-  };
-  const first = pass();
-  if (first.fds.length !== count) throw new Error("descriptors are missing");
-  first.close();
-  const result = await timed(() => end(pass()));
-  giver.close();
-  taker.close();
-  closeSync(file);
+async function bare(type: "stream" | "seqpacket"): Promise<number> {
+  const pair = socketPair(type);
+  const result = await timed(barePlain(pair, bytes));
+  for (const socket of pair) socket.close();
   return result;
 }
 
@@ -97,26 +41,20 @@ async function batches(): Promise<number> {
 }
 
 for (const type of ["stream", "seqpacket"] as const) {
-  const taken = await interleave({ bunix: () => plain(type), C: inC(type, 100_000) });
+  const taken = await interleave({
+    bunix: () => plain(type),
+    C: inC(type, 5000),
+    "bare FFI calls": () => bare(type),
+  });
   const work = `trySend + tryReceive of 64 bytes, ${type} pair`;
-  report({ work, unit: "ns" }, taken, [["bunix", "C", 1.15]]);
-}
-
-for (const [count, reach] of [
-  [1, 1.15],
-  [253, 1.1],
-] as const) {
-  const theirs = inC(`fds-${count}`, 200_000 / (count + 1));
-  const contenders: Contenders = { C: theirs };
-  for (const [name, end] of Object.entries(endings)) contenders[name] = () => passing(count, end);
-  const taken = await interleave(contenders);
-  const work = `pass ${count} descriptor${count > 1 ? "s" : ""}, receive, close`;
-  const forms = Object.keys(endings).map((name) => [name, "C", reach] as const);
-  report({ work, unit: "ns" }, taken, forms);
+  report({ work, unit: "ns" }, taken, [
+    ["bunix", "C", 1.15],
+    ["bare FFI calls", "C"],
+  ]);
 }
 
 {
-  const theirs = inC("credentials", 100_000);
+  const theirs = inC("credentials", 5000);
   const taken = await interleave({ bunix: () => plain("stream", true), C: theirs });
   const work = "64 bytes received with credentials";
   report({ work, unit: "ns" }, taken, [["bunix", "C", 1.2]]);
@@ -131,8 +69,8 @@ function rates(taken: Taken): Taken {
 {
   const taken = await interleave({
     "bunix batch": batches,
-    "C batch": inC("batch", 4000),
-    "C one by one": inC("single", 4000),
+    "C batch": inC("batch", 200),
+    "C one by one": inC("single", 200),
   });
   const work = "datagrams of 64 bytes, 32 at a time";
   report({ work, unit: "ns" }, taken, [["bunix batch", "C batch", 1.25]]);

@@ -17,11 +17,16 @@ function here(command: string, install: string): boolean {
   return false;
 }
 
+const built = new Set<string>();
+
 /** One of peers/c, built; the clients are in C, so nothing goes without a compiler. */
 export function c(name: "client" | "server" | "pair" | "driver"): string {
+  const program = join(scratch, name);
+  if (built.has(name)) return program;
   if (!here("cc", "gcc libc6-dev") || !here("make", "make")) process.exit(1);
-  output(["make", "-s", "-C", join(peers, "c"), `OUT=${scratch}`, join(scratch, name)]);
-  return join(scratch, name);
+  output(["make", "-s", "-C", join(peers, "c"), `OUT=${scratch}`, program]);
+  built.add(name);
+  return program;
 }
 
 /** A server of ours: bench/servers/NAME.ts PATH ARGS. */
@@ -46,9 +51,9 @@ const texts = (args: readonly (string | number)[]): string[] => args.map(String)
 export function foreignEchoes(): Record<string, Start> {
   const found: Record<string, Start> = {};
   if (here("go", "golang-go")) {
-    const built = join(scratch, "go-echo");
-    output(["go", "build", "-o", built, "."], { cwd: join(peers, "go") });
-    found["Go net"] = (path) => [built, path];
+    const program = join(scratch, "go-echo");
+    output(["go", "build", "-o", program, "."], { cwd: join(peers, "go") });
+    found["Go net"] = (path) => [program, path];
   }
   if (here("node", "nodejs")) {
     found["node net"] = (path) => ["node", join(peers, "node/echo.mjs"), path];

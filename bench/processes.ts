@@ -28,7 +28,10 @@ export class Server implements AsyncDisposable {
 
   /** Resolves when its socket is there; the C client waits for itself. */
   async listening(): Promise<void> {
-    while (!existsSync(this.path)) await Bun.sleep(PAUSE_MS);
+    while (!existsSync(this.path)) {
+      if (this.#process.exitCode !== null) throw new Error("the server did not start");
+      await Bun.sleep(PAUSE_MS);
+    }
   }
 
   #read(file: string): string {

@@ -3,10 +3,10 @@
 import { cpus, release, totalmem } from "node:os";
 import { compared, isRate, type Row, reached, show } from "./harness.ts";
 
-/** System calls of one server, per message. */
+/** System calls of one server, per message (or per connection accepted). */
 export interface CallsRow {
+  readonly work: string;
   readonly server: string;
-  readonly connections: number;
   readonly calls: Readonly<Record<string, number>>;
   /** Processor time in user mode and in the kernel, microseconds per message. */
   readonly userMicros: number;
@@ -34,7 +34,7 @@ function version(...command: string[]): string[] {
 export function machine(): string {
   const all = cpus();
   const gib = Math.round(totalmem() / 2 ** 30);
-  const where = `${process.platform} ${release()} ${process.arch}`;
+  const where = `${process.platform} ${release().split("-")[0]} ${process.arch}`;
   const versions = [
     `Bun ${Bun.version}`,
     ...version("cc", "--version"),
@@ -103,8 +103,8 @@ export function callsTable(calls: readonly CallsRow[]): string {
   const body = calls.map((row) => {
     const sum = Object.values(row.calls).reduce((all, count) => all + count, 0);
     const times = [row.userMicros, row.systemMicros].map((micros) => micros.toFixed(1));
-    return [row.server, `${row.connections}`, sum.toFixed(2), frequent(row.calls), ...times];
+    return [row.work, row.server, sum.toFixed(2), frequent(row.calls), ...times];
   });
-  const head = ["echo server", "connections", "calls per message", "which", "user µs", "kernel µs"];
+  const head = ["work", "server", "calls per message", "which", "user µs", "kernel µs"];
   return table(head, body);
 }

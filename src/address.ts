@@ -130,12 +130,12 @@ function hexOrSelf(byte: number): string {
   return byte > 0x20 && byte < 0x7f && character !== "\\" ? character : hexByte(byte);
 }
 
-/** True for an address whose path begins at the root: it means the same after a chdir. */
+/** @internal True for an address whose path begins at the root: it means the same after a chdir. */
 export function isAbsolute(address: Address): boolean {
   return address.kind === "path" && toBytes(address.path)[0] === 0x2f;
 }
 
-/** The address with a relative path made absolute, so that it stays the same after a chdir. */
+/** @internal With a relative path made absolute, so that it stays the same after a chdir. */
 export function absolute(address: Address): Address {
   if (address.kind !== "path" || isAbsolute(address)) return address;
   if (typeof address.path === "string") return { kind: "path", path: resolve(address.path) };
@@ -149,6 +149,7 @@ const bytesOf = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, "
 const procPath = (fd: number): string => `/proc/self/fd/${fd}`;
 
 /**
+ * @internal
  * Call `use` with an address that fits into sun_path and leads to the same place. A path that is
  * too long goes through a descriptor (Linux; FACTS K6): of its directory where the socket is yet to
  * be made, of the socket's file itself where that exists, so that no part is too long.

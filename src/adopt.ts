@@ -26,7 +26,8 @@ import { getOption } from "./syscalls/socket.ts";
 /** @throws UnixError ENOTSOCK, EBADF, EAFNOSUPPORT */
 function unixSocketType(fd: number): SocketType {
   const type = typeName(check(getOption(fd, option.SO_TYPE), "getsockopt"));
-  const family = option.SO_DOMAIN === null ? c.AF_UNIX : getOption(fd, option.SO_DOMAIN);
+  const family =
+    option.SO_DOMAIN === null ? c.AF_UNIX : check(getOption(fd, option.SO_DOMAIN), "getsockopt");
   if (family === c.AF_UNIX && type !== null) return type;
   const hint = "it is not a Unix socket; Bun.connect({ fd }) and Bun.listen({ fd }) take others";
   throw new UnixError("getsockopt", -errno.EAFNOSUPPORT, { hint });
@@ -38,6 +39,7 @@ function unixSocketType(fd: number): SocketType {
  * and a duplicate is used. On failure everything is as it was.
  *
  * @throws UnixError ENOTSOCK, EBADF, EAFNOSUPPORT (not a Unix socket)
+ * @see getsockopt(2), socket(7)
  */
 export function adoptSocket(
   from: FdLike,
@@ -46,7 +48,7 @@ export function adoptSocket(
   const settings = toSettings(options);
   const number = fdNumber(from);
   const type = unixSocketType(number);
-  const listening = getOption(number, option.SO_ACCEPTCONN) === 1;
+  const listening = check(getOption(number, option.SO_ACCEPTCONN), "getsockopt") === 1;
   applySettings(number, settings);
   check(setCloseOnExec(number, true), "fcntl");
   const handle = take(from, number);

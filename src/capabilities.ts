@@ -3,15 +3,17 @@
 import { errno } from "../native/errno.ts";
 import { file, memfd } from "../native/file.ts";
 import { arch, system, verified } from "../native/platform.ts";
-import { socket as c, option } from "../native/socket.ts";
+import { socket as c, local, option } from "../native/socket.ts";
 import { errnoName } from "./errors.ts";
+import { whyNotInherited } from "./inherited-fds.ts";
 import { wakerChoice } from "./loop/poller.ts";
+import { whyNoVsock } from "./notify-channel.ts";
 import { whyNoProc } from "./send-fd-target.ts";
 import { whyNoSenders, whyNotHere } from "./signal-hub.ts";
 import { whyNoGaps } from "./spawn-fds.ts";
 import { whyNoNames } from "./spawn-names.ts";
 import { close, memfdCreate } from "./syscalls/fd.ts";
-import { isMusl, libcName } from "./syscalls/libc.ts";
+import { absentFunctions, isMusl, libcName } from "./syscalls/libc.ts";
 import { mqUnlink } from "./syscalls/message-queue.ts";
 import { dumpUnixSockets } from "./syscalls/netlink.ts";
 import { pidfdGetfd, pidfdOpen, pidfdSendSignal } from "./syscalls/process.ts";
@@ -33,11 +35,14 @@ export interface Capabilities {
   /** How waiting reaches Bun's event loop; `reason` where it is not the first choice. */
   readonly waker: { readonly kind: "aio" | "thread"; readonly reason?: string } | null;
   readonly waiting: Capability;
+  /** Whether libc has each function that this library calls. */
+  readonly libcFunctions: Capability;
   readonly seqpacket: Capability;
   readonly abstractNames: Capability;
   readonly longPaths: Capability;
   readonly passCredentials: Capability;
   readonly passPidfd: Capability;
+  readonly peerCredentials: Capability;
   readonly peerGroups: Capability;
   readonly peerPidfd: Capability;
   /** Whether the kernel refuses descriptors for us (`acceptFds: 0`); otherwise we close them. */
@@ -69,6 +74,10 @@ export interface Capabilities {
   readonly spawnGaps: Capability;
   /** Whether a child can be told the names of its descriptors (`spawn`). */
   readonly listenNames: Capability;
+  /** `inheritedFds`: in this thread. */
+  readonly inheritedFds: Capability;
+  /** Whether `notify` reaches a service manager outside of this virtual machine. */
+  readonly notifyVsock: Capability;
 }
 
 const yes: Capability = { available: true };
@@ -161,6 +170,17 @@ function libc(): Capabilities["libc"] {
   return isMusl() ? "musl" : "glibc";
 }
 
+function libcFunctions(): Capability {
+  if (libcName === "") return no("no libc could be opened");
+  const absent = absentFunctions.filter((name) => name !== "__errno_location");
+  return absent.length === 0 ? yes : no(`${libcName} has no ${absent.join(", ")}`);
+}
+
+function peerCredentials(): Capability {
+  const known = option.SO_PEERCRED !== null || local.LOCAL_PEERCRED !== null;
+  return known ? yes : no("no option for it on this system");
+}
+
 /** What works here; each entry that does not says why. Starts the event loop's waker. */
 export function capabilities(): Capabilities {
   const passPidfd = optionWorks(option.SO_PASSPIDFD, "Linux 6.5");
@@ -171,11 +191,13 @@ export function capabilities(): Capabilities {
     bun: Bun.version,
     tier: verified ? "verified" : "unverified",
     ...waiting(),
+    libcFunctions: libcFunctions(),
     seqpacket: seqpacket(),
     abstractNames: linuxOnly(),
     longPaths: linuxOnly(),
     passCredentials: optionWorks(option.SO_PASSCRED, "Linux 2.2"),
     passPidfd,
+    peerCredentials: peerCredentials(),
     peerGroups: linuxOnly(),
     peerPidfd: passPidfd, // came with the same release
     adoptServer: linuxOnly(),
@@ -191,5 +213,7 @@ export function capabilities(): Capabilities {
     signalSenders: unless(whyNoSenders()),
     spawnGaps: unless(whyNoGaps()),
     listenNames: unless(whyNoNames()),
+    inheritedFds: unless(whyNotInherited()),
+    notifyVsock: no(whyNoVsock),
   };
 }

@@ -109,7 +109,11 @@ export async function connect<T extends ConnectionType = "stream">(
   return finish<T>(attempt);
 }
 
-/** `connect`, blocking the thread. */
+/**
+ * {@link connect}, blocking the thread.
+ * @throws as connect
+ * @see connect(2)
+ */
 export function connectSync<T extends ConnectionType = "stream">(
   address: AddressInput,
   options: ConnectOptions<T> = {},

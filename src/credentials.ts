@@ -98,6 +98,8 @@ export function peerPidfd(socket: FdLike): Fd {
 
 /**
  * The peer's security label (SELinux context, AppArmor profile), null where no module sets one.
+ *
+ * @throws UnixError EBADF, ENOTSOCK
  * @see unix(7), SO_PEERSEC
  */
 export function peerSecurity(socket: FdLike): string | null {
@@ -140,6 +142,7 @@ export interface VerifiedPeer extends Credentials, Disposable {
  * A program is not a person: the executable of a peer is a hint for people to read. Decide by uid.
  *
  * @throws UnixError ENODATA where the kernel recorded nobody
+ * @see unix(7), pidfd_open(2)
  */
 export function verifyPeer(socket: FdLike): VerifiedPeer {
   const credentials = peerCredentials(socket);

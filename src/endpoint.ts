@@ -230,8 +230,17 @@ export abstract class Endpoint implements Disposable, AsyncDisposable {
     this.#ended();
   }
 
+  /** All are called; what one throws is nobody's to catch here, and uncaught. */
   #ended(): void {
-    for (const callback of this.#closeCallbacks.splice(0)) callback();
+    for (const callback of this.#closeCallbacks.splice(0)) {
+      try {
+        callback();
+      } catch (error) {
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
+    }
   }
 
   /** @internal What must happen while the descriptor is still open. */

@@ -5,7 +5,7 @@ import { type ErrnoName, errno, meanings } from "../native/errno.ts";
 const names = new Map<number, ErrnoName>();
 for (const [name, number] of Object.entries(errno)) names.set(number, name as ErrnoName);
 
-/** The name of a positive errno: "EADDRINUSE"; "E999" for one that the table does not know. */
+/** @internal The name of a positive errno: "EADDRINUSE"; "E999" where the table has none. */
 export function errnoName(number: number): string {
   return names.get(number) ?? `E${number}`;
 }
@@ -76,12 +76,12 @@ export class UnsupportedError extends Error {
   }
 }
 
-/** Used after close, or closed while waiting. */
+/** @internal Used after close, or closed while waiting. */
 export function closedError(syscall: string): UnixError {
   return new UnixError(syscall, -errno.EBADF, { code: "ERR_CLOSED" });
 }
 
-/** The result of a call, or its error thrown. */
+/** @internal The result of a call, or its error thrown. */
 export function check(result: number, syscall: string, detail?: ErrorDetail): number {
   if (result < 0) throw new UnixError(syscall, result, detail);
   return result;

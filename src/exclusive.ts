@@ -131,7 +131,7 @@ function takeName({ fd, address, ready, type }: Start): Binding {
   try {
     return bindSocket(fd, address, { ready });
   } catch (error) {
-    if (!(error instanceof UnixError) || error.errno !== -errno.EADDRINUSE) throw error;
+    if (!isTaken(error)) throw error;
     const found = probe(address, { type, follow: false });
     throw new AddressInUseError(found, address, `${who(found)} has it`);
   }
@@ -222,11 +222,14 @@ function bindIfFree({ fd, address, options, ready }: Start): Binding | null {
   try {
     return bindSocket(fd, address, { ...options, ready });
   } catch (error) {
-    const taken = error instanceof UnixError && error.errno === -errno.EADDRINUSE;
-    if (taken) return null;
+    if (isTaken(error)) return null;
     throw error;
   }
 }
+
+/** The address is; listen says the same of other things. */
+const isTaken = (error: unknown): boolean =>
+  error instanceof UnixError && error.errno === -errno.EADDRINUSE && error.syscall === "bind";
 
 const isLive = ({ state }: Probe): boolean => state !== "stale" && state !== "free";
 

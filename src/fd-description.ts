@@ -119,11 +119,12 @@ function isMessageQueue(fd: number): boolean {
 
 function describeSocket(fd: number): NonNullable<FdDescription["socket"]> {
   const type = check(getOption(fd, option.SO_TYPE), "getsockopt");
-  const family = option.SO_DOMAIN === null ? null : getOption(fd, option.SO_DOMAIN);
+  const family =
+    option.SO_DOMAIN === null ? null : check(getOption(fd, option.SO_DOMAIN), "getsockopt");
   return {
     family: families.get(family) ?? family,
     type: types.get(type) ?? type,
-    listening: getOption(fd, option.SO_ACCEPTCONN) === 1,
+    listening: check(getOption(fd, option.SO_ACCEPTCONN), "getsockopt") === 1,
   };
 }
 

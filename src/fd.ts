@@ -24,7 +24,7 @@ export type FdLike =
 
 const MOST = 0x7fffffff;
 
-/** The number of `from`. Throws TypeError or RangeError before any system call. */
+/** @internal The number of `from`. Throws TypeError or RangeError before any system call. */
 export function fdNumber(from: FdLike): number {
   const fd = typeof from === "object" && from !== null ? (from as { fd?: unknown }).fd : from;
   if (typeof fd !== "number") {

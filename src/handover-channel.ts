@@ -2,7 +2,7 @@
 
 import { errno } from "../native/errno.ts";
 import type { AddressInput } from "./address.ts";
-import { connect } from "./connect.ts";
+import { connect, sleep } from "./connect.ts";
 import { UnixError, UnsupportedError } from "./errors.ts";
 import { type Fd, type FdLike, fdNumber } from "./fd.ts";
 import type { Message } from "./message.ts";
@@ -91,10 +91,15 @@ export class Channel implements Disposable {
     frame: HandoverFrame,
     { fds = [], signal }: { fds?: readonly FdLike[]; signal?: AbortSignal | undefined } = {},
   ): Promise<void> {
-    try {
-      await this.#socket.send(encodeFrame(frame), { fds: fds.map(fdNumber), signal });
-    } catch (error) {
-      if (!isGone(error)) throw error;
+    const numbers = fds.map(fdNumber);
+    for (;;) {
+      try {
+        return await this.#socket.send(encodeFrame(frame), { fds: numbers, signal });
+      } catch (error) {
+        if (isGone(error)) return;
+        if (!isShortage(error)) throw error;
+      }
+      await sleep(PAUSE_MS, signal);
     }
   }
 
@@ -117,7 +122,8 @@ export class Channel implements Disposable {
     this.#note(message);
     const frame = message.truncated ? null : decodeFrame(message.data);
     const expected = frame?.kind === "table" ? frame.entries.length : 0;
-    if (frame !== null && !message.fdsTruncated && message.fds.length === expected) {
+    const whole = expected === 0 || !message.fdsTruncated; // else a pidfd may be what is missing
+    if (frame !== null && whole && message.fds.length === expected) {
       const fds = message.takeFds();
       message.close();
       return { frame, fds };
@@ -146,11 +152,14 @@ export class Channel implements Disposable {
   }
 
   async #next(signal: AbortSignal | undefined) {
-    try {
-      return await this.#socket.receive({ signal });
-    } catch (error) {
-      if (isGone(error)) return null; // it went without reading our last word (K14)
-      throw error;
+    for (;;) {
+      try {
+        return await this.#socket.receive({ signal });
+      } catch (error) {
+        if (isGone(error)) return null; // it went without reading our last word (K14)
+        if (!isShortage(error)) throw error;
+      }
+      await sleep(PAUSE_MS, signal);
     }
   }
 
@@ -163,6 +172,12 @@ export class Channel implements Disposable {
     this.close();
   }
 }
+
+/** The kernel is out of memory: a word that is lost here leaves two who serve, or none. */
+const shortages = new Set([-errno.ENOBUFS, -errno.ENOMEM]);
+const isShortage = (error: unknown): boolean =>
+  error instanceof UnixError && shortages.has(error.errno);
+const PAUSE_MS = 10;
 
 const gone = new Set([-errno.EPIPE, -errno.ECONNRESET]);
 const isGone = (error: unknown): boolean => error instanceof UnixError && gone.has(error.errno);

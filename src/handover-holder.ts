@@ -74,7 +74,7 @@ export class Holder {
   async #serve(channel: Channel): Promise<void> {
     this.#channels.add(channel);
     try {
-      if (channel.peer === null || !this.#options.allow(channel.peer)) {
+      if (!this.#allowed(channel)) {
         const who = `uid ${channel.peer?.uid} may not take over from uid ${process.geteuid?.()}`;
         return channel.say({ kind: "refused", reason: who });
       }
@@ -89,6 +89,16 @@ export class Holder {
     } finally {
       this.#channels.delete(channel);
       channel.close();
+    }
+  }
+
+  /** An `allow` that throws allows nothing. */
+  #allowed({ peer }: Channel): boolean {
+    try {
+      return peer !== null && this.#options.allow(peer) === true;
+    } catch (error) {
+      process.emitWarning(`allow() threw, so the newcomer was refused: ${error}`);
+      return false;
     }
   }
 

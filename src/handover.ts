@@ -5,7 +5,7 @@ import type { Binding, FileOptions } from "./binding.ts";
 import { sleep } from "./connect.ts";
 import { closedError } from "./errors.ts";
 import type { Fd, FdLike } from "./fd.ts";
-import { type Allow, sameUser } from "./handover-channel.ts";
+import { type Allow, type Channel, sameUser } from "./handover-channel.ts";
 import { Holder } from "./handover-holder.ts";
 import { type Offer, takeOver } from "./handover-newcomer.ts";
 import { type Control, controlOf, firstOrNext, within } from "./handover-open.ts";
@@ -80,6 +80,8 @@ export class Handover implements Disposable {
   #binding: Binding | null;
   #holder: Holder | null = null;
   #offer: Offer | null;
+  /** To whoever is being told that this process has taken over. */
+  #telling: Channel | null = null;
   #state: "starting" | "ready" | "replaced" | "closed" = "starting";
   #referenced = true;
   #becoming: Promise<void> | null = null;
@@ -185,6 +187,8 @@ export class Handover implements Disposable {
       throw error;
     }
     this.#takeOver(offer);
+    await channel.send({ kind: "taken" }).catch(() => {}); // closed meanwhile
+    channel.close();
   }
 
   /** All at once, so that nobody finds it half done. */
@@ -194,11 +198,10 @@ export class Handover implements Disposable {
     this.#listener = controlOf(this.#listener.surrender().handle, this.#binding);
     renew(this.#listener.fd);
     this.#table.own();
+    this.#telling = offer.channel;
     this.#offer = null;
     this.#state = "ready";
     this.#hold();
-    offer.channel.say({ kind: "taken" });
-    offer.channel.close();
   }
 
   #hold(): void {
@@ -267,6 +270,7 @@ export class Handover implements Disposable {
     this.#state = "closed";
     this.#offer?.channel.say({ kind: "failed", reason });
     this.#offer?.channel.close();
+    this.#telling?.close();
     const lent = this.#holder?.lent === true; // somebody has them, and may stay
     this.#holder?.end();
     if (lent) this.#binding?.leave();

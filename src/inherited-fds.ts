@@ -78,11 +78,15 @@ function wrong(hint: string): UnixError {
   return new UnixError("inheritedFds", -errno.EINVAL, { hint });
 }
 
+/** Why this thread cannot take them over; null where it can. */
+export function whyNotInherited(): string | null {
+  if (Bun.isMainThread) return null;
+  return "they are the process's: take them over in its main thread and pass them on";
+}
+
 function takeOver(): readonly InheritedFd[] {
-  if (!Bun.isMainThread) {
-    const why = "they are the process's: take them over in its main thread and pass them on";
-    throw new UnsupportedError("inheritedFds", why);
-  }
+  const why = whyNotInherited();
+  if (why !== null) throw new UnsupportedError("inheritedFds", why);
   const count = number("LISTEN_FDS", process.env["LISTEN_FDS"] ?? "");
   const names = namesFor(count);
   const descriptions = describeAll(count);

@@ -98,6 +98,7 @@ export interface ProbeOptions {
  * "stale" is then not certain.
  *
  * @throws TypeError, RangeError for what is no address; UnixError, e.g. ENOTDIR, EMFILE
+ * @see unix(7), sock_diag(7)
  */
 export function probe(address: AddressInput, options: ProbeOptions = {}): Probe {
   const name = parseAddress(address);

@@ -185,7 +185,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
   #acceptOnce(): S | null {
     for (let refused = 0; refused < REFUSALS; refused++) {
       if (this.#connections >= this.#start.maxConnections) return null;
-      const fd = accept(this.fd);
+      const fd = accept(this.#open("accept")); // `allow` may have closed it
       if (fd === -errno.EAGAIN) return null;
       if (fd < 0 && fd !== -errno.ECONNABORTED) throw new UnixError("accept", fd);
       if (fd >= 0 && this.#allowed(fd)) return this.#wrap(fd);
@@ -209,7 +209,12 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
   #wrap(fd: number): S {
     const { type, settings } = this.#start;
     const handle = Fd.adopt(fd, "Listener.accept");
-    applySettings(fd, settings);
+    try {
+      applySettings(fd, settings);
+    } catch (error) {
+      handle.close();
+      throw error;
+    }
     const socket = socketOf(type, handle, settings);
     this.#connections += 1;
     socket.onClose(() => {

@@ -202,9 +202,10 @@ export function adoptQueue(from: FdLike): Fd {
     const hint = "it is not a message queue's descriptor";
     throw new UnixError("mq_getattr", attributes, { hint });
   }
-  const handle = take(from, number);
-  check(setCloseOnExec(handle.fd, true), "fcntl");
-  return handle;
+  // a duplicate is born so
+  const owned = from instanceof Fd || typeof from === "number";
+  if (owned) check(setCloseOnExec(number, true), "fcntl");
+  return take(from, number);
 }
 
 function take(from: FdLike, number: number): Fd {

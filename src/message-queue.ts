@@ -68,14 +68,16 @@ export class MessageQueue implements Disposable, AsyncDisposable {
     how: { name: string | null; created: boolean; maxQueuedBytes: number },
   ) {
     const attributes = mqGetattr(handle.fd);
-    if (typeof attributes === "number") {
+    try {
+      if (typeof attributes === "number") throw new UnixError("mq_getattr", attributes);
+      this.access = accessOf(handle.fd);
+    } catch (error) {
       handle.close();
-      throw new UnixError("mq_getattr", attributes);
+      throw error;
     }
     this.#handle = handle;
     this.name = how.name;
     this.created = how.created;
-    this.access = accessOf(handle.fd);
     this.maxMessages = attributes.maxMessages;
     this.messageBytes = attributes.messageBytes;
     this.#maxQueuedBytes = how.maxQueuedBytes;

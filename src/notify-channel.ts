@@ -46,12 +46,15 @@ export async function deliver(delivery: Delivery): Promise<boolean> {
   return true;
 }
 
+/** Why a manager outside of this virtual machine is not told. */
+export const whyNoVsock = "only Unix sockets are spoken to";
+
 /** @throws UnixError EINVAL, UnsupportedError */
 function managerAddress(where: string): AddressInput {
   if (where.startsWith("/")) return { path: where };
   if (where.startsWith("@")) return { abstract: where.slice(1) };
   if (where.startsWith("vsock")) {
-    throw new UnsupportedError("notifyVsock", `NOTIFY_SOCKET is ${where}, not a Unix socket`);
+    throw new UnsupportedError("notifyVsock", `NOTIFY_SOCKET is ${where}: ${whyNoVsock}`);
   }
   const hint = `NOTIFY_SOCKET is ${JSON.stringify(where)}, neither an absolute path nor "@name"`;
   throw new UnixError("notify", -errno.EINVAL, { hint });

@@ -4,11 +4,14 @@
 // What wakes is the end of the process (pidfd); where that is not known, or the descriptor has been
 // inherited or forgotten, the lock is looked at again every second while something waits.
 
+import { errno } from "../native/errno.ts";
 import type { Fd } from "./fd.ts";
 import { LazyWatch } from "./loop/lazy-watch.ts";
 import type { Waiter } from "./loop/poller.ts";
 import { tryShareLock, unlock } from "./syscalls/fd.ts";
-import { AGAIN } from "./syscalls/result.ts";
+
+/** The queue's descriptor was closed by somebody else. */
+const CLOSED = -errno.EBADF;
 
 const RECHECK_MS = 1000;
 const waited = new Set<QueueHolder>();
@@ -57,7 +60,7 @@ export class QueueHolder {
     if (this.#gone || this.#queue.closed) return false;
     const { fd } = this.#queue;
     const shared = tryShareLock(fd);
-    if (shared === AGAIN) return true;
+    if (shared < 0 && shared !== CLOSED) return true; // it has the lock, or (ENOLCK) nobody knows
     if (shared === 0) unlock(fd);
     this.#gone = true;
     return false;

@@ -10,7 +10,6 @@ import { QueuePeer } from "./queue-peer.ts";
 import { integer } from "./socket-options.ts";
 import { close, open, setCloseOnExec, tryLock, tryShareLock } from "./syscalls/fd.ts";
 import { mqGetattr } from "./syscalls/message-queue.ts";
-import { AGAIN } from "./syscalls/result.ts";
 
 /** How a socket is handed on. */
 export interface InheritOptions {
@@ -65,7 +64,7 @@ export function leaveToHeirs(handle: Fd, tell: () => unknown): void {
   handle.close();
   if (again < 0) return;
   try {
-    if (tryShareLock(again) !== AGAIN) tell();
+    if (tryShareLock(again) === 0) tell();
   } catch {
     // there is nobody to tell
   } finally {

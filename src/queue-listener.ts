@@ -151,6 +151,7 @@ export class QueueListener implements Disposable, AsyncDisposable {
 
   #once(): QueueSocket | undefined {
     for (let i = 0; i < REQUESTS; i++) {
+      this.#open(); // `allow` may have closed it
       const request = this.#request();
       if (request === undefined) return undefined;
       const socket = request === null ? null : this.#answer(request);

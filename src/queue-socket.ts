@@ -28,6 +28,7 @@ export { type QueueReceiveOptions, QueueSocket } from "./queue-stream.ts";
  *
  * @param name "/" and then up to 242 bytes without another "/"
  * @throws TypeError, RangeError; UnixError EADDRINUSE, EACCES; QueueLimitError; UnsupportedError
+ * @see mq_overview(7), docs/queue-socket.md
  */
 export function listenQueue(name: string, options: ListenQueueOptions = {}): QueueListener {
   return QueueListener.open(name, options);
@@ -47,7 +48,10 @@ export function connectQueue(
   return connect(name, options);
 }
 
-/** `connectQueue`, blocking the thread. */
+/**
+ * {@link connectQueue}, blocking the thread.
+ * @throws as connectQueue
+ */
 export function connectQueueSync(name: string, options: ConnectQueueOptions = {}): QueueSocket {
   return connectSync(name, options);
 }

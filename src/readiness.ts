@@ -73,7 +73,11 @@ export function waitReadable(fd: FdLike, options: WaitOptions = {}): Promise<Rea
   return wait(fd, "read", options);
 }
 
-/** Wait until a write on `fd` would not block, or fail at once. @see waitReadable */
+/**
+ * Wait until a write on `fd` would not block, or fail at once.
+ * @throws as {@link waitReadable}
+ * @see poll(2)
+ */
 export function waitWritable(fd: FdLike, options: WaitOptions = {}): Promise<Readiness> {
   return wait(fd, "write", options);
 }
@@ -82,6 +86,9 @@ export function waitWritable(fd: FdLike, options: WaitOptions = {}): Promise<Rea
  * Every time you ask, the next moment at which `fd` is ready; until the signal aborts, or the other
  * end is gone and nothing is left to read. Ask again only after you have read (or written): a
  * descriptor that is still ready answers at once.
+ *
+ * @throws as {@link waitReadable}, but when the signal aborts it ends
+ * @see poll(2)
  */
 export function watchReadiness(
   fd: FdLike,

@@ -39,7 +39,9 @@ export class Offer implements Disposable {
       const nonce = Buffer.from(crypto.getRandomValues(new Uint8Array(NONCE_BYTES)));
       const name = encodeOffer({ from, to }, nonce.toString("hex"));
       check(bind(far, { kind: "abstract", name }), "bind");
-      sendMessage(near, name, { fds: [fd] });
+      const sent = sendMessage(near, name, { fds: [fd] });
+      // else `withdraw` would find nothing, and take it for taken
+      if (sent === null) throw new UnixError("sendmsg", -errno.EAGAIN);
       // for the answer alone, and not before: a socket that asks for names gets one when it sends
       check(setOption(near, option.SO_PASSCRED ?? -1, 1), "setsockopt");
     } catch (error) {

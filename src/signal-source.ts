@@ -115,7 +115,8 @@ export class HandlerSource implements SignalSource {
     const before = this.#before.get(number);
     if (before === undefined) return;
     this.#before.delete(number);
-    const now = current(number);
+    const found = Disposition.of(number);
+    const now = typeof found === "number" ? this.#ours : found; // not to be known: it was ours
     const next = now.calls(this.#ours) ? previous(number, before) : now;
     next.install(number);
     letRuntimeGo(number, before, next);
@@ -188,9 +189,9 @@ export class HandlerSource implements SignalSource {
     const watch = (this.#watch ??= Watch.of(this.#reader.fd, true));
     watch.referenced = this.#interest === "referenced";
     if (wanted === this.#waiting) return;
-    this.#waiting = wanted;
     if (wanted) watch.wait("read", this.#waiter);
     else watch.leave(this.#waiter);
+    this.#waiting = wanted;
   }
 
   /** The pipe is readable. While this runs we are not in the queue of those who wait. */
@@ -234,7 +235,12 @@ function holdRuntime(number: number): Before {
   const name = signalName(number);
   if (!(name in signals)) return { disposition, runtime: null };
   process.on(name as NodeJS.Signals, nothing);
-  return { disposition, runtime: current(number) };
+  try {
+    return { disposition, runtime: current(number) };
+  } catch (error) {
+    process.off(name as NodeJS.Signals, nothing);
+    throw error;
+  }
 }
 
 /** What is to hold again: the runtime's listeners may have come or gone meanwhile. */

@@ -191,7 +191,13 @@ export class SignalWatcher implements Disposable, AsyncDisposable {
     const waiting: Waiting = { resolve, reject, forget };
     signal?.addEventListener("abort", onAbort, { once: true });
     this.#waiting.push(waiting);
-    if (this.#waiting.length === 1) interestChanged();
+    try {
+      if (this.#waiting.length === 1) interestChanged();
+    } catch (error) {
+      this.#waiting.pop();
+      forget();
+      reject(error);
+    }
   }
 
   /** The next signal if one is here; undefined: none now. @throws UnixError ERR_CLOSED */

@@ -7,7 +7,7 @@ import { UnixError } from "./errors.ts";
 import type { FdLike } from "./fd.ts";
 import { receiveIntoOnce, receiveOnce } from "./incoming.ts";
 import { attempt, type Operation, settled } from "./loop/attempt.ts";
-import { consume } from "./loop/consume.ts";
+import { consume, isPromise } from "./loop/consume.ts";
 import type { Message, Payload, Received } from "./message.ts";
 import {
   checkFds,
@@ -309,7 +309,7 @@ function closing(message: Message, handler: (message: Message) => unknown): unkn
     message.close();
     throw error;
   }
-  if (later instanceof Promise) return later.finally(() => message.close());
+  if (isPromise(later)) return Promise.resolve(later).finally(() => message.close());
   message.close();
   return undefined;
 }

@@ -13,7 +13,15 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
 const root = resolve(import.meta.dir, "..");
-const twice = ["test/loop/", "test/api/", "test/cases/", "test/interop/", "test/stress/"];
+const twice = [
+  "test/loop/",
+  "test/api/",
+  "test/cases/",
+  "test/faults/",
+  "test/interop/",
+  "test/stress/",
+  "test/hostile/",
+];
 const AT_ONCE = 2;
 const LIMIT_SECONDS = 120;
 /** For a test that does not say how long it may take: Bun's 5 s are too few on a busy machine. */

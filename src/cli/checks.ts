@@ -1,8 +1,7 @@
 // What bunix doctor tries out. Each check cleans up after itself, and throws where something is not
 // as promised.
 
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { AddressInput } from "../address.ts";
 import { adoptSocket } from "../adopt.ts";
@@ -16,8 +15,8 @@ import type { SeqpacketSocket } from "../seqpacket.ts";
 import type { SocketOptions } from "../socket-options.ts";
 import type { StreamSocket } from "../stream.ts";
 import { maxPathBytes } from "../structs/sockaddr-un.ts";
-
-const LIMIT_MS = 5_000;
+import { expect, inDirectory, LIMIT_MS } from "./check-tools.ts";
+import { channelChecks } from "./checks-channels.ts";
 
 type Need = {
   [K in keyof Capabilities]: Capabilities[K] extends { readonly available: boolean } ? K : never;
@@ -38,14 +37,11 @@ export const checks: readonly Check[] = [
   { name: "credentials with a message", needs: ["passCredentials"], run: credentials },
   { name: "the sender's pidfd", needs: ["passPidfd"], run: pidfd },
   { name: "message boundaries (seqpacket)", needs: ["seqpacket"], run: boundaries },
-  { name: "listen, connect, probe", needs: ["waiting"], run: () => inDirectory("socket") },
+  { name: "listen, connect, probe", needs: ["waiting"], run: () => serveIn("socket") },
   { name: "an abstract name", needs: ["waiting", "abstractNames"], run: names },
   { name: "a path of more than 107 bytes", needs: ["waiting", "longPaths"], run: longPaths },
+  ...channelChecks,
 ];
-
-function expect(is: unknown, wanted: unknown, what: string): void {
-  if (is !== wanted) throw new Error(`${what}: ${String(is)} instead of ${String(wanted)}`);
-}
 
 /** The message, which must be there. */
 function got(message: Message | null | undefined): Message {
@@ -146,21 +142,18 @@ async function serve(address: AddressInput): Promise<void> {
   expect(probe(address).state, "listening", "bunix probe");
 }
 
-/** In a new directory, which is removed. */
-async function inDirectory(name: string): Promise<void> {
-  const directory = mkdtempSync(join(tmpdir(), "bunix-doctor-"));
-  try {
+/** At a path in a new directory. */
+function serveIn(name: string): Promise<void> {
+  return inDirectory(async (directory) => {
     const path = join(directory, name);
     mkdirSync(dirname(path), { recursive: true });
     await serve(path);
     expect(probe(path).state, "free", "the address afterwards");
-  } finally {
-    rmSync(directory, { recursive: true, force: true });
-  }
+  });
 }
 
 function longPaths(): Promise<void> {
-  return inDirectory(join("d".repeat(maxPathBytes), "socket"));
+  return serveIn(join("d".repeat(maxPathBytes), "socket"));
 }
 
 function names(): Promise<void> {

@@ -110,6 +110,7 @@ export const commands: readonly Command[] = [
     ends: [
       [0, "sent, and answered where that was waited for"],
       [1, "no answer came"],
+      [130, "interrupted before"],
     ],
   },
   {
@@ -128,7 +129,7 @@ export const commands: readonly Command[] = [
     takes: "[DIR]",
     most: 1,
     first: "directory",
-    about: "print what comes by a FIFO, a socket, signals and a message queue",
+    about: "print what comes by FIFO, socket, signal and queue",
     options: [],
     notes: [
       "It says how to reach it. DIR is made if it is missing; without it a directory of your own",
@@ -142,7 +143,10 @@ export const commands: readonly Command[] = [
     first: ["bash", "zsh", "fish"],
     about: "a script that completes all this in bash, zsh or fish",
     options: [],
-    notes: ['For bash: eval "$(bunix completion bash)", in ~/.bashrc.'],
+    notes: [
+      'bash: eval "$(bunix completion bash)" in ~/.bashrc; zsh: the same in ~/.zshrc, after',
+      "compinit; fish: bunix completion fish | source, in ~/.config/fish/config.fish.",
+    ],
   },
   {
     name: "help",

@@ -35,14 +35,15 @@ function bash(): string {
   const byName = new Map(values.map((option) => [option.name, option.words ?? []]));
   const after = [...byName].map(([name, words]) => {
     const answer = words.length > 0 ? `-W ${quoted(words.join(" "))}` : "-f";
-    return `    --${name}) COMPREPLY=($(compgen ${answer} -- "$word")); return ;;`;
+    return `    --${name}) mapfile -t COMPREPLY < <(compgen ${answer} -- "$word"); return ;;`;
   });
+  const names = commands.map(({ name }) => name);
   return `# bash completion for bunix: eval "$(bunix completion bash)"
 _bunix() {
   local word=\${COMP_WORDS[COMP_CWORD]} words= files=
   COMPREPLY=()
   if [ "$COMP_CWORD" -eq 1 ]; then
-    COMPREPLY=($(compgen -W ${quoted(commands.map(({ name }) => name).join(" "))} -- "$word"))
+    mapfile -t COMPREPLY < <(compgen -W ${quoted(names.join(" "))} -- "$word")
     return
   fi
   case \${COMP_WORDS[COMP_CWORD-1]} in
@@ -51,8 +52,10 @@ ${after.join("\n")}
   case \${COMP_WORDS[1]} in
 ${cases.join("\n")}
   esac
-  COMPREPLY=($(compgen -W "$words" -- "$word"))
-  if [ -n "$files" ]; then COMPREPLY+=($(compgen -f -- "$word")); fi
+  mapfile -t COMPREPLY < <(
+    compgen -W "$words" -- "$word"
+    if [ -n "$files" ]; then compgen -f -- "$word"; fi
+  )
 }
 complete -o filenames -F _bunix bunix`;
 }

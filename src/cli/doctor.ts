@@ -1,11 +1,10 @@
 // bunix doctor: what this system promises, and whether it keeps it.
 
 import { type Capabilities, type Capability, capabilities } from "../capabilities.ts";
+import { LIMIT_MS } from "./check-tools.ts";
 import { type Check, checks } from "./checks.ts";
 import { wanted } from "./commands.ts";
 import { json, parse } from "./options.ts";
-
-const LIMIT_MS = 5_000;
 
 interface Result {
   readonly name: string;

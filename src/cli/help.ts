@@ -1,10 +1,14 @@
 // bunix help, and --help with each command: made of the table in commands.ts.
 
 import { type Command, commands, type Option } from "./commands.ts";
+import { OSERR, usageCode } from "./options.ts";
 
 const COLUMN = 30;
 
 const row = (left: string, right: string): string => `  ${left.padEnd(COLUMN)}  ${right}`;
+
+const end = (code: number, meaning: string): string => `  ${String(code).padEnd(3)} ${meaning}`;
+const everywhere = [end(usageCode, "used wrongly"), end(OSERR, "the system refused something")];
 
 /** All that `bunix help` says. */
 export function help(): string {
@@ -18,8 +22,7 @@ ADDRESS is a path, or an abstract name after "@".
 --json with each command that prints: the same for programs.
 
 All commands end with
-  64  used wrongly
-  71  the system refused something
+${everywhere.join("\n")}
 
 BUNIX_DEBUG=1 shows each system call that bunix makes, in any program.
 Only root sees the processes of other users.`;
@@ -38,7 +41,7 @@ export function helpFor({ name, takes, about, options, notes, ends }: Command): 
   if (notes !== undefined) lines.push("", ...notes);
   if (takes.startsWith("ADDRESS")) lines.push('ADDRESS is a path, or an abstract name after "@".');
   lines.push("", "It ends with");
-  for (const [code, meaning] of ends ?? [[0, "done"]]) lines.push(`  ${code}   ${meaning}`);
-  lines.push("  64  used wrongly", "  71  the system refused something");
+  for (const [code, meaning] of ends ?? [[0, "done"]]) lines.push(end(code, meaning));
+  lines.push(...everywhere);
   return lines.join("\n");
 }

@@ -26,15 +26,9 @@ export async function listenCommand(args: readonly string[]): Promise<number> {
   const parts = { parsed, report, input };
   using talk = type === "datagram" ? new Datagrams(parts, text) : new Connections(parts, text);
   report.say(talk.place);
-  const typing = talk.type().catch(fail);
-  const running = Promise.race([talk.run(), typing.then(() => new Promise<never>(() => {}))]);
-  await Promise.race([running, stop.next(), output.gone]);
+  const typing = talk.type().then(() => new Promise<never>(() => {})); // its end is no end of ours
+  await Promise.race([talk.run(), typing, stop.next(), output.gone]);
   return 0;
-}
-
-/** What standard input's end throws ends all. */
-function fail(error: unknown): never {
-  throw error;
 }
 
 interface Parts {
@@ -179,6 +173,7 @@ class Datagrams implements Disposable {
         await this.#socket.send(line, { to: this.#last });
       } catch (error) {
         if (!(error instanceof UnixError)) throw error;
+        if (this.#socket.closed) return;
         console.error(`bunix: ${error.message}`);
       }
     }

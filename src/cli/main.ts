@@ -9,8 +9,8 @@ import { help, helpFor } from "./help.ts";
 import { listenCommand } from "./listen.ts";
 import { ls } from "./ls.ts";
 import {
+  didYouMean,
   json,
-  nearest,
   OSERR,
   parse,
   printable,
@@ -64,9 +64,7 @@ function versionCommand(args: readonly string[]): number {
 function known(name: string): string {
   const command = others.get(name) ?? name;
   if (runs.has(command)) return command;
-  const meant = nearest(name, runs.keys());
-  const hint = meant === undefined ? "" : `; did you mean ${meant}?`;
-  throw new UsageError(`there is no command "${name}"${hint}`);
+  throw new UsageError(`there is no command "${name}"${didYouMean(name, runs.keys())}`);
 }
 
 /** --help counts among a command's options only: after "--" it is an argument. */

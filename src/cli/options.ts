@@ -61,13 +61,20 @@ function parseOrComplain(
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     const given = /^Unknown option '--([^']+)'/.exec(message)?.[1];
-    const meant = given === undefined ? undefined : nearest(given, Object.keys(options));
-    throw new UsageError(meant === undefined ? message : `${message}; did you mean --${meant}?`);
+    const meant = didYouMean(given ?? "", Object.keys(options), "--");
+    if (given === undefined) throw new UsageError(message);
+    throw new UsageError(`there is no option --${given}${meant}`);
   }
 }
 
+/** "; did you mean …?", where one of `words` is near. */
+export function didYouMean(word: string, words: Iterable<string>, before = ""): string {
+  const meant = nearest(word, words);
+  return meant === undefined ? "" : `; did you mean ${before}${meant}?`;
+}
+
 /** The one of `words` that `word` was meant to be: at most a third of it is otherwise. */
-export function nearest(word: string, words: Iterable<string>): string | undefined {
+function nearest(word: string, words: Iterable<string>): string | undefined {
   let best: string | undefined;
   let least = Math.max(1, Math.floor(word.length / 3)) + 1;
   for (const candidate of words) {

@@ -1,6 +1,7 @@
 // bunix send ADDRESS [TEXT...]: send by hand, with descriptors, and print the answer.
 
 import { closeSync, openSync } from "node:fs";
+import { errno } from "../../native/errno.ts";
 import { connect } from "../connect.ts";
 import { UnixError } from "../errors.ts";
 import type { Message } from "../message.ts";
@@ -20,11 +21,12 @@ export async function send(args: readonly string[]): Promise<number> {
   const timeoutMs = timeoutOf(parsed);
   using stop = new Stop();
   using output = new Output();
+  using input = new Input();
   using files = new Files(parsed.lists.get("fd") ?? []);
   const report = new Reporter(output, parsed);
-  const todo = parsed.values.has("pid")
-    ? toProcess(parsed, { report, files, timeoutMs })
-    : toAddress(parsed, { report, files, timeoutMs });
+  using interrupt = new Interrupt(parsed.values.has("pid") ? undefined : timeoutMs);
+  const parts = { report, files, input, timeoutMs, interrupt: interrupt.signal };
+  const todo = (parsed.values.has("pid") ? toProcess : toAddress)(parsed, parts);
   const ended = Promise.race([stop.next(), output.gone]).then(() => INTERRUPTED);
   return await Promise.race([todo, ended]);
 }
@@ -32,10 +34,33 @@ export async function send(args: readonly string[]): Promise<number> {
 /** As shells say it of what SIGINT ended. */
 const INTERRUPTED = 130;
 
+/** The end of all that waits: of the time for it, or of the command. */
+class Interrupt implements Disposable {
+  readonly #controller = new AbortController();
+  readonly #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(timeoutMs: number | undefined) {
+    if (timeoutMs === undefined) return;
+    const late = new UnixError("send", -errno.ETIMEDOUT, { hint: "--timeout" });
+    this.#timer = setTimeout(() => this.#controller.abort(late), timeoutMs);
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
+    this.#controller.abort();
+  }
+}
+
 interface Parts {
   readonly report: Reporter;
   readonly files: Files;
+  readonly input: Input;
   readonly timeoutMs: number | undefined;
+  readonly interrupt: AbortSignal;
 }
 
 function timeoutOf({ values }: Parsed): number | undefined {
@@ -77,7 +102,10 @@ class Files implements Disposable {
 }
 
 /** `--pid`: one descriptor to a process, announced with a signal. */
-async function toProcess(parsed: Parsed, { report, files, timeoutMs }: Parts): Promise<number> {
+async function toProcess(
+  parsed: Parsed,
+  { report, files, timeoutMs, interrupt }: Parts,
+): Promise<number> {
   const pid = Number(parsed.values.get("pid"));
   const signal = parsed.values.get("signal");
   const [fd, ...more] = files.fds;
@@ -86,7 +114,7 @@ async function toProcess(parsed: Parsed, { report, files, timeoutMs }: Parts): P
   if (fd === undefined || more.length > 0) throw new UsageError("--pid takes one --fd");
   if (parsed.rest.length > 0) throw new UsageError("--pid takes no address, and no text");
   const realtimeSignal = signal as RealtimeSignal;
-  await sendFd(pid, fd, { realtimeSignal, ...(timeoutMs === undefined ? {} : { timeoutMs }) });
+  await sendFd(pid, fd, { realtimeSignal, timeoutMs, signal: interrupt });
   await report.say({ text: `process ${pid} has taken it`, json: { event: "taken", pid } });
   return 0;
 }
@@ -98,20 +126,18 @@ async function toAddress(parsed: Parsed, parts: Parts): Promise<number> {
   if (text === undefined) throw new UsageError("send where? A path, or @name");
   if (parsed.values.has("signal")) throw new UsageError("--signal goes with --pid");
   const type = typeOf(parsed);
-  const { report, timeoutMs } = parts;
-  const signal = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs);
+  const { report, input, interrupt: signal } = parts;
   const address = addressOf(parsed, text);
   using socket: Socket =
     type === "datagram"
       ? openDatagram(parsed.flags.has("wait") ? { autobind: true } : undefined, {
           connect: address,
         })
-      : await connect<"stream" | "seqpacket">(address, { type, signal, timeoutMs });
+      : await connect<"stream" | "seqpacket">(address, { type, signal });
   if (type !== "datagram") {
     const peer = peerOf(socket);
     await report.say({ text: `to ${peerText(peer)}`, json: { event: "connected", peer } });
   }
-  using input = new Input();
   const sending = new Sending(socket, { parsed, fds: parts.files.fds, signal });
   if (words.length > 0) await sending.text(words.join(" "));
   else await sending.input(input);
@@ -123,12 +149,12 @@ async function toAddress(parsed: Parsed, parts: Parts): Promise<number> {
 class Sending {
   readonly #socket: Socket;
   readonly #raw: boolean;
-  readonly #signal: AbortSignal | undefined;
+  readonly #signal: AbortSignal;
   #fds: readonly number[];
 
   constructor(
     socket: Socket,
-    { parsed, fds, signal }: { parsed: Parsed; fds: number[]; signal: AbortSignal | undefined },
+    { parsed, fds, signal }: { parsed: Parsed; fds: number[]; signal: AbortSignal },
   ) {
     this.#socket = socket;
     this.#raw = parsed.flags.has("raw");
@@ -165,11 +191,7 @@ class Sending {
 }
 
 /** Print the answer; false where the peer ended, or time, without one. */
-async function answered(
-  socket: Socket,
-  report: Reporter,
-  signal: AbortSignal | undefined,
-): Promise<boolean> {
+async function answered(socket: Socket, report: Reporter, signal: AbortSignal): Promise<boolean> {
   let came = false;
   for (;;) {
     const message = await next(socket, signal);
@@ -180,14 +202,12 @@ async function answered(
   }
 }
 
-async function next(socket: Socket, signal: AbortSignal | undefined): Promise<Message | null> {
+async function next(socket: Socket, signal: AbortSignal): Promise<Message | null> {
   try {
     return await socket.receive({ signal });
   } catch (error) {
-    if (signal?.aborted === true || error instanceof UnixError) {
-      console.error(`bunix: ${error instanceof Error ? error.message : error}`);
-      return null;
-    }
-    throw error;
+    if (error instanceof UnixError) console.error(`bunix: ${error.message}`);
+    else if (!signal.aborted) throw error;
+    return null;
   }
 }

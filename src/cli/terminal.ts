@@ -63,10 +63,13 @@ export class Output implements Disposable {
   }
 }
 
-/** Standard input, in pieces as they come; nothing is read before it is asked for. */
+const NEWLINE = 10;
+
+/** Standard input, in pieces as they come; it is not touched before it is asked for. */
 export class Input implements Disposable {
   #wanted: ((chunk: Uint8Array | null) => void) | null = null;
   readonly #chunks: Uint8Array[] = [];
+  #begun = false;
   #ended = false;
   readonly #data = (chunk: Uint8Array): void => {
     process.stdin.pause();
@@ -78,12 +81,14 @@ export class Input implements Disposable {
     this.#answer();
   };
 
-  constructor() {
+  #begin(): void {
+    this.#begun = true;
     process.stdin.on("data", this.#data).on("end", this.#end).on("error", this.#end).pause();
   }
 
   /** The next piece; null at the end. */
   next(): Promise<Uint8Array | null> {
+    if (!this.#begun) this.#begin();
     return new Promise((resolve) => {
       this.#wanted = resolve;
       if (!this.#answer()) process.stdin.resume();
@@ -100,15 +105,17 @@ export class Input implements Disposable {
 
   /** Whole lines without their ends; what is left at the end is the last one. */
   async *lines(): AsyncGenerator<Uint8Array> {
-    let rest = new Uint8Array(0);
+    let rest: Uint8Array[] = [];
     for (let chunk = await this.next(); chunk !== null; chunk = await this.next()) {
-      rest = Buffer.concat([rest, chunk]);
-      for (let end = rest.indexOf(NEWLINE); end >= 0; end = rest.indexOf(NEWLINE)) {
-        yield rest.slice(0, end);
-        rest = rest.slice(end + 1);
+      let from = 0;
+      for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, from)) {
+        yield Buffer.concat([...rest, chunk.subarray(from, end)]);
+        rest = [];
+        from = end + 1;
       }
+      if (from < chunk.length) rest.push(chunk.subarray(from));
     }
-    if (rest.length > 0) yield rest;
+    if (rest.length > 0) yield Buffer.concat(rest);
   }
 
   /** All of it. */
@@ -122,10 +129,9 @@ export class Input implements Disposable {
 
   /** Read no more; whatever waits for input does not keep the program alive. */
   [Symbol.dispose](): void {
+    if (!this.#begun) return;
     process.stdin.off("data", this.#data).off("end", this.#end).off("error", this.#end);
     process.stdin.pause();
-    process.stdin.unref();
+    (process.stdin as { unref?: () => void }).unref?.(); // a file or /dev/null has none
   }
 }
-
-const NEWLINE = 10;

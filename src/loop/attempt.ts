@@ -47,6 +47,7 @@ export function attempt<T>(wait: Wait, operation: Operation<T>): Promise<T> {
     } catch (error) {
       return failed(operation, error);
     }
+    if (signal?.aborted) return failed(operation, signal.reason); // from inside `once`
     noteBlocked(watch, direction);
   }
   return new Promise((resolve, reject) => new Pending(wait, { operation, resolve, reject }));
@@ -92,6 +93,9 @@ class Pending<T> implements Waiter {
   readonly #wait: Wait;
   readonly #caller: Caller<T>;
   #onAbort: (() => void) | null = null;
+  /** `once` is at it; an abort from inside it must not lose what it gets. */
+  #trying = false;
+  #aborted = false;
 
   constructor(wait: Wait, caller: Caller<T>) {
     this.#wait = wait;
@@ -112,14 +116,18 @@ class Pending<T> implements Waiter {
 
   run(): Outcome {
     const { operation, resolve } = this.#caller;
+    this.#trying = true;
     try {
       const value = operation.once();
       if (value === undefined) {
+        if (this.#aborted) throw this.#wait.signal?.reason;
+        this.#trying = false;
         noteBlocked(this.#wait.watch, this.#wait.direction);
         return "nothing";
       }
       this.#finish();
-      resolve(value);
+      if (gate === null) resolve(value);
+      else gate.then(() => resolve(value)); // those at the gate were first
     } catch (error) {
       this.stop(error);
     }
@@ -138,6 +146,8 @@ class Pending<T> implements Waiter {
 
   #abort(reason: unknown): void {
     const { operation, reject } = this.#caller;
+    this.#aborted = this.#trying;
+    if (this.#trying) return;
     if (operation.committed?.() !== true) {
       this.#wait.watch.leave(this);
       operation.done?.();

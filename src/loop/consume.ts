@@ -15,7 +15,8 @@ export interface Feed<T> {
 /** Values handed over in a row before the clock is looked at. */
 const SPREE = 64;
 
-const isPromise = (value: unknown): value is PromiseLike<unknown> =>
+/** A promise of ours or of others: anything with a `then`. */
+export const isPromise = (value: unknown): value is PromiseLike<unknown> =>
   typeof value === "object" && value !== null && "then" in value;
 
 /** Resolves when the feed has ended or the descriptor is closed here. */

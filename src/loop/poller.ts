@@ -6,6 +6,7 @@ import { errno } from "../../native/errno.ts";
 import { epoll } from "../../native/poll.ts";
 import { check, UnsupportedError } from "../errors.ts";
 import { EpollEvents, epollCreate, epollCtl } from "../syscalls/epoll.ts";
+import { close } from "../syscalls/fd.ts";
 import { atThreadEnd } from "../syscalls/thread.ts";
 import { Rounds, type Source } from "./rounds.ts";
 import { ThreadWaker } from "./thread-waker.ts";
@@ -15,15 +16,22 @@ const flag = {
   in: epoll.EPOLLIN ?? 0,
   out: epoll.EPOLLOUT ?? 0,
   readHangUp: epoll.EPOLLRDHUP ?? 0,
+  urgent: epoll.EPOLLPRI ?? 0,
   gone: (epoll.EPOLLERR ?? 0) | (epoll.EPOLLHUP ?? 0),
   edge: epoll.EPOLLET ?? 0,
 } as const;
+
+/** What is asked for as long as anybody waits. */
+const READING = flag.edge | flag.in | flag.readHangUp | flag.urgent;
 
 /** Events taken from the kernel at once. */
 const BATCH = 256;
 
 /** Unreferenced waiters are served by a thread; it starts when they have waited this long. */
 const BACKGROUND_DELAY_MS = 5;
+
+/** Until a thread that could not be had is asked for again. */
+const SHORTAGE_MS = 50;
 
 /**
  * What became of a try: nothing was to be had; it got what it waited for; it got something, and
@@ -48,7 +56,7 @@ export class Watch {
   /** What the kernel last said, until an attempt finds that it is no longer so. */
   readable = true;
   writable = true;
-  /** Hung up: there is an end to be read, however short the last read was. */
+  /** Hung up, or bytes came out of band: a short read says nothing about what is behind it. */
   ended = false;
   closed = false;
   /** Who was served last was a function that is called at once, not a promise. */
@@ -126,7 +134,7 @@ export class Watch {
   notify(events: number): boolean {
     const gone = (events & flag.gone) !== 0;
     let served = false;
-    if (gone || (events & flag.readHangUp) !== 0) this.ended = true;
+    if (gone || (events & (flag.readHangUp | flag.urgent)) !== 0) this.ended = true;
     if (gone || (events & (flag.in | flag.readHangUp)) !== 0) {
       this.readable = true;
       served = this.#serve(this.readers);
@@ -201,8 +209,13 @@ class Poller implements Source {
       throw new UnsupportedError("waiting", "the event loop needs epoll, which is Linux's");
     }
     this.#epfd = check(epollCreate(), "epoll_create1");
+    try {
+      this.choice = chooseWaker(this.#epfd, () => this.#woken());
+    } catch (error) {
+      close(this.#epfd);
+      throw error;
+    }
     this.atEnd = atThreadEnd("close", this.#epfd);
-    this.choice = chooseWaker(this.#epfd, () => this.#woken());
   }
 
   find(fd: number): Watch | undefined {
@@ -216,7 +229,7 @@ class Poller implements Source {
   }
 
   register(watch: Watch, direction: Direction): void {
-    const asked = flag.edge | flag.in | flag.readHangUp | (direction === "write" ? flag.out : 0);
+    const asked = READING | (direction === "write" ? flag.out : 0);
     const events = asked | watch.registered;
     // a borrowed number may have been closed and given to another file since: ask again each time
     if (events !== watch.registered || !watch.owned) this.#control(watch, events);
@@ -301,9 +314,27 @@ class Poller implements Source {
     try {
       this.choice.waker.arm(true);
     } catch (error) {
-      const waker = new ThreadWaker(this.#epfd, () => this.#woken());
+      const waker = this.#thread();
+      if (waker === null) {
+        setTimeout(() => this.#armAgain(), SHORTAGE_MS);
+        return;
+      }
       this.choice = { waker, reason: String(error) };
       waker.arm(true);
+    }
+  }
+
+  #armAgain(): void {
+    this.#armed = false;
+    this.rest();
+  }
+
+  /** The other waker; null while this process is out of descriptors: nobody is there to be told. */
+  #thread(): ThreadWaker | null {
+    try {
+      return new ThreadWaker(this.#epfd, () => this.#woken());
+    } catch {
+      return null;
     }
   }
 
@@ -315,15 +346,16 @@ class Poller implements Source {
     else if (!this.#backgroundTimer) this.#startBackground();
   }
 
-  #startBackground(): void {
+  #startBackground(delayMs = BACKGROUND_DELAY_MS): void {
     this.#backgroundTimer = true;
     const start = (): void => {
       this.#backgroundTimer = false;
       if (this.#referenced > 0 || this.#unreferenced === 0) return;
-      this.#background = new ThreadWaker(this.#epfd, () => this.#woken());
-      this.#background.arm(false);
+      this.#background = this.#thread();
+      if (this.#background === null) this.#startBackground(SHORTAGE_MS);
+      else this.#background.arm(false);
     };
-    setTimeout(start, BACKGROUND_DELAY_MS).unref();
+    setTimeout(start, delayMs).unref();
   }
 }
 

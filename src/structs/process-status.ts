@@ -28,7 +28,7 @@ export function decodeStatus(text: string): ProcessStatus | null {
     if (end > 0) fields.set(line.slice(0, end), line.slice(end + 1).trim());
   }
   const numbers = (name: string): number[] => (fields.get(name) ?? "").split(/\s+/).map(Number);
-  const set = (name: string): bigint => BigInt(`0x${fields.get(name) || "0"}`);
+  const set = (name: string): bigint => BigInt(`0x${fields.get(name)}`);
   const are = (names: readonly string[], pattern: RegExp): boolean =>
     names.every((name) => pattern.test(fields.get(name) ?? "?"));
   if (!are(["Uid", "Gid", "NSpid"], NUMBERS)) return null;

@@ -88,7 +88,7 @@ export function poll(fd: number, events: number, timeoutMs: number): number {
     const ready = result(libc.poll(polled.address, 1, left));
     if (ready >= 0) return polled.view.getInt16(pollfd.at.revents, true);
     if (ready !== INTERRUPTED) return ready;
-    if (timeoutMs < 0) continue;
+    if (timeoutMs <= 0) continue;
     left = Math.max(0, Math.ceil(deadline - performance.now()));
     if (left === 0) return 0;
   }

@@ -19,15 +19,24 @@ export type Libc = Calls<typeof signatures>;
 
 const own = system === "darwin" ? { ...posix, ...darwin } : { ...posix, ...linux };
 
-function open(): { calls: Libc; name: string } {
+interface Opened {
+  readonly calls: Libc;
+  readonly name: string;
+  readonly found: ReadonlySet<string>;
+}
+
+function open(): Opened {
   const calls: Record<string, unknown> = {};
   for (const name of Object.keys(signatures)) calls[name] = () => missing(name);
-  if (!known) return { calls: calls as Libc, name: "" };
+  const none: Opened = { calls: calls as Libc, name: "", found: new Set() };
+  if (!known) return none;
   for (const name of libcNames) {
     const symbols = symbolsOf(name, own) ?? symbolsInTwo(name);
-    if (symbols !== null) return { calls: takingViews(Object.assign(calls, symbols)), name };
+    if (symbols === null) continue;
+    const found = new Set(Object.keys(symbols));
+    return { calls: takingViews(Object.assign(calls, symbols)), name, found };
   }
-  return { calls: calls as Libc, name: "" };
+  return none;
 }
 
 /**
@@ -71,7 +80,7 @@ function symbolsInTwo(library: string): object | null {
 }
 
 function missing(name: string): never {
-  throw new UnsupportedError(name, `no libc here has ${name}() (${process.platform})`);
+  throw new UnsupportedError("libcFunctions", `no libc here has ${name}() (${process.platform})`);
 }
 
 const opened = open();
@@ -87,6 +96,11 @@ export const libcName: string = opened.name;
 
 const location =
   libcName === "" ? 0 : system === "darwin" ? libc.__error() : libc.__errno_location();
+
+/** Functions that this library calls on Linux and that are not in this libc. */
+export const absentFunctions: readonly string[] = Object.keys({ ...posix, ...linux }).filter(
+  (name) => !opened.found.has(name),
+);
 
 const traced = wantedGroups(process.env["BUNIX_DEBUG"]);
 if (traced !== null && location !== 0) trace(libc, location, traced);

@@ -9,7 +9,7 @@ import { type Control, decodeControl } from "../structs/cmsg.ts";
 import { decodeSockaddr, toBytes } from "../structs/sockaddr-un.ts";
 import { asPointer } from "./memory.ts";
 
-/** What a function of libc is given: a number, an address, or a view in the place of its address. */
+/** What a function of libc is given: a number, an address, or a view for its address. */
 export type Value = number | ArrayBufferView | null;
 
 /** One call, after it has returned. */
@@ -50,17 +50,31 @@ export function viewAt(address: number, bytes: number): DataView {
 
 const word = (view: DataView, at: number): number => Number(view.getBigUint64(at, true));
 
-/** Whose constants a number is made of: those of `table` that begin with `prefix`. */
-export function flags(table: Readonly<Record<string, number | null>>, prefix: string): Show {
-  const known = Object.entries(table).filter((one) => one[0].startsWith(prefix) && one[1]);
+/** Constants by name; null: not on this system. */
+type Table = Readonly<Record<string, number | null>>;
+
+/** Those of `table` that begin with `prefix`: looked for when they are first needed. */
+function withPrefix(table: Table, prefix: string): () => readonly [string, number][] {
+  let found: [string, number][] | undefined;
+  return () => {
+    found ??= Object.entries(table).filter(
+      (one): one is [string, number] => one[0].startsWith(prefix) && one[1] !== null,
+    );
+    return found;
+  };
+}
+
+/** Which constants of `table` with `prefix`, of some bits each, a number is made of. */
+export function flags(table: Table, prefix: string): Show {
+  const known = withPrefix(table, prefix);
   return (value) => {
     let rest = int(value) >>> 0;
     const names: string[] = [];
-    for (const [name, bits] of known) {
-      const wanted = (bits ?? 0) >>> 0;
-      if ((rest & wanted) >>> 0 !== wanted) continue;
+    for (const [name, bits] of known()) {
+      const all = bits >>> 0;
+      if (all === 0 || (rest & all) >>> 0 !== all) continue;
       names.push(name);
-      rest = (rest & ~wanted) >>> 0;
+      rest = (rest & ~all) >>> 0;
     }
     if (rest !== 0 || names.length === 0) names.push(rest === 0 ? "0" : `0x${rest.toString(16)}`);
     return names.join("|");
@@ -68,9 +82,9 @@ export function flags(table: Readonly<Record<string, number | null>>, prefix: st
 }
 
 /** The one constant of `table` with this value and prefix, or the number. */
-export function named(table: Readonly<Record<string, number | null>>, prefix: string): Show {
-  const known = Object.entries(table).filter(([name]) => name.startsWith(prefix));
-  return (value) => known.find(([, number]) => number === value)?.[0] ?? String(int(value));
+export function named(table: Table, prefix: string): Show {
+  const known = withPrefix(table, prefix);
+  return (value) => known().find(([, number]) => number === value)?.[0] ?? String(int(value));
 }
 
 const families = named(c, "AF_");

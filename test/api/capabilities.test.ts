@@ -4,7 +4,9 @@ import { describe, expect, test } from "bun:test";
 import { errno } from "../../native/errno.ts";
 import { capabilities } from "../../src/index.ts";
 import { type Libc, libc } from "../../src/syscalls/libc.ts";
+import { runSource, succeeded } from "../support/child.ts";
 import { fake, type Step } from "../support/seam.ts";
+import { sources } from "../support/source.ts";
 import { leakFree } from "./tools.ts";
 
 const { syscall } = libc;
@@ -20,6 +22,45 @@ test("this system has them, and looking leaves nothing open", () =>
       expect(one).toEqual({ available: true });
     }
   }));
+
+/** The keys of all `new UnsupportedError(key, …)`, and of helpers that are given the key. */
+function thrownKeys(): { keys: Set<string>; others: string[] } {
+  const keys = new Set<string>();
+  const others: string[] = [];
+  for (const { file, text } of sources("src")) {
+    for (const [, first = ""] of text.matchAll(/new UnsupportedError\(\s*([^,\s]+),/g)) {
+      const literal = /^"(\w+)"$/.exec(first)?.[1];
+      if (literal === undefined) others.push(`${file}: ${first}`);
+      else keys.add(literal);
+    }
+    for (const [, key = ""] of text.matchAll(/\bneed\(fd, [\w.]+, "(\w+)"\)/g)) keys.add(key);
+  }
+  return { keys, others };
+}
+
+test("every key that an UnsupportedError can have is here, with its reason where it is not", () => {
+  const found: Readonly<Record<string, unknown>> = { ...capabilities() };
+  const { keys, others } = thrownKeys();
+  expect(keys.size).toBeGreaterThan(15);
+  for (const key of keys) expect(found[key], key).toHaveProperty("available");
+  expect(others).toEqual(["src/socket-options.ts: capability"]); // need(), whose calls are read too
+});
+
+test("what only the main thread has says so in a Worker", async () => {
+  const source = `
+    import { capabilities } from "@/src/index.ts";
+    if (Bun.isMainThread) {
+      const worker = new Worker(import.meta.path);
+      worker.onmessage = ({ data }) => { console.log(JSON.stringify(data)); worker.terminate(); };
+    } else {
+      const { inheritedFds, signals, libcFunctions } = capabilities();
+      postMessage([inheritedFds, signals, libcFunctions]);
+    }`;
+  const [inherited, signals, functions] = JSON.parse(succeeded(await runSource(source)));
+  expect(inherited).toMatchObject({ available: false, reason: expect.stringContaining("main") });
+  expect(signals).toMatchObject({ available: false, reason: expect.stringContaining("main") });
+  expect(functions).toEqual(yes);
+});
 
 describe("a call that is refused", () => {
   const old = no("pidfd_open came with Linux 5.3");

@@ -3,7 +3,17 @@
 import { describe, expect, test } from "bun:test";
 import { configureLoop, type Message, socketPair } from "../../src/index.ts";
 import { pairVariants } from "./pairs.ts";
-import { codeOf, eventually, fill, isOpen, leakFree, marked, must, thrown } from "./tools.ts";
+import {
+  codeOf,
+  eventually,
+  fill,
+  isOpen,
+  leakFree,
+  marked,
+  must,
+  thrown,
+  turns,
+} from "./tools.ts";
 
 const COUNT = 2000;
 /** A length first, so that a stream's messages can be told apart too. */
@@ -44,6 +54,28 @@ describe.each(pairVariants)("$name", ({ open, kind }) => {
       for (let i = 0; i < 30; i++) await pair.near.send("x");
       await done.promise;
       expect(most).toBe(1);
+      pair.far.close();
+      await each;
+    }));
+
+  test("a promise of another kind is waited for, too; descriptors stay open until then", () =>
+    leakFree(async () => {
+      using pair = await open();
+      using fd = marked("beside");
+      const settle = Promise.withResolvers<void>();
+      const begun = Promise.withResolvers<number>();
+      const { promise } = settle;
+      const each = pair.far.consume((message) => {
+        begun.resolve(message.fds[0]?.fd ?? -1);
+        // biome-ignore lint/suspicious/noThenProperty: what other libraries' promises are
+        return { then: (done: () => void, failed: () => void) => promise.then(done, failed) };
+      });
+      await pair.near.send("x", { fds: [fd] });
+      const number = await begun.promise;
+      await turns();
+      expect(isOpen(number)).toBe(true);
+      settle.resolve();
+      await eventually(() => !isOpen(number), "it is closed");
       pair.far.close();
       await each;
     }));

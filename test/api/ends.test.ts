@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { connect, listen, openDatagram, socketPair } from "../../src/index.ts";
+import { runSource, succeeded } from "../support/child.ts";
 import { noPidfds, testUnless } from "../support/unless.ts";
 import { ends, forms, freshPath, pairVariants, variants } from "./pairs.ts";
 import { codeOf, failure, fill, leakFree, marked, markOf, must, pattern } from "./tools.ts";
@@ -341,4 +342,20 @@ describe.each(pairVariants)("$name: close", ({ open }) => {
       expect(pair.near.closed).toBe(true);
     }
   });
+});
+
+test("what an onClose callback throws stops neither close nor the others; it is uncaught", async () => {
+  const program = `
+    import { socketPair } from "@/src/index.ts";
+    const [a, b] = socketPair("stream");
+    process.on("uncaughtException", (error) => console.log("uncaught", error.message));
+    a.onClose(() => { throw new Error("oops"); });
+    a.onClose(() => console.log("second"));
+    a.close();
+    console.log(a.closed);
+    b.close();`;
+  const said = succeeded(await runSource(program))
+    .trim()
+    .split("\n");
+  expect(said).toEqual(["second", "true", "uncaught oops"]);
 });

@@ -92,7 +92,7 @@ describe.each(types)("%s", (kind, type) => {
     expect(nameOf(fd, -1).answer).toBe("EINVAL");
   });
 
-  test("a NUL in a path ends it for the kernel, and two such paths are one (ADR-07, ADR-11)", () => {
+  test("a NUL ends a path for the kernel: two such paths are one (ADR-07, ADR-11)", () => {
     using raw = new Raw();
     const path = freshPath();
     const length = 2 + path.length + 4;
@@ -219,7 +219,7 @@ test("paths of 108 bytes and more work: no suite's limit is ours (ADR-04)", asyn
   }
 });
 
-test("a path of 108 bytes without a NUL is connected to, and probed, by that path (ADR-02)", async () => {
+test("a path of 108 bytes without a NUL is reached by that path (ADR-02)", async () => {
   using raw = new Raw();
   const short = freshPath();
   const path = short.padEnd(108, "n");

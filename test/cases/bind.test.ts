@@ -1,9 +1,9 @@
 // Binding and listening: what the kernel lets two sockets do with one name, and with modes.
 
 import { describe, expect, test } from "bun:test";
-import { linkSync, mkdirSync, renameSync, statSync, unlinkSync } from "node:fs";
+import { linkSync, mkdirSync, renameSync, statSync, unlinkSync, writeFileSync } from "node:fs";
 import { file } from "../../native/file.ts";
-import { connect, Fd, listen, openDatagram, probe } from "../../src/index.ts";
+import { connect, Fd, listen, makeFifo, openDatagram, probe } from "../../src/index.ts";
 import { fchmod, open, tryLock } from "../../src/syscalls/fd.ts";
 import { bind, connect as connectTo, listen as listenOn } from "../../src/syscalls/socket.ts";
 import { freshPath } from "../api/pairs.ts";
@@ -141,6 +141,24 @@ describe.each(types)("%s", (_kind, type) => {
 });
 
 describe.each(listening)("%s", (kind, type) => {
+  test("refused says nothing of what is there: all of these are (BND-08)", () => {
+    using raw = new Raw();
+    const path = freshPath();
+    const [plain, fifo, stale, bound] = ["plain", "fifo", "stale", "bound"].map(
+      (n) => `${path}-${n}`,
+    );
+    mkdirSync(path);
+    writeFileSync(plain!, "");
+    makeFifo(fifo!);
+    raw.close(raw.at(at(stale!), type, 1));
+    raw.at(at(bound!), type);
+    for (const one of [path, plain!, fifo!, stale!, bound!]) {
+      expect(said(connectTo(raw.socket(type), at(one)))).toBe("ECONNREFUSED");
+    }
+    const states = [path, plain!, fifo!, stale!, bound!].map((one) => probe(one).state);
+    expect(states).toEqual(["not-a-socket", "not-a-socket", "not-a-socket", "stale", "bound"]);
+  });
+
   test.each([0o000, 0o022, 0o077, 0o777])("`mode` is exact under umask %o (MOD-08)", (umask) => {
     for (const mode of [0o600, 0o666, 0o777, 0]) {
       const path = freshPath();
@@ -199,7 +217,7 @@ describe.each(["stream", "seqpacket"] as const)("%s, by the API", (type) => {
     expect(await codeOf(() => listen(path, { type }))).toBe("EADDRINUSE");
   });
 
-  test("bound and not yet listening is not stale: nobody takes its name (BND-08, BND-09)", async () => {
+  test("bound, not yet listening: nobody takes its name (BND-08, BND-09)", async () => {
     using raw = new Raw();
     const number = type === "stream" ? SOCK_STREAM : SOCK_SEQPACKET;
     const path = freshPath();
@@ -224,7 +242,7 @@ describe.each(["stream", "seqpacket"] as const)("%s, by the API", (type) => {
     (await next.accept()).close();
   });
 
-  test("a duplicate that is closed removes no file; the old owner none of the new one's (BND-17, BND-18)", async () => {
+  test("closing removes the owner's own file only (BND-17, BND-18)", async () => {
     const path = freshPath();
     const old = listen(path, { type });
     Fd.duplicate(old).close();

@@ -5,8 +5,8 @@ import { file } from "../../native/file.ts";
 import { epoll } from "../../native/poll.ts";
 import { socket as numbers, option } from "../../native/socket.ts";
 import { adoptSocket, connect, Fd, listen, type StreamSocket } from "../../src/index.ts";
-import { duplicate, statusFlags } from "../../src/syscalls/fd.ts";
-import { libc } from "../../src/syscalls/libc.ts";
+import { statusFlags } from "../../src/syscalls/fd.ts";
+import { isMusl, libc } from "../../src/syscalls/libc.ts";
 import { result } from "../../src/syscalls/result.ts";
 import {
   accept,
@@ -74,7 +74,7 @@ describe.each(rows)("$name", ({ where, number }) => {
     expect(connectTo(next, address)).toBe(0);
   });
 
-  test("a client that sent, passed a descriptor and went: hung up, and all is there (CON-12)", () => {
+  test("a client that sent and went: hung up, and all is there (CON-12)", () => {
     using raw = new Raw();
     const address = fresh(where);
     const listener = raw.at(address, number, 1);
@@ -134,7 +134,8 @@ describe.each(rows)("$name", ({ where, number }) => {
   test("accept knows no other flags: EINVAL (CON-19)", () => {
     using raw = new Raw();
     const listener = raw.at(fresh(where), number, 1);
-    expect(said(result(libc.accept4(listener, null, null, 1)))).toBe("EINVAL");
+    const answer = said(result(libc.accept4(listener, null, null, 1)));
+    expect(answer).toBe(isMusl() ? "EAGAIN" : "EINVAL"); // musl then tries plain accept
   });
 
   test("what is accepted does not inherit O_NONBLOCK (CON-20)", () => {
@@ -237,21 +238,22 @@ describe.each(rows)("$name, by the API", ({ type, where }) => {
     expect(await waiting).toBe("ERR_CLOSED");
   });
 
-  test("close(2) of a number does not end a wait; close() does (CON-24)", async () => {
-    using server = listen(freshAddress(where), { type });
-    const copy = Fd.adopt(done(duplicate(server.fd)));
+  test("close ends an accept that waits, though the socket lives on (CON-24)", async () => {
+    using server = listen(freshAddress(where), { type, unlinkOnClose: false });
+    using copy = Fd.duplicate(server);
     const waiting = codeOf(() => server.accept());
     await turns();
     server.close();
     expect(await waiting).toBe("ERR_CLOSED");
     using again = adoptSocket(copy);
-    expect(again.listening).toBe(true);
-    again.close();
-    copy.close();
+    if (!again.listening) throw new Error("not a listener");
+    const next = again.accept();
+    using _client = await connect(server.address, { type });
+    (await next).close();
   });
 });
 
-test("what is accepted is served in the order of connecting, gone clients too (CON-11)", async () => {
+test("connections are accepted in their order, gone clients too (CON-11)", async () => {
   using server = listen(freshAddress("path"));
   const address = server.address as { path: string };
   for (let i = 0; i < 3; i++) {

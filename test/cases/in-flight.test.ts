@@ -87,9 +87,13 @@ describe.each(pairVariants)("$name, by the API", ({ open }) => {
     }));
 });
 
-/** A program that may open 64 files, with the socket pair's ends and the kind it is given. */
+/** Descriptors in flight are counted for each user: this process has one of its own. */
+const USER = 100_000 + process.pid;
+
+/** A program that may open 64 files, with a pair of the kind that it is given. */
 const limited = `
 import array, errno, os, resource, socket, sys
+uid = int(sys.argv[3])
 kind = {"stream": socket.SOCK_STREAM, "seqpacket": socket.SOCK_SEQPACKET,
         "datagram": socket.SOCK_DGRAM}[sys.argv[2]]
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
@@ -107,7 +111,7 @@ def flood(s):
     return str(sent)
 
 def nobody():
-    os.setgroups([]); os.setgid(61000); os.setuid(61000)
+    os.setgroups([]); os.setgid(uid); os.setuid(uid)
 
 if sys.argv[1] == "root":
     print(flood(a))
@@ -127,7 +131,7 @@ else:
 `;
 
 const program = async (how: string, kind: string): Promise<string[]> => {
-  const outcome = await run(["python3", "-u", "-c", limited, how, kind]);
+  const outcome = await run(["python3", "-u", "-c", limited, how, kind, `${USER}`]);
   return succeeded(outcome).trim().split("\n");
 };
 

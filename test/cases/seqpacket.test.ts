@@ -82,7 +82,7 @@ describe.each(ofKind("seqpacket"))("$name", ({ open }) => {
 });
 
 describe.each(connections)("$name", ({ open, stream }) => {
-  test("closed with our message unread: the reset, and their data, in the kernel's order (SEQ-05)", () => {
+  test("closed with our message unread: the kernel's order of what comes (SEQ-05)", () => {
     using raw = new Raw();
     const [near, far] = open(raw);
     send(near, { data: "unread" });
@@ -93,7 +93,7 @@ describe.each(connections)("$name", ({ open, stream }) => {
   });
 });
 
-describe.each(rawVariants)("$name", ({ open }) => {
+describe.each(rawVariants)("$name", ({ open, type }) => {
   test("is anything there? no room, a peek, EAGAIN: as systemd asks (SEQ-12)", () => {
     using raw = new Raw();
     const [near, far] = open(raw);
@@ -107,6 +107,7 @@ describe.each(rawVariants)("$name", ({ open }) => {
   test("type, domain and protocol are told, of both ends (PAIR-04)", () => {
     using raw = new Raw();
     for (const fd of open(raw)) {
+      expect(getOption(fd, option.SO_TYPE)).toBe(type);
       expect(getOption(fd, option.SO_DOMAIN!)).toBe(numbers.AF_UNIX);
       expect(getOption(fd, option.SO_PROTOCOL!)).toBe(0);
     }

@@ -3,6 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { commands } from "../../src/cli/commands.ts";
 import { printable } from "../../src/cli/options.ts";
 import { root } from "../support/child.ts";
 import { bunix } from "./tools.ts";
@@ -11,20 +12,39 @@ const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 
 test("help, asked for in any way", async () => {
   const { stdout } = await bunix(["help"]);
-  for (const words of [
-    "bunix probe ADDRESS",
-    "bunix ls",
-    "bunix doctor",
-    "bunix postbox",
-    "--json",
-    "64",
-  ]) {
-    expect(stdout).toContain(words);
+  for (const { name, takes, about } of commands) {
+    expect(stdout).toContain(`  bunix ${name}${takes === "" ? "" : ` ${takes}`} `);
+    expect(stdout).toContain(about);
   }
-  for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(90);
-  for (const args of [["--help"], ["-h"], ["probe", "--help"], ["ls", "-h"]]) {
+  for (const words of ["--json", "64", "71", "BUNIX_DEBUG"]) expect(stdout).toContain(words);
+  for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(95);
+  for (const args of [["--help"], ["-h"]]) {
     expect(await bunix(args)).toMatchObject({ stdout, stderr: "", code: 0 });
   }
+  expect(JSON.parse((await bunix(["help", "--json"])).stdout)).toHaveLength(commands.length);
+});
+
+describe("help of one command: every option, and how it ends", () => {
+  for (const { name, options, ends } of commands) {
+    test(name, async () => {
+      const { stdout, stderr, code } = await bunix([name, "--help"]);
+      expect([stderr, code]).toEqual(["", 0]);
+      expect(stdout).toStartWith(`bunix ${name}`);
+      for (const option of options) expect(stdout).toContain(`  --${option.name} `);
+      for (const [end, meaning] of ends ?? []) {
+        expect(stdout).toMatch(new RegExp(`^  ${end} +${meaning.slice(0, 10)}`, "m"));
+      }
+      for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(100);
+      expect((await bunix(["help", name])).stdout).toBe(stdout);
+    });
+  }
+
+  test("-h too; after -- it is an argument", async () => {
+    const { stdout } = await bunix(["ls", "-h"]);
+    expect(stdout).toStartWith("bunix ls");
+    const { stdout: found, code } = await bunix(["ls", "--", "--help"]);
+    expect([found.startsWith("TYPE"), code]).toEqual([true, 0]);
+  });
 });
 
 test("the version is package.json's", async () => {
@@ -32,12 +52,30 @@ test("the version is package.json's", async () => {
     const stdout = `${manifest.version}\n`;
     expect(await bunix(args)).toMatchObject({ stdout, stderr: "", code: 0 });
   }
+  const { stdout } = await bunix(["version", "--json"]);
+  expect(JSON.parse(stdout)).toEqual({ bunix: manifest.version, bun: Bun.version });
 });
 
 describe("used wrongly: 64, a sentence and a hint on standard error, nothing else", () => {
   const cases: readonly (readonly [args: readonly string[], says: string])[] = [
     [[], "which command?"],
     [["frobnicate"], '"frobnicate"'],
+    [["porbe", "/x"], "did you mean probe?"],
+    [["lisen", "/x"], "did you mean listen?"],
+    [["help", "doktor"], "did you mean doctor?"],
+    [["ls", "--lisening"], "did you mean --listening?"],
+    [["listen"], "listen where?"],
+    [["listen", "/x", "--seqpacket", "--datagram"], "not both"],
+    [["listen", "/x", "--raw", "--json"], "not both"],
+    [["send"], "send where?"],
+    [["send", "/x", "y", "--timeout", "soon"], "--timeout is"],
+    [["send", "/x", "y", "--signal", "SIGRTMIN+1"], "--pid"],
+    [["send", "--pid", "0", "--fd", "0", "--signal", "SIGRTMIN+1"], "--pid is"],
+    [["send", "--pid", "1", "--fd", "0"], "--signal"],
+    [["send", "--pid", "1", "--signal", "SIGRTMIN+1"], "one --fd"],
+    [["send", "--pid", "1", "--fd", "0", "--signal", "SIGUSR1"], "SIGUSR1"],
+    [["completion"], "which shell?"],
+    [["completion", "csh"], "csh"],
     [["probe"], "probe what?"],
     [["probe", "a", "b"], "too many"],
     [["probe", "/x", "--type", "pipe"], "--type is"],

@@ -1,5 +1,5 @@
-// Which faults each call may return, from the manual pages of sections 2, 3 and 7. A name in capital
-// letters is an errno; the others change what the real call does:
+// Which faults each call may return, from the manual pages of sections 2, 3 and 7. A name in
+// capital letters is an errno; the others change what the real call does:
 //
 //   short   only the first byte is taken or given
 //   one     only the first message of a batch
@@ -37,7 +37,7 @@ const faults: Readonly<Record<string, string>> = {
   kill: "EPERM ESRCH",
   listen: "EADDRINUSE EOPNOTSUPP",
   memfd_create: "EMFILE ENFILE ENOMEM",
-  mkfifo: "EACCES EEXIST ENOSPC",
+  mkfifo: "EACCES ENOSPC",
   mq_getattr: "EBADF",
   mq_notify: "EBUSY ENOMEM",
   mq_open: "EACCES EMFILE ENFILE ENOMEM ENOSPC",
@@ -48,6 +48,7 @@ const faults: Readonly<Record<string, string>> = {
   pipe2: "EMFILE ENFILE",
   poll: "EINTR ENOMEM",
   read: "EINTR EAGAIN EIO short",
+  "read pipe": "EINTR EAGAIN",
   recv: "EINTR EAGAIN ENOBUFS ENOMEM",
   "recvmmsg datagram": "EINTR EAGAIN ENOMEM one",
   "recvmmsg seqpacket": "EINTR EAGAIN ECONNRESET ENOMEM one",
@@ -109,6 +110,7 @@ const aliases: Readonly<Record<string, readonly string[]>> = {
   accept4: ["accept"],
   mq_timedreceive: ["mq_receive"],
   mq_timedsend: ["mq_send"],
+  open: ["bind"], // the directory of a socket's file
   recvmmsg: ["recvmsg"],
   send: ["sendmsg"],
   sendmmsg: ["sendmsg"],

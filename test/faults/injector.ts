@@ -8,10 +8,9 @@ import { toArrayBuffer } from "bun:ffi";
 import { closeSync, openSync, readlinkSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { file, pollfd } from "../../native/file.ts";
-import { nr as mappingNr } from "../../native/mapping.ts";
+import { nr as mappingNr, seal } from "../../native/mapping.ts";
 import { epoll, epollEvent, nr as pollNr } from "../../native/poll.ts";
 import { nr as processNr } from "../../native/process.ts";
-import { seal } from "../../native/mapping.ts";
 import { pipeSize } from "../../native/signal.ts";
 import { socket as c, iovec, message, msghdr, option } from "../../native/socket.ts";
 import { lastError, libc } from "../../src/syscalls/libc.ts";
@@ -184,6 +183,7 @@ export class Injector implements Disposable {
     if (name === "write" && args[2] === 8 && linkOf(args[0]!).includes("eventfd")) {
       return "write eventfd";
     }
+    if (name === "read" && linkOf(args[0]!).startsWith("pipe:")) return "read pipe";
     if (!withType.has(name)) return name;
     return `${name} ${this.#option(args[0]!, option.SO_TYPE, types)}`.trimEnd();
   }
@@ -211,8 +211,9 @@ export class Injector implements Disposable {
   }
 
   #fail(name: string, args: readonly number[], code: string, call: () => number): number {
-    if (name === "close") call(); // the number is free whatever close says
-    if (code === "EAGAIN") this.#becomeReady(args[0]!);
+    // the number is free whatever close says; who is not connected need not be told of an end
+    if (name === "close" || name === "shutdown") call();
+    if (code === "EAGAIN" || code === "ETIMEDOUT") this.#becomeReady(args[0]!);
     const number = errno[code as keyof typeof errno];
     lastError.read = () => number ?? 0;
     return -1;
@@ -285,5 +286,3 @@ export class Injector implements Disposable {
     }
   }
 }
-
-

@@ -104,6 +104,10 @@ function inputs(target: Target): fc.Arbitrary<Uint8Array> {
   return fc.oneof({ weight: 1, arbitrary: anything }, { weight: 4, arbitrary: damaged });
 }
 
+/** So many inputs as the fuzzer makes them, the same for the same seed. */
+export const samples = (target: Target, count: number, seed: number): Uint8Array[] =>
+  fc.sample(inputs(target), { numRuns: count, seed });
+
 /** Damage and try `runs` times. null: everything held. */
 export function fuzz(target: Target, runs: number, seed?: number): Failure | null {
   const property = fc.property(inputs(target), (bytes) => target.run(exact(bytes)));

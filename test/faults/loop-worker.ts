@@ -1,0 +1,44 @@
+// Started as a Worker, which has a loop of its own: starts it with one call failing, and says what
+// came of it.
+
+import { parentPort, workerData } from "node:worker_threads";
+import { capabilities, socketPair, UnixError } from "../../src/index.ts";
+import { turns } from "../api/tools.ts";
+import { Injector, type Point } from "./injector.ts";
+
+const { point, background } = workerData as { point: Point | null; background: boolean };
+
+async function receiveOne(): Promise<string> {
+  const [a, b] = socketPair("stream");
+  using _a = a;
+  using _b = b;
+  if (background) b.unref();
+  const coming = b.receive();
+  coming.catch(() => {});
+  await turns();
+  // the thread for those who do not keep the process alive starts a little later
+  if (background) await Bun.sleep(20);
+  await a.send("x");
+  const message = await coming;
+  return message?.text() ?? "the end";
+}
+
+const attempt = async (): Promise<string> => {
+  try {
+    return await receiveOne();
+  } catch (error) {
+    return error instanceof UnixError ? `${error.syscall} ${error.code}` : String(error);
+  }
+};
+
+const alive = setInterval(() => {}, 1_000); // what waits here does not keep it so
+const injector = new Injector();
+injector.start(point);
+const first = await attempt();
+injector.stop();
+const { reached } = injector;
+const second = await attempt();
+const { complaints } = injector;
+injector[Symbol.dispose]();
+parentPort?.postMessage({ first, second, reached, kind: capabilities().waker?.kind, complaints });
+clearInterval(alive);

@@ -1,0 +1,132 @@
+// Signals, processes, descriptors by pid and what is spawned, under every fault.
+
+import {
+  Fd,
+  ProcessHandle,
+  receiveFds,
+  type SeqpacketSocket,
+  sendFd,
+  sendSignal,
+  spawn,
+  spawnSync,
+  UnixError,
+  watchSignals,
+} from "../../src/index.ts";
+import { marked, markOf } from "../api/tools.ts";
+import { same, setUp, underFaults } from "./driver.ts";
+
+setUp();
+
+/** Two kinds: one that the runtime knows, and a real-time one. */
+for (const name of ["SIGUSR2", "SIGRTMIN+4"] as const) {
+  underFaults(`signals: ${name}, watched, sent, received, all forms`, {
+    run: async (_, keep) => {
+      const watcher = keep(watchSignals([name]));
+      sendSignal(process.pid, name);
+      same((await watcher.receive()).signal, name);
+      const stop = new AbortController();
+      const coming = watcher.receive({ signal: stop.signal });
+      coming.catch(() => {});
+      try {
+        sendSignal(process.pid, name);
+      } catch (error) {
+        stop.abort();
+        throw error;
+      }
+      same((await coming).signal, name);
+      sendSignal(process.pid, name);
+      same(watcher.receiveSync({ timeoutMs: 5_000 }).signal, name);
+      same(watcher.tryReceive(), undefined);
+    },
+    atEnd: () => {
+      using watcher = watchSignals([name]);
+      sendSignal(process.pid, name);
+      same(watcher.receiveSync({ timeoutMs: 5_000 }).signal, name);
+    },
+  });
+}
+
+underFaults("a process: open, look, signal, duplicate, until it ends", {
+  prepare: (keep) => {
+    const child = Bun.spawn(["cat"], { stdin: "pipe", stdout: "ignore" });
+    keep({ close: () => void child.kill("SIGKILL") });
+    return child;
+  },
+  run: async ({ pid }, keep) => {
+    const handle = keep(ProcessHandle.open(pid));
+    same(handle.alive(), true);
+    same(handle.info()?.pid, pid);
+    keep(ProcessHandle.of(handle));
+    keep(handle.duplicateFd(0));
+    const ended = handle.exited();
+    ended.catch(() => {});
+    handle.signal("SIGTERM");
+    same((await ended)?.signal ?? "SIGTERM", "SIGTERM");
+  },
+  right: (error) => error instanceof UnixError && error.code === "ESRCH",
+});
+
+const answers = /^E(?:AGAIN|TIMEDOUT|CONNREFUSED|MFILE|NFILE|PROTO|PERM)$/;
+const realtimeSignal = "SIGRTMIN+6" as const;
+
+underFaults("a descriptor by pid and signal", {
+  prepare: (keep) => keep(marked("by pid")),
+  run: async (fd, keep, point) => {
+    const receiver = keep(receiveFds({ realtimeSignal }));
+    const stop = new AbortController();
+    const timeoutMs = point === null ? 10_000 : 100;
+    const sending = sendFd(process.pid, fd, { realtimeSignal, timeoutMs });
+    const failed = sending.then(() => new Promise<never>(() => {}));
+    failed.catch(() => {});
+    const coming = receiver.receive({ signal: stop.signal });
+    coming.then(({ fd }) => keep(fd)).catch(() => {});
+    try {
+      same(markOf((await Promise.race([coming, failed])).fd), "by pid");
+      await sending;
+    } finally {
+      stop.abort();
+      await sending.catch(() => {});
+    }
+  },
+  // the other side has its word, or none comes
+  right: (error) => error instanceof UnixError && answers.test(error.code),
+});
+
+underFaults("spawn, with descriptors", {
+  prepare: (keep) => keep(marked("for the child")),
+  run: async (fd, keep) => {
+    const child = spawn(["cat", "/proc/self/fd/3"], { fds: [fd], stdout: "pipe" });
+    keep({ close: () => void child.kill() });
+    same(await new Response(child.stdout).text(), "for the child");
+    await child.exited;
+    const said = spawnSync(["cat", "/proc/self/fd/3"], { fds: { state: fd } });
+    same(said.stdout.toString(), "for the child");
+  },
+});
+
+underFaults("spawn, with a channel", {
+  prepare: () => [] as { exited: Promise<number> }[],
+  run: async (children, keep) => {
+    const child = spawn(["sleep", "60"], { channel: true });
+    children.push(child);
+    keep({ close: () => void child.kill("SIGKILL") });
+    const channel: SeqpacketSocket = keep(child.channel);
+    await channel.send("hello");
+    same(channel.tryReceive(), undefined);
+  },
+  atEnd: (children) => Promise.all(children.map(({ exited }) => exited)),
+});
+
+underFaults("an Fd", {
+  prepare: (keep) => keep(marked("x")),
+  run: (fd, keep) => {
+    const copy = keep(Fd.duplicate(fd));
+    same(copy.closeOnExec, true);
+    copy.nonBlocking = true;
+    same(copy.nonBlocking, true);
+    same(copy.describe().kind, "memfd");
+    keep(Fd.adopt(copy.release()));
+  },
+  right: (error, { call }) =>
+    (error instanceof UnixError && error.code === "EIO") || call === "fcntl F_GET_SEALS",
+});
