@@ -344,7 +344,7 @@ describe.each(pairVariants)("$name: close", ({ open }) => {
   });
 });
 
-test("what an onClose callback throws stops neither close nor the others; it is uncaught", async () => {
+test("what an onClose callback throws stops nothing; it is uncaught", async () => {
   const program = `
     import { socketPair } from "@/src/index.ts";
     const [a, b] = socketPair("stream");
