@@ -2,21 +2,12 @@
 // The package as its users get it: packed, installed offline, type-checked, bundled, compiled.
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import {
-  cpSync,
-  globSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { globSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { type Outcome, type RunOptions, root, run } from "../support/child.ts";
+import { root } from "../support/child.ts";
 import { type TempDir, tempDir } from "../support/tmp.ts";
+import { install, pack, succeed, TIMEOUT_MS } from "./packed.ts";
 
-const TIMEOUT_MS = 60_000;
 const WAKERS = ["aio", "thread"] as const;
 
 interface Manifest {
@@ -36,43 +27,7 @@ let tarball: string;
 let project: string;
 let installed: string;
 
-async function succeed(command: readonly string[], options: RunOptions = {}): Promise<Outcome> {
-  const outcome = await run(command, { timeoutMs: TIMEOUT_MS, ...options });
-  if (outcome.code === 0) return outcome;
-  const { code, signal, stdout, stderr } = outcome;
-  throw new Error(`${command.join(" ")}: ${code ?? signal}\n${stdout}\n${stderr}`);
-}
-
 const tool = (name: string): string[] => [process.execPath, join(root, "node_modules/.bin", name)];
-
-/** Pack a copy, so that nothing is built in the repository itself. */
-async function pack(): Promise<string> {
-  const tree = dir.file("tree");
-  mkdirSync(tree);
-  const files = ["package.json", "tsconfig.json", "tsconfig.build.json"];
-  const documents = ["README.md", "CHANGELOG.md", "LICENSE"];
-  for (const name of ["src", "native", "scripts", ...files, ...documents]) {
-    cpSync(join(root, name), join(tree, name), { recursive: true });
-  }
-  symlinkSync(join(root, "node_modules"), join(tree, "node_modules"));
-  await succeed(["npm", "pack", "--offline", "--pack-destination", dir.path], { cwd: tree });
-  const [made, ...more] = readdirSync(dir.path).filter((name) => name.endsWith(".tgz"));
-  if (made === undefined || more.length > 0) throw new Error("npm pack made no or many tarballs");
-  return dir.file(made);
-}
-
-/** An empty project, no registry in reach. */
-async function install(): Promise<string> {
-  const path = dir.file("project");
-  mkdirSync(path);
-  writeFileSync(join(path, "package.json"), '{ "name": "user", "type": "module" }');
-  const env = {
-    BUN_CONFIG_REGISTRY: "http://127.0.0.1:9",
-    BUN_INSTALL_CACHE_DIR: dir.file("cache"),
-  };
-  await succeed([process.execPath, "add", tarball], { cwd: path, env });
-  return path;
-}
 
 /** Ten lines of a user, in which something really waits. */
 const PROGRAM = `
@@ -108,8 +63,8 @@ async function showsItsCalls(command: readonly string[]): Promise<void> {
 
 beforeAll(async () => {
   dir = tempDir();
-  tarball = await pack();
-  project = await install();
+  tarball = await pack(dir);
+  project = await install(dir, tarball);
   installed = join(project, "node_modules/bunix");
   writeFileSync(join(project, "program.ts"), PROGRAM);
 }, TIMEOUT_MS);
