@@ -65,7 +65,7 @@ export class Server implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#process.kill();
+    this.#process.kill("SIGKILL"); // bare.ts never looks at anything gentler
     await this.#process.exited;
   }
 }
@@ -96,7 +96,7 @@ export class Stepper implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#process.kill();
+    this.#process.kill("SIGKILL");
     await this.#process.exited;
   }
 }

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { Glob } from "bun";
 import { chart } from "./chart.ts";
-import { folder, pinned, type Row, rounds, scratch } from "./harness.ts";
+import { folder, output, pinned, type Row, rounds, scratch } from "./harness.ts";
 import { type CallsRow, callsTable, machine, markdown, results } from "./results.ts";
 import { syscalls } from "./syscalls.ts";
 
@@ -101,4 +101,5 @@ function publish(): void {
     ),
   );
   writeFileSync(join(folder, "chart.svg"), chart(found.rows));
+  output([join(folder, "../node_modules/.bin/biome"), "format", "--write", readme]);
 }

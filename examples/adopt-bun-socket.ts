@@ -14,15 +14,15 @@ const { promise: said, resolve } = Promise.withResolvers<string>();
 const server = Bun.listen({
   unix,
   socket: {
-    open(socket) {
+    data(socket) {
       const { fd } = socket as unknown as { fd: number }; // it is there, Bun's types omit it
       const { pid, uid } = peerCredentials(fd); // borrowed: the socket stays Bun's
       socket.end(`you are pid ${pid} of user ${uid}`);
     },
-    data() {},
   },
 });
-await Bun.connect({ unix, socket: { data: (_, bytes) => resolve(bytes.toString()) } });
+const client = { data: (_: unknown, bytes: Buffer) => resolve(bytes.toString()) };
+(await Bun.connect({ unix, socket: client })).write("who am I?");
 const answer = await said;
 console.log(answer);
 if (!answer.startsWith(`you are pid ${process.pid} `)) process.exitCode = 1;

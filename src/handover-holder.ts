@@ -93,11 +93,11 @@ export class Holder {
   }
 
   /** An `allow` that throws allows nothing. */
-  #allowed({ peer }: Channel): boolean {
+  #allowed({ peer, pid }: Channel): boolean {
     try {
       return peer !== null && this.#options.allow(peer) === true;
     } catch (error) {
-      process.emitWarning(`allow() threw, so the newcomer was refused: ${error}`);
+      this.#options.failed({ pid, reason: `allow() threw: ${error}` });
       return false;
     }
   }

@@ -1,5 +1,5 @@
-// bare.ts PATH: the floor. An echo server that is nothing but system calls through the FFI and stops
-// the whole thread while it waits: no program could be like that, none in JavaScript is faster.
+// bare.ts PATH: the floor. An echo server that is nothing but system calls through the FFI, and
+// stops the whole thread while it waits, as no program could: none in JavaScript is faster.
 
 import { epoll, epollEvent } from "../../native/poll.ts";
 import { message } from "../../native/socket.ts";
