@@ -1,7 +1,6 @@
 // The queue that a socket reads from: without a name from the start, or with one of its own for as
 // long as it lives. Its descriptor holds a lock, which says that somebody is there (K26).
 
-import { randomInt } from "node:crypto";
 import { fstatSync, futimesSync } from "node:fs";
 import { errno } from "../native/errno.ts";
 import { file } from "../native/file.ts";
@@ -83,7 +82,7 @@ const TRIES = 64;
 export function makeUnnamed(size: Size, place: string): OwnQueue {
   const shared = `/unnamed-${process.geteuid?.() ?? 0}${SUFFIX}`;
   for (let tries = 0; ; tries++) {
-    const name = tries < TRIES / 2 ? shared : `${shared}-${randomInt(2 ** 47)}`;
+    const name = tries < TRIES / 2 ? shared : `${shared}-${crypto.randomUUID()}`;
     try {
       const { fd } = openQueue(name, { create: true, exclusive: true, access: "read", ...size });
       mqUnlink(name); // ENOENT: another has removed it for us
@@ -95,11 +94,17 @@ export function makeUnnamed(size: Size, place: string): OwnQueue {
   }
 }
 
+/** Two random numbers of 32 bits, neither of them 0. */
+function randomTag(): [low: number, high: number] {
+  const [low = 0, high = 0] = crypto.getRandomValues(new Uint32Array(2));
+  return [low || 1, high || 1];
+}
+
 /** Lock it, and write the tag where only its owner can: into the times of the queue's inode. */
 function own(handle: Fd): OwnQueue {
   try {
     check(tryLock(handle.fd), "flock");
-    const [tagLow, tagHigh] = [randomInt(1, 2 ** 32), randomInt(1, 2 ** 32)];
+    const [tagLow, tagHigh] = randomTag();
     futimesSync(handle.fd, tagLow, tagHigh);
     return described(handle, { tagLow, tagHigh });
   } catch (error) {
