@@ -23,7 +23,8 @@ beforeAll(async () => {
 afterAll(() => dir.remove());
 
 const PROGRAM = `
-import { connect, listen, MessageQueue, SharedMemory, sendSignal, socketPair, UnixError, watchSignals } from "bunix";
+import { connect, listen, MessageQueue, SharedMemory, sendSignal } from "bunix";
+import { socketPair, UnixError, watchSignals } from "bunix";
 
 const said = {};
 const [a, b] = socketPair("seqpacket");
@@ -33,10 +34,14 @@ using message = await b.receive();
 using mapped = SharedMemory.map(message.fds[0]);
 said.memory = new TextDecoder().decode(mapped.bytes);
 using listener = listen("@scratch-" + process.pid);
-using client = await connect(listener.address.kind === "abstract" ? { abstract: listener.address.name } : "");
+using client = await connect("@scratch-" + process.pid);
 using server = await listener.accept();
 said.peer = server.peerCredentials().pid === process.pid;
-try { listen("/nowhere.sock"); } catch (error) { said.path = error instanceof UnixError && error.code; }
+try {
+  listen("/nowhere.sock");
+} catch (error) {
+  said.path = error instanceof UnixError && error.code;
+}
 using queue = MessageQueue.open("/scratch-" + process.pid, { create: true, onlyOnce: true });
 queue.trySend("queued");
 said.queue = queue.tryReceive()?.text();
