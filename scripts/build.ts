@@ -1,18 +1,20 @@
-// npm run build, after tsc has written the types: dist/ as it is published. What the public modules
-// share becomes a few chunks: reading ninety files takes twice as long, and whoever imports two
-// parts of the package still gets one instance of what both use.
+// npm run build, after tsc has written the types: dist/ as it is published. The sources become a few
+// files, for each file that is loaded costs more than what is in it: sockets and what they need, and
+// all the rest. Each public module lists what it has of them, so whoever imports two parts of the
+// package gets one instance of what both use.
 
-import { join } from "node:path";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { basename, join, relative } from "node:path";
 import { build, type Plugin } from "esbuild";
 import manifest from "../package.json";
 
 const root = join(import.meta.dir, "..");
+const dist = join(root, "dist");
 const source = (file: string): string =>
   join(root, file.replace(/^\.\/dist\//, "").replace(/\.js$/, ".ts"));
 
-const modules = Object.values(manifest.exports)
-  .filter((entry) => typeof entry !== "string")
-  .map((entry) => source(entry.default));
+/** Modules that most programs begin with. */
+const core = new Set(["address", "errors", "fd", "inspect", "listener", "readiness", "socket"]);
 
 /** A class that mentions itself is renamed by the bundler; users see the name, so it is kept. */
 const classNames: Plugin = {
@@ -30,10 +32,47 @@ const classNames: Plugin = {
   },
 };
 
+/** A public module: its file in dist, and what it exports as what from which of the two. */
+interface Part {
+  readonly file: string;
+  readonly part: "core" | "rest";
+  readonly names: readonly (readonly [name: string, alias: string])[];
+}
+
+async function partOf(file: string, number: number): Promise<Part> {
+  const name = basename(file, ".js");
+  const exported = Object.keys(await import(source(file)));
+  return {
+    file,
+    part: core.has(name) ? "core" : "rest",
+    names: exported.sort().map((one) => [one, `${one}_${number}`]),
+  };
+}
+
+const files = Object.values(manifest.exports)
+  .filter((entry) => typeof entry !== "string")
+  .map((entry) => entry.default);
+const index = files.find((file) => basename(file) === "index.js");
+const parts = await Promise.all(files.filter((file) => file !== index).map(partOf));
+
+mkdirSync(dist, { recursive: true });
+const entries = (["core", "rest"] as const).map((part) => {
+  const lines = parts
+    .filter((one) => one.part === part)
+    .map(({ file, names }) => {
+      const list = names.map(([name, alias]) => `${name} as ${alias}`);
+      return `export { ${list.join(", ")} } from "${source(file)}";`;
+    });
+  const entry = join(dist, `${part}.ts`);
+  writeFileSync(entry, lines.join("\n"));
+  return entry;
+});
+
 await build({
-  entryPoints: [...modules, source(manifest.bin.bunix)],
-  outdir: join(root, "dist"),
-  outbase: root,
+  entryPoints: [...entries, { in: source(manifest.bin.bunix), out: "src/cli/main" }].map((entry) =>
+    typeof entry === "string" ? { in: entry, out: basename(entry, ".ts") } : entry,
+  ),
+  outdir: dist,
   chunkNames: "chunks/[hash]",
   bundle: true,
   splitting: true,
@@ -48,3 +87,19 @@ await build({
   plugins: [classNames],
   logLevel: "warning",
 });
+for (const entry of entries) rmSync(entry);
+
+/** Every name of the index from the first public module that has it. */
+const ofIndex = new Set(index === undefined ? [] : Object.keys(await import(source(index))));
+const inIndex: string[] = [];
+for (const { file, part, names } of parts) {
+  const module = join(root, file);
+  const from = relative(join(module, ".."), join(dist, `${part}.js`));
+  const list = names.map(([name, alias]) => `${alias} as ${name}`);
+  writeFileSync(module, `export{${list.join(",")}}from"${from}";\n`);
+  const own = names.filter(([name]) => ofIndex.delete(name));
+  const lines = own.map(([name, alias]) => `${alias} as ${name}`);
+  inIndex.push(`export{${lines.join(",")}}from"../${part}.js";`);
+}
+if (ofIndex.size > 0) throw new Error(`of no public module: ${[...ofIndex].join(", ")}`);
+if (index !== undefined) writeFileSync(join(root, index), `${inIndex.join("\n")}\n`);

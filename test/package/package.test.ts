@@ -81,10 +81,11 @@ test("the tarball has what is needed and nothing else", () => {
   const types = sources.map((file) => `dist/${file.replace(/\.ts$/, "")}.d.ts`);
   const programs = Object.values(entries).flatMap((entry) => {
     if (typeof entry === "string") return [];
-    const file = entry.default.replace(/^\.\//, "");
-    return [file, `${file}.map`];
+    return [entry.default.replace(/^\.\//, "")];
   });
-  programs.push("dist/src/cli/main.js", "dist/src/cli/main.js.map");
+  for (const name of ["core", "rest", "src/cli/main"]) {
+    programs.push(`dist/${name}.js`, `dist/${name}.js.map`);
+  }
   const chunks = files.filter((file) => file.startsWith("dist/chunks/"));
   expect(chunks.length).toBeGreaterThan(0);
   for (const chunk of chunks) expect(chunk).toMatch(/^dist\/chunks\/\w+\.js(\.map)?$/);
