@@ -1,11 +1,24 @@
 // Message queues for tests: names of their own, removed afterwards.
 
+import { afterAll } from "bun:test";
 import { MessageQueue, type QueueOptions } from "../../src/index.ts";
 
-let count = 0;
+const given: string[] = [];
+
+/** Of a queue, or of the one behind a queue socket, with what tests put between. */
+const endings = ["", "-socket.queue-socket"];
 
 /** A name that no other test has. */
-export const freshQueueName = (): string => `/bunix-test-${process.pid}-${++count}`;
+export function freshQueueName(): string {
+  const name = `/bunix-test-${process.pid}-${given.length + 1}`;
+  given.push(name);
+  return name;
+}
+
+/** Crashes and faults leave names, as they should; the system has room for 256 in all. */
+afterAll(() => {
+  for (const name of given) for (const ending of endings) removeQueue(`${name}${ending}`);
+});
 
 /** Remove a name that may be gone already. */
 export function removeQueue(name: string): void {
