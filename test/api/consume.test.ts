@@ -1,7 +1,7 @@
 // consume: everything that comes, handed to a function.
 
 import { describe, expect, test } from "bun:test";
-import { configureLoop, type Message, socketPair } from "../../src/index.ts";
+import { configureLoop, type Fd, type Message, socketPair } from "../../src/index.ts";
 import { pairVariants } from "./pairs.ts";
 import {
   codeOf,
@@ -63,19 +63,19 @@ describe.each(pairVariants)("$name", ({ open, kind }) => {
       using pair = await open();
       using fd = marked("beside");
       const settle = Promise.withResolvers<void>();
-      const begun = Promise.withResolvers<number>();
+      const begun = Promise.withResolvers<Fd | undefined>();
       const { promise } = settle;
       const each = pair.far.consume((message) => {
-        begun.resolve(message.fds[0]?.fd ?? -1);
+        begun.resolve(message.fds[0]);
         // biome-ignore lint/suspicious/noThenProperty: what other libraries' promises are
         return { then: (done: () => void, failed: () => void) => promise.then(done, failed) };
       });
       await pair.near.send("x", { fds: [fd] });
-      const number = await begun.promise;
+      const got = await begun.promise;
       await turns();
-      expect(isOpen(number)).toBe(true);
+      expect(got?.closed).toBe(false);
       settle.resolve();
-      await eventually(() => !isOpen(number), "it is closed");
+      await eventually(() => got?.closed === true, "it is closed");
       pair.far.close();
       await each;
     }));
