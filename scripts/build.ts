@@ -65,13 +65,11 @@ const entries = (["core", "rest"] as const).map((part) => {
     });
   const entry = join(dist, `${part}.ts`);
   writeFileSync(entry, lines.join("\n"));
-  return entry;
+  return { in: entry, out: part };
 });
 
 await build({
-  entryPoints: [...entries, { in: source(manifest.bin.bunix), out: "src/cli/main" }].map((entry) =>
-    typeof entry === "string" ? { in: entry, out: basename(entry, ".ts") } : entry,
-  ),
+  entryPoints: [...entries, { in: source(manifest.bin.bunix), out: "src/cli/main" }],
   outdir: dist,
   chunkNames: "chunks/[hash]",
   bundle: true,
@@ -87,7 +85,7 @@ await build({
   plugins: [classNames],
   logLevel: "warning",
 });
-for (const entry of entries) rmSync(entry);
+for (const entry of entries) rmSync(entry.in);
 
 /** Every name of the index from the first public module that has it. */
 const ofIndex = new Set(index === undefined ? [] : Object.keys(await import(source(index))));

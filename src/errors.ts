@@ -87,7 +87,10 @@ export function check(result: number, syscall: string, detail?: ErrorDetail): nu
   return result;
 }
 
-/** What to do where an address cannot be reached, by errno. */
+/** @internal Out of descriptors or memory: whoever waits may fare better later. */
+export const shortages: ReadonlySet<number> = new Set([errno.EMFILE, errno.ENFILE, errno.ENOMEM]);
+
+/** @internal What to do where an address cannot be reached, by errno. */
 export const unreachable: ReadonlyMap<number, string> = new Map([
   [errno.ECONNREFUSED, "no process listens there; a socket's file outlives its server"],
   [errno.ENOENT, "there is no such socket; is the server running?"],

@@ -5,7 +5,7 @@ import { resolve } from "node:path";
 import { errno } from "../native/errno.ts";
 import { file, mode as format } from "../native/file.ts";
 import { processInfo } from "./credentials.ts";
-import { check, UnixError } from "./errors.ts";
+import { check, shortages, UnixError } from "./errors.ts";
 import { close, open, read, tryLock } from "./syscalls/fd.ts";
 import { Memory } from "./syscalls/memory.ts";
 
@@ -14,9 +14,6 @@ const LONGEST_PAUSE_MS = 16;
 
 /** Not to be had here at all: a file system without locks, or with locks for writers only. */
 const unavailable = new Set([errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS]);
-
-/** This process or the system is at a limit: to go on without the lock would be no answer. */
-const shortages = new Set([errno.EMFILE, errno.ENFILE, errno.ENOMEM]);
 
 /**
  * Call `use` while this process alone holds the lock on the directory (flock(2) on the directory's
@@ -30,6 +27,7 @@ export function withDirectoryLock<T>(
   { timeoutMs, use }: { timeoutMs: number; use: (locked: boolean) => T },
 ): T {
   const fd = open(directory, file.O_RDONLY | file.O_DIRECTORY);
+  // at a limit, to go on without the lock would be no answer
   if (shortages.has(-fd)) check(fd, "open", { address: asText(directory) });
   if (fd < 0) return use(false); // not ours to read, or not there, which bind will say
   try {

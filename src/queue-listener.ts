@@ -4,7 +4,7 @@ import { errno } from "../native/errno.ts";
 import { sleep } from "./connect.ts";
 import type { Credentials } from "./credentials.ts";
 import type { SyncOptions } from "./endpoint.ts";
-import { closedError, UnixError } from "./errors.ts";
+import { closedError, shortages, UnixError } from "./errors.ts";
 import { OwnName } from "./queue-name.ts";
 import {
   kernelName,
@@ -38,8 +38,7 @@ export interface ListenQueueOptions extends QueueSizeOptions {
 const BACKLOG = 8;
 /** Requests looked at in one try, before the rest of Bun's loop gets its turn. */
 const REQUESTS = 64;
-/** Out of descriptors or memory: it may pass (K8). The client's request is kept meanwhile. */
-const shortages = new Set([errno.EMFILE, errno.ENFILE, errno.ENOMEM]);
+/** Out of descriptors or memory (K8) it waits so long; the client's request is kept meanwhile. */
 const FIRST_PAUSE_MS = 5;
 const LONGEST_PAUSE_MS = 1000;
 

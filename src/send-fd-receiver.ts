@@ -7,7 +7,7 @@ import { socket as c, option } from "../native/socket.ts";
 import { receiveMessage, sendMessage } from "./adopt.ts";
 import { type Credentials, peerCredentials } from "./credentials.ts";
 import { remaining, type SyncOptions } from "./endpoint.ts";
-import { UnixError } from "./errors.ts";
+import { shortages, UnixError } from "./errors.ts";
 import { Fd } from "./fd.ts";
 import type { Message } from "./message.ts";
 import {
@@ -15,7 +15,6 @@ import {
   type RealtimeSignal,
   realtimeNumber,
   requireProc,
-  shortages,
   startOf,
 } from "./send-fd-target.ts";
 import { type SignalEvent, type SignalWatcher, watchSignals } from "./signals.ts";

@@ -3,7 +3,7 @@
 import { readFileSync, readlinkSync } from "node:fs";
 import { errno } from "../native/errno.ts";
 import { capability } from "../native/process.ts";
-import { UnixError, UnsupportedError } from "./errors.ts";
+import { shortages, UnixError, UnsupportedError } from "./errors.ts";
 import type { FdLike } from "./fd.ts";
 import { ProcessHandle } from "./process.ts";
 import { type SignalName, signalName, signalNumber } from "./signal-names.ts";
@@ -39,9 +39,6 @@ export function requireProc(): void {
   const reason = whyNoProc();
   if (reason !== null) throw new UnsupportedError("sendFd", reason);
 }
-
-/** Out of descriptors or memory: whoever waits may fare better later. */
-export const shortages: ReadonlySet<number> = new Set([errno.EMFILE, errno.ENFILE, errno.ENOMEM]);
 
 /** null where there is no such process, or none that is shown. @throws UnixError EMFILE, ENFILE */
 function readProc(pid: number, file: "stat" | "status"): string | null {

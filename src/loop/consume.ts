@@ -1,6 +1,5 @@
 // Everything that comes, handed to a function in the moment it is there: no promise for each.
 
-import { closedError } from "../errors.ts";
 import type { Outcome, Waiter, Watch } from "./poller.ts";
 import { overdue, turnBegins } from "./turn.ts";
 
@@ -76,7 +75,9 @@ class Consumer<T> implements Waiter {
         const later = this.#feed.take(value);
         if (this.#ended || this.#watch.closed) return this.#finish();
         if (isPromise(later)) return this.#after(later);
-        if (--left === 0 && (left = SPREE) > 0 && overdue()) return this.#pause();
+        if (--left > 0) continue;
+        if (overdue()) return this.#pause();
+        left = SPREE;
       } while (this.#watch.readable);
     } catch (reason) {
       return this.#finish(this.#watch.closed ? undefined : { reason });
@@ -113,10 +114,8 @@ class Consumer<T> implements Waiter {
     this.#finish({ reason });
   }
 
-  /** The descriptor is closed, which is an end; or it cannot be watched, which is not. */
-  stop(reason: unknown): void {
-    const { code } = closedError("close");
-    const closed = reason instanceof Error && "code" in reason && reason.code === code;
-    this.#finish(closed ? undefined : { reason });
+  /** The descriptor is closed here, which is an end. */
+  stop(): void {
+    this.#finish();
   }
 }
