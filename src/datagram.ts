@@ -29,7 +29,7 @@ import { connect } from "./syscalls/socket.ts";
 
 const KIND: Kind = {
   name: "datagram",
-  rules: { place: "DatagramSocket.receive", named: true, empty: "message" },
+  receives: { place: "DatagramSocket.receive", named: true, empty: "message" },
   stream: false,
 };
 
@@ -131,7 +131,7 @@ export class DatagramSocket extends PacketSocket {
     try {
       operation = new SendOperation(message, {
         to,
-        account: this.account,
+        account: (bytes) => this.account(bytes),
         sendOnce: (what, { fds }) =>
           destination.attempt(this.watch, () => this.#once(what, fds, to)),
         ended: () => this.#leave(key, destination),

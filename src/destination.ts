@@ -63,7 +63,7 @@ export class Destination {
       const sent = once();
       if (sent !== -errno.EAGAIN) return sent;
       if (poll(sender.fd, events.POLLOUT, 0) === 0) {
-        if (!sender.writers.includes(this.#kick)) sender.wait("write", this.#kick);
+        if (this.#kick.next === null) sender.wait("write", this.#kick);
         return sent;
       }
       if (poll(this.#probe.fd, events.POLLOUT, 0) === 0) return sent;
@@ -79,6 +79,7 @@ export class Destination {
   }
 
   readonly #kick: Waiter = {
+    next: null,
     run: () => {
       if (!this.#probe.closed) this.watch.kick("write");
       return "done";

@@ -15,8 +15,7 @@ import { Fd } from "./fd.ts";
 import type { Rules } from "./incoming.ts";
 import { blocked } from "./leftovers.ts";
 import { attempt, type Operation } from "./loop/attempt.ts";
-import { LazyWatch } from "./loop/lazy-watch.ts";
-import type { Watch } from "./loop/poller.ts";
+import { Watch } from "./loop/poller.ts";
 import { integer, type Settings } from "./socket-options.ts";
 import type { Address } from "./structs/sockaddr-un.ts";
 import { poll } from "./syscalls/fd.ts";
@@ -31,9 +30,18 @@ export interface SyncOptions {
 /** @internal How a socket class differs from the others. */
 export interface Kind {
   readonly name: string;
-  readonly rules: Omit<Rules, "acceptFds">;
+  readonly receives: Omit<Rules, "acceptFds">;
   /** Bytes without boundaries: a send may be taken in part. */
   readonly stream: boolean;
+}
+
+/** Rules by kind and `acceptFds`: many sockets have the same. */
+const known = new Map<Kind, Rules[]>();
+
+function rulesOf(kind: Kind, acceptFds: number): Rules {
+  let rules = known.get(kind);
+  if (rules === undefined) known.set(kind, (rules = []));
+  return (rules[acceptFds] ??= { ...kind.receives, acceptFds });
 }
 
 /** The rest of a deadline, as poll wants it. */
@@ -63,14 +71,17 @@ export abstract class Endpoint implements Disposable, AsyncDisposable {
   protected readonly settings: Settings;
   /** @internal */
   protected readonly rules: Rules;
-  readonly #watch = new LazyWatch();
-  readonly #closeCallbacks: (() => void)[] = [];
+  /** From the first wait on. */
+  #watch: Watch | null = null;
+  #referenced = true;
+  #onClose: (() => void) | null = null;
+
   /** @internal */
   constructor(handle: Fd, settings: Settings, kind: Kind) {
     this.#handle = handle;
     this.settings = settings;
     this.kind = kind;
-    this.rules = { ...kind.rules, acceptFds: settings.acceptFds };
+    this.rules = rulesOf(kind, settings.acceptFds);
   }
 
   /** Tells sockets from listeners. */
@@ -96,13 +107,21 @@ export abstract class Endpoint implements Disposable, AsyncDisposable {
 
   /** @internal */
   protected get watch(): Watch {
-    return this.#watch.of(this.#handle.fd);
+    return (this.#watch ??= this.#newWatch());
+  }
+
+  #newWatch(): Watch {
+    const watch = Watch.of(this.#handle.fd, true);
+    watch.referenced = this.#referenced;
+    return watch;
   }
 
   /** Have `callback` called once, when this socket is closed or released. It must not throw. */
   onClose(callback: () => void): void {
+    const before = this.#onClose;
     if (this.closed) callback();
-    else this.#closeCallbacks.push(callback);
+    else if (before === null) this.#onClose = callback;
+    else this.#onClose = both(before, callback);
   }
 
   /** The address this socket is bound to. @see getsockname(2) */
@@ -156,22 +175,23 @@ export abstract class Endpoint implements Disposable, AsyncDisposable {
 
   /** @internal */
   protected get referenced(): boolean {
-    return this.#watch.referenced;
+    return this.#referenced;
   }
 
   #reference(on: boolean): void {
-    this.#watch.referenced = on;
+    this.#referenced = on;
+    if (this.#watch !== null) this.#watch.referenced = on;
   }
 
   /** @internal The last receive emptied the queue: the next waits for the kernel's word. */
   protected noteDrained(): void {
-    const watch = this.#watch.known;
+    const watch = this.#watch;
     if (watch !== null && watch.registered !== 0 && !watch.ended) watch.readable = false;
   }
 
   /** @internal Nothing waits to be sent: a new send may try at once. */
   protected get idle(): boolean {
-    return !this.closed && this.#watch.idle;
+    return !this.closed && this.#watch?.awaits("write") !== true;
   }
 
   /** @internal Try until it works or the time is up, blocking the thread. */
@@ -230,17 +250,10 @@ export abstract class Endpoint implements Disposable, AsyncDisposable {
     this.#ended();
   }
 
-  /** All are called; what one throws is nobody's to catch here, and uncaught. */
   #ended(): void {
-    for (const callback of this.#closeCallbacks.splice(0)) {
-      try {
-        callback();
-      } catch (error) {
-        queueMicrotask(() => {
-          throw error;
-        });
-      }
-    }
+    const onClose = this.#onClose;
+    this.#onClose = null;
+    if (onClose !== null) callAlone(onClose);
   }
 
   /** @internal What must happen while the descriptor is still open. */
@@ -258,5 +271,21 @@ export abstract class Endpoint implements Disposable, AsyncDisposable {
     if (this.idle || this.closed) return this.close();
     await this.waitFor("write", undefined, { once: () => true }).catch(() => {});
     this.close();
+  }
+}
+
+const both = (first: () => void, second: () => void) => (): void => {
+  callAlone(first);
+  callAlone(second);
+};
+
+/** What it throws is nobody's to catch here, and uncaught; others are called all the same. */
+function callAlone(callback: () => void): void {
+  try {
+    callback();
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
   }
 }

@@ -79,8 +79,8 @@ export class Fd implements Disposable, Owner {
   }
 
   /** @internal */
-  get owned(): readonly number[] {
-    return this.#fd < 0 ? [] : [this.#fd];
+  get owned(): number {
+    return this.#fd;
   }
 
   /** The number; −1 once closed or released. It is borrowed: do not close it yourself. */

@@ -129,6 +129,7 @@ export class WriteQueue {
 
   #awaitRoom(): void {
     const waiter: Waiter = {
+      next: null,
       run: () => {
         this.#roomWaiter = null;
         this.#advance();
@@ -179,7 +180,7 @@ export class WriteQueue {
     this.#timer = null;
     const waiter = this.#roomWaiter;
     this.#roomWaiter = null;
-    if (waiter !== null) this.#sink.watch().leave(waiter);
+    if (waiter !== null) this.#sink.watch().leave("write", waiter);
     this.#pauses.reset();
   }
 

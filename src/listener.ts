@@ -217,12 +217,14 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
     }
     const socket = socketOf(type, handle, settings);
     this.#connections += 1;
-    socket.onClose(() => {
-      this.#connections -= 1;
-      if (this.#connections === this.#start.maxConnections - 1) this.#watch.known?.kick("read");
-    });
+    socket.onClose(this.#oneLess);
     return socket as S;
   }
+
+  readonly #oneLess = (): void => {
+    this.#connections -= 1;
+    if (this.#connections === this.#start.maxConnections - 1) this.#watch.known?.kick("read");
+  };
 
   /** Connections as they come, until the listener is closed. */
   [Symbol.asyncIterator](): AsyncIterableIterator<S> {

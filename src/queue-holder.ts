@@ -99,6 +99,7 @@ export class QueueHolder {
   #wait(): void {
     if (this.#pidfd === null || this.#waiter !== null) return;
     const waiter: Waiter = {
+      next: null,
       run: () => {
         // a heir may have it: then a frame says so, or the lock is looked at now and then
         this.look();
@@ -113,7 +114,7 @@ export class QueueHolder {
   #leave(): void {
     const waiter = this.#waiter;
     this.#waiter = null;
-    if (waiter !== null) this.#watch.known?.leave(waiter);
+    if (waiter !== null) this.#watch.known?.leave("read", waiter);
   }
 
   set referenced(on: boolean) {

@@ -34,9 +34,7 @@ export class QueueSide {
 
   /** Nobody waits. */
   get idle(): boolean {
-    const watch = this.#watch.known;
-    if (watch === null) return true;
-    return (this.#direction === "read" ? watch.readers : watch.writers).length === 0;
+    return this.#watch.known?.awaits(this.#direction) !== true;
   }
 
   get referenced(): boolean {

@@ -12,7 +12,7 @@ import { setOption } from "./syscalls/socket.ts";
 
 const KIND: Kind = {
   name: "seqpacket",
-  rules: { place: "SeqpacketSocket.receive", named: false, empty: "marked" },
+  receives: { place: "SeqpacketSocket.receive", named: false, empty: "marked" },
   stream: false,
 };
 
@@ -39,7 +39,7 @@ export class SeqpacketSocket extends PacketSocket {
   }
 
   /** @internal */
-  protected override take(maxBytes: number): Message | null | undefined {
+  override take(maxBytes: number): Message | null | undefined {
     return this.#dataFirst(() => super.take(maxBytes));
   }
 

@@ -65,6 +65,7 @@ export class HandlerSource implements SignalSource {
   #waiting = false;
   #running = false;
   readonly #waiter: Waiter = {
+    next: null,
     run: () => this.#run(),
     stop: () => void (this.#waiting = false),
   };
@@ -190,7 +191,7 @@ export class HandlerSource implements SignalSource {
     watch.referenced = this.#interest === "referenced";
     if (wanted === this.#waiting) return;
     if (wanted) watch.wait("read", this.#waiter);
-    else watch.leave(this.#waiter);
+    else watch.leave("read", this.#waiter);
     this.#waiting = wanted;
   }
 

@@ -7,7 +7,7 @@ import { UnixError } from "./errors.ts";
 import type { FdLike } from "./fd.ts";
 import { receiveIntoOnce, receiveOnce } from "./incoming.ts";
 import { attempt, type Operation, settled } from "./loop/attempt.ts";
-import { consume, isPromise } from "./loop/consume.ts";
+import { Consumer, type Feed, type Handler, isPromise } from "./loop/consume.ts";
 import type { Message, Payload, Received } from "./message.ts";
 import {
   checkFds,
@@ -39,13 +39,33 @@ export interface ReceiveOptions {
   readonly maxBytes?: number | undefined;
 }
 
+/** Receives of at most so many bytes. */
+class Receiving implements Operation<Message | null>, Feed<Message> {
+  readonly #socket: SocketBase;
+  readonly #maxBytes: number;
+
+  constructor(socket: SocketBase, maxBytes: number) {
+    this.#socket = socket;
+    this.#maxBytes = maxBytes;
+  }
+
+  once(): Message | null | undefined {
+    return this.#socket.take(this.#maxBytes);
+  }
+}
+
+class MessageConsumer extends Consumer<Message> {
+  /** Descriptors that were not taken are closed in the end. */
+  protected override hand(message: Message, handler: Handler<Message>): unknown {
+    return message.alone ? handler(message) : closing(message, handler);
+  }
+}
+
 /** A socket that receives and sends. */
 export abstract class SocketBase extends Endpoint {
   #queuedBytes = 0;
   /** The plain receive, made once: it is what most programs do most of the time. */
-  readonly #receiving: Operation<Message | null> = {
-    once: () => this.take(this.settings.maxMessageBytes),
-  };
+  #receiving: Receiving | null = null;
 
   /**
    * The next message, when there is one; null when the peer has ended (a datagram socket has no
@@ -55,9 +75,13 @@ export abstract class SocketBase extends Endpoint {
    * @see recvmsg(2)
    */
   receive(options?: ReceiveOptions): Promise<Message | null> {
-    if (options === undefined) return this.waitFor("read", undefined, this.#receiving);
-    const maxBytes = this.#most(options?.maxBytes);
-    return this.waitFor("read", options?.signal, { once: () => this.take(maxBytes) });
+    if (options === undefined) return this.waitFor("read", undefined, this.#plain);
+    const receiving = new Receiving(this, this.#most(options.maxBytes));
+    return this.waitFor("read", options.signal, receiving);
+  }
+
+  get #plain(): Receiving {
+    return (this.#receiving ??= new Receiving(this, this.settings.maxMessageBytes));
   }
 
   /** The next message if one is here; null: the peer has ended; undefined: nothing now. */
@@ -97,7 +121,7 @@ export abstract class SocketBase extends Endpoint {
   }
 
   /** @internal One receive. Overridden where a kind has more to say about ends and errors. */
-  protected take(maxBytes: number): Message | null | undefined {
+  take(maxBytes: number): Message | null | undefined {
     return receiveOnce(this.fd, this.rules, maxBytes);
   }
 
@@ -125,9 +149,7 @@ export abstract class SocketBase extends Endpoint {
   ): Promise<void> {
     try {
       this.open("recvmsg");
-      const take = (message: Message): unknown => closing(message, handler);
-      const { signal } = options;
-      return consume({ watch: this.watch, signal }, { once: this.#receiving.once, take });
+      return new MessageConsumer(this.watch, this.#plain, handler).start(options.signal);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -188,7 +210,8 @@ export abstract class SocketBase extends Endpoint {
   ): Promise<void> {
     this.checkRoom(message.total - skip);
     const send: SendOnce = (what, rest) => sendOnce(this.fd, what, rest);
-    const operation = new SendOperation(message, { sendOnce: send, skip, account: this.account });
+    const account = (bytes: number): void => this.account(bytes);
+    const operation = new SendOperation(message, { sendOnce: send, skip, account });
     return attempt({ watch: this.watch, direction: "write", signal }, operation).then(() => {});
   }
 
@@ -201,9 +224,9 @@ export abstract class SocketBase extends Endpoint {
   }
 
   /** @internal */
-  protected readonly account = (bytes: number): void => {
+  protected account(bytes: number): void {
     this.#queuedBytes += bytes;
-  };
+  }
 
   /** Bytes that wait in this process to be sent. */
   get queuedBytes(): number {
@@ -300,8 +323,7 @@ export function iterate<T>(next: () => Promise<T | null>): AsyncIterableIterator
   };
 }
 
-function closing(message: Message, handler: (message: Message) => unknown): unknown {
-  if (message.alone) return handler(message);
+function closing(message: Message, handler: Handler<Message>): unknown {
   let later: unknown;
   try {
     later = handler(message);

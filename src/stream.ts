@@ -14,7 +14,7 @@ import { toReadable, toWritable } from "./web-streams.ts";
 
 const KIND: Kind = {
   name: "stream",
-  rules: { place: "StreamSocket.receive", named: false, empty: "end" },
+  receives: { place: "StreamSocket.receive", named: false, empty: "end" },
   stream: true,
 };
 
@@ -37,7 +37,7 @@ export class StreamSocket extends SocketBase {
   }
 
   /** @internal A short read, not stopped by what came beside it, has emptied the queue. */
-  protected override take(maxBytes: number): Message | null | undefined {
+  override take(maxBytes: number): Message | null | undefined {
     const message = super.take(maxBytes);
     if (message && message.data.length < maxBytes && message.alone) this.noteDrained();
     return message;

@@ -35,9 +35,7 @@ function turnIsOver(): boolean {
 export function attempt<T>(wait: Wait, operation: Operation<T>): Promise<T> {
   const { watch, direction, signal } = wait;
   if (signal?.aborted === true) return failed(operation, signal.reason);
-  const reading = direction === "read";
-  const first = (reading ? watch.readers : watch.writers).length === 0;
-  if (first && (reading ? watch.readable : watch.writable)) {
+  if (!watch.awaits(direction) && (direction === "read" ? watch.readable : watch.writable)) {
     try {
       const value = operation.once();
       if (value !== undefined) {
@@ -50,7 +48,9 @@ export function attempt<T>(wait: Wait, operation: Operation<T>): Promise<T> {
     if (signal?.aborted) return failed(operation, signal.reason); // from inside `once`
     noteBlocked(watch, direction);
   }
-  return new Promise((resolve, reject) => new Pending(wait, { operation, resolve, reject }));
+  return new Promise((resolve, reject) => {
+    new Pending(operation, resolve, reject).begin(wait);
+  });
 }
 
 function noteBlocked(watch: Watch, direction: Direction): void {
@@ -83,51 +83,51 @@ export function settled<T>(value: T): Promise<T> {
   return gate.then(() => value);
 }
 
-interface Caller<T> {
-  readonly operation: Operation<T>;
-  readonly resolve: (value: T) => void;
-  readonly reject: (reason: unknown) => void;
-}
-
 class Pending<T> implements Waiter {
-  readonly #wait: Wait;
-  readonly #caller: Caller<T>;
-  #onAbort: (() => void) | null = null;
-  /** `once` is at it; an abort from inside it must not lose what it gets. */
-  #trying = false;
-  #aborted = false;
+  next: Waiter | null = null;
+  readonly #operation: Operation<T>;
+  readonly #resolve: (value: T) => void;
+  readonly #reject: (reason: unknown) => void;
+  #watch: Watch | null = null;
+  #direction: Direction = "read";
+  /** Where there is a signal. */
+  #abortion: Abortion | null = null;
 
-  constructor(wait: Wait, caller: Caller<T>) {
-    this.#wait = wait;
-    this.#caller = caller;
+  constructor(
+    operation: Operation<T>,
+    resolve: (value: T) => void,
+    reject: (reason: unknown) => void,
+  ) {
+    this.#operation = operation;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  begin({ watch, direction, signal }: Wait): void {
+    this.#watch = watch;
+    this.#direction = direction;
     try {
-      wait.watch.wait(wait.direction, this);
+      watch.wait(direction, this);
     } catch (error) {
       this.stop(error);
       return;
     }
-    if (wait.signal !== undefined) this.#listen(wait.signal);
-  }
-
-  #listen(signal: AbortSignal): void {
-    this.#onAbort = () => this.#abort(signal.reason);
-    signal.addEventListener("abort", this.#onAbort, { once: true });
+    if (signal !== undefined) this.#abortion = new Abortion(signal, () => this.#abort(signal));
   }
 
   run(): Outcome {
-    const { operation, resolve } = this.#caller;
-    this.#trying = true;
+    const abortion = this.#abortion;
+    if (abortion !== null) abortion.trying = true;
     try {
-      const value = operation.once();
+      const value = this.#operation.once();
       if (value === undefined) {
-        if (this.#aborted) throw this.#wait.signal?.reason;
-        this.#trying = false;
-        noteBlocked(this.#wait.watch, this.#wait.direction);
+        if (abortion !== null) abortion.tried();
+        noteBlocked(this.#watch!, this.#direction);
         return "nothing";
       }
       this.#finish();
-      if (gate === null) resolve(value);
-      else gate.then(() => resolve(value)); // those at the gate were first
+      if (gate === null) this.#resolve(value);
+      else gate.then(() => this.#resolve(value)); // those at the gate were first
     } catch (error) {
       this.stop(error);
     }
@@ -136,22 +136,48 @@ class Pending<T> implements Waiter {
 
   stop(reason: unknown): void {
     this.#finish();
-    this.#caller.reject(reason);
+    this.#reject(reason);
   }
 
   #finish(): void {
-    if (this.#onAbort !== null) this.#wait.signal?.removeEventListener("abort", this.#onAbort);
-    this.#caller.operation.done?.();
+    this.#abortion?.end();
+    this.#operation.done?.();
   }
 
-  #abort(reason: unknown): void {
-    const { operation, reject } = this.#caller;
-    this.#aborted = this.#trying;
-    if (this.#trying) return;
+  #abort(signal: AbortSignal): void {
+    const operation = this.#operation;
     if (operation.committed?.() !== true) {
-      this.#wait.watch.leave(this);
+      this.#watch?.leave(this.#direction, this);
       operation.done?.();
     }
-    reject(reason);
+    this.#reject(signal.reason);
+  }
+}
+
+/** A signal that may end a wait; while a try is under way it has to wait for that. */
+class Abortion {
+  readonly #signal: AbortSignal;
+  readonly #abort: () => void;
+  /** `once` is at it; an abort from inside it must not lose what it gets. */
+  trying = false;
+  #meanwhile = false;
+
+  constructor(signal: AbortSignal, abort: () => void) {
+    this.#signal = signal;
+    this.#abort = (): void => {
+      this.#meanwhile = this.trying;
+      if (!this.trying) abort();
+    };
+    signal.addEventListener("abort", this.#abort, { once: true });
+  }
+
+  /** Nothing came of the try. @throws the reason, where the signal came meanwhile */
+  tried(): void {
+    this.trying = false;
+    if (this.#meanwhile) throw this.#signal.reason;
+  }
+
+  end(): void {
+    this.#signal.removeEventListener("abort", this.#abort);
   }
 }

@@ -7,9 +7,10 @@ import { overdue, turnBegins } from "./turn.ts";
 export interface Feed<T> {
   /** One try. undefined: nothing now; null: that was all. */
   once(): T | null | undefined;
-  /** What is done with each; the next one comes when a promise that it returns is settled. */
-  take(value: T): unknown;
 }
+
+/** Where values go to; the next one comes when a promise that it returns is settled. */
+export type Handler<T> = (value: T) => unknown;
 
 /** Values handed over in a row before the clock is looked at. */
 const SPREE = 64;
@@ -18,45 +19,56 @@ const SPREE = 64;
 export const isPromise = (value: unknown): value is PromiseLike<unknown> =>
   typeof value === "object" && value !== null && "then" in value;
 
-/** Resolves when the feed has ended or the descriptor is closed here. */
-export function consume<T>(
-  { watch, signal }: { readonly watch: Watch; readonly signal: AbortSignal | undefined },
-  feed: Feed<T>,
-): Promise<void> {
-  if (signal?.aborted === true) return Promise.reject(signal.reason);
-  return new Promise((resolve, reject) => {
-    const consumer = new Consumer(watch, feed, (error) => {
-      signal?.removeEventListener("abort", onAbort);
-      if (error === undefined) resolve();
-      else reject(error.reason);
-    });
-    const onAbort = (): void => consumer.abort(signal?.reason);
-    signal?.addEventListener("abort", onAbort, { once: true });
-    consumer.go();
-  });
-}
-
-type End = (error?: { readonly reason: unknown }) => void;
-
-class Consumer<T> implements Waiter {
+/** Hands values over until the feed has ended or the descriptor is closed here. */
+export class Consumer<T> implements Waiter {
+  next: Waiter | null = null;
   readonly #watch: Watch;
   readonly #feed: Feed<T>;
-  readonly #end: End;
-  #ended = false;
+  readonly #handler: Handler<T>;
+  /** How to tell whom this is for; null once told. */
+  #resolve: (() => void) | null = null;
+  #reject: ((reason: unknown) => void) | null = null;
+  /** Looks away from the signal, where there is one. */
+  #forget: (() => void) | null = null;
 
-  constructor(watch: Watch, feed: Feed<T>, end: End) {
+  constructor(watch: Watch, feed: Feed<T>, handler: Handler<T>) {
     this.#watch = watch;
     this.#feed = feed;
-    this.#end = end;
+    this.#handler = handler;
+  }
+
+  /** Resolves at the end. */
+  start(signal: AbortSignal | undefined): Promise<void> {
+    if (signal?.aborted === true) return Promise.reject(signal.reason);
+    return new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+      if (signal !== undefined) this.#listen(signal);
+      this.#go();
+    });
+  }
+
+  #listen(signal: AbortSignal): void {
+    const onAbort = (): void => {
+      this.#watch.leave("read", this);
+      this.#fail(signal.reason);
+    };
+    this.#forget = () => signal.removeEventListener("abort", onAbort);
+    signal.addEventListener("abort", onAbort, { once: true });
+  }
+
+  /** Hand one over. */
+  protected hand(value: T, handler: Handler<T>): unknown {
+    return handler(value);
   }
 
   /** Begin, or go on after a pause: what is there already brings no event. */
-  go(): void {
-    if (this.#ended || this.run() === "done") return;
+  #go(): void {
+    if (this.#resolve === null || this.run() === "done") return;
     try {
       this.#watch.wait("read", this);
     } catch (reason) {
-      this.#finish({ reason });
+      this.#fail(reason);
     }
   }
 
@@ -72,22 +84,22 @@ class Consumer<T> implements Waiter {
         }
         if (value === null) return this.#finish();
         outcome = "more";
-        const later = this.#feed.take(value);
-        if (this.#ended || this.#watch.closed) return this.#finish();
-        if (isPromise(later)) return this.#after(later);
+        const later = this.hand(value, this.#handler);
+        if (this.#resolve === null || this.#watch.closed) return this.#finish();
+        if (later !== undefined && isPromise(later)) return this.#after(later);
         if (--left > 0) continue;
         if (overdue()) return this.#pause();
         left = SPREE;
       } while (this.#watch.readable);
     } catch (reason) {
-      return this.#finish(this.#watch.closed ? undefined : { reason });
+      return this.#watch.closed ? this.#finish() : this.#fail(reason);
     }
     return outcome;
   }
 
   #after(promise: PromiseLike<unknown>): "done" {
-    const failed = (reason: unknown): unknown => this.#finish({ reason });
-    promise.then(() => (this.#watch.closed ? this.#finish() : this.go()), failed);
+    const failed = (reason: unknown): unknown => this.#fail(reason);
+    promise.then(() => (this.#watch.closed ? this.#finish() : this.#go()), failed);
     return "done";
   }
 
@@ -96,22 +108,28 @@ class Consumer<T> implements Waiter {
     setImmediate(() => {
       turnBegins();
       if (this.#watch.closed) this.#finish();
-      else this.go();
+      else this.#go();
     });
     return "done";
   }
 
-  #finish(error?: { readonly reason: unknown }): "done" {
-    if (!this.#ended) {
-      this.#ended = true;
-      this.#end(error);
-    }
+  #finish(): "done" {
+    this.#ended(this.#resolve);
     return "done";
   }
 
-  abort(reason: unknown): void {
-    this.#watch.leave(this);
-    this.#finish({ reason });
+  #fail(reason: unknown): "done" {
+    const reject = this.#reject;
+    this.#ended(reject === null ? null : () => reject(reason));
+    return "done";
+  }
+
+  #ended(tell: (() => void) | null): void {
+    this.#resolve = null;
+    this.#reject = null;
+    this.#forget?.();
+    this.#forget = null;
+    tell?.();
   }
 
   /** The descriptor is closed here, which is an end. */

@@ -23,7 +23,7 @@ export class LazyWatch {
 
   /** Nobody waits to write: who comes now may try at once. */
   get idle(): boolean {
-    return this.#watch === null || this.#watch.writers.length === 0;
+    return this.#watch?.awaits("write") !== true;
   }
 
   /** Whether what waits keeps the process alive. */

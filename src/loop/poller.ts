@@ -8,6 +8,7 @@ import { check, UnsupportedError } from "../errors.ts";
 import { EpollEvents, epollCreate, epollCtl } from "../syscalls/epoll.ts";
 import { close } from "../syscalls/fd.ts";
 import { atThreadEnd } from "../syscalls/thread.ts";
+import { append, entries, type Link, prepend, without, withoutFirst } from "./ring.ts";
 import { Rounds, type Source } from "./rounds.ts";
 import { ThreadWaker } from "./thread-waker.ts";
 import { chooseWaker, type Waker, type WakerChoice } from "./waker.ts";
@@ -39,8 +40,8 @@ const SHORTAGE_MS = 50;
  */
 export type Outcome = "nothing" | "done" | "more";
 
-/** Someone who waits. `run` tries; it never throws. */
-export interface Waiter {
+/** Someone who waits, in one queue at a time. `run` tries; it never throws. */
+export interface Waiter extends Link<Waiter> {
   run(): Outcome;
   /** The descriptor is closed, or cannot be watched: stop waiting with this reason. */
   stop(reason: unknown): void;
@@ -51,8 +52,9 @@ export type Direction = "read" | "write";
 /** One descriptor in the epoll set. Owned by whoever owns the descriptor; ended by `close`. */
 export class Watch {
   readonly fd: number;
-  readonly readers: Waiter[] = [];
-  readonly writers: Waiter[] = [];
+  /** The last in each queue. */
+  #readers: Waiter | null = null;
+  #writers: Waiter | null = null;
   /** What the kernel last said, until an attempt finds that it is no longer so. */
   readable = true;
   writable = true;
@@ -94,19 +96,32 @@ export class Watch {
     if (this.registered !== 0) this.#poller.renew(this);
   }
 
+  /** Somebody waits in this direction. */
+  awaits(direction: Direction): boolean {
+    return this.#last(direction) !== null;
+  }
+
+  #last(direction: Direction): Waiter | null {
+    return direction === "read" ? this.#readers : this.#writers;
+  }
+
+  #queue(direction: Direction, last: Waiter | null): void {
+    if (direction === "read") this.#readers = last;
+    else this.#writers = last;
+  }
+
   /** Queue `waiter` behind those of its direction; wake-ups run it until it is done. */
   wait(direction: Direction, waiter: Waiter): void {
     this.#poller.register(this, direction);
-    (direction === "read" ? this.readers : this.writers).push(waiter);
+    this.#queue(direction, append(this.#last(direction), waiter));
     this.#poller.waiting(this.#referenced, 1);
   }
 
   /** Take a waiter out before it is done. */
-  leave(waiter: Waiter): void {
-    for (const queue of [this.readers, this.writers]) {
-      const at = queue.indexOf(waiter);
-      if (at < 0) continue;
-      queue.splice(at, 1);
+  leave(direction: Direction, waiter: Waiter): void {
+    const last = this.#last(direction);
+    if (last !== null && waiter.next !== null) {
+      this.#queue(direction, without(last, waiter));
       this.#poller.waiting(this.#referenced, -1);
     }
     this.#endIfIdle();
@@ -116,7 +131,7 @@ export class Watch {
   kick(direction: Direction): boolean {
     if (direction === "read") this.readable = true;
     else this.writable = true;
-    return this.#serve(direction === "read" ? this.readers : this.writers);
+    return this.#serve(direction);
   }
 
   get referenced(): boolean {
@@ -124,7 +139,7 @@ export class Watch {
   }
   set referenced(on: boolean) {
     if (on === this.#referenced) return;
-    const count = this.readers.length + this.writers.length;
+    const count = entries(this.#readers).length + entries(this.#writers).length;
     this.#poller.waiting(this.#referenced, -count);
     this.#referenced = on;
     this.#poller.waiting(on, count);
@@ -137,11 +152,11 @@ export class Watch {
     if (gone || (events & (flag.readHangUp | flag.urgent)) !== 0) this.ended = true;
     if (gone || (events & (flag.in | flag.readHangUp)) !== 0) {
       this.readable = true;
-      served = this.#serve(this.readers);
+      served = this.#serve("read");
     }
     if (gone || (events & flag.out) !== 0) {
       this.writable = true;
-      if (this.writers.length > 0) served = this.#serve(this.writers) || served;
+      if (this.#writers !== null) served = this.#serve("write") || served;
       else if (!gone && this.owned) this.#poller.registerReadOnly(this);
     }
     this.#endIfIdle();
@@ -149,27 +164,30 @@ export class Watch {
   }
 
   /**
-   * In their order. One that runs is out of the queue: it may close this watch, or wait again, and
-   * then it has just seen that there is nothing to be had.
+   * In their order, those who wait now. One that runs is out of the queue: it may close this watch,
+   * or wait again, and then it has just seen that there is nothing to be had.
    */
-  #serve(queue: Waiter[]): boolean {
+  #serve(direction: Direction): boolean {
+    const end = this.#last(direction);
     let served = false;
-    for (let left = queue.length; left > 0 && queue.length > 0; left--) {
-      const waiter = queue.shift()!;
+    for (let last = end; last !== null; last = this.#last(direction)) {
+      const waiter = last.next!;
+      this.#queue(direction, withoutFirst(last));
       const outcome = waiter.run();
       this.answers = outcome === "more";
       if (outcome !== "done") {
-        if (!this.closed) queue.unshift(waiter);
+        if (!this.closed) this.#queue(direction, prepend(this.#last(direction), waiter));
         return served || outcome === "more";
       }
       this.#poller.waiting(this.#referenced, -1);
       served = true;
+      if (waiter === end) break;
     }
     return served;
   }
 
   #endIfIdle(): void {
-    if (!this.owned && this.readers.length + this.writers.length === 0) this.close(undefined);
+    if (!this.owned && this.#readers === null && this.#writers === null) this.close(undefined);
   }
 
   /** Leave the epoll set, before the descriptor is closed or handed on. Waiters get `reason`. */
@@ -177,8 +195,11 @@ export class Watch {
     if (this.closed) return;
     this.closed = true;
     this.#poller.remove(this);
-    const waiters = [...this.readers.splice(0), ...this.writers.splice(0)];
+    const waiters = [...entries(this.#readers), ...entries(this.#writers)];
+    this.#readers = null;
+    this.#writers = null;
     this.#poller.waiting(this.#referenced, -waiters.length);
+    for (const waiter of waiters) waiter.next = null;
     for (const waiter of waiters) waiter.stop(reason);
   }
 }
@@ -192,7 +213,8 @@ export function stopWaiting(fd: number, reason: () => unknown): void {
 class Poller implements Source {
   readonly #epfd: number;
   readonly #events = new EpollEvents(BATCH);
-  readonly #watches = new Map<number, Watch>();
+  /** By descriptor: small numbers, used anew. */
+  readonly #watches: (Watch | undefined)[] = [];
   readonly atEnd: unknown;
   choice: WakerChoice;
   #background: Waker | null = null;
@@ -219,12 +241,12 @@ class Poller implements Source {
   }
 
   find(fd: number): Watch | undefined {
-    return this.#watches.get(fd);
+    return this.#watches[fd];
   }
 
   /** Know `watch` by its number. The tag tells its events from an earlier file's. */
   add(watch: Watch): number {
-    this.#watches.set(watch.fd, watch);
+    this.#watches[watch.fd] = watch;
     return ++this.#tag;
   }
 
@@ -259,7 +281,7 @@ class Poller implements Source {
   }
 
   remove(watch: Watch): void {
-    if (this.#watches.get(watch.fd) === watch) this.#watches.delete(watch.fd);
+    if (this.#watches[watch.fd] === watch) this.#watches[watch.fd] = undefined;
     // ENOENT or EBADF: the number was closed behind our back, and the kernel has let go of it
     if (watch.registered !== 0) epollCtl(this.#epfd, epoll.EPOLL_CTL_DEL ?? 0, { fd: watch.fd });
     watch.registered = 0;
@@ -277,7 +299,7 @@ class Poller implements Source {
   }
 
   serve(index: number): Watch | null {
-    const watch = this.#watches.get(this.#events.fd(index));
+    const watch = this.#watches[this.#events.fd(index)];
     if (watch?.tag !== this.#events.tag(index)) return null; // closed, or another file's by now
     return watch.notify(this.#events.events(index)) ? watch : null;
   }

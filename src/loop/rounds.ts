@@ -120,7 +120,7 @@ export class Rounds {
 
   #lookAgain(): void {
     const only = this.#only;
-    const waiting = only === null ? this.#hops >= HOPS : only.readers.length > 0;
+    const waiting = only === null ? this.#hops >= HOPS : only.awaits("read");
     if (!waiting && ++this.#hops < HOPS) {
       queueMicrotask(this.#step);
       return;

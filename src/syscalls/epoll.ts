@@ -37,6 +37,10 @@ export function epollAddAs(
   return result(libc.epoll_ctl(epfd, epoll.EPOLL_CTL_ADD ?? 0, fd, change.address));
 }
 
+/** Where the parts of an event are, in words. */
+const eventWords = epollEvent.size >> 2;
+const dataWord = epollEvent.at.data >> 2;
+
 /** Room for the events of one epoll_wait. */
 export class EpollEvents {
   readonly capacity: number;
@@ -56,13 +60,13 @@ export class EpollEvents {
   }
 
   fd(index: number): number {
-    return this.#memory.view.getInt32(index * epollEvent.size + epollEvent.at.data, true);
+    return this.#memory.words[index * eventWords + dataWord]!;
   }
   tag(index: number): number {
-    return this.#memory.view.getInt32(index * epollEvent.size + epollEvent.at.data + 4, true);
+    return this.#memory.words[index * eventWords + dataWord + 1]!;
   }
   events(index: number): number {
-    return this.#memory.view.getUint32(index * epollEvent.size + epollEvent.at.events, true);
+    return this.#memory.words[index * eventWords]!;
   }
 }
 
