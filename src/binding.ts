@@ -1,21 +1,13 @@
 // A name that a socket of ours has taken: made with the right mode, removed only if still ours.
 
-import {
-  closeSync,
-  fstatSync,
-  lstatSync,
-  openSync,
-  renameSync,
-  type Stats,
-  unlinkSync,
-} from "node:fs";
+import { fstatSync, lstatSync, renameSync, type Stats, unlinkSync } from "node:fs";
 import { basename, dirname } from "node:path";
 import { errno } from "../native/errno.ts";
 import { file, mode as format } from "../native/file.ts";
 import { absolute, formatAddress, withShortAddress } from "./address.ts";
-import { check, UnixError } from "./errors.ts";
+import { check, fileCall, UnixError } from "./errors.ts";
 import { removeAtEnd, removed } from "./leftovers.ts";
-import { type LockFile, withDirectoryLock } from "./locks.ts";
+import { type LockFile, withDirectoryLock, withLock } from "./locks.ts";
 import { integer } from "./socket-options.ts";
 import type { Address } from "./structs/sockaddr-un.ts";
 import { chmod, chown, close, fchmod, open } from "./syscalls/fd.ts";
@@ -52,6 +44,8 @@ export class Place {
   readonly #path: string;
   /** −1 where there is no O_PATH (macOS): then it goes by its name. */
   #fd = -1;
+  /** Whether the descriptor can be locked: not where the directory may be searched, but not read. */
+  #lockable = false;
   /** The last part of the path, as latin-1 text. */
   readonly name: string;
 
@@ -59,10 +53,13 @@ export class Place {
     const whole = asLatin(path);
     this.#path = dirname(whole);
     this.name = basename(whole);
-    if (file.O_PATH === null) return;
+    const { O_PATH } = file;
+    if (O_PATH === null) return;
     // never by its name instead: that may lead somewhere else each time it is used
-    const fd = open(fromLatin(this.#path), file.O_PATH | file.O_DIRECTORY);
-    this.#fd = check(fd, "bind", { address: whole });
+    const fd = open(fromLatin(this.#path), file.O_RDONLY | file.O_DIRECTORY);
+    this.#lockable = fd >= 0;
+    const unread = (): number => open(fromLatin(this.#path), O_PATH | file.O_DIRECTORY);
+    this.#fd = check(fd === -errno.EACCES ? unread() : fd, "bind", { address: whole });
   }
 
   /** The way to the directory. */
@@ -75,24 +72,44 @@ export class Place {
     return Buffer.concat([this.directory, fromLatin(`/${name}`)]);
   }
 
-  /** What is there under that name, links not followed; undefined: nothing to be seen. */
+  /** Where that is by the path that was given, to be read. */
+  text(name = this.name): string {
+    return fromLatin(`${this.#path}/${name}`).toString();
+  }
+
+  /** What is there under that name, links not followed. @throws UnixError, but for ENOENT */
+  look(name = this.name): Stats | undefined {
+    const detail = { address: this.text(name) };
+    return fileCall(() => lstatSync(this.at(name), { throwIfNoEntry: false }), detail);
+  }
+
+  /** The same; undefined: nothing to be seen. */
   stat(name = this.name): Stats | undefined {
     try {
-      return lstatSync(this.at(name), { throwIfNoEntry: false });
+      return this.look(name);
     } catch {
       return undefined; // too long, or not ours to look at: bind will say
     }
   }
 
-  /** Remove a file if it is that very one. */
+  /** Remove a file if it is that very one. @throws UnixError */
   removeIf({ dev, ino }: FileIdentity, name = this.name): void {
-    const now = this.stat(name);
+    const now = this.look(name);
     if (now?.dev !== dev || now.ino !== ino) return;
     try {
-      unlinkSync(this.at(name));
+      fileCall(() => unlinkSync(this.at(name)), { address: this.text(name) });
     } catch (error) {
-      if ((error as { code?: string }).code !== "ENOENT") throw error;
+      if (!(error instanceof UnixError && error.code === "ENOENT")) throw error;
     }
+  }
+
+  /**
+   * Call `use` while nobody else has the directory's lock, or without where it cannot be locked. No
+   * other descriptor is needed. @throws UnixError ETIMEDOUT
+   */
+  locked(timeoutMs: number, use: () => void): void {
+    if (this.#lockable) withLock(this.#fd, this.directory, { timeoutMs, use });
+    else withDirectoryLock(this.directory, { timeoutMs, use });
   }
 
   [Symbol.dispose](): void {
@@ -163,12 +180,12 @@ export class Binding {
 
 /**
  * Under the directory's lock, so that no successor renames its own file to this name between the
- * look and the removal. If the lock is not to be had in time, a stale file is the lesser evil.
+ * look and the removal; with the descriptor that there is, so also when no other is to be had. If
+ * the lock is not to be had in time, a stale file is the lesser evil.
  */
 function removeFile({ file, place }: { file: FileIdentity; place: Place }): void {
   try {
-    const use = (): void => place.removeIf(file);
-    withDirectoryLock(place.directory, { timeoutMs: REMOVE_TIMEOUT_MS, use });
+    place.locked(REMOVE_TIMEOUT_MS, () => place.removeIf(file));
   } catch {
     // gone already, or not ours to remove
   }
@@ -217,9 +234,9 @@ function bindFile(fd: number, address: PathAddress, options: BindSocketOptions):
     try {
       finish(place.at(name), file, options);
       ready?.();
-      if (aside !== undefined) renameSync(place.at(aside), place.at());
+      if (aside !== undefined) rename(place, aside);
     } catch (error) {
-      place.removeIf(file, name);
+      removeQuietly(place, file, name);
       throw error;
     }
     if (options.unlinkOnClose !== false) return new Binding(address, { file, place });
@@ -229,6 +246,20 @@ function bindFile(fd: number, address: PathAddress, options: BindSocketOptions):
   }
   place[Symbol.dispose]();
   return new Binding(address, null);
+}
+
+function rename(place: Place, from: string): void {
+  const address = place.text();
+  fileCall(() => renameSync(place.at(from), place.at()), { address });
+}
+
+/** What is left of a name that could not be taken; why it could not is what there is to say. */
+function removeQuietly(place: Place, made: FileIdentity, name: string): void {
+  try {
+    place.removeIf(made, name);
+  } catch {
+    // not ours to remove
+  }
 }
 
 /** Bind, and be sure that the file in `place` is the one that bind made. */
@@ -241,7 +272,7 @@ function make(
   if (place.stat(name) !== undefined) throw new UnixError("bind", -errno.EADDRINUSE, detail);
   const bound = withShortAddress(at, "bind", (short) => bind(fd, short));
   check(bound, "bind", detail);
-  const made = place.stat(name);
+  const made = place.look(name); // what cannot be looked at is left: it may be anybody's
   if (made !== undefined) return made;
   const hint = "its directory was replaced in the meantime";
   throw new UnixError("bind", -errno.ENOENT, { ...detail, hint });
@@ -262,14 +293,14 @@ function named(fd: number, address: Address): Address {
 function finish(path: Buffer, made: Stats, { mode, owner }: FileOptions): void {
   const wrongMode = mode !== undefined && (made.mode & MODE_MASK) !== mode;
   if (!wrongMode && owner === undefined) return;
-  const fd = openSync(path, (file.O_PATH ?? 0) | file.O_NOFOLLOW | file.O_CLOEXEC);
+  const fd = check(open(path, (file.O_PATH ?? 0) | file.O_NOFOLLOW), "open");
   try {
-    const { dev, ino, mode: found } = fstatSync(fd);
+    const { dev, ino, mode: found } = fileCall(() => fstatSync(fd));
     if (dev !== made.dev || ino !== made.ino || (found & format.S_IFMT) !== format.S_IFSOCK) return;
     const name = `/proc/self/fd/${fd}`;
     if (owner !== undefined) check(chown(name, owner.uid ?? KEEP, owner.gid ?? KEEP), "chown");
     if (wrongMode) check(chmod(name, mode), "chmod");
   } finally {
-    closeSync(fd);
+    close(fd);
   }
 }

@@ -87,6 +87,23 @@ export function check(result: number, syscall: string, detail?: ErrorDetail): nu
   return result;
 }
 
+/**
+ * @internal A call of node:fs's, made again for as long as signals interrupt it; what it throws is
+ * made an error like all the others.
+ */
+export function fileCall<T>(call: () => T, detail?: ErrorDetail): T {
+  for (;;) {
+    try {
+      return call();
+    } catch (cause) {
+      const { errno: number, syscall } = cause as { errno?: number; syscall?: string };
+      const own = cause instanceof UnixError || number === undefined || syscall === undefined;
+      if (own) throw cause;
+      if (number !== -errno.EINTR) throw new UnixError(syscall, number, { ...detail, cause });
+    }
+  }
+}
+
 /** @internal Out of descriptors or memory: whoever waits may fare better later. */
 export const shortages: ReadonlySet<number> = new Set([errno.EMFILE, errno.ENFILE, errno.ENOMEM]);
 

@@ -3,7 +3,7 @@
 import { fstatSync, readlinkSync, statfsSync } from "node:fs";
 import { file, MQUEUE_MAGIC, mode } from "../native/file.ts";
 import { option, socket } from "../native/socket.ts";
-import { check } from "./errors.ts";
+import { check, fileCall } from "./errors.ts";
 import { descriptorFlags, seals, statusFlags } from "./syscalls/fd.ts";
 import { getOption } from "./syscalls/socket.ts";
 
@@ -78,7 +78,7 @@ const anonymous: readonly (readonly [RegExp, Kind])[] = [
 /** @throws UnixError EBADF */
 export function describeFd(fd: number): FdDescription {
   const flags = check(statusFlags(fd), "fcntl");
-  const format = fstatSync(fd).mode & mode.S_IFMT;
+  const format = fileCall(() => fstatSync(fd)).mode & mode.S_IFMT;
   const target = linkTarget(fd);
   const kind = kindOf(fd, format, target);
   return {

@@ -4,7 +4,7 @@ import { fstatSync, type Stats, unlinkSync } from "node:fs";
 import { errno } from "../native/errno.ts";
 import { file } from "../native/file.ts";
 import { formatAddress } from "./address.ts";
-import { check, UnixError, UnsupportedError } from "./errors.ts";
+import { check, fileCall, UnixError, UnsupportedError } from "./errors.ts";
 import { Fd } from "./fd.ts";
 import { integer } from "./socket-options.ts";
 import { toBytes } from "./structs/sockaddr-un.ts";
@@ -99,7 +99,7 @@ const LOOK = file.O_NOFOLLOW | (file.O_PATH ?? file.O_RDONLY | file.O_NONBLOCK);
 function requireFifo(where: FifoPath): void {
   const fd = check(open(where.bytes, LOOK), "open", { address: where.text });
   try {
-    checkFifo("mkfifo", where, fstatSync(fd));
+    checkFifo("mkfifo", where, statOf(fd, where));
   } finally {
     close(fd);
   }
@@ -108,6 +108,9 @@ function requireFifo(where: FifoPath): void {
 function checkFifo(syscall: string, where: FifoPath, stats: Stats): void {
   if (!stats.isFIFO()) throw new NotAFifoError(syscall, where.text, kindOf(stats));
 }
+
+const statOf = (fd: number, { text }: FifoPath): Stats =>
+  fileCall(() => fstatSync(fd), { address: text });
 
 function kindOf(stats: Stats): NotAFifo {
   if (stats.isFile()) return "file";
@@ -122,7 +125,7 @@ function kindOf(stats: Stats): NotAFifo {
 function setMode(where: FifoPath, mode: number): void {
   const fd = check(open(where.bytes, LOOK), "open", { address: where.text });
   try {
-    const stats = fstatSync(fd);
+    const stats = statOf(fd, where);
     const bits = stats.mode & MODE_MASK;
     const ours = stats.isFIFO() && stats.uid === process.geteuid?.() && stats.nlink === 1;
     if (!ours || (bits & ~mode) !== 0) {
@@ -139,7 +142,11 @@ function setMode(where: FifoPath, mode: number): void {
 function raise(fd: number, where: FifoPath, mode: number): void {
   const done = file.O_PATH === null ? fchmod(fd, mode) : chmod(`/proc/self/fd/${fd}`, mode);
   if (done >= 0) return;
-  unlinkSync(Buffer.from(where.bytes));
+  try {
+    unlinkSync(Buffer.from(where.bytes));
+  } catch {
+    // it stays, with fewer bits than were asked for
+  }
   throw new UnixError("chmod", done, { address: where.text });
 }
 
@@ -152,7 +159,7 @@ export function lookAtFifo(where: FifoPath, place: string): Fd {
   const found = check(open(where.bytes, file.O_PATH), "open", { address: where.text });
   const handle = Fd.adopt(found, place);
   try {
-    checkFifo("open", where, fstatSync(found));
+    checkFifo("open", where, statOf(found, where));
     return handle;
   } catch (error) {
     handle.close();

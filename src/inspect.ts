@@ -16,7 +16,7 @@ import {
   type UnixRecord,
 } from "./bound-sockets.ts";
 import { peerCredentials, processInfo } from "./credentials.ts";
-import { UnixError, UnsupportedError } from "./errors.ts";
+import { fileCall, shortages, UnixError, UnsupportedError } from "./errors.ts";
 import type { Address } from "./structs/sockaddr-un.ts";
 import { close } from "./syscalls/fd.ts";
 import { connect, socket } from "./syscalls/socket.ts";
@@ -149,11 +149,16 @@ function probeName(address: AbstractAddress, { type }: ProbeOptions): Probe {
   return { address, holders: [], state: "free", source: live?.source ?? "connect" };
 }
 
-/** Null where the kernel tells nothing, be it that /proc may not be searched. */
+/**
+ * Null where the kernel tells nothing, be it that /proc may not be searched.
+ * @throws UnixError EMFILE, …: what connect says is not enough to go by (a server that has bound
+ *   and does not listen yet refuses, too)
+ */
 function sockets(ask: () => Sockets | null): Sockets | null {
   try {
-    return ask();
-  } catch {
+    return fileCall(ask);
+  } catch (error) {
+    if (error instanceof UnixError && shortages.has(-error.errno)) throw error;
     return null; // connect will say what is forbidden
   }
 }

@@ -5,7 +5,7 @@ import { poll as events } from "../native/poll.ts";
 import { socket as c } from "../native/socket.ts";
 import { type AddressInput, formatAddress, parseAddress } from "./address.ts";
 import { type Binding, checkFileOptions } from "./binding.ts";
-import { type ConnectionType, sleep } from "./connect.ts";
+import type { ConnectionType } from "./connect.ts";
 import { type Credentials, peerCredentials } from "./credentials.ts";
 import { remaining, type SyncOptions } from "./endpoint.ts";
 import { check, closedError, UnixError } from "./errors.ts";
@@ -13,6 +13,7 @@ import { type BindOptions, checkBindOptions, takeAddress } from "./exclusive.ts"
 import { Fd } from "./fd.ts";
 import { blocked } from "./leftovers.ts";
 import { attempt } from "./loop/attempt.ts";
+import { Consumer } from "./loop/consume.ts";
 import { LazyWatch } from "./loop/lazy-watch.ts";
 import { iterate } from "./socket-base.ts";
 import {
@@ -72,12 +73,16 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
 {
   readonly #start: Start;
   readonly #watch = new LazyWatch();
+  readonly #accepting: { once(): S | undefined };
   #connections = 0;
   #warned = false;
+  #pauseMs = FIRST_PAUSE_MS;
+  #pausing = false;
 
   /** @internal */
   constructor(start: Start) {
     this.#start = start;
+    this.#accepting = { once: () => this.#acceptInTime() };
   }
 
   /** Tells listeners from sockets. */
@@ -136,22 +141,59 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
    * The next connection. While the process is out of descriptors it waits, and warns once.
    * @throws UnixError ERR_CLOSED; the signal's reason
    */
-  async accept(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<S> {
+  accept(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<S> {
     const { signal } = options;
-    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
-      try {
-        this.#open("accept");
-        const once = (): S | undefined => this.#acceptOnce() ?? undefined;
-        return await attempt(
-          { watch: this.#watch.of(this.fd), direction: "read", signal },
-          { once },
-        );
-      } catch (error) {
-        if (!isShortage(error)) throw error;
-        this.#warn(error);
-      }
-      await sleep(pause, signal);
+    try {
+      const watch = this.#watch.of(this.#open("accept"));
+      return attempt({ watch, direction: "read", signal }, this.#accepting);
+    } catch (error) {
+      return Promise.reject(error);
     }
+  }
+
+  /**
+   * Call `handler` with each connection in the moment it comes, until this listener is closed: the
+   * fastest way to accept. The next one waits for a promise that the handler returns. While the
+   * process is out of descriptors it waits, and warns once.
+   *
+   * @throws what the handler throws; UnixError ERR_CLOSED (closed before); the signal's reason
+   */
+  consume(
+    handler: (socket: S) => unknown,
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<void> {
+    try {
+      const watch = this.#watch.of(this.#open("accept"));
+      return new Consumer(watch, this.#accepting, handler).start(options.signal);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** A connection, if there is one and this process can have it now. */
+  #acceptInTime(): S | undefined {
+    try {
+      const accepted = this.#acceptOnce() ?? undefined;
+      this.#pauseMs = FIRST_PAUSE_MS;
+      return accepted;
+    } catch (error) {
+      if (!isShortage(error)) throw error;
+      this.#warn(error);
+      this.#pause();
+      return undefined;
+    }
+  }
+
+  /** Try again in a while: the kernel says nothing when a descriptor is free again (K8). */
+  #pause(): void {
+    if (this.#pausing) return;
+    this.#pausing = true;
+    const again = (): void => {
+      this.#pausing = false;
+      this.#watch.known?.kick("read");
+    };
+    setTimeout(again, this.#pauseMs).unref();
+    this.#pauseMs = Math.min(2 * this.#pauseMs, LONGEST_PAUSE_MS);
   }
 
   #warn(error: UnixError): void {

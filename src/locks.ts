@@ -5,8 +5,8 @@ import { resolve } from "node:path";
 import { errno } from "../native/errno.ts";
 import { file, mode as format } from "../native/file.ts";
 import { processInfo } from "./credentials.ts";
-import { check, shortages, UnixError } from "./errors.ts";
-import { close, open, read, tryLock } from "./syscalls/fd.ts";
+import { check, fileCall, shortages, UnixError } from "./errors.ts";
+import { close, open, read, tryLock, unlock } from "./syscalls/fd.ts";
 import { Memory } from "./syscalls/memory.ts";
 
 const FIRST_PAUSE_MS = 1;
@@ -31,9 +31,23 @@ export function withDirectoryLock<T>(
   if (shortages.has(-fd)) check(fd, "open", { address: asText(directory) });
   if (fd < 0) return use(false); // not ours to read, or not there, which bind will say
   try {
-    return use(lockWithin(fd, timeoutMs, directory));
+    return withLock(fd, directory, { timeoutMs, use });
   } finally {
     close(fd);
+  }
+}
+
+/** The same with a descriptor of the directory, which stays the caller's, and open. */
+export function withLock<T>(
+  fd: number,
+  directory: string | Uint8Array,
+  { timeoutMs, use }: { timeoutMs: number; use: (locked: boolean) => T },
+): T {
+  const locked = lockWithin(fd, timeoutMs, directory);
+  try {
+    return use(locked);
+  } finally {
+    if (locked) unlock(fd);
   }
 }
 
@@ -50,7 +64,7 @@ function lockWithin(fd: number, timeoutMs: number, directory: string | Uint8Arra
 }
 
 function heldTooLong(fd: number, directory: string | Uint8Array): UnixError {
-  const pid = lockHolder(fstatSync(fd).ino);
+  const pid = lockHolder(fd);
   const command = processInfo(pid)?.command;
   const who = pid === null ? "another process" : `process ${pid}${command ? ` (${command})` : ""}`;
   return new UnixError("flock", -errno.ETIMEDOUT, {
@@ -59,9 +73,10 @@ function heldTooLong(fd: number, directory: string | Uint8Array): UnixError {
   });
 }
 
-/** Who holds a flock on the file with this inode, as /proc/locks has it. */
-function lockHolder(inode: number): number | null {
+/** Who holds a flock on a file, as /proc/locks has it. */
+function lockHolder(fd: number): number | null {
   try {
+    const inode = fstatSync(fd).ino;
     for (const line of readFileSync("/proc/locks", "utf8").split("\n")) {
       const [, pid, ino] = /FLOCK\s+ADVISORY\s+\w+\s+(\d+)\s+\S+?:\S+?:(\d+)/.exec(line) ?? [];
       if (Number(ino) === inode && !line.includes("->")) return Number(pid);
@@ -95,19 +110,33 @@ export class LockFile {
     for (;;) {
       const flags = file.O_RDWR | file.O_CREAT | file.O_NOFOLLOW | file.O_NONBLOCK;
       const fd = check(open(whole, flags, 0o600), "open", { address: path });
-      const { mode, nlink } = fstatSync(fd);
-      if ((mode & format.S_IFMT) !== format.S_IFREG || nlink > 1) throw strange(fd, path);
-      const locked = tryLock(fd);
-      if (locked < 0) throw refused(fd, locked, { path, address });
-      if (isStill(whole, fd)) return new LockFile(whole, fd).#sign();
-      close(fd); // its last holder removed it between our open and our lock
+      const lock = new LockFile(whole, fd);
+      try {
+        if (fileCall(() => lock.#take(address), { address: path })) return lock;
+      } catch (error) {
+        lock.#leave();
+        throw error;
+      }
+      lock.#leave(); // its last holder removed it between our open and our lock
     }
   }
 
-  #sign(): this {
-    ftruncateSync(this.#fd);
-    writeSync(this.#fd, `${process.pid}\n`, 0);
-    return this;
+  /** False: the path leads to another file by now. */
+  #take(address: string): boolean {
+    const [fd, path] = [this.#fd, this.#path];
+    const { mode, nlink } = fstatSync(fd);
+    if ((mode & format.S_IFMT) !== format.S_IFREG || nlink > 1) throw strange(path);
+    const locked = tryLock(fd);
+    if (locked < 0) throw refused(fd, locked, { path, address });
+    if (!isStill(path, fd)) return false;
+    ftruncateSync(fd);
+    writeSync(fd, `${process.pid}\n`, 0);
+    return true;
+  }
+
+  #leave(): void {
+    close(this.#fd);
+    this.#fd = -1;
   }
 
   /** Remove the file while the lock is held, then let go. Never throws. */
@@ -118,22 +147,18 @@ export class LockFile {
     } catch {
       // the directory is not ours to change: unlocked, it is in nobody's way
     }
-    close(this.#fd);
-    this.#fd = -1;
+    this.#leave();
   }
 }
 
+/** @throws Error of node:fs's where that cannot be seen */
 function isStill(path: string, fd: number): boolean {
-  try {
-    const [named, open] = [lstatSync(path), fstatSync(fd)];
-    return named.ino === open.ino && named.dev === open.dev;
-  } catch {
-    return false;
-  }
+  const named = lstatSync(path, { throwIfNoEntry: false });
+  const open = fstatSync(fd);
+  return named?.ino === open.ino && named.dev === open.dev;
 }
 
-function strange(fd: number, path: string): UnixError {
-  close(fd);
+function strange(path: string): UnixError {
   const hint = "a lock file is a plain file with one name, and this is none; it was left alone";
   return new UnixError("open", -errno.EINVAL, { address: path, hint });
 }
@@ -147,7 +172,6 @@ function refused(
 ): UnixError {
   const memory = new Memory(PID_ROOM);
   const bytes = read(fd, memory.address, PID_ROOM);
-  close(fd);
   if (locked !== -errno.EAGAIN) return new UnixError("flock", locked, { address: path });
   const pid = Number.parseInt(new TextDecoder().decode(memory.bytes.subarray(0, bytes)), 10);
   const command = Number.isNaN(pid) ? undefined : processInfo(pid)?.command;

@@ -4,7 +4,7 @@ import { fstatSync } from "node:fs";
 import { errno } from "../native/errno.ts";
 import { memfd } from "../native/file.ts";
 import { seal as sealBits } from "../native/mapping.ts";
-import { check, closedError, UnixError, UnsupportedError } from "./errors.ts";
+import { check, closedError, fileCall, UnixError, UnsupportedError } from "./errors.ts";
 import { Fd, type FdLike } from "./fd.ts";
 import type { Payload } from "./message.ts";
 import { closeTransferred, prepare } from "./outgoing.ts";
@@ -185,7 +185,7 @@ export class SharedMemory implements Disposable {
     const mapped = SharedMemory.#orClose(handle, () => {
       const seals = Math.max(sealsOf(handle.fd), 0);
       if ((seals & (bits.shrink ?? 0)) === 0 && options.trustSender !== true) throw unsealed();
-      const size = fstatSync(handle.fd).size; // after the seals: it can no longer become less
+      const { size } = fileCall(() => fstatSync(handle.fd)); // after the seals: it can no longer become less
       const bytes = options.bytes ?? size;
       integer("bytes", bytes, { least: 1, most: Math.min(size, MOST_BYTES) });
       return SharedMemory.#mapAs(handle, bytes, options.writable);

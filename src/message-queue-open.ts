@@ -4,7 +4,7 @@ import { fstatSync } from "node:fs";
 import { errno } from "../native/errno.ts";
 import { file } from "../native/file.ts";
 import { priorities } from "../native/message-queue.ts";
-import { check, UnixError, UnsupportedError } from "./errors.ts";
+import { check, fileCall, UnixError, UnsupportedError } from "./errors.ts";
 import { Fd, type FdLike, fdNumber } from "./fd.ts";
 import { checkQueueName, completeSize, openError, type QueueSize } from "./message-queue-limits.ts";
 import { integer } from "./socket-options.ts";
@@ -167,9 +167,12 @@ export function isSame(name: string, fd: number): boolean {
   const named = mqOpen(name, (check(statusFlags(fd), "fcntl") & file.O_ACCMODE) | file.O_NONBLOCK);
   if (named === -errno.ENOENT) return false;
   check(named, "mq_open", { address: name });
-  const [one, other] = [fstatSync(named), fstatSync(fd)];
-  close(named);
-  return one.ino === other.ino && one.dev === other.dev;
+  try {
+    const [one, other] = fileCall(() => [fstatSync(named), fstatSync(fd)], { address: name });
+    return one?.ino === other?.ino && one?.dev === other?.dev;
+  } finally {
+    close(named);
+  }
 }
 
 /** @internal Unlink `name`, whosever it is. @throws as MessageQueue.unlink */

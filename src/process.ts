@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { errno } from "../native/errno.ts";
 import { poll as events } from "../native/poll.ts";
 import { processInfo } from "./credentials.ts";
-import { check, closedError, UnixError, UnsupportedError } from "./errors.ts";
+import { check, closedError, fileCall, UnixError, UnsupportedError } from "./errors.ts";
 import { Fd, type FdLike } from "./fd.ts";
 import { attempt } from "./loop/attempt.ts";
 import { LazyWatch } from "./loop/lazy-watch.ts";
@@ -249,7 +249,8 @@ export class ProcessHandle implements Disposable {
 
 /** What fdinfo says; null for a process without a pid here. @throws UnixError EBADF: no pidfd */
 function pidOf(fd: number): number | null {
-  const line = /^Pid:\s+(-?\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, "utf8"));
+  const text = fileCall(() => readFileSync(`/proc/self/fdinfo/${fd}`, "utf8"));
+  const line = /^Pid:\s+(-?\d+)$/m.exec(text);
   if (line === null) throw new UnixError("pidfd", -errno.EBADF, { hint: "open, but no pidfd" });
   const pid = Number(line[1]);
   return pid > 0 ? pid : null;

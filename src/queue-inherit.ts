@@ -3,7 +3,7 @@
 import { fstatSync } from "node:fs";
 import { errno } from "../native/errno.ts";
 import { file } from "../native/file.ts";
-import { check, UnixError } from "./errors.ts";
+import { check, fileCall, UnixError } from "./errors.ts";
 import { Fd } from "./fd.ts";
 import { described, type OwnQueue } from "./queue-own.ts";
 import { QueuePeer } from "./queue-peer.ts";
@@ -134,7 +134,7 @@ const PLACE = "adoptQueueSocket";
 
 function mustBe(fd: number, inode: number): void {
   const attributes = mqGetattr(fd);
-  const same = typeof attributes !== "number" && fstatSync(fd).ino === inode;
+  const same = typeof attributes !== "number" && fileCall(() => fstatSync(fd)).ino === inode;
   const hint = `descriptor ${fd} is not the socket's: was it inherited under this number?`;
   if (!same) throw new UnixError(PLACE, -errno.EBADF, { hint });
 }

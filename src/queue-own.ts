@@ -4,7 +4,7 @@
 import { fstatSync, futimesSync } from "node:fs";
 import { errno } from "../native/errno.ts";
 import { file } from "../native/file.ts";
-import { check, UnixError } from "./errors.ts";
+import { check, fileCall, UnixError } from "./errors.ts";
 import { Fd } from "./fd.ts";
 import { checkQueueName } from "./message-queue-limits.ts";
 import { isSame, openQueue, unlinkSame } from "./message-queue-open.ts";
@@ -105,7 +105,7 @@ function own(handle: Fd): OwnQueue {
   try {
     check(tryLock(handle.fd), "flock");
     const [tagLow, tagHigh] = randomTag();
-    futimesSync(handle.fd, tagLow, tagHigh);
+    fileCall(() => futimesSync(handle.fd, tagLow, tagHigh));
     return described(handle, { tagLow, tagHigh });
   } catch (error) {
     handle.close();
@@ -117,7 +117,7 @@ function own(handle: Fd): OwnQueue {
 export function described(handle: Fd, { tagLow, tagHigh }: QueueTag): OwnQueue {
   const attributes = mqGetattr(handle.fd);
   if (typeof attributes === "number") throw new UnixError("mq_getattr", attributes);
-  const { ino: inode, dev: device } = fstatSync(handle.fd);
+  const { ino: inode, dev: device } = fileCall(() => fstatSync(handle.fd));
   const identity = { pid: process.pid, fd: handle.fd, inode, tagLow, tagHigh };
   return { handle, identity, device, messageBytes: attributes.messageBytes };
 }

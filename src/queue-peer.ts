@@ -3,7 +3,7 @@
 import { fstatSync, readFileSync } from "node:fs";
 import { errno } from "../native/errno.ts";
 import { file } from "../native/file.ts";
-import { check, type ErrorDetail, UnixError } from "./errors.ts";
+import { check, type ErrorDetail, fileCall, UnixError } from "./errors.ts";
 import { Fd } from "./fd.ts";
 import { messageTooLong } from "./message-queue-limits.ts";
 import { QueueHolder } from "./queue-holder.ts";
@@ -77,7 +77,7 @@ export class QueuePeer {
     try {
       const attributes = mqGetattr(handle.fd);
       if (typeof attributes === "number") throw new UnixError("mq_getattr", attributes);
-      const { ino: inode, dev: device, uid, gid } = fstatSync(handle.fd);
+      const { ino: inode, dev: device, uid, gid } = fileCall(() => fstatSync(handle.fd));
       const file = { messageBytes: attributes.messageBytes, inode, device };
       return new QueuePeer({ handle, pidfd, credentials: { pid, uid, gid }, number, tag, file });
     } catch (error) {
@@ -97,7 +97,7 @@ export class QueuePeer {
     { device, fresh }: { device: number; fresh: boolean },
   ): QueuePeer {
     const { pidfd, value: handle } = proven(identity, (look) => {
-      const { ino, dev, atimeMs, mtimeMs } = fstatSync(look);
+      const { ino, dev, atimeMs, mtimeMs } = fileCall(() => fstatSync(look));
       if (ino !== identity.inode || dev !== device) throw refused("another file");
       const worn = atimeMs === 1e3 * identity.tagLow && mtimeMs === 1e3 * identity.tagHigh;
       if (fresh && !worn) throw refused("another tag: somebody else's queue, or one in use");
@@ -144,8 +144,7 @@ export class QueuePeer {
     const fd = mqOpen(kernelName(name), file.O_WRONLY | file.O_NONBLOCK);
     const hint = hints.get(-fd);
     const handle = Fd.adopt(check(fd, "mq_open", { address: name, hint }), "queue socket");
-    const { ino, dev } = fstatSync(handle.fd);
-    const pid = lockedBy(ino, dev);
+    const pid = lockedBy(handle.fd);
     const pidfd = pid === null ? -1 : pidfdOpen(pid);
     const known = pidfd < 0 ? null : Fd.adopt(pidfd, "queue socket");
     return QueuePeer.#open(handle, known, { pid, number: -1, tag: NO_TAG });
@@ -155,7 +154,7 @@ export class QueuePeer {
   moved(identity: QueueIdentity): void {
     try {
       const { pidfd } = proven(identity, (look) => {
-        const { ino, dev } = fstatSync(look);
+        const { ino, dev } = fileCall(() => fstatSync(look));
         if (ino !== this.inode || dev !== this.device) throw refused("another file");
       });
       this.holder.heldBy(pidfd);
@@ -259,11 +258,12 @@ function must(result: number, syscall: string): number {
 }
 
 /** The process that locked a file, as /proc/locks has it; null where that does not tell. */
-function lockedBy(inode: number, device: number): number | null {
+function lockedBy(fd: number): number | null {
   const hex = (part: number): string => part.toString(16).padStart(2, "0");
-  const { major, minor } = deviceNumbers(device);
-  const place = `${hex(major)}:${hex(minor)}:${inode}`;
   try {
+    const { ino, dev } = fstatSync(fd);
+    const { major, minor } = deviceNumbers(dev);
+    const place = `${hex(major)}:${hex(minor)}:${ino}`;
     for (const line of readFileSync("/proc/locks", "utf8").split("\n")) {
       const [, kind, , , pid, where] = line.trim().split(/\s+/);
       if (kind === "FLOCK" && where === place && Number(pid) > 0) return Number(pid);

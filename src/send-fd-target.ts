@@ -3,7 +3,7 @@
 import { readFileSync, readlinkSync } from "node:fs";
 import { errno } from "../native/errno.ts";
 import { capability } from "../native/process.ts";
-import { shortages, UnixError, UnsupportedError } from "./errors.ts";
+import { fileCall, shortages, UnixError, UnsupportedError } from "./errors.ts";
 import type { FdLike } from "./fd.ts";
 import { ProcessHandle } from "./process.ts";
 import { type SignalName, signalName, signalNumber } from "./signal-names.ts";
@@ -43,10 +43,9 @@ export function requireProc(): void {
 /** null where there is no such process, or none that is shown. @throws UnixError EMFILE, ENFILE */
 function readProc(pid: number, file: "stat" | "status"): string | null {
   try {
-    return readFileSync(`/proc/${pid}/${file}`, "utf8");
+    return fileCall(() => readFileSync(`/proc/${pid}/${file}`, "utf8"));
   } catch (error) {
-    const number = (error as NodeJS.ErrnoException).errno ?? 0;
-    if (shortages.has(-number)) throw new UnixError("open", number);
+    if (error instanceof UnixError && shortages.has(-error.errno)) throw error;
     return null;
   }
 }

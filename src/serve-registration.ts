@@ -3,6 +3,7 @@
 import { fstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { epoll } from "../native/poll.ts";
 import { option } from "../native/socket.ts";
+import { fileCall } from "./errors.ts";
 import { decodeEpollInfo, type EpollEntry } from "./structs/epoll-info.ts";
 import { decodeInet, isWildcard } from "./structs/sockaddr-in.ts";
 import { epollAddAs, epollCtl } from "./syscalls/epoll.ts";
@@ -14,14 +15,17 @@ export interface Registration extends EpollEntry {
   readonly epoll: number;
 }
 
-/** Everything that the epolls of this process watch, those of its Workers included. */
+/**
+ * Everything that the epolls of this process watch, those of its Workers included.
+ * @throws UnixError where /proc cannot be read: EMFILE, …
+ */
 export function registrations(): Registration[] {
   return epolls().flatMap((fd) => watchedBy(fd));
 }
 
 function epolls(): number[] {
   const found: number[] = [];
-  for (const name of readdirSync("/proc/self/fd")) {
+  for (const name of fileCall(() => readdirSync("/proc/self/fd"))) {
     try {
       const link = readlinkSync(`/proc/self/fd/${name}`);
       if (link === "anon_inode:[eventpoll]") found.push(Number(name));

@@ -44,6 +44,11 @@ export function socketOf<T extends SocketType>(
   handle: Fd,
   settings: Settings,
 ): SocketKinds[T] {
-  const classes = { stream: StreamSocket, seqpacket: SeqpacketSocket, datagram: DatagramSocket };
-  return new classes[type](handle, settings) as SocketKinds[T];
+  return (
+    type === "stream"
+      ? new StreamSocket(handle, settings)
+      : type === "seqpacket"
+        ? new SeqpacketSocket(handle, settings)
+        : new DatagramSocket(handle, settings)
+  ) as SocketKinds[T];
 }

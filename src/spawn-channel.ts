@@ -4,7 +4,7 @@ import { fstatSync } from "node:fs";
 import { errno } from "../native/errno.ts";
 import { adoptSocket } from "./adopt.ts";
 import { peerCredentials } from "./credentials.ts";
-import { UnixError } from "./errors.ts";
+import { fileCall, UnixError } from "./errors.ts";
 import type { Fd } from "./fd.ts";
 import { describeFd } from "./fd-description.ts";
 import { socketPair } from "./pair.ts";
@@ -34,7 +34,7 @@ export class ChannelPair {
 
   /** The variable's value where the child has its end as `fd`. */
   named(fd: number): string {
-    return `${fd}:${fstatSync(this.theirs.fd).ino}`;
+    return `${fd}:${fileCall(() => fstatSync(this.theirs.fd)).ino}`;
   }
 
   close(): void {

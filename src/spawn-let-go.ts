@@ -2,7 +2,7 @@
 
 import { existsSync, linkSync, renameSync, rmSync } from "node:fs";
 import type { Socket, TCPSocketListener, UnixSocketListener } from "bun";
-import { closedError } from "./errors.ts";
+import { closedError, fileCall } from "./errors.ts";
 import { Fd, fdNumber } from "./fd.ts";
 
 /** A connection or a listener of Bun.listen or Bun.connect. */
@@ -73,11 +73,16 @@ const notBuns = (): TypeError =>
 /** `stop` removes whatever is at the path: a second name for it outlives that, and moves back. */
 function keepingFile(path: string, stop: () => void): void {
   const second = `${path}.${process.pid}.kept`;
-  linkSync(path, second);
+  const detail = { address: path };
+  fileCall(() => linkSync(path, second), detail);
   try {
     stop();
   } finally {
-    renameSync(second, path);
-    rmSync(second, { force: true }); // two names of one file: rename does nothing
+    try {
+      fileCall(() => renameSync(second, path), detail);
+    } finally {
+      // two names of one file: rename does nothing
+      fileCall(() => rmSync(second, { force: true }), detail);
+    }
   }
 }

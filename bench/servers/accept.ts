@@ -1,8 +1,15 @@
-// accept.ts PATH: accepts, asks who it is, closes; until it is killed.
+// accept.ts PATH FORM: accepts, asks who it is, closes; until it is killed. FORM is how it accepts:
+// "await" in a loop, or "consume".
 
-import { listen } from "../../src/index.ts";
+import { listen, type StreamSocket } from "../../src/index.ts";
 
-for await (const socket of listen(process.argv[2] ?? "")) {
+const [path = "", form = "await"] = process.argv.slice(2);
+const listener = listen(path);
+
+function see(socket: StreamSocket): void {
   if (socket.peerCredentials().pid === 0) process.exit(1);
   socket.close();
 }
+
+if (form === "consume") await listener.consume(see);
+else for await (const socket of listener) see(socket);

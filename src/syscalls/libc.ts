@@ -98,9 +98,8 @@ const location =
   libcName === "" ? 0 : system === "darwin" ? libc.__error() : libc.__errno_location();
 
 /** Functions that this library calls on Linux and that are not in this libc. */
-export const absentFunctions: readonly string[] = Object.keys({ ...posix, ...linux }).filter(
-  (name) => !opened.found.has(name),
-);
+export const absentFunctions = (): string[] =>
+  Object.keys({ ...posix, ...linux }).filter((name) => !opened.found.has(name));
 
 const traced = wantedGroups(process.env["BUNIX_DEBUG"]);
 if (traced !== null && location !== 0) trace(libc, location, traced);

@@ -83,8 +83,8 @@ type Untraced =
 
 type Name = Exclude<keyof typeof posix | keyof typeof linux, Untraced>;
 
-/** Each function that is traced. */
-export const tracedCalls: Readonly<Record<Name, Traced>> = {
+/** Each function that is traced. Made when it is asked for, which most programs never do. */
+export const tracedCalls = (): Readonly<Record<Name, Traced>> => ({
   accept: call("socket", [fd, hex, hex]),
   accept4: call("socket", [fd, hex, hex, acceptFlags]),
   bind: call("socket", [fd, nameIn, decimal]),
@@ -133,44 +133,51 @@ export const tracedCalls: Readonly<Record<Name, Traced>> = {
   socketpair: call("socket", [family, socketType, decimal, two]),
   waitid: call("process", [named(wait, "P_"), decimal, hex, flags(wait, "W")]),
   write: call("fd", [fd, dataIn, decimal]),
-};
+});
 
 /** A call that libc does not wrap, or not as we need it: its name and what it is, by its number. */
 export interface Direct extends Traced {
   readonly name: string;
 }
 
-const direct = new Map<number, Direct>();
-
-function add(name: string, nr: number | null, traced: Traced): void {
-  if (nr !== null) direct.set(nr, { name, ...traced });
+function directCalls(): ReadonlyMap<number, Direct> {
+  const direct = new Map<number, Direct>();
+  const add = (name: string, nr: number | null, traced: Traced): void => {
+    if (nr !== null) direct.set(nr, { name, ...traced });
+  };
+  const { sendmsg, sendmmsg } = tracedCalls();
+  const { SYS_io_setup, SYS_io_submit, SYS_sendmsg, SYS_sendmmsg, SYS_close_range } = loopCalls;
+  add("io_setup", SYS_io_setup, call("poll", [decimal, hex]));
+  add("io_submit", SYS_io_submit, call("poll", [hex, decimal, hex]));
+  add("sendmsg", SYS_sendmsg, sendmsg);
+  add("sendmmsg", SYS_sendmmsg, sendmmsg);
+  add("close_range", SYS_close_range, call("fd", [decimal, decimal, decimal]));
+  add("ioctl", processCalls.SYS_ioctl, call("fd", [fd, hex, hex]));
+  add("pidfd_getfd", processCalls.SYS_pidfd_getfd, call("process", [fd, fd, decimal]));
+  add("pidfd_open", processCalls.SYS_pidfd_open, call("process", [decimal, decimal]));
+  add(
+    "pidfd_send_signal",
+    processCalls.SYS_pidfd_send_signal,
+    call("process", [fd, signalNumber, hex, decimal]),
+  );
+  add("prctl", processCalls.SYS_prctl, call("process", [named(prctl, "PR_"), decimal]));
+  add(
+    "rt_sigqueueinfo",
+    processCalls.SYS_rt_sigqueueinfo,
+    call("process", [decimal, signalNumber, hex]),
+  );
+  add("mmap", mappingCalls.SYS_mmap, {
+    group: "memory",
+    args: [hex, decimal, flags(mapping, "PROT_"), flags(mapping, "MAP_"), fd, decimal],
+    result: ({ result }) => `0x${result.toString(16)}`,
+  });
+  return direct;
 }
 
-const { SYS_io_setup, SYS_io_submit, SYS_sendmsg, SYS_sendmmsg, SYS_close_range } = loopCalls;
-add("io_setup", SYS_io_setup, call("poll", [decimal, hex]));
-add("io_submit", SYS_io_submit, call("poll", [hex, decimal, hex]));
-add("sendmsg", SYS_sendmsg, tracedCalls.sendmsg);
-add("sendmmsg", SYS_sendmmsg, tracedCalls.sendmmsg);
-add("close_range", SYS_close_range, call("fd", [decimal, decimal, decimal]));
-add("ioctl", processCalls.SYS_ioctl, call("fd", [fd, hex, hex]));
-add("pidfd_getfd", processCalls.SYS_pidfd_getfd, call("process", [fd, fd, decimal]));
-add("pidfd_open", processCalls.SYS_pidfd_open, call("process", [decimal, decimal]));
-add(
-  "pidfd_send_signal",
-  processCalls.SYS_pidfd_send_signal,
-  call("process", [fd, signalNumber, hex, decimal]),
-);
-add("prctl", processCalls.SYS_prctl, call("process", [named(prctl, "PR_"), decimal]));
-add(
-  "rt_sigqueueinfo",
-  processCalls.SYS_rt_sigqueueinfo,
-  call("process", [decimal, signalNumber, hex]),
-);
-add("mmap", mappingCalls.SYS_mmap, {
-  group: "memory",
-  args: [hex, decimal, flags(mapping, "PROT_"), flags(mapping, "MAP_"), fd, decimal],
-  result: ({ result }) => `0x${result.toString(16)}`,
-});
+let direct: ReadonlyMap<number, Direct> | undefined;
 
 /** What `syscall(number, …)` is; null for a number that is not in the tables. */
-export const directCall = (number: number): Direct | null => direct.get(number) ?? null;
+export const directCall = (number: number): Direct | null => {
+  direct ??= directCalls();
+  return direct.get(number) ?? null;
+};

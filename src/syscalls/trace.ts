@@ -36,7 +36,7 @@ export function wantedGroups(variable: string | undefined): ReadonlySet<Group> |
 export function trace(calls: object, location: number, wanted: ReadonlySet<Group>): void {
   const all = calls as Calls;
   const tracer = new Tracer({ ...all }, location);
-  for (const [name, traced] of Object.entries(tracedCalls)) {
+  for (const [name, traced] of Object.entries(tracedCalls())) {
     const real = all[name];
     if (real !== undefined && wanted.has(traced.group)) all[name] = tracer.wrap(name, real, traced);
   }
