@@ -53,6 +53,7 @@ export const nr = constants(["sys/syscall.h"], {
   SYS_io_setup: [{ x64: 206, arm64: 0 }, null],
   SYS_io_destroy: [{ x64: 207, arm64: 1 }, null],
   SYS_io_submit: [{ x64: 209, arm64: 2 }, null],
+  SYS_epoll_pwait2: [441, null],
   SYS_sendmsg: [{ x64: 46, arm64: 211 }, null],
   SYS_sendmmsg: [{ x64: 307, arm64: 269 }, null],
   SYS_close_range: [436, null],

@@ -1,5 +1,6 @@
-// bare.ts PATH: the floor. An echo server that is nothing but system calls through the FFI, and
-// stops the whole thread while it waits, as no program could: none in JavaScript is faster.
+// bare.ts PATH [TOTAL]: the floor. A server that is nothing but system calls through the FFI, and
+// stops the whole thread while it waits, as no program could: none in JavaScript is faster. It
+// echoes; with TOTAL it answers one byte after every TOTAL bytes.
 
 import { epoll, epollEvent } from "../../native/poll.ts";
 import { message } from "../../native/socket.ts";
@@ -9,11 +10,12 @@ import { libc } from "../../src/syscalls/libc.ts";
 import { Memory } from "../../src/syscalls/memory.ts";
 import { accept } from "../../src/syscalls/socket.ts";
 
-const ROOM = 65536;
+const ROOM = 256 * 1024;
 const EVENTS = 256;
 const FLAGS = message.MSG_DONTWAIT | message.MSG_NOSIGNAL;
 
-const listener = listen(process.argv[2] ?? "");
+const [path = "", total] = process.argv.slice(2);
+const listener = listen(path);
 const epfd = epollCreate();
 const bytes = new Memory(ROOM);
 const events = new Memory(EVENTS * epollEvent.size);
@@ -27,12 +29,25 @@ function echo(fd: number): void {
   else if (got === 0) libc.close(fd);
 }
 
+let left = Number(total);
+
+/** One connection at a time. */
+function sink(fd: number): void {
+  const got = libc.recv(fd, bytes.address, ROOM, FLAGS);
+  if (got === 0) libc.close(fd);
+  left -= Math.max(0, got);
+  if (left > 0) return;
+  left += Number(total);
+  libc.send(fd, bytes.address, 1, FLAGS);
+}
+
+const serve = total === undefined ? echo : sink;
 watch(listener.fd);
 for (;;) {
   const count = libc.epoll_wait(epfd, events.address, EVENTS, -1);
   for (let i = 0; i < count; i++) {
     const fd = events.view.getInt32(i * epollEvent.size + epollEvent.at.data, true);
-    if (fd !== listener.fd) echo(fd);
+    if (fd !== listener.fd) serve(fd);
     else for (let one = accept(fd); one >= 0; one = accept(fd)) watch(one);
   }
 }

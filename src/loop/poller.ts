@@ -298,6 +298,10 @@ class Poller implements Source {
     return this.#events.wait(this.#epfd);
   }
 
+  takeWithin(nanoseconds: number): number {
+    return this.#events.waitFor(this.#epfd, nanoseconds);
+  }
+
   serve(index: number): Watch | null {
     const watch = this.#watches[this.#events.fd(index)];
     if (watch?.tag !== this.#events.tag(index)) return null; // closed, or another file's by now

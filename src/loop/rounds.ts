@@ -10,6 +10,8 @@ import { overdue, turnBegins } from "./turn.ts";
 export interface Source {
   /** Take what is ready from the kernel: how many events. */
   take(): number;
+  /** The same, sleeping at most so long until something is; negative where that cannot be done. */
+  takeWithin(nanoseconds: number): number;
   /** Serve event `index`: the watch, if a waiter of it got what it waited for. */
   serve(index: number): Watch | null;
   /** Whether somebody waits who keeps the process alive. */
@@ -25,9 +27,26 @@ const HOPS = 6;
 /** The same before Bun is told that nobody waits any more. */
 const IDLE_HOPS = 16;
 
-/** Vain steps back in a row before they are tried only every so often. */
+/** Sleep of the thread itself, which is short so that the rest of Bun's loop does not notice. */
+const NAP_NS = 100_000;
+
+/** Vain steps back, or naps, in a row before they are tried only every so often. */
 const LUCK = 8;
 const PROBE = 64;
+
+/** Whether something that has often been in vain is worth another try. */
+class Luck {
+  #left = LUCK;
+  #vain = 0;
+
+  get worth(): boolean {
+    return this.#left > 0 || ++this.#vain % PROBE === 0;
+  }
+
+  note(found: boolean): void {
+    this.#left = found ? LUCK : this.#left - 1;
+  }
+}
 
 let busyPollMs = 0;
 
@@ -45,8 +64,8 @@ export class Rounds {
   #served = 0;
   #rounds = 0;
   #hops = 0;
-  #luck = LUCK;
-  #vain = 0;
+  readonly #yielding = new Luck();
+  readonly #napping = new Luck();
   /** The one that was served in this round, if it was only one: likely to be the next too. */
   #only: Watch | null = null;
   /** Somebody was served who answers in a microtask of his own. */
@@ -135,10 +154,19 @@ export class Rounds {
       return;
     }
     this.#at = 0;
-    const poll = busyPollMs > 0 && this.#source.awaited;
-    this.#count = poll ? this.#poll() : this.#again(alone, () => this.#source.take());
+    this.#count = this.#take();
     this.#hops = 0;
     this.#step();
+  }
+
+  /** What is ready, or soon will be if somebody waits for it. */
+  #take(): number {
+    if (!this.#source.awaited) return this.#source.take();
+    if (busyPollMs > 0) return this.#poll();
+    if (this.#rounds === 0 || !this.#napping.worth) return this.#source.take();
+    const found = this.#source.takeWithin(NAP_NS);
+    this.#napping.note(found > 0);
+    return found < 0 ? this.#source.take() : found;
   }
 
   /** Look until something is ready or the time is up. */
@@ -150,26 +178,21 @@ export class Rounds {
     return found;
   }
 
-  /** The peer may have answered while we were at it. */
-  #retry(only: Watch, alone: boolean): boolean {
-    if (this.#again(alone && busyPollMs === 0, () => Number(only.kick("read"))) === 0) return false;
-    this.#note(only);
-    return true;
-  }
-
   /**
-   * Look, and if there is nothing step back for a moment and look again. Where the peer runs on
-   * this processor it can only answer once we stop, and that is many times cheaper than to sleep in
-   * Bun's loop and be woken. Where it runs elsewhere the step back returns at once, and after a few
-   * vain ones it is made only now and then. With several peers it is never made: the kernel lets
-   * them run before us for a while after it, one by one at each answer.
+   * The peer may have answered while we were at it. If not, step back for a moment and look again.
+   * Where the peer runs on this processor it can only answer once we stop, and that is many times
+   * cheaper than to sleep and be woken. Where it runs elsewhere the step back returns at once. With
+   * several peers it is never made: the kernel lets them run before us for a while after it, one by
+   * one at each answer.
    */
-  #again(alone: boolean, look: () => number): number {
-    const found = look();
-    if (!alone || found > 0 || (this.#luck <= 0 && ++this.#vain % PROBE !== 0)) return found;
-    schedYield();
-    const later = look();
-    this.#luck = later > 0 ? LUCK : this.#luck - 1;
-    return later;
+  #retry(only: Watch, alone: boolean): boolean {
+    let found = only.kick("read");
+    if (!found && alone && busyPollMs === 0 && this.#yielding.worth) {
+      schedYield();
+      found = only.kick("read");
+      this.#yielding.note(found);
+    }
+    if (found) this.#note(only);
+    return found;
   }
 }

@@ -1,6 +1,7 @@
 // epoll, eventfd and the one AIO request that watches an epoll descriptor.
 
 import { toArrayBuffer } from "bun:ffi";
+import { timespec } from "../../native/message-queue.ts";
 import { aio, aioRing, eventfd as e, epoll, epollEvent, iocb, nr } from "../../native/poll.ts";
 import { libc } from "./libc.ts";
 import { asPointer, cells, Memory } from "./memory.ts";
@@ -12,6 +13,7 @@ export const eventfd = (flags: number): number =>
   result(libc.eventfd(0, flags | (e.EFD_CLOEXEC ?? 0)));
 
 const change = new Memory(epollEvent.size);
+const duration = new Memory(timespec.size);
 
 /** Add, modify or delete (`op`); the event comes back with `fd` and `tag` as its data. */
 export function epollCtl(
@@ -57,6 +59,18 @@ export class EpollEvents {
     do count = result(libc.epoll_wait(epfd, this.#memory.address, this.capacity, 0));
     while (count === INTERRUPTED);
     return count;
+  }
+
+  /**
+   * The same, after at most so many nanoseconds (fewer than 2³¹) in which this thread sleeps.
+   * ENOSYS: Linux before 5.11. An interrupted sleep has found nothing.
+   */
+  waitFor(epfd: number, nanoseconds: number): number {
+    const { address } = this.#memory;
+    const call = nr.SYS_epoll_pwait2 ?? -1;
+    duration.words[timespec.at.tv_nsec >> 2] = nanoseconds;
+    const count = result(libc.syscall(call, epfd, address, this.capacity, duration.address, 0, 0));
+    return count === INTERRUPTED ? 0 : count;
   }
 
   fd(index: number): number {

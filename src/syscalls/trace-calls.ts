@@ -147,8 +147,10 @@ function directCalls(): ReadonlyMap<number, Direct> {
   };
   const { sendmsg, sendmmsg } = tracedCalls();
   const { SYS_io_setup, SYS_io_submit, SYS_sendmsg, SYS_sendmmsg, SYS_close_range } = loopCalls;
+  const { SYS_epoll_pwait2 } = loopCalls;
   add("io_setup", SYS_io_setup, call("poll", [decimal, hex]));
   add("io_submit", SYS_io_submit, call("poll", [hex, decimal, hex]));
+  add("epoll_pwait2", SYS_epoll_pwait2, call("poll", [fd, epollOut, decimal, seconds]));
   add("sendmsg", SYS_sendmsg, sendmsg);
   add("sendmmsg", SYS_sendmmsg, sendmmsg);
   add("close_range", SYS_close_range, call("fd", [decimal, decimal, decimal]));

@@ -1,0 +1,83 @@
+// What is asked of the kernel from one wake-up to the next: a nap only where it is likely to end.
+
+import { expect, test } from "bun:test";
+import { errno } from "../../native/errno.ts";
+import type { Watch } from "../../src/loop/poller.ts";
+import { Rounds, type Source } from "../../src/loop/rounds.ts";
+
+/** Somebody who always gets what he waits for; two of them, so that it is no conversation. */
+const served = { answers: true, awaits: () => true, kick: () => false } as unknown as Watch;
+
+class Kernel implements Source {
+  readonly awaited: boolean = true;
+  readonly #batches: number[] = [];
+  #nap = 0;
+  #asked: string[] = [];
+  #rest: () => void = () => {};
+  readonly rounds: Rounds = new Rounds(this);
+
+  /** One wake-up with these counts of events: what was asked for until the next. */
+  async wake(batches: readonly number[], nap = 0): Promise<string[]> {
+    this.#batches.push(...batches);
+    this.#nap = nap;
+    this.#asked = [];
+    const rest = Promise.withResolvers<void>();
+    this.#rest = rest.resolve;
+    this.rounds.wake();
+    await rest.promise;
+    return this.#asked;
+  }
+
+  take(): number {
+    this.#asked.push("take");
+    return this.#batches.shift() ?? 0;
+  }
+
+  takeWithin(nanoseconds: number): number {
+    expect(nanoseconds).toBeLessThanOrEqual(100_000);
+    this.#asked.push("nap");
+    const nap = this.#nap;
+    this.#nap = 0;
+    return nap;
+  }
+
+  serve(): Watch {
+    return served;
+  }
+
+  rest(): void {
+    this.#rest();
+  }
+}
+
+test("after work it naps for more, and goes back to Bun's loop when there is none", async () => {
+  const kernel = new Kernel();
+  expect(await kernel.wake([2])).toEqual(["take", "nap"]);
+  expect(await kernel.wake([2], 2)).toEqual(["take", "nap", "nap"]);
+});
+
+test("a wake-up for nothing brings no nap", async () => {
+  expect(await new Kernel().wake([0])).toEqual(["take"]);
+});
+
+test("naps in vain become rare, and one that is not brings them back", async () => {
+  const kernel = new Kernel();
+  let naps = 0;
+  for (let i = 0; i < 8; i++) naps += (await kernel.wake([2])).filter((a) => a === "nap").length;
+  expect(naps).toBe(8);
+  let until = 0;
+  while (!(await kernel.wake([2], 2)).includes("nap")) until++;
+  expect(until).toBe(63);
+  expect(await kernel.wake([2])).toEqual(["take", "nap"]);
+});
+
+test("a kernel that cannot nap so shortly is asked as before", async () => {
+  expect(await new Kernel().wake([2], -errno.ENOSYS)).toEqual(["take", "nap", "take"]);
+});
+
+test("nobody who keeps the process alive: no nap", async () => {
+  class Alone extends Kernel {
+    override readonly awaited = false;
+  }
+  expect(await new Alone().wake([2])).not.toContain("nap");
+});
