@@ -4,33 +4,21 @@
 // package gets one instance of what both use.
 
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { basename, join, relative } from "node:path";
-import { build, type Plugin } from "esbuild";
+import { basename, dirname, join, relative } from "node:path";
+import { build } from "esbuild";
 import manifest from "../package.json";
+import { builtins, sources, withOwnNames } from "./plugins.ts";
 
 const root = join(import.meta.dir, "..");
 const dist = join(root, "dist");
 const source = (file: string): string =>
   join(root, file.replace(/^\.\/dist\//, "").replace(/\.js$/, ".ts"));
 
+/** Says that Bun need not transpile it once more. */
+const PLAIN = "// @bun";
+
 /** Modules that most programs begin with. */
 const core = new Set(["address", "errors", "fd", "inspect", "listener", "readiness", "socket"]);
-
-/** A class that mentions itself is renamed by the bundler; users see the name, so it is kept. */
-const classNames: Plugin = {
-  name: "class names",
-  setup({ onLoad }) {
-    onLoad({ filter: /\/src\/.*\.ts$/ }, async ({ path, with: attributes }) => {
-      const text = await Bun.file(path).text();
-      if (attributes["type"] === "text") return { contents: text, loader: "text" };
-      const named = text.replace(
-        /^(?:export )?(?:abstract )?class (\w+)[^{]*\{$/gm,
-        '$& static { Object.defineProperty(this, "name", { value: "$1" }); }',
-      );
-      return { contents: named, loader: "ts" };
-    });
-  },
-};
 
 /** A public module: its file in dist, and what it exports as what from which of the two. */
 interface Part {
@@ -68,9 +56,10 @@ const entries = (["core", "rest"] as const).map((part) => {
   return { in: entry, out: part };
 });
 
-await build({
+const { outputFiles } = await build({
   entryPoints: [...entries, { in: source(manifest.bin.bunix), out: "src/cli/main" }],
   outdir: dist,
+  write: false,
   chunkNames: "chunks/[hash]",
   bundle: true,
   splitting: true,
@@ -78,14 +67,18 @@ await build({
   platform: "node",
   target: "esnext",
   external: ["bun", "bun:ffi"],
-  banner: { js: "// @bun" }, // Bun need not transpile it once more
+  banner: { js: PLAIN },
   minifyWhitespace: true,
   minifySyntax: true,
   sourcemap: "linked",
-  plugins: [classNames],
+  plugins: [builtins, sources],
   logLevel: "warning",
 });
 for (const entry of entries) rmSync(entry.in);
+for (const { path, text } of outputFiles) {
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, path.endsWith(".js") ? withOwnNames(text) : text);
+}
 
 /** Every name of the index from the first public module that has it. */
 const ofIndex = new Set(index === undefined ? [] : Object.keys(await import(source(index))));
@@ -94,10 +87,12 @@ for (const { file, part, names } of parts) {
   const module = join(root, file);
   const from = relative(join(module, ".."), join(dist, `${part}.js`));
   const list = names.map(([name, alias]) => `${alias} as ${name}`);
-  writeFileSync(module, `export{${list.join(",")}}from"${from}";\n`);
+  writeFileSync(module, `${PLAIN}\nexport{${list.join(",")}}from"${from}";\n`);
   const own = names.filter(([name]) => ofIndex.delete(name));
   const lines = own.map(([name, alias]) => `${alias} as ${name}`);
   inIndex.push(`export{${lines.join(",")}}from"../${part}.js";`);
 }
 if (ofIndex.size > 0) throw new Error(`of no public module: ${[...ofIndex].join(", ")}`);
-if (index !== undefined) writeFileSync(join(root, index), `${inIndex.join("\n")}\n`);
+if (index !== undefined) {
+  writeFileSync(join(root, index), `${[PLAIN, ...inIndex].join("\n")}\n`);
+}

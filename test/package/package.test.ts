@@ -112,6 +112,27 @@ test("classes have their own names, and a subpath has the same ones as the whole
   }
 });
 
+test("importing it loads no module of Node", () => {
+  const files = globSync("dist/**/*.js", { cwd: installed });
+  for (const file of files.filter((name) => !name.startsWith("dist/src/cli/"))) {
+    const text = readFileSync(join(installed, file), "utf8");
+    const imported = Array.from(text.matchAll(/from"([^".][^"]*)"/g), ([, name]) => name);
+    expect(new Set([...imported, "bun:ffi"]), file).toEqual(new Set(["bun:ffi"]));
+  }
+});
+
+test("the stack of an error names the lines of the sources", async () => {
+  const script = `import { MessageQueue } from "bunix";
+try { MessageQueue.open("/none"); } catch (error) { console.log(error.stack); }`;
+  const { stdout } = await succeed([process.execPath, "-e", script], { cwd: project });
+  const places = Array.from(stdout.matchAll(/\/(src\/[\w-]+\.ts):(\d+):/g));
+  const lines = places.map(
+    ([, file, line]) => readFileSync(join(root, file!), "utf8").split("\n")[Number(line) - 1],
+  );
+  expect(lines[0]).toContain("new UnixError(");
+  expect(lines.at(-1)).toContain("openQueue");
+});
+
 test("it has no dependencies at run time", () => {
   const fields = ["dependencies", "peerDependencies", "optionalDependencies", "bundleDependencies"];
   const packed = manifest(join(installed, "package.json"));

@@ -2,7 +2,7 @@
 // The package in places that have little: a root directory with Bun and libc alone, a workspace.
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { cpSync, mkdirSync, realpathSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { run } from "../support/child.ts";
 import { missing } from "../support/peers.ts";
@@ -54,9 +54,23 @@ b.close();
 console.log(JSON.stringify(said));
 `;
 
-/** The libraries that a program is linked with, by the loader that would start it. */
+/** The loader that a program names for its start: PT_INTERP of its ELF headers, see elf(5). */
+function loaderOf(program: string): string {
+  const file = readFileSync(program);
+  const u64 = (at: number): number => Number(file.readBigUInt64LE(at));
+  const [PT_INTERP, offset, bytes] = [3, 8, 32];
+  const [headers, size, count] = [u64(32), file.readUInt16LE(54), file.readUInt16LE(56)];
+  for (let at = headers; at < headers + count * size; at += size) {
+    if (file.readUInt32LE(at) !== PT_INTERP) continue;
+    const begin = u64(at + offset);
+    return file.toString("latin1", begin, begin + u64(at + bytes) - 1);
+  }
+  throw new Error(`${program} names no loader`);
+}
+
+/** The libraries that a program is linked with. */
 async function libraries(program: string): Promise<string[]> {
-  const { stdout } = await succeed(["ldd", program]);
+  const { stdout } = await succeed([loaderOf(program), "--list", program]);
   return Array.from(stdout.matchAll(/(?:=> )?(\/\S+) \(0x/g), ([, path]) => path!);
 }
 
