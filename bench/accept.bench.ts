@@ -7,11 +7,16 @@ import { drive } from "./processes.ts";
 const run = (start: Start) => (): Promise<number> => drive(start, onOne, ["knock", scaled(20_000)]);
 
 const taken = await interleave({
-  bunix: run(ours("accept")),
+  "bunix await": run(ours("accept", "await")),
+  "bunix consume": run(ours("accept", "consume")),
   "Bun.listen (asks nothing)": run(bun("accept")),
   C: run(cServer("accept")),
+  "bare FFI loop": run(ours("bare", "accept")),
 });
 report({ work: "accept, peer credentials, close, one processor", unit: "times/s" }, taken, [
-  ["bunix", "Bun.listen (asks nothing)", 1],
-  ["bunix", "C", 0.7],
+  ["bunix await", "Bun.listen (asks nothing)", 1],
+  ["bunix await", "C", 0.7],
+  ["bunix consume", "Bun.listen (asks nothing)", 1],
+  ["bunix consume", "C", 0.7],
+  ["bare FFI loop", "C"],
 ]);

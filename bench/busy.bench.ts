@@ -37,6 +37,7 @@ if (twoProcessors) {
     "bunix at both ends, polling": bothPolling,
     "Bun.listen": inC(bun("echo")),
     "C epoll": inC(cServer("echo")),
+    "C epoll, polling": inC(cServer("poll")),
   });
   const work = `64-byte echo, two processors, busyPollMicros ${MICROS}`;
   report({ work, unit: "ns" }, taken, [
@@ -46,5 +47,7 @@ if (twoProcessors) {
     ["bunix consume, polling", "C epoll", 0.4],
     ["bunix at both ends, polling", "Bun.listen", 0.15],
     ["bunix at both ends, polling", "C epoll", 0.15],
+    ["C epoll, polling", "Bun.listen"],
+    ["C epoll, polling", "C epoll"],
   ]);
 }

@@ -26,5 +26,7 @@ for (const [conns, reach] of [
     ["bunix consume", "Bun.listen", reach],
     ["bunix consume", "C epoll"],
     ["bunix consume", "bare FFI loop"],
+    ["bare FFI loop", "Bun.listen"],
+    ["C epoll", "Bun.listen"],
   ]);
 }

@@ -39,7 +39,12 @@ async function measure(where: string, placement: Placement, count: number): Prom
     [form, "C epoll", aim(1.6)],
     [form, "bare FFI loop", undefined],
   ]);
-  report({ work: `64-byte echo, one connection, ${where}`, unit: "ns" }, taken, pairings);
+  const floor = ["bare FFI loop", "C epoll"].flatMap((name): Pairing[] => [
+    [name, "node net"],
+    [name, "python asyncio"],
+  ]);
+  const work = `64-byte echo, one connection, ${where}`;
+  report({ work, unit: "ns" }, taken, [...pairings, ...floor]);
 }
 
 await measure("one processor", onOne, 30_000);

@@ -5,12 +5,12 @@ import { bun, cServer, ours } from "./peers.ts";
 import { drive } from "./processes.ts";
 
 const KB = 1024;
-const MB = 1024 * 1024;
+const MB = 1024 * KB;
 
 for (const [size, total] of [
   [64, 4 * MB],
   [KB, 32 * MB],
-  [64 * KB, 192 * MB],
+  [64 * KB, 1024 * MB], // as many receives as JavaScript takes to be compiled, and more
 ] as const) {
   const bytes = size * Math.ceil(scaled(total) / size);
   for (const [where, placement] of [
@@ -24,8 +24,10 @@ for (const [size, total] of [
       "bunix await": run(ours("sink", "await", bytes)),
       "bunix consume": run(ours("sink", "consume", bytes)),
       "bunix receiveInto": run(ours("sink", "into", bytes)),
+      "bunix consumeInto": run(ours("sink", "consumeInto", bytes)),
       "Bun.listen": run(bun("sink", bytes)),
       "C recv": run(cServer("sink", bytes)),
+      "bare FFI loop": run(ours("bare", "sink", bytes)),
     });
     const writes = size < KB ? `${size} B` : `${size / KB} KiB`;
     report({ work: `one way, writes of ${writes}, ${where}`, unit: "MB/s" }, taken, [
@@ -33,6 +35,10 @@ for (const [size, total] of [
       ["bunix consume", "Bun.listen", 1],
       ["bunix consume", "C recv", 0.85],
       ["bunix receiveInto", "C recv", 0.85],
+      ["bunix consumeInto", "Bun.listen", 1],
+      ["bunix consumeInto", "C recv", 0.85],
+      ["bare FFI loop", "C recv"],
+      ["Bun.listen", "C recv"],
     ]);
   }
 }

@@ -44,7 +44,7 @@ export class Place {
   readonly #path: string;
   /** −1 where there is no O_PATH (macOS): then it goes by its name. */
   #fd = -1;
-  /** Whether the descriptor can be locked: not where the directory may be searched, but not read. */
+  /** Whether that can be locked: not where the directory may be searched, but not read. */
   #lockable = false;
   /** The last part of the path, as latin-1 text. */
   readonly name: string;

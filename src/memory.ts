@@ -185,7 +185,8 @@ export class SharedMemory implements Disposable {
     const mapped = SharedMemory.#orClose(handle, () => {
       const seals = Math.max(sealsOf(handle.fd), 0);
       if ((seals & (bits.shrink ?? 0)) === 0 && options.trustSender !== true) throw unsealed();
-      const { size } = fileCall(() => fstatSync(handle.fd)); // after the seals: it can no longer become less
+      // after the seals: it can no longer become less
+      const { size } = fileCall(() => fstatSync(handle.fd));
       const bytes = options.bytes ?? size;
       integer("bytes", bytes, { least: 1, most: Math.min(size, MOST_BYTES) });
       return SharedMemory.#mapAs(handle, bytes, options.writable);

@@ -115,7 +115,7 @@ function parse(token: string): Token {
 
 /**
  * @internal The ends of an inherited connection, and whether this is another process by now.
- * Nothing is owned before both descriptors have been looked at.
+ * Nothing is owned before both descriptors have been looked at; what fails then closes both.
  * @throws TypeError, UnixError EBADF, EAGAIN (another open file holds the socket's lock)
  */
 export function takeOver(token: string): Ends & { readonly moved: boolean } {
@@ -124,10 +124,16 @@ export function takeOver(token: string): Ends & { readonly moved: boolean } {
   for (const { fd, inode } of [told, toldPeer]) mustBe(fd, inode);
   check(tryLock(told.fd), "flock"); // this very open file holds it already
   for (const { fd } of [told, toldPeer]) check(setCloseOnExec(fd, true), "fcntl");
-  const own = described(Fd.adopt(told.fd, PLACE), told);
-  const identity = { ...toldPeer, fd: toldPeer.number };
-  const peer = QueuePeer.inherited(Fd.adopt(toldPeer.fd, PLACE), identity);
-  return { own, peer, state, moved: process.pid !== told.pid };
+  const [handle, other] = [Fd.adopt(told.fd, PLACE), Fd.adopt(toldPeer.fd, PLACE)];
+  try {
+    const own = described(handle, told);
+    const peer = QueuePeer.inherited(other, { ...toldPeer, fd: toldPeer.number });
+    return { own, peer, state, moved: process.pid !== told.pid };
+  } catch (error) {
+    handle.close();
+    other.close();
+    throw error;
+  }
 }
 
 const PLACE = "adoptQueueSocket";

@@ -1,23 +1,25 @@
-// bare.ts PATH [TOTAL]: the floor. A server that is nothing but system calls through the FFI, and
-// stops the whole thread while it waits, as no program could: none in JavaScript is faster. It
-// echoes; with TOTAL it answers one byte after every TOTAL bytes.
+// bare.ts PATH [echo | sink TOTAL | accept]: the floor. A server that is nothing but system calls
+// through the FFI, and stops the whole thread while it waits, as no program could: none in
+// JavaScript is faster. It echoes; or answers one byte after every TOTAL bytes; or accepts, asks
+// who it is, and closes.
 
 import { epoll, epollEvent } from "../../native/poll.ts";
-import { message } from "../../native/socket.ts";
+import { message, option } from "../../native/socket.ts";
 import { listen } from "../../src/index.ts";
 import { epollCreate, epollCtl } from "../../src/syscalls/epoll.ts";
 import { libc } from "../../src/syscalls/libc.ts";
 import { Memory } from "../../src/syscalls/memory.ts";
-import { accept } from "../../src/syscalls/socket.ts";
+import { accept, getOptionBytes } from "../../src/syscalls/socket.ts";
 
 const ROOM = 256 * 1024;
 const EVENTS = 256;
 const FLAGS = message.MSG_DONTWAIT | message.MSG_NOSIGNAL;
 
-const [path = "", total] = process.argv.slice(2);
+const [path = "", work = "echo", total = "0"] = process.argv.slice(2);
 const listener = listen(path);
 const epfd = epollCreate();
 const bytes = new Memory(ROOM);
+const who = new Memory(epollEvent.size);
 const events = new Memory(EVENTS * epollEvent.size);
 
 const watch = (fd: number): unknown =>
@@ -41,13 +43,19 @@ function sink(fd: number): void {
   libc.send(fd, bytes.address, 1, FLAGS);
 }
 
-const serve = total === undefined ? echo : sink;
+function see(fd: number): void {
+  if (getOptionBytes(fd, { which: option.SO_PEERCRED ?? 0, room: who }) < 0) process.exit(1);
+  libc.close(fd);
+}
+
+const serve = work === "sink" ? sink : echo;
+const welcome = work === "accept" ? see : watch;
 watch(listener.fd);
 for (;;) {
   const count = libc.epoll_wait(epfd, events.address, EVENTS, -1);
   for (let i = 0; i < count; i++) {
     const fd = events.view.getInt32(i * epollEvent.size + epollEvent.at.data, true);
     if (fd !== listener.fd) serve(fd);
-    else for (let one = accept(fd); one >= 0; one = accept(fd)) watch(one);
+    else for (let one = accept(fd); one >= 0; one = accept(fd)) welcome(one);
   }
 }

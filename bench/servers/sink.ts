@@ -1,5 +1,5 @@
 // sink.ts PATH FORM TOTAL: receives, and answers one byte after every TOTAL bytes. FORM: "await",
-// "consume", or "into" a buffer of its own.
+// "consume", or either into a buffer of its own: "into", "consumeInto".
 
 import { listen, type StreamSocket } from "../../src/index.ts";
 
@@ -42,7 +42,13 @@ function consuming(socket: StreamSocket): Promise<void> {
   return socket.consume(({ data }) => count(data.length));
 }
 
-const serve = { consume: consuming, into }[form] ?? awaiting;
+function consumingInto(socket: StreamSocket): Promise<void> {
+  const count = counter(socket);
+  const buffer = new Uint8Array(new ArrayBuffer(ROOM));
+  return socket.consumeInto(buffer, ({ bytes }) => count(bytes));
+}
+
+const serve = { consume: consuming, into, consumeInto: consumingInto }[form] ?? awaiting;
 
 for await (const socket of listen(path)) {
   serve(socket)

@@ -12,6 +12,24 @@ export function expect(is: unknown, wanted: unknown, what: string): void {
   if (is !== wanted) throw new Error(`${what}: ${String(is)} instead of ${String(wanted)}`);
 }
 
+/** Both; where one of them fails, what the other gets is closed. */
+export async function both<A extends Disposable, B extends Disposable>(
+  a: Promise<A>,
+  b: Promise<B>,
+): Promise<[A, B]> {
+  try {
+    return await Promise.all([a, b]);
+  } catch (error) {
+    for (const one of [a, b]) {
+      one.then(
+        (got) => got[Symbol.dispose](),
+        () => {},
+      );
+    }
+    throw error;
+  }
+}
+
 /** In a new directory, which is removed. */
 export async function inDirectory(body: (directory: string) => Promise<void>): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), "bunix-doctor-"));

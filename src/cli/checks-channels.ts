@@ -15,7 +15,7 @@ import { receiveFds, sendFd } from "../send-fd.ts";
 import { adoptServer } from "../serve.ts";
 import { watchSignals } from "../signals.ts";
 import { type SpawnFds, spawn } from "../spawn.ts";
-import { expect, inDirectory, LIMIT_MS } from "./check-tools.ts";
+import { both, expect, inDirectory, LIMIT_MS } from "./check-tools.ts";
 import type { Check } from "./checks.ts";
 
 /** In the order in which they are tried. */
@@ -69,9 +69,9 @@ async function messageQueue(): Promise<void> {
 async function queueSocket(): Promise<void> {
   const name = `/${ownName()}`;
   using listener = listenQueue(name);
-  const both = await Promise.all([connectQueue(name, limit()), listener.accept(limit())]);
-  using client = both[0];
-  using server = both[1];
+  const ends = await both(connectQueue(name, limit()), listener.accept(limit()));
+  using client = ends[0];
+  using server = ends[1];
   await client.send("over queues");
   expect((await server.receive(limit()))?.text(), "over queues", "what came");
 }
@@ -93,9 +93,10 @@ async function signals(): Promise<void> {
 }
 
 async function processEnd(): Promise<void> {
-  const program = Bun.spawn(["sh", "-c", "read line"], { stdin: "pipe" });
+  await using program = Bun.spawn(["sh", "-c", "read line"], { stdin: "pipe" });
   using handle = ProcessHandle.open(program.pid);
   const ended = handle.exited(limit());
+  ended.catch(() => {}); // where the next line throws, nobody waits
   expect(handle.alive(), true, "alive before");
   await program.stdin.end();
   await ended;
@@ -130,8 +131,9 @@ async function handed(): Promise<void> {
   using memory = SharedMemory.create("handed over");
   using receiver = receiveFds({ realtimeSignal });
   const sending = sendFd(process.pid, memory.fd, { realtimeSignal, timeoutMs: LIMIT_MS });
-  const [{ fd }] = await Promise.all([receiver.receive(limit()), sending]);
-  using held = fd;
+  sending.catch(() => {});
+  using held = (await receiver.receive(limit())).fd;
+  await sending;
   expect(held.describe().kind, "memfd", "what came");
 }
 

@@ -15,7 +15,7 @@ import type { SeqpacketSocket } from "../seqpacket.ts";
 import type { SocketOptions } from "../socket-options.ts";
 import type { StreamSocket } from "../stream.ts";
 import { maxPathBytes } from "../structs/sockaddr-un.ts";
-import { expect, inDirectory, LIMIT_MS } from "./check-tools.ts";
+import { both, expect, inDirectory, LIMIT_MS } from "./check-tools.ts";
 import { channelChecks } from "./checks-channels.ts";
 
 type Need = {
@@ -133,9 +133,9 @@ function boundaries(): void {
 /** Listen, connect, and ask who listens. */
 async function serve(address: AddressInput): Promise<void> {
   using listener = listen(address);
-  const accepting = listener.accept();
-  using client = await connect(address);
-  using accepted = await accepting;
+  const ends = await both(connect(address), listener.accept());
+  using client = ends[0];
+  using accepted = ends[1];
   await client.send("hello");
   using message = got(await accepted.receive());
   expect(message.text(), "hello", "what came");

@@ -16,7 +16,7 @@ import { dirname, join } from "node:path";
 import { errno } from "../../native/errno.ts";
 import { capabilities } from "../capabilities.ts";
 import type { DatagramSocket } from "../datagram.ts";
-import { UnixError } from "../errors.ts";
+import { fileCall, UnixError } from "../errors.ts";
 import { type FifoReader, makeFifo, openFifo } from "../fifo.ts";
 import { LineBuffer } from "../fifo-lines.ts";
 import { AddressInUseError, type Listener, listen } from "../listener.ts";
@@ -112,7 +112,7 @@ export class PostBox implements Disposable {
   /** The socket comes first: it tells a live box from a dead one, and keeps a second one away. */
   #open(): void {
     const { directory, socket, datagram, fifo, queue, signals } = this.places;
-    requireOwn(directory, statSync(directory), [0]);
+    requireOwn(directory, () => statSync(directory), [0]);
     const options = { mode: PRIVATE, acceptFds: 0 } as const;
     this.#listener = listenAlone(socket, directory, options);
     this.#datagram = openDatagram(datagram, { ...options, passCredentials: true });
@@ -230,23 +230,21 @@ export class PostBox implements Disposable {
 
 /** The directory, without links in its path, and what had to be made of it. */
 function makeDirectory(path: string): { directory: string; made: string[] } {
-  try {
-    const first = mkdirSync(path, { recursive: true, mode: PRIVATE_DIRECTORY });
-    const directory = realpathSync(path);
-    const made: string[] = [];
-    const outermost = first === undefined ? null : realpathSync(first);
-    for (let at = directory; outermost !== null && at !== dirname(outermost); at = dirname(at)) {
-      made.push(at);
-    }
-    return { directory, made };
-  } catch (error) {
-    if (!(error instanceof Error && "errno" in error)) throw error;
-    throw new UnixError("mkdir", Number(error.errno), { address: path });
+  const detail = { address: path };
+  const options = { recursive: true, mode: PRIVATE_DIRECTORY } as const;
+  const first = fileCall(() => mkdirSync(path, options), detail);
+  const directory = fileCall(() => realpathSync(path), detail);
+  const made: string[] = [];
+  const outermost = first === undefined ? null : fileCall(() => realpathSync(first), detail);
+  for (let at = directory; outermost !== null && at !== dirname(outermost); at = dirname(at)) {
+    made.push(at);
   }
+  return { directory, made };
 }
 
 /** Whoever has the directory, or left a file in it for us to find, could read what comes. */
-function requireOwn(address: string, { uid }: Stats, others: readonly number[] = []): void {
+function requireOwn(address: string, look: () => Stats, others: readonly number[] = []): void {
+  const { uid } = fileCall(look, { address });
   if (uid === process.geteuid?.() || others.includes(uid)) return;
   const hint = `it belongs to uid ${uid}`;
   throw new UnixError("postbox", -errno.EPERM, { address, hint });
@@ -272,8 +270,8 @@ function openOwnFifo(path: string): FifoReader {
   makeFifo(path, { mode: PRIVATE, exclusive: false });
   const fifo = openFifo(path, "read");
   return orClose(fifo, () => {
-    requireOwn(path, fstatSync(fifo.fd));
-    fchmodSync(fifo.fd, PRIVATE);
+    requireOwn(path, () => fstatSync(fifo.fd));
+    fileCall(() => fchmodSync(fifo.fd, PRIVATE), { address: path });
   });
 }
 
@@ -281,7 +279,7 @@ function openOwnFifo(path: string): FifoReader {
 function openOwnQueue(name: string): MessageQueue {
   const options = { create: true, exclusive: "lifetime", access: "read", mode: PRIVATE } as const;
   const queue = MessageQueue.open(name, options);
-  return orClose(queue, () => requireOwn(name, fstatSync(queue.fd)));
+  return orClose(queue, () => requireOwn(name, () => fstatSync(queue.fd)));
 }
 
 function orClose<T extends { close(): void }>(opened: T, look: () => void): T {

@@ -1,9 +1,10 @@
 // bunix send ADDRESS [TEXT...]: send by hand, with descriptors, and print the answer.
 
-import { closeSync, openSync } from "node:fs";
+import { openSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { connect } from "../connect.ts";
-import { UnixError } from "../errors.ts";
+import { fileCall, UnixError } from "../errors.ts";
+import { Fd } from "../fd.ts";
 import type { Message } from "../message.ts";
 import { openDatagram } from "../open-datagram.ts";
 import { type RealtimeSignal, sendFd } from "../send-fd.ts";
@@ -74,7 +75,7 @@ function timeoutOf({ values }: Parsed): number | undefined {
 /** What --fd names: numbers are lent, files are opened here, and closed. */
 class Files implements Disposable {
   readonly fds: number[] = [];
-  readonly #opened: number[] = [];
+  readonly #opened: Fd[] = [];
 
   constructor(names: readonly string[]) {
     try {
@@ -86,18 +87,13 @@ class Files implements Disposable {
   }
 
   #open(path: string): number {
-    try {
-      const fd = openSync(path, "r");
-      this.#opened.push(fd);
-      return fd;
-    } catch (error) {
-      const { errno } = error as { errno?: number };
-      throw errno === undefined ? error : new UnixError("open", errno, { address: path });
-    }
+    const opened = fileCall(() => openSync(path, "r"), { address: path });
+    this.#opened.push(Fd.adopt(opened, "--fd"));
+    return opened;
   }
 
   [Symbol.dispose](): void {
-    for (const fd of this.#opened.splice(0)) closeSync(fd);
+    for (const fd of this.#opened.splice(0)) fd.close();
   }
 }
 

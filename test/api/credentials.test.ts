@@ -19,7 +19,7 @@ import {
 import { lastError } from "../../src/syscalls/libc.ts";
 import { start } from "../support/child.ts";
 import { missing, peerTest } from "../support/peers.ts";
-import { noPidfds, testUnless } from "../support/unless.ts";
+import { noLongOptions, noPidfds, testUnless } from "../support/unless.ts";
 import { forms, freshAddress, freshPath, pairVariants, variants } from "./pairs.ts";
 import {
   closeAll,
@@ -242,7 +242,8 @@ sys.stdin.readline()`,
     await child.exited;
   });
 
-  peerTest("identity is as of connect time; groups come whole", ["python3", "root"], async () => {
+  const short = noLongOptions() ?? missing(["python3", "root"]);
+  testUnless(short, "identity is as of connect time; groups come whole", async () => {
     const many = Array.from({ length: 100 }, (_, i) => i + 1); // more than fit at the first try
     using server = listen(freshPath());
     const path = (server.address as { path: string }).path;

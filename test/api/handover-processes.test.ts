@@ -5,7 +5,7 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { chmodSync, chownSync, existsSync, readdirSync } from "node:fs";
 import { connect, Handover, listen } from "../../src/index.ts";
 import { encodeFrame } from "../../src/structs/handover-frame.ts";
-import { type Child, runSource, startScript, succeeded } from "../support/child.ts";
+import { type Child, runSource, slower, startScript, succeeded } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 import { type TempDir, tempDir } from "../support/tmp.ts";
 import { leakFree } from "./tools.ts";
@@ -81,7 +81,7 @@ describe.each(["SIGKILL", "SIGTERM", "exit"])("the old one ends by %s", (how) =>
       await third.do("close");
       expect(readdirSync(dir.path)).toEqual([]);
     },
-    TIMEOUT_MS,
+    TIMEOUT_MS * slower,
   );
 
   test(
@@ -98,7 +98,7 @@ describe.each(["SIGKILL", "SIGTERM", "exit"])("the old one ends by %s", (how) =>
       await next.do("close");
       expect(readdirSync(dir.path)).toEqual([]);
     },
-    TIMEOUT_MS,
+    TIMEOUT_MS * slower,
   );
 });
 
@@ -118,7 +118,7 @@ test(
     await last.ready();
     last.close();
   },
-  TIMEOUT_MS,
+  TIMEOUT_MS * slower,
 );
 
 test(
@@ -137,7 +137,7 @@ test(
     await next.do("open", "next");
     await next.do("ready");
   },
-  TIMEOUT_MS,
+  TIMEOUT_MS * slower,
 );
 
 test(
@@ -154,7 +154,7 @@ test(
     const third = new Member(dir);
     await third.do("open", `next ${old.child.pid}`);
   },
-  TIMEOUT_MS,
+  TIMEOUT_MS * slower,
 );
 
 test("unref: the process may end, and its files go", async () => {

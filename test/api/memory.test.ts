@@ -1,15 +1,17 @@
 // Shared memory: what is shared, what is sealed, when it goes.
 
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { ftruncateSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { memfd } from "../../native/file.ts";
 import { Fd, listen, socketPair } from "../../src/index.ts";
 import { type Seal, SharedMemory } from "../../src/memory.ts";
 import { memfdCreate } from "../../src/syscalls/fd.ts";
-import { runSource, start, startScript, succeeded, writeSource } from "../support/child.ts";
+import { runSource, slower, start, startScript, succeeded, writeSource } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";
 import { codeOf, eventually, isOpen, leakFree, must, thrown } from "./tools.ts";
+
+setDefaultTimeout(60_000 * slower);
 
 const GIB = 2 ** 30;
 /** Between two marks: not every page, which would take the machine's memory for nothing. */
@@ -308,7 +310,7 @@ describe("handed over", () => {
     }
     socket.close();
     succeeded(await child.exited);
-  }, 60_000);
+  });
 
   peerTest("from and to Python", ["python3"], async () => {
     const program = `

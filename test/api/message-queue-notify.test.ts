@@ -4,27 +4,34 @@ import { describe, expect, test } from "bun:test";
 import { fstatSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { MessageQueue, sendSignal, watchSignals } from "../../src/index.ts";
+import { noQueueSignals, testUnless } from "../support/unless.ts";
 import { freshQueueName, namedQueue, newQueue, removeQueue } from "./queues.ts";
 import { codeOf, failure, leakFree, thrown, turns, withLibc } from "./tools.ts";
 
 const signal = "SIGRTMIN+3";
 
 describe("notify", () => {
-  test("once, when a message comes into the empty queue; with its sender and value", async () => {
-    using watcher = watchSignals(signal);
-    using queue = newQueue();
-    queue.notify({ signal, value: -7 });
-    queue.trySend("one");
-    queue.trySend("two");
-    const { code, number: _, ...event } = await watcher.receive();
-    expect(code).toBe("message-queue");
-    const from = { pid: process.pid, uid: process.getuid?.() };
-    expect(event).toMatchObject({ signal, value: -7, ...from });
-    await turns();
-    expect(watcher.tryReceive()).toBeUndefined();
-  });
+  const lacking = noQueueSignals();
 
-  test("not for a message that comes into one that is not empty", async () => {
+  testUnless(
+    lacking,
+    "once, when a message comes into the empty queue; with its sender and value",
+    async () => {
+      using watcher = watchSignals(signal);
+      using queue = newQueue();
+      queue.notify({ signal, value: -7 });
+      queue.trySend("one");
+      queue.trySend("two");
+      const { code, number: _, ...event } = await watcher.receive();
+      expect(code).toBe("message-queue");
+      const from = { pid: process.pid, uid: process.getuid?.() };
+      expect(event).toMatchObject({ signal, value: -7, ...from });
+      await turns();
+      expect(watcher.tryReceive()).toBeUndefined();
+    },
+  );
+
+  testUnless(lacking, "not for a message that comes into one that is not empty", async () => {
     using watcher = watchSignals(signal);
     using queue = newQueue();
     queue.trySend("before");
@@ -38,67 +45,88 @@ describe("notify", () => {
     expect(await watcher.receive()).toMatchObject({ code: "message-queue", value: 0 });
   });
 
-  test("beside a receive that waits: it gets the message, and the signal comes too", async () => {
-    using watcher = watchSignals(signal);
-    using queue = newQueue();
-    const receiving = queue.receive();
-    await turns();
-    queue.notify({ signal, value: 5 });
-    queue.trySend("for both");
-    expect((await receiving).text()).toBe("for both");
-    expect((await watcher.receive()).value).toBe(5);
-  });
+  testUnless(
+    lacking,
+    "beside a receive that waits: it gets the message, and the signal comes too",
+    async () => {
+      using watcher = watchSignals(signal);
+      using queue = newQueue();
+      const receiving = queue.receive();
+      await turns();
+      queue.notify({ signal, value: 5 });
+      queue.trySend("for both");
+      expect((await receiving).text()).toBe("for both");
+      expect((await watcher.receive()).value).toBe(5);
+    },
+  );
 
-  test("asked first and emptied then, again and again: nothing slips through", async () => {
-    using watcher = watchSignals(signal);
-    using queue = newQueue();
-    const seen: string[] = [];
-    const sending = (async () => {
-      for (let i = 0; i < 200; i++) {
-        await queue.send(String(i));
-        if (i % 7 === 0) await turns();
+  testUnless(
+    lacking,
+    "asked first and emptied then, again and again: nothing slips through",
+    async () => {
+      using watcher = watchSignals(signal);
+      using queue = newQueue();
+      const seen: string[] = [];
+      const sending = (async () => {
+        for (let i = 0; i < 200; i++) {
+          await queue.send(String(i));
+          if (i % 7 === 0) await turns();
+        }
+      })();
+      for (let signals = 0; seen.length < 200; signals++) {
+        queue.notify({ signal, value: signals });
+        for (let m = queue.tryReceive(); m !== undefined; m = queue.tryReceive())
+          seen.push(m.text());
+        if (seen.length < 200) expect((await watcher.receive()).value).toBe(signals);
       }
-    })();
-    for (let signals = 0; seen.length < 200; signals++) {
-      queue.notify({ signal, value: signals });
-      for (let m = queue.tryReceive(); m !== undefined; m = queue.tryReceive()) seen.push(m.text());
-      if (seen.length < 200) expect((await watcher.receive()).value).toBe(signals);
-    }
-    await sending;
-    expect(seen).toEqual(Array.from({ length: 200 }, (_, i) => String(i)));
-  });
+      await sending;
+      expect(seen).toEqual(Array.from({ length: 200 }, (_, i) => String(i)));
+    },
+  );
 
-  test("EBUSY for a second request; null takes the first back, and may be said twice", async () => {
-    using _watcher = watchSignals([signal, "SIGUSR2"]);
-    using queue = namedQueue();
-    using other = MessageQueue.open(queue.name);
-    queue.notify({ signal });
-    const error = await failure(() => other.notify({ signal: "SIGUSR2" }));
-    expect(error).toMatchObject({ code: "EBUSY", syscall: "mq_notify", errno: -errno.EBUSY });
-    other.notify(null);
-    other.notify(null);
-    other.notify({ signal: "SIGUSR2" });
-  });
+  testUnless(
+    lacking,
+    "EBUSY for a second request; null takes the first back, and may be said twice",
+    async () => {
+      using _watcher = watchSignals([signal, "SIGUSR2"]);
+      using queue = namedQueue();
+      using other = MessageQueue.open(queue.name);
+      queue.notify({ signal });
+      const error = await failure(() => other.notify({ signal: "SIGUSR2" }));
+      expect(error).toMatchObject({ code: "EBUSY", syscall: "mq_notify", errno: -errno.EBUSY });
+      other.notify(null);
+      other.notify(null);
+      other.notify({ signal: "SIGUSR2" });
+    },
+  );
 
-  test("closing another descriptor of the queue in this process takes it back", async () => {
-    using watcher = watchSignals(signal);
-    using queue = namedQueue();
-    const other = MessageQueue.open(queue.name);
-    queue.notify({ signal, value: 1 });
-    other.close();
-    queue.notify({ signal, value: 2 });
-    queue.trySend("x");
-    expect((await watcher.receive()).value).toBe(2);
-  });
+  testUnless(
+    lacking,
+    "closing another descriptor of the queue in this process takes it back",
+    async () => {
+      using watcher = watchSignals(signal);
+      using queue = namedQueue();
+      const other = MessageQueue.open(queue.name);
+      queue.notify({ signal, value: 1 });
+      other.close();
+      queue.notify({ signal, value: 2 });
+      queue.trySend("x");
+      expect((await watcher.receive()).value).toBe(2);
+    },
+  );
 
-  test("a signal that nothing handles is refused, and the registration stays free", async () => {
-    using queue = newQueue();
-    const error = await failure(() => queue.notify({ signal }));
-    expect(error.code).toBe("ERR_SIGNAL_UNHANDLED");
-    expect(error.message).toContain(signal);
-    using _watcher = watchSignals(signal);
-    queue.notify({ signal });
-  });
+  testUnless(
+    lacking,
+    "a signal that nothing handles is refused, and the registration stays free",
+    async () => {
+      using queue = newQueue();
+      const error = await failure(() => queue.notify({ signal }));
+      expect(error.code).toBe("ERR_SIGNAL_UNHANDLED");
+      expect(error.message).toContain(signal);
+      using _watcher = watchSignals(signal);
+      queue.notify({ signal });
+    },
+  );
 
   test("wrong arguments before any call; ERR_CLOSED after close", async () => {
     const queue = newQueue();

@@ -86,9 +86,10 @@ describe("alive and exited", () => {
         child.endInput();
         const outcome = await child.exited;
         expect(outcome.code ?? outcome.signal).toBe((expected.code ?? expected.signal) as never);
+        const said = await Promise.all(exited);
         if (remembers) {
           const status = { ...expected, coreDumped: false };
-          expect(await Promise.all(exited)).toEqual([status, status]);
+          expect(said).toEqual([status, status]);
           expect(await handle.exited()).toEqual(status); // it goes on saying so
         }
         expect(handle.alive()).toBe(false);

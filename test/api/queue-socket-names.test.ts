@@ -1,6 +1,6 @@
 // Listening and connecting: names, who has them, and what a crash leaves.
 
-import { afterAll, describe, expect, test } from "bun:test";
+import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { fstatSync } from "node:fs";
 import {
   connectQueue,
@@ -11,13 +11,15 @@ import {
   QueueListener,
   QueueSocket,
 } from "../../src/index.ts";
-import { start, startScript, succeeded, writeSource } from "../support/child.ts";
+import { slower, start, startScript, succeeded, writeSource } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 import { fake } from "../support/seam.ts";
 import { tempDir } from "../support/tmp.ts";
 import { freshName, kernelNameOf } from "./queue-sockets.ts";
 import { removeQueue } from "./queues.ts";
 import { codeOf, failure, leakFree, thrown, turns, withLibc } from "./tools.ts";
+
+setDefaultTimeout(60_000 * slower);
 
 const dir = tempDir();
 afterAll(() => dir.remove());
@@ -155,7 +157,7 @@ describe("names", () => {
     for (const child of children) child.endInput();
     for (const child of children) succeeded(await child.exited);
     expect(await codeOf(() => MessageQueue.unlink(kernelNameOf(name)))).toBe("ENOENT");
-  }, 60_000);
+  });
 });
 
 describe("connecting", () => {

@@ -31,10 +31,11 @@ export interface Pair extends Disposable {
 export async function queuePair(options: ListenQueueOptions = {}): Promise<Pair> {
   const name = freshName();
   const listener = listenQueue(name, options);
-  const connecting = connectQueue(name, options);
-  connecting.catch(() => {});
-  const server = await listener.accept();
-  const client = await connecting;
+  const both = Promise.all([connectQueue(name, options), listener.accept()]);
+  const [client, server] = await both.catch((error: unknown) => {
+    listener.close(); // whoever was told that there is no queue for it will not be accepted
+    throw error;
+  });
   return {
     server,
     client,

@@ -2,7 +2,7 @@
 // sendFd and receiveFds where it goes wrong: nothing is left anywhere, nobody is killed, and the
 // reason is told.
 
-import { describe, expect, test } from "bun:test";
+import { describe, expect } from "bun:test";
 import { chmodSync, copyFileSync, readFileSync } from "node:fs";
 import { ProcessHandle, sendFd, signalNumber } from "../../src/index.ts";
 import {
@@ -14,10 +14,12 @@ import {
   succeeded,
   writeSource,
 } from "../support/child.ts";
-import { compileC, peerTest } from "../support/peers.ts";
+import { compileC } from "../support/peers.ts";
 import { type TempDir, tempDir } from "../support/tmp.ts";
+import { testsUnless, translatedSignals } from "../support/unless.ts";
 import { eventually, failure, leakFree, marked, thrown, turns } from "./tools.ts";
 
+const { peerTest, test } = testsUnless(await translatedSignals());
 const realtimeSignal = "SIGRTMIN+4";
 const number = signalNumber(realtimeSignal);
 const needs = ["root", "unshare"];

@@ -1,7 +1,7 @@
 // Announcements that bring nothing: forged, misdirected, withdrawn. Nothing of anybody else's is
 // taken, or read.
 
-import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { describe, expect, setDefaultTimeout } from "bun:test";
 import { openSync, readFileSync, readlinkSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { nr } from "../../native/process.ts";
@@ -21,12 +21,13 @@ import { libc } from "../../src/syscalls/libc.ts";
 import { cells } from "../../src/syscalls/memory.ts";
 import { queueSignal } from "../../src/syscalls/process.ts";
 import { bind, socketpair } from "../../src/syscalls/socket.ts";
-import { start } from "../support/child.ts";
-import { peerTest } from "../support/peers.ts";
+import { slower, start } from "../support/child.ts";
+import { testsUnless, translatedSignals } from "../support/unless.ts";
 import { codeOf, eventually, leakFree, marked } from "./tools.ts";
 
-setDefaultTimeout(30_000);
+setDefaultTimeout(30_000 * slower);
 
+const { peerTest, test } = testsUnless(await translatedSignals());
 const realtimeSignal = "SIGRTMIN+4";
 const number = signalNumber(realtimeSignal);
 

@@ -3,9 +3,11 @@
 import { expect } from "bun:test";
 import { sendFd } from "../../src/index.ts";
 import { start, writeSource } from "../support/child.ts";
-import { peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";
+import { testsUnless, translatedSignals } from "../support/unless.ts";
 import { failure, marked, turns } from "./tools.ts";
+
+const { peerTest } = testsUnless(await translatedSignals());
 
 peerTest("with no room it says so, and has it when there is", ["prlimit"], async () => {
   using dir = tempDir();

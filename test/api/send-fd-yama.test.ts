@@ -5,9 +5,11 @@
 import { describe, expect } from "bun:test";
 import { signalNumber } from "../../src/index.ts";
 import { run, succeeded, writeSource } from "../support/child.ts";
-import { compileC, peerTest } from "../support/peers.ts";
+import { compileC } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";
+import { testsUnless, translatedSignals } from "../support/unless.ts";
 
+const { peerTest } = testsUnless(await translatedSignals());
 const needs = ["root", "unshare", "setpriv", "cc"];
 const realtimeSignal = "SIGRTMIN+4";
 

@@ -1,6 +1,6 @@
 // Descriptors by pid and signal: what is promised to both sides.
 
-import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { test as anywhere, describe, expect, setDefaultTimeout } from "bun:test";
 import { fstatSync } from "node:fs";
 import {
   Fd,
@@ -13,8 +13,9 @@ import {
   signalNumber,
   socketPair,
 } from "../../src/index.ts";
-import { runSource, startScript, succeeded, writeSource } from "../support/child.ts";
+import { runSource, slower, startScript, succeeded, writeSource } from "../support/child.ts";
 import { tempDir } from "../support/tmp.ts";
+import { testsUnless, translatedSignals } from "../support/unless.ts";
 import {
   codeOf,
   failure,
@@ -27,8 +28,9 @@ import {
   turns,
 } from "./tools.ts";
 
-setDefaultTimeout(30_000);
+setDefaultTimeout(30_000 * slower);
 
+const { test } = testsUnless(await translatedSignals());
 const realtimeSignal: RealtimeSignal = "SIGRTMIN+7";
 const self = process.pid;
 const sent = (fd: Fd, options: Partial<SendFdOptions> = {}): Promise<void> =>
@@ -269,7 +271,7 @@ describe("when it closes", () => {
 });
 
 describe("refused before any call", () => {
-  test("signals that are not real-time, options, descriptors, targets", async () => {
+  anywhere("signals that are not real-time, options, descriptors, targets", async () => {
     using fd = marked("x");
     const options = { realtimeSignal };
     const range: [() => unknown][] = [
@@ -295,15 +297,16 @@ describe("refused before any call", () => {
     expect(String(await thrown(() => sent(fd, { signal })))).toContain("before");
   });
 
-  test("a descriptor that is not open", () =>
+  anywhere("a descriptor that is not open", () =>
     leakFree(async () => {
       using receiver = receiveFds({ realtimeSignal });
       expect(isOpen(999_999)).toBe(false);
       expect(await codeOf(() => sendFd(self, 999_999, { realtimeSignal }))).toBe("EBADF");
       expect(receiver.tryReceive()).toBeUndefined();
-    }));
+    }),
+  );
 
-  test("without the signal handler, in a Worker", async () => {
+  anywhere("without the signal handler, in a Worker", async () => {
     const source = `
       import { receiveFds } from "@/src/index.ts";
       try {

@@ -5,13 +5,13 @@ import { existsSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { connect, Fd, probe, type StreamSocket } from "../../src/index.ts";
 import { letGo, spawn } from "../../src/spawn.ts";
-import { root, run, succeeded } from "../support/child.ts";
+import { root, run, slower, succeeded } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";
 import { noListeningOnFds, testUnless } from "../support/unless.ts";
 import { eventually, isCloseOnExec, isOpen, leakFree, must, thrown } from "./tools.ts";
 
-setDefaultTimeout(30_000);
+setDefaultTimeout(30_000 * slower);
 
 const directory = tempDir();
 afterAll(directory.remove);

@@ -6,13 +6,14 @@ import { chmodSync, writeFileSync } from "node:fs";
 import type { Fd } from "../../src/index.ts";
 import { UnsupportedError } from "../../src/index.ts";
 import { spawn, spawnSync } from "../../src/spawn.ts";
+import { slower } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";
 import { noSpawnGaps, testUnless } from "../support/unless.ts";
 import { expected, identity, inventory, listers } from "./spawns.ts";
 import { closeAll, failure, leakFree, marked, markedMany, thrown } from "./tools.ts";
 
-setDefaultTimeout(30_000);
+setDefaultTimeout(30_000 * slower);
 
 const echo = (variables: string): string[] => ["sh", "-c", `echo "${variables}"`];
 const said = (command: string[], options: Parameters<typeof spawnSync>[1]): string => {

@@ -13,6 +13,7 @@ import {
 } from "../../src/index.ts";
 import { memfdCreate } from "../../src/syscalls/fd.ts";
 import { type Libc, libc } from "../../src/syscalls/libc.ts";
+import { slower } from "../support/child.ts";
 import type { AnySocket } from "./pairs.ts";
 
 const linkOf = (fd: string): string | null => {
@@ -57,7 +58,7 @@ export async function eventually(
   what: string,
   deadlineMs = 20_000,
 ): Promise<void> {
-  const end = performance.now() + deadlineMs;
+  const end = performance.now() + deadlineMs * slower;
   while (!(await condition())) {
     if (performance.now() > end) throw new Error(`never happened: ${what}`);
     await Bun.sleep(2);

@@ -1,6 +1,7 @@
 /* The C servers, each one epoll loop that runs until it is killed.
  *
  *   server echo PATH            sends back what it receives
+ *   server poll PATH            the same, and never sleeps
  *   server sink PATH TOTAL      receives; answers one byte after every TOTAL bytes
  *   server accept PATH          accepts, asks who it is, closes */
 #include "common.h"
@@ -47,13 +48,14 @@ static void ask(int fd) {
 int main(int argc, char **argv) {
   if (argc < 3) return 64;
   int asks = strcmp(argv[1], "accept") == 0, sinks = strcmp(argv[1], "sink") == 0;
+  int timeout = strcmp(argv[1], "poll") == 0 ? 0 : -1;
   if (argc > 3) total = atol(argv[3]);
   int listener = listen_on(argv[2], SOCK_NONBLOCK);
   epoll = epoll_create1(EPOLL_CLOEXEC);
   watch(listener);
   for (;;) {
     struct epoll_event events[EVENTS];
-    int count = epoll_wait(epoll, events, EVENTS, -1);
+    int count = epoll_wait(epoll, events, EVENTS, timeout);
     for (int i = 0; i < count; i++) {
       int fd = events[i].data.fd, client;
       if (fd != listener) {
