@@ -21,7 +21,7 @@ import { serveOne } from "./demo/http.ts";
 import { postBox } from "./demo/post-box.ts";
 import { dim, fact, fail, heading, quote, success } from "./demo/print.ts";
 
-const LIMIT_MS = 20_000;
+const LIMIT_MS = 60_000;
 const folder = join(import.meta.dir, "demo");
 const begin = performance.now();
 const { promise: late, reject } = Promise.withResolvers<never>();

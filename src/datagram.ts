@@ -46,7 +46,6 @@ export interface Recipient {
  * @see unix(7)
  */
 export class DatagramSocket extends PacketSocket {
-  readonly type = "datagram";
   readonly #binding: Binding | null;
   /** Receivers that sends are waiting for, by address. */
   readonly #destinations = new Map<string, Destination>();
@@ -56,6 +55,15 @@ export class DatagramSocket extends PacketSocket {
   constructor(handle: Fd, settings: Settings, binding: Binding | null = null) {
     super(handle, settings, KIND);
     this.#binding = binding;
+  }
+
+  get type(): "datagram" {
+    return "datagram";
+  }
+
+  /** @internal */
+  protected override get kind(): Kind {
+    return KIND;
   }
 
   /** The address it is bound to, in the form it was given. */

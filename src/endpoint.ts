@@ -66,8 +66,6 @@ export function busy(): UnixError {
 export abstract class Endpoint implements Disposable, AsyncDisposable {
   readonly #handle: Fd;
   /** @internal */
-  protected readonly kind: Kind;
-  /** @internal */
   protected readonly settings: Settings;
   /** @internal */
   protected readonly rules: Rules;
@@ -80,9 +78,11 @@ export abstract class Endpoint implements Disposable, AsyncDisposable {
   constructor(handle: Fd, settings: Settings, kind: Kind) {
     this.#handle = handle;
     this.settings = settings;
-    this.kind = kind;
     this.rules = rulesOf(kind, settings.acceptFds);
   }
+
+  /** @internal */
+  protected abstract get kind(): Kind;
 
   /** Tells sockets from listeners. */
   get listening(): false {

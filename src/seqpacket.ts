@@ -29,13 +29,21 @@ const KIND: Kind = {
  * @see unix(7)
  */
 export class SeqpacketSocket extends PacketSocket {
-  readonly type = "seqpacket";
   #reset: UnixError | null = null;
 
   /** @internal */
   constructor(handle: Fd, settings: Settings) {
     super(handle, settings, KIND);
     if (option.SO_TIMESTAMP !== null) setOption(handle.fd, option.SO_TIMESTAMP, 1);
+  }
+
+  get type(): "seqpacket" {
+    return "seqpacket";
+  }
+
+  /** @internal */
+  protected override get kind(): Kind {
+    return KIND;
   }
 
   /** @internal */

@@ -28,12 +28,20 @@ const KIND: Kind = {
  * @see unix(7)
  */
 export class StreamSocket extends SocketBase {
-  readonly type = "stream";
   #sendEnded = false;
 
   /** @internal */
   constructor(handle: Fd, settings: Settings) {
     super(handle, settings, KIND);
+  }
+
+  get type(): "stream" {
+    return "stream";
+  }
+
+  /** @internal */
+  protected override get kind(): Kind {
+    return KIND;
   }
 
   /** @internal A short read, not stopped by what came beside it, has emptied the queue. */

@@ -28,8 +28,6 @@ export class Consumer<T> implements Waiter {
   /** How to tell whom this is for; null once told. */
   #resolve: (() => void) | null = null;
   #reject: ((reason: unknown) => void) | null = null;
-  /** Looks away from the signal, where there is one. */
-  #forget: (() => void) | null = null;
 
   constructor(watch: Watch, feed: Feed<T>, handler: Handler<T>) {
     this.#watch = watch;
@@ -40,21 +38,22 @@ export class Consumer<T> implements Waiter {
   /** Resolves at the end. */
   start(signal: AbortSignal | undefined): Promise<void> {
     if (signal?.aborted === true) return Promise.reject(signal.reason);
-    return new Promise((resolve, reject) => {
+    const promise = new Promise<void>((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
-      if (signal !== undefined) this.#listen(signal);
-      this.#go();
     });
+    const watched = signal === undefined ? promise : this.#listen(signal, promise);
+    this.#go();
+    return watched;
   }
 
-  #listen(signal: AbortSignal): void {
+  #listen(signal: AbortSignal, promise: Promise<void>): Promise<void> {
     const onAbort = (): void => {
       this.#watch.leave("read", this);
       this.#fail(signal.reason);
     };
-    this.#forget = () => signal.removeEventListener("abort", onAbort);
     signal.addEventListener("abort", onAbort, { once: true });
+    return promise.finally(() => signal.removeEventListener("abort", onAbort));
   }
 
   /** Hand one over. */
@@ -127,8 +126,6 @@ export class Consumer<T> implements Waiter {
   #ended(tell: (() => void) | null): void {
     this.#resolve = null;
     this.#reject = null;
-    this.#forget?.();
-    this.#forget = null;
     tell?.();
   }
 

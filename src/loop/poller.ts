@@ -60,31 +60,30 @@ export class Watch {
   writable = true;
   /** Hung up, or bytes came out of band: a short read says nothing about what is behind it. */
   ended = false;
-  closed = false;
-  /** Who was served last was a function that is called at once, not a promise. */
-  answers = false;
   /** Its owner calls `close`. Without one it goes when nobody waits any more. */
   owned: boolean;
   /** Events that epoll was asked for. */
   registered = 0;
-  readonly tag: number;
+  /** Tells its events from those of an earlier file with its number; 0 once closed. */
+  tag: number;
   #referenced = true;
-  readonly #poller: Poller;
 
-  private constructor(fd: number, poller: Poller, owned: boolean) {
+  private constructor(fd: number, owned: boolean) {
     this.fd = fd;
-    this.#poller = poller;
     this.owned = owned;
-    this.tag = poller.add(this);
+    this.tag = threadPoller().add(this);
   }
 
   /** The watch of a descriptor in this thread: there is one, however many ask. */
   static of(fd: number, owned: boolean): Watch {
-    const poller = threadPoller();
-    const known = poller.find(fd);
-    if (known === undefined) return new Watch(fd, poller, owned);
+    const known = threadPoller().find(fd);
+    if (known === undefined) return new Watch(fd, owned);
     if (owned && !known.owned) known.#claim();
     return known;
+  }
+
+  get closed(): boolean {
+    return this.tag === 0;
   }
 
   /** An owner comes: whoever waited by number may have waited for a file that is gone by now. */
@@ -93,7 +92,7 @@ export class Watch {
     this.readable = true;
     this.writable = true;
     this.ended = false;
-    if (this.registered !== 0) this.#poller.renew(this);
+    if (this.registered !== 0) threadPoller().renew(this);
   }
 
   /** Somebody waits in this direction. */
@@ -112,9 +111,9 @@ export class Watch {
 
   /** Queue `waiter` behind those of its direction; wake-ups run it until it is done. */
   wait(direction: Direction, waiter: Waiter): void {
-    this.#poller.register(this, direction);
+    threadPoller().register(this, direction);
     this.#queue(direction, append(this.#last(direction), waiter));
-    this.#poller.waiting(this.#referenced, 1);
+    threadPoller().waiting(this.#referenced, 1);
   }
 
   /** Take a waiter out before it is done. */
@@ -122,7 +121,7 @@ export class Watch {
     const last = this.#last(direction);
     if (last !== null && waiter.next !== null) {
       this.#queue(direction, without(last, waiter));
-      this.#poller.waiting(this.#referenced, -1);
+      threadPoller().waiting(this.#referenced, -1);
     }
     this.#endIfIdle();
   }
@@ -140,9 +139,9 @@ export class Watch {
   set referenced(on: boolean) {
     if (on === this.#referenced) return;
     const count = entries(this.#readers).length + entries(this.#writers).length;
-    this.#poller.waiting(this.#referenced, -count);
+    threadPoller().waiting(this.#referenced, -count);
     this.#referenced = on;
-    this.#poller.waiting(on, count);
+    threadPoller().waiting(on, count);
   }
 
   /** The kernel said `events`: let the waiters try in their order. True: one got something. */
@@ -157,7 +156,7 @@ export class Watch {
     if (gone || (events & flag.out) !== 0) {
       this.writable = true;
       if (this.#writers !== null) served = this.#serve("write") || served;
-      else if (!gone && this.owned) this.#poller.registerReadOnly(this);
+      else if (!gone && this.owned) threadPoller().registerReadOnly(this);
     }
     this.#endIfIdle();
     return served;
@@ -174,12 +173,12 @@ export class Watch {
       const waiter = last.next!;
       this.#queue(direction, withoutFirst(last));
       const outcome = waiter.run();
-      this.answers = outcome === "more";
+      threadPoller().answers = outcome === "more";
       if (outcome !== "done") {
         if (!this.closed) this.#queue(direction, prepend(this.#last(direction), waiter));
         return served || outcome === "more";
       }
-      this.#poller.waiting(this.#referenced, -1);
+      threadPoller().waiting(this.#referenced, -1);
       served = true;
       if (waiter === end) break;
     }
@@ -193,12 +192,12 @@ export class Watch {
   /** Leave the epoll set, before the descriptor is closed or handed on. Waiters get `reason`. */
   close(reason: unknown): void {
     if (this.closed) return;
-    this.closed = true;
-    this.#poller.remove(this);
+    threadPoller().remove(this);
+    this.tag = 0;
     const waiters = [...entries(this.#readers), ...entries(this.#writers)];
     this.#readers = null;
     this.#writers = null;
-    this.#poller.waiting(this.#referenced, -waiters.length);
+    threadPoller().waiting(this.#referenced, -waiters.length);
     for (const waiter of waiters) waiter.next = null;
     for (const waiter of waiters) waiter.stop(reason);
   }
@@ -224,6 +223,7 @@ class Poller implements Source {
   #unreferenced = 0;
   #armed = false;
   #releasing = false;
+  answers = false;
   readonly #rounds = new Rounds(this);
 
   constructor() {
@@ -244,7 +244,7 @@ class Poller implements Source {
     return this.#watches[fd];
   }
 
-  /** Know `watch` by its number. The tag tells its events from an earlier file's. */
+  /** Know `watch` by its number: its tag. */
   add(watch: Watch): number {
     this.#watches[watch.fd] = watch;
     return ++this.#tag;

@@ -14,6 +14,8 @@ export interface Source {
   takeWithin(nanoseconds: number): number;
   /** Serve event `index`: the watch, if a waiter of it got what it waited for. */
   serve(index: number): Watch | null;
+  /** Who was served last was a function that is called at once, not a promise. */
+  readonly answers: boolean;
   /** Whether somebody waits who keeps the process alive. */
   readonly awaited: boolean;
   /** All are served, and have waited again if they wanted: arm the waker, or let it go. */
@@ -117,7 +119,7 @@ export class Rounds {
       const watch = this.#source.serve(this.#at++);
       if (watch === null) continue;
       this.#note(watch);
-      if (!watch.answers) break;
+      if (!this.#source.answers) break;
     } while (this.#at < this.#count);
     if (this.#at === this.#count) this.#endRound();
     queueMicrotask(this.#step);
@@ -126,7 +128,7 @@ export class Rounds {
   #note(watch: Watch): void {
     this.#only = this.#served === 0 ? watch : null;
     this.#served += 1;
-    this.#patient ||= !watch.answers;
+    this.#patient ||= !this.#source.answers;
   }
 
   #endRound(): void {

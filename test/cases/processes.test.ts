@@ -13,7 +13,7 @@ import { result } from "../../src/syscalls/result.ts";
 import { closeAll, codeOf, eventually } from "../api/tools.ts";
 import { run, start, succeeded } from "../support/child.ts";
 import { compileC, peerTest } from "../support/peers.ts";
-import { noPidfds, testUnless } from "../support/unless.ts";
+import { foreignNumber, noPidfds, testUnless } from "../support/unless.ts";
 import { connections, polled, Raw, said } from "./raw.ts";
 
 const NONBLOCK = 0o4000;
@@ -227,7 +227,8 @@ describe("queued signals", () => {
     async () => {
       await using child = start([program(), "wait"]);
       await child.lineWith("ready");
-      const first = libc.__libc_current_sigrtmin();
+      const sigrtmin = libc.__libc_current_sigrtmin();
+      const [one, two] = [await foreignNumber(sigrtmin + 1), await foreignNumber(sigrtmin + 2)];
       for (const value of [1, 2, 3]) sendSignal(child.pid, "SIGRTMIN+2", { value });
       for (const value of [4, 5]) sendSignal(child.pid, "SIGRTMIN+1", { value });
       for (const value of [6, 7, 8]) sendSignal(child.pid, "SIGUSR1", { value });
@@ -243,14 +244,7 @@ describe("queued signals", () => {
             .filter((_, i) => i === 0 || i === 3)
             .join(),
         ),
-      ).toEqual([
-        "10,6",
-        `${first + 1},4`,
-        `${first + 1},5`,
-        `${first + 2},1`,
-        `${first + 2},2`,
-        `${first + 2},3`,
-      ]);
+      ).toEqual(["10,6", `${one},4`, `${one},5`, `${two},1`, `${two},2`, `${two},3`]);
       sendSignal(child.pid, "SIGTERM");
       succeeded(await child.exited);
     },

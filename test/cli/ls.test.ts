@@ -5,11 +5,12 @@ import { fstatSync } from "node:fs";
 import { connect, listen, openDatagram } from "../../src/index.ts";
 import { run } from "../support/child.ts";
 import { tempDir } from "../support/tmp.ts";
+import { noSockDiag, testUnless } from "../support/unless.ts";
 import { bunix, ownCommand } from "./tools.ts";
 
 const head = /^TYPE +STATE +RECV-Q +SEND-Q +INODE +ADDRESS +PEER +UID +PROCESSES$/;
 
-test("a line per socket: queues, address, peer, process", async () => {
+testUnless(noSockDiag(), "a line per socket: queues, address, peer, process", async () => {
   using dir = tempDir();
   using listener = listen(dir.file("s"), { backlog: 3 });
   using client = await connect(dir.file("s"));
@@ -80,7 +81,7 @@ test("--listening, --type, --no-holders", async () => {
   expect(stdout.match(/ -$/gm)).toHaveLength(3);
 });
 
-test("--json: addresses as text, all that the library tells", async () => {
+testUnless(noSockDiag(), "--json: addresses as text, all that the library tells", async () => {
   using dir = tempDir();
   using listener = listen(dir.file("s"));
   using client = await connect(dir.file("s"));

@@ -21,13 +21,13 @@ import {
   socketPair,
 } from "../../src/index.ts";
 import { eventually } from "../api/tools.ts";
-import { root, start, startScript } from "../support/child.ts";
+import { root, slower, start, startScript } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";
 import { Box } from "./postboxes.ts";
 import { bunix } from "./tools.ts";
 
-setDefaultTimeout(30_000);
+setDefaultTimeout(30_000 * slower);
 
 /** Lines of a thousand bytes, of which a socket and a pipe hold a few hundred. */
 const MANY = 10_000;

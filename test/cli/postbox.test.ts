@@ -4,12 +4,13 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { connect, MessageQueue, openDatagram, openFifo, sendSignal } from "../../src/index.ts";
-import { type Child, run, start, startScript, succeeded } from "../support/child.ts";
+import { type Child, fewer, run, slower, start, startScript, succeeded } from "../support/child.ts";
 import { compileC, peerTest } from "../support/peers.ts";
 import { type TempDir, tempDir } from "../support/tmp.ts";
+import { foreignNumber, wakersHere } from "../support/unless.ts";
 import { Box, type Letter } from "./postboxes.ts";
 
-setDefaultTimeout(30_000);
+setDefaultTimeout(30_000 * slower);
 
 const who = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
 
@@ -43,9 +44,10 @@ describe("a message by each channel", () => {
     const [standard, realTime] = box.places.signals;
     expect([standard?.name, realTime?.name]).toEqual(["SIGUSR1", "SIGRTMIN+1"]);
     expect(box.places.pid).toBe(box.child.pid);
+    const number = await foreignNumber(realTime!.number);
     const cases = [
       [["-USR1", "-q", "3"], { signal: "SIGUSR1", value: 3 }],
-      [[`-${realTime?.number}`, "-q", "-4"], { signal: "SIGRTMIN+1", value: -4 }],
+      [[`-${number}`, "-q", "-4"], { signal: "SIGRTMIN+1", value: -4 }],
       [["-USR1"], { signal: "SIGUSR1", value: null }],
     ] as const;
     for (const [how, expected] of cases) {
@@ -66,13 +68,14 @@ describe("a message by each channel", () => {
 });
 
 const channels = ["fifo", "socket", "datagram", "queue", "signal"] as const;
-const COUNT = Number(process.env["BUNIX_POSTBOX_COUNT"] ?? 1_000);
+const COUNT = Number(process.env["BUNIX_POSTBOX_COUNT"] ?? fewer(1_000));
 
 /** All channels at once; which numbers came by each, in their order. */
 async function flood(box: Box): Promise<Record<(typeof channels)[number], number[]>> {
   const sender = compileC("test/fixtures/postbox-sender.c", ["-lrt"]);
   const { pid, signals } = box.places;
-  const where = { ...box.places, signal: `${pid}:${signals[1]?.number}` };
+  const number = await foreignNumber(signals[1]!.number);
+  const where = { ...box.places, signal: `${pid}:${number}` };
   const children = channels.map((one) => start([sender, one, where[one], String(COUNT)]));
   for (const child of children) await child.lineWith("ready");
   for (const child of children) child.write("go\n");
@@ -85,9 +88,9 @@ async function flood(box: Box): Promise<Record<(typeof channels)[number], number
     const channel = letter["channel"] as (typeof channels)[number];
     const text = String(letter["text"]);
     if (channel !== "signal") expect(text).toMatch(/^number \d+$/);
-    const number = channel === "signal" ? letter["value"] : text.slice("number ".length);
-    seen[channel].push(Number(number));
-    if (channel === "queue") expect(letter["priority"]).toBe(Number(number) % 3);
+    const which = channel === "signal" ? letter["value"] : text.slice("number ".length);
+    seen[channel].push(Number(which));
+    if (channel === "queue") expect(letter["priority"]).toBe(Number(which) % 3);
     const pid = children[channels.indexOf(channel)]?.pid;
     if ("pid" in letter) expect(letter["pid"]).toBe(pid!);
   }
@@ -112,7 +115,7 @@ const IDLE_MS = 1_000;
 const MOST_TICKS = 10;
 const MOST_SLEEPS = 100;
 
-for (const waker of ["aio", "thread"]) {
+for (const waker of wakersHere()) {
   peerTest(`${COUNT} by each channel at once, then idle [${waker}]`, ["cc"], async () => {
     using dir = tempDir();
     await using box = await Box.open(dir.path, { BUNIX_WAKER: waker });

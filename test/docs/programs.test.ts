@@ -6,12 +6,13 @@ import { afterAll, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import manifest from "../../package.json";
-import { type Outcome, root, run, runScript, slower } from "../support/child.ts";
+import { type Outcome, root, run, runScript } from "../support/child.ts";
 import { blocksOf, documents, textOf, writeConfig, writePrograms } from "../support/markdown.ts";
 import { tempDir } from "../support/tmp.ts";
+import { lackingFor, noTypeChecker, testUnless, wakersHere } from "../support/unless.ts";
 
-const TIMEOUT_MS = 30_000 * slower;
-const WAKERS = ["aio", "thread"] as const;
+const TIMEOUT_MS = 30_000;
+const WAKERS = wakersHere();
 const MOST_LINES = 95;
 const MOST_README_LINES = 250;
 /** js: other packages' code; text and ini: not for a shell. */
@@ -29,8 +30,10 @@ function wellEnded({ code, signal, stdout, stderr }: Outcome): void {
 }
 
 for (const { name, path } of programs) {
+  const lacking = await lackingFor(path);
   for (const waker of WAKERS) {
-    test(
+    testUnless(
+      lacking,
       `${name} [${waker}]`,
       async () => {
         const env = { BUNIX_WAKER: waker, NOTIFY_SOCKET: undefined, LISTEN_FDS: undefined };
@@ -48,7 +51,8 @@ test("there are programs in the README and in every guide", () => {
   expect(programs.length).toBeGreaterThanOrEqual(24);
 });
 
-test(
+testUnless(
+  noTypeChecker(),
   "they pass the type checker",
   async () => {
     const tsc = join(root, "node_modules/.bin/tsc");

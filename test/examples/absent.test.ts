@@ -1,7 +1,7 @@
 // Where nobody listens, the examples that talk to daemons end with an error that says where.
 
 import { afterAll, expect, test } from "bun:test";
-import { runScript } from "../support/child.ts";
+import { runScript, slower } from "../support/child.ts";
 import { tempDir } from "../support/tmp.ts";
 
 const TIMEOUT_MS = 30_000;
@@ -26,6 +26,6 @@ for (const name of ["dbus", "journald", "statsd", "syslog", "wayland", "x11-shm"
       expect(stderr).toContain("ENOENT");
       expect(stderr).toContain(name === "x11-shm" ? `X${NO_DISPLAY}` : nowhere);
     },
-    TIMEOUT_MS,
+    TIMEOUT_MS * slower,
   );
 }

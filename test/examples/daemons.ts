@@ -6,9 +6,9 @@ import { freshAddress } from "../api/pairs.ts";
 import { type Child, start } from "../support/child.ts";
 import { compileC } from "../support/peers.ts";
 import type { TempDir } from "../support/tmp.ts";
+import { wakersHere } from "../support/unless.ts";
 
-/** Both of Bun's ways to wait, as environments. */
-export const wakers = ["aio", "thread"] as const;
+export const wakers = wakersHere();
 
 /** What a daemon in a mount namespace needs. */
 export const apart = ["unshare", "mount", "root"];

@@ -1,10 +1,10 @@
 // What the short examples print.
 
 import { expect, setDefaultTimeout, test } from "bun:test";
-import { runScript, succeeded } from "../support/child.ts";
+import { runScript, slower, succeeded } from "../support/child.ts";
 import { tempDir } from "../support/tmp.ts";
 
-setDefaultTimeout(30_000);
+setDefaultTimeout(30_000 * slower);
 
 const expected: Readonly<Record<string, readonly (string | RegExp)[]>> = {
   fifo: ["one", "two", "three", "and from here"],

@@ -5,11 +5,21 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { MessageQueue, openFifo, signalNumber } from "../../src/index.ts";
-import { type Child, root, run, runScript, startScript, succeeded } from "../support/child.ts";
+import {
+  type Child,
+  root,
+  run,
+  runScript,
+  slower,
+  startScript,
+  succeeded,
+} from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";
+import { foreignNumber } from "../support/unless.ts";
+import { wakers } from "./daemons.ts";
 
-setDefaultTimeout(30_000);
+setDefaultTimeout(30_000 * slower);
 
 const FILE = "examples/postbox.ts";
 const MOST_LINES = 60;
@@ -19,14 +29,14 @@ interface Box {
   readonly queue: string;
 }
 
-async function open(directory: string, waker = "aio"): Promise<Box> {
+async function open(directory: string, waker = wakers[0]): Promise<Box> {
   const child = startScript(FILE, [directory], { env: { BUNIX_WAKER: waker } });
   const queue = (await child.lineWith("mq_send(3) to ")).slice("mq_send(3) to ".length);
   await child.line();
   return { child, queue };
 }
 
-describe.each(["aio", "thread"])("waker %s", (waker) => {
+describe.each(wakers)("waker %s", (waker) => {
   peerTest("prints what comes, each in one line", ["sh", "socat", "kill"], async () => {
     using dir = tempDir();
     const { child, queue } = await open(dir.path, waker);
@@ -43,9 +53,8 @@ describe.each(["aio", "thread"])("waker %s", (waker) => {
     );
     const kill = (how: string): string => `/bin/kill ${how} ${child.pid}`;
     expect(await shell(kill("-USR1 -q 3"))).toMatch(/^signal\[SIGUSR1,pid=\d+\]: 3$/);
-    expect(await shell(kill(`-${signalNumber("SIGRTMIN+1")} -q 4`))).toMatch(
-      /^signal\[SIGRTMIN\+1,pid=\d+\]: 4$/,
-    );
+    const number = await foreignNumber(signalNumber("SIGRTMIN+1"));
+    expect(await shell(kill(`-${number} -q 4`))).toMatch(/^signal\[SIGRTMIN\+1,pid=\d+\]: 4$/);
     using sender = MessageQueue.open(queue, { access: "write" });
     await sender.send("hello", { priority: 5 });
     expect(await child.line()).toBe("queue[priority=5]: hello");

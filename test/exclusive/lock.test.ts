@@ -14,6 +14,7 @@ import {
 import { listen } from "../../src/index.ts";
 import { libc } from "../../src/syscalls/libc.ts";
 import { codeOf, eventually, failure, withLibc } from "../api/tools.ts";
+import { ownCommand } from "../cli/tools.ts";
 import { type Child, start, startScript, writeSource } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 import { setMode, type TempDir, tempDir } from "../support/tmp.ts";
@@ -54,7 +55,7 @@ describe("lockFile", () => {
     for (const name of ["s", "other"]) {
       const error = await failure(() => listen(dir.file(name), { lockFile }));
       expect([error.code, error.path]).toEqual(["EADDRINUSE", dir.file(name)]);
-      expect(error.message).toContain(`process ${child.pid} (bun`);
+      expect(error.message).toContain(`process ${child.pid} (${ownCommand}`);
       expect(error.message).toContain(lockFile);
     }
     expect(readdirSync(dir.path).sort()).toEqual(["lock", "s"]);
@@ -187,16 +188,9 @@ describe("the directory's lock", () => {
 
   peerTest("flock(1)", ["flock"], async () => {
     using dir = tempDir();
-    const held = dir.file("held");
-    await using child = start([
-      "flock",
-      "-F",
-      dir.path,
-      "sh",
-      "-c",
-      `touch ${held}; exec sleep 60`,
-    ]);
-    await eventually(() => existsSync(held), "it has the lock");
+    await using child = start(["flock", "-F", dir.path, "sleep", "60"]);
+    const command = (): string => readFileSync(`/proc/${child.pid}/comm`, "utf8").trimEnd();
+    await eventually(() => command() === "sleep", "it has the lock");
     expect(await givesUp(dir.file("s"), 100)).toContain(`process ${child.pid} (sleep)`);
     child.kill("SIGKILL");
   });
@@ -280,7 +274,7 @@ for await (const client of server) client.close();`,
       expect(performance.now() - began).toBeLessThan(200 + PROMPT_MS);
       // bound and not yet listening it is seen; before, only its lock is
       expect(error.code).toBe(call === "bind" ? "ETIMEDOUT" : "EADDRINUSE");
-      expect(error.message).toContain(`process ${child.pid} (bun`);
+      expect(error.message).toContain(`process ${child.pid} (${ownCommand}`);
       child.kill("SIGCONT");
       await child.lineWith("listening");
       expect(visit(path, "stream")).toBe(child.pid);

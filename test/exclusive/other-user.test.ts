@@ -5,7 +5,7 @@ import { describe, expect, test } from "bun:test";
 import { chownSync, lstatSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { AddressInUseError } from "../../src/exclusive.ts";
 import { listen, UnixError } from "../../src/index.ts";
-import { type Child, run, start } from "../support/child.ts";
+import { type Child, fewer, run, start } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 import { setMode, type TempDir, tempDir } from "../support/tmp.ts";
 import { Scope } from "../syscalls/sockets.ts";
@@ -190,7 +190,7 @@ function insist(path: string, rounds: number): { well: number; codes: Set<string
 }
 
 describe("tricks", () => {
-  const rounds = 3_000;
+  const rounds = fewer(3_000);
   for (const target of ["file", "s"]) {
     peerTest(`the socket's path is swapped all the time (${target})`, needs, async () => {
       using dir = sticky();

@@ -6,6 +6,7 @@
 //   few     room for one descriptor: the kernel closes the others and says MSG_CTRUNC
 //   none    no room for control data
 //   flag    MSG_CTRUNC, although all of it is there
+//   absent  it says that there is no such file
 
 /** By the call, with what it does or what it is made on where that matters. */
 const faults: Readonly<Record<string, string>> = {
@@ -50,8 +51,8 @@ const faults: Readonly<Record<string, string>> = {
   read: "EINTR EAGAIN EIO short",
   "read pipe": "EINTR EAGAIN",
   recv: "EINTR EAGAIN ENOBUFS ENOMEM",
-  "recvmmsg datagram": "EINTR EAGAIN ENOMEM one",
-  "recvmmsg seqpacket": "EINTR EAGAIN ECONNRESET ENOMEM one",
+  "recvmmsg datagram": "EINTR EAGAIN ENOMEM one few none flag",
+  "recvmmsg seqpacket": "EINTR EAGAIN ECONNRESET ENOMEM one few none flag",
   "recvmsg datagram": "EINTR EAGAIN ENOBUFS ENOMEM few none flag",
   "recvmsg seqpacket": "EINTR EAGAIN ECONNRESET ENOMEM few none flag",
   "recvmsg stream": "EINTR EAGAIN ECONNRESET ENOMEM short few none flag",
@@ -70,6 +71,7 @@ const faults: Readonly<Record<string, string>> = {
   socket: "EACCES EMFILE ENFILE ENOBUFS ENOMEM",
   socketpair: "EMFILE ENFILE ENOMEM",
   SYS_close_range: "ENOSYS EPERM ENOMEM",
+  SYS_epoll_pwait2: "EINTR ENOSYS",
   SYS_ioctl: "EPERM ENOTTY",
   SYS_mmap: "EAGAIN ENFILE ENOMEM",
   SYS_pidfd_getfd: "EMFILE EPERM ESRCH",
@@ -79,6 +81,30 @@ const faults: Readonly<Record<string, string>> = {
   SYS_rt_sigqueueinfo: "EAGAIN EPERM ESRCH",
   waitid: "EINTR ECHILD",
   write: "EINTR EAGAIN EIO ENOSPC EPIPE short",
+
+  // node:fs's
+  closeSync: "EINTR EIO",
+  existsSync: "absent",
+  fchmodSync: "EPERM EROFS EIO",
+  fstatSync: "EIO ENOMEM",
+  ftruncateSync: "EINTR EIO ENOSPC",
+  futimesSync: "EPERM EROFS EIO",
+  linkSync: "EACCES EEXIST EIO EMLINK ENOSPC EROFS",
+  lstatSync: "EACCES EIO ENOENT ENOMEM",
+  mkdirSync: "EACCES EIO ENOSPC EROFS",
+  mkdtempSync: "EACCES EIO ENOSPC EROFS",
+  openSync: "EINTR EACCES EIO EMFILE ENFILE ENOENT ENOMEM",
+  readFileSync: "EINTR EACCES EIO EMFILE ENFILE ENOENT ENOMEM",
+  readdirSync: "EINTR EACCES EIO EMFILE ENFILE ENOENT ENOMEM",
+  readlinkSync: "EACCES EIO ENOENT ENOMEM",
+  realpathSync: "EACCES EIO ENOMEM",
+  renameSync: "EACCES EIO ENOENT ENOSPC EROFS",
+  rmSync: "EACCES EIO EROFS",
+  rmdirSync: "EACCES EIO EROFS",
+  statSync: "EACCES EIO ENOENT ENOMEM",
+  statfsSync: "EIO ENOMEM ENOSYS",
+  unlinkSync: "EACCES EIO ENOENT EROFS",
+  writeSync: "EINTR EIO ENOSPC",
 };
 
 /**
@@ -108,6 +134,7 @@ export function faultsOf(call: string): readonly string[] {
 /** What the library calls a call in its errors: its own name, or what stands for it there. */
 const aliases: Readonly<Record<string, readonly string[]>> = {
   accept4: ["accept"],
+  lstat: ["bind"], // what was bound is not there: its directory is another by now
   mq_timedreceive: ["mq_receive"],
   mq_timedsend: ["mq_send"],
   open: ["bind"], // the directory of a socket's file
@@ -116,8 +143,22 @@ const aliases: Readonly<Record<string, readonly string[]>> = {
   sendmmsg: ["sendmsg"],
 };
 
+/** What node:fs calls its calls in its errors, where that is not their name. */
+const saidByFs: Readonly<Record<string, string>> = {
+  futimes: "futime",
+  readFile: "open",
+  realpath: "lstat",
+  readdir: "scandir",
+};
+
+/** What node:fs says has failed in one of its functions: "lstat" for lstatSync. */
+export function saidOf(name: string): string {
+  const call = name.replace(/Sync$/, "");
+  return saidByFs[call] ?? call;
+}
+
 /** Whether an error may say `syscall` where `call` failed. */
 export function names(syscall: string, call: string): boolean {
-  const name = call.split(" ")[0]!.replace(/^SYS_/, "");
+  const name = saidOf(call.split(" ")[0]!.replace(/^SYS_/, ""));
   return syscall === name || (aliases[name] ?? []).includes(syscall);
 }

@@ -116,5 +116,6 @@ underFaults("a watchdog", {
     same(message?.text(), "WATCHDOG=1");
     message?.close();
     await dog.ping();
+    await dog.trigger();
   },
 });

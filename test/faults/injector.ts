@@ -1,5 +1,5 @@
-// Puts itself between the library and libc: counts the calls, has one of them fail, and watches
-// over descriptors.
+// Puts itself between the library and libc, and where it is asked to (files.ts) node:fs: counts the
+// calls, has one of them fail, and watches over descriptors.
 //
 // A closed number is not free: /dev/null takes its place in the same moment (dup3) until the run is
 // over. So whoever closes it again, or uses it, is seen, and never hits somebody else's.
@@ -12,9 +12,11 @@ import { nr as mappingNr, seal } from "../../native/mapping.ts";
 import { epoll, epollEvent, nr as pollNr } from "../../native/poll.ts";
 import { nr as processNr } from "../../native/process.ts";
 import { pipeSize } from "../../native/signal.ts";
-import { socket as c, iovec, message, msghdr, option } from "../../native/socket.ts";
+import { socket as c, iovec, message, mmsghdr, msghdr, option } from "../../native/socket.ts";
 import { lastError, libc } from "../../src/syscalls/libc.ts";
 import { asPointer, Memory } from "../../src/syscalls/memory.ts";
+import { saidOf } from "./calls.ts";
+import type { Between, FileCall } from "./files.ts";
 
 type Call = (...args: number[]) => number;
 
@@ -27,6 +29,9 @@ export interface Point {
 
 /** More calls than any operation makes: it goes round and round. */
 const MOST_CALLS = 20_000;
+
+/** One walk through /proc looks at every descriptor of every process. */
+const MOST_FILE_CALLS = 100;
 
 const byNumber = (rows: Readonly<Record<string, number | null>>): Map<number, string> =>
   new Map(Object.entries(rows).map(([name, number]) => [number ?? -1, name]));
@@ -76,10 +81,12 @@ class Header {
     this.#view = viewOf(address, msghdr.size);
   }
 
-  /** Call with so much room for control data. */
-  withControl(bytes: number, call: () => number): number {
-    this.#view.setUint32(msghdr.at.msg_controllen, bytes, true);
-    return call();
+  /** Leave so much room for control data. The result puts back what there was. */
+  limitControl(bytes: number): () => void {
+    const at = msghdr.at.msg_controllen;
+    const room = this.#view.getUint32(at, true);
+    this.#view.setUint32(at, bytes, true);
+    return () => this.#view.setUint32(at, room, true);
   }
 
   addFlag(flag: number): void {
@@ -102,6 +109,19 @@ class Header {
     return done;
   }
 }
+
+/** As node:fs throws it. */
+function fileError(name: string, code: string): Error {
+  const syscall = saidOf(name);
+  const number = errno[code as keyof typeof errno] ?? 0;
+  return Object.assign(new Error(`${code}: ${syscall}`), { code, errno: -number, syscall });
+}
+
+/** Of a call for one message, or of all that a call for several may fill. */
+const headersOf = (name: string, [, address = 0, count = 1]: readonly number[]): Header[] =>
+  name === "recvmmsg"
+    ? Array.from({ length: count }, (_, i) => new Header(address + i * mmsghdr.size))
+    : [new Header(address)];
 
 const ROOM_FOR_ONE = 20;
 const LEVEL = option.SOL_SOCKET;
@@ -167,6 +187,23 @@ export class Injector implements Disposable {
     this.#buried.clear();
   }
 
+  /** For calls of node:fs's: `standBetween(injector.files)`. */
+  readonly files: Between = {
+    wants: (name) => name === "closeSync" || (this.#on && this.#count(name) < MOST_FILE_CALLS),
+    answer: (name, args, real) => this.#fileCalled(name, args, real),
+  };
+
+  #fileCalled(name: string, args: readonly unknown[], real: FileCall): unknown {
+    const fault = this.#on ? this.#faultOf(name) : null;
+    // the number is free whatever close says
+    if (name === "closeSync" && this.#bury(args[0] as number) < 0) throw fileError(name, "EBADF");
+    if (fault === null) return name === "closeSync" ? undefined : real(...(args as never[]));
+    if (fault === "absent") return false;
+    const { throwIfNoEntry } = (args[1] ?? {}) as { throwIfNoEntry?: boolean };
+    if (fault !== "ENOENT" || throwIfNoEntry !== false) throw fileError(name, fault);
+    return undefined;
+  }
+
   #called(name: string, args: number[], real: Call): number {
     lastError.read = this.#readError;
     this.#lookAt(name, args);
@@ -200,9 +237,13 @@ export class Injector implements Disposable {
     return meanings.get(ask(which)) ?? "";
   }
 
+  #count(key: string): number {
+    return this.#counts.get(key) ?? 0;
+  }
+
   #faultOf(key: string): string | null {
     if (++this.#calls > MOST_CALLS) throw new Error(`${MOST_CALLS} calls: the loop does not end`);
-    const index = this.#counts.get(key) ?? 0;
+    const index = this.#count(key);
     this.#counts.set(key, index + 1);
     const point = this.#point;
     if (point === null || point.call !== key || point.index !== index) return null;
@@ -233,13 +274,18 @@ export class Injector implements Disposable {
   #bend(name: string, args: number[], { fault, real }: { fault: string; real: Call }): number {
     if (fault === "one") return real(...args.with(2, 1));
     if (fault === "short" && !name.endsWith("msg")) return real(...args.with(2, 1));
-    const header = new Header(args[1]!);
-    const call = (): number => real(...args);
-    if (fault === "short") return header.withOneByte(call);
-    if (fault === "few") return header.withControl(ROOM_FOR_ONE, call);
-    if (fault === "none") return header.withControl(0, call);
-    const done = call();
-    if (done >= 0) header.addFlag(message.MSG_CTRUNC);
+    const headers = headersOf(name, args);
+    if (fault === "short") {
+      // it counts as the last of what is there, unless an edge says otherwise
+      if (name === "recvmsg") this.#becomeReady(args[0]!);
+      return headers[0]!.withOneByte(() => real(...args));
+    }
+    const room = fault === "few" ? ROOM_FOR_ONE : 0;
+    const undo = fault === "flag" ? [] : headers.map((one) => one.limitControl(room));
+    const done = real(...args);
+    const got = name === "recvmmsg" ? done : Math.min(done, 0) + 1;
+    for (const putBack of undo.slice(Math.max(got, 0))) putBack(); // the kernel has not
+    if (fault === "flag") for (const one of headers.slice(0, got)) one.addFlag(message.MSG_CTRUNC);
     return done;
   }
 

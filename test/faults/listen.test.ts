@@ -1,6 +1,8 @@
 // Listening, connecting, accepting; taking an address; looking who is there: under every fault.
+// time limit: 300 s
 
-import { existsSync } from "node:fs";
+import { expect, test } from "bun:test";
+import { existsSync, lstatSync, renameSync, unlinkSync, writeFileSync } from "node:fs";
 import {
   AddressInUseError,
   adoptSocket,
@@ -16,6 +18,8 @@ import {
   UnixError,
 } from "../../src/index.ts";
 import { freshAddress, freshPath } from "../api/pairs.ts";
+import { run, succeeded, writeSource } from "../support/child.ts";
+import { tempDir } from "../support/tmp.ts";
 import { again, type Keep, same, setUp, underFaults } from "./driver.ts";
 import type { Point } from "./injector.ts";
 
@@ -32,7 +36,7 @@ async function listens(listener: Listener): Promise<void> {
 
 const options = {
   passCredentials: true,
-  passPidfd: true,
+  passPidfd: capabilities().passPidfd.available,
   sendBufferBytes: 100_000,
   receiveBufferBytes: 100_000,
   acceptFds: 0,
@@ -55,7 +59,7 @@ for (const route of ["path", "abstract"] as const) {
         );
       },
       atEnd: (address, point) => {
-        if (route === "path" && !isShort(point)) same(existsSync(address), false);
+        if (route === "path" && !mayStay(point)) same(existsSync(address), false);
         listen(address, { type }).close(); // nobody is in its way
       },
       right: nobodyThere,
@@ -64,11 +68,11 @@ for (const route of ["path", "abstract"] as const) {
 }
 
 /**
- * A file is removed under the lock of its directory only: out of descriptors it stays, and the next
- * server takes it over.
+ * What cannot be looked at is not removed: it may be another's by now. The next server takes it
+ * over.
  */
-const isShort = (point: Point | null): boolean =>
-  point?.call === "open" && /^(?:EMFILE|ENFILE|ENOMEM)$/.test(point.fault);
+const mayStay = (point: Point | null): boolean =>
+  /^(?:lstatSync|fstatSync|unlinkSync)$/.test(point?.call ?? "");
 
 /** Where a call of looking failed, what it was asked for may be unknown: then it is not taken. */
 function nobodyThere(error: unknown): boolean {
@@ -123,6 +127,21 @@ underFaults("accept that waits, tryAccept, acceptSync, allow", {
     }
   },
   right: (error) => error instanceof Error && /hangs/.test(error.message),
+});
+
+underFaults("a listener's consume", {
+  prepare: served,
+  run: async ({ listener, address }, keep) => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const consuming = listener.consume((one) => {
+      keep(one);
+      resolve();
+    });
+    const failed = consuming.then(() => Promise.reject(new Error("ended")));
+    failed.catch(() => {});
+    keep(await connect(address));
+    await Promise.race([promise, failed]);
+  },
 });
 
 underFaults("connect with every option and a name of its own, connectSync", {
@@ -195,11 +214,11 @@ underFaults("a live server is replaced", {
 
 underFaults("with a lock file", {
   prepare: () => ({ path: freshPath(), lockFile: `${freshPath()}.lock` }),
-  run: ({ path, lockFile }) => {
+  run: ({ path, lockFile }, _keep, point) => {
     using listener = listen(path, { lockFile });
     same(existsSync(lockFile), true);
     listener.close();
-    same(existsSync(lockFile), false);
+    same(existsSync(lockFile) && !mayStay(point), false);
   },
   right: (error) => error instanceof UnixError && error.code === "EADDRINUSE", // flock: EAGAIN
   after: ({ path, lockFile }) => listen(path, { lockFile }).close(),
@@ -218,12 +237,15 @@ underFaults("a datagram socket: bound, connected, to a name", {
     again(() => free.trySend("three", { to: address }));
     free.sendSync("four", { to: address, timeoutMs: 5_000 });
     await free.sendBatch([{ data: "five", to: address }]);
+    const bound = keep(openDatagram());
+    bound.connect(address);
+    await bound.send("six");
     const texts: string[] = [];
-    while (texts.length < 5) texts.push((await inbox.receive())?.text() ?? "");
-    same(texts, ["one", "two", "three", "four", "five"]);
+    while (texts.length < 6) texts.push((await inbox.receive())?.text() ?? "");
+    same(texts, ["one", "two", "three", "four", "five", "six"]);
   },
   right: (_error, { call }) => call === "connect",
-  atEnd: ({ own }, point) => same(existsSync(own) && !isShort(point), false),
+  atEnd: ({ own }, point) => same(existsSync(own) && !mayStay(point), false),
 });
 
 underFaults("datagrams wait for room at a name", {
@@ -277,8 +299,46 @@ underFaults("probe, listSockets", {
     same(probe(freshPath()).state, "free");
     same(listSockets().length > 0, true);
   },
-  right: (_error, { call }) => call === "connect", // its answer is what there is to say
+  // its answer is what there is to say
+  right: (_error, { call }) => call === "connect" || call === "lstatSync",
   after: ({ listener }) => listens(listener),
+});
+
+/** Whose file it is. */
+const inodeOf = (path: string): number => lstatSync(path).ino;
+
+underFaults("close, where another server's file has taken the place of ours", {
+  prepare: (keep) => {
+    const [ours, other] = [served(keep), served(keep)];
+    renameSync(other.address, ours.address);
+    return { ...ours, other: other.listener, inode: inodeOf(ours.address) };
+  },
+  run: ({ listener }) => listener.close(),
+  atEnd: ({ address, inode }) => {
+    same(inodeOf(address), inode);
+    unlinkSync(address);
+  },
+});
+
+underFaults("a file that is no socket, a live server's: neither is taken", {
+  prepare: (keep) => {
+    const [file, { address }] = [freshPath(), served(keep)];
+    writeFileSync(file, "contents");
+    return { paths: [file, address], inodes: [file, address].map(inodeOf) };
+  },
+  run: ({ paths, inodes }, keep) => {
+    for (const path of paths) {
+      try {
+        keep(listen(path, { takeOver: true }));
+      } catch (error) {
+        if (error instanceof AddressInUseError) continue;
+        throw error;
+      }
+      throw new Error(`${path} was taken`);
+    }
+    same(paths.map(inodeOf), inodes);
+  },
+  after: ({ paths, inodes }) => same(paths.map(inodeOf), inodes),
 });
 
 underFaults("capabilities", {
@@ -290,5 +350,29 @@ underFaults("capabilities", {
 underFaults("close, whatever it says", {
   prepare: (keep) => served(keep),
   run: ({ listener }) => listener.close(),
-  atEnd: ({ address }, point) => same(existsSync(address) && !isShort(point), false),
+  atEnd: ({ address }, point) => same(existsSync(address) && !mayStay(point), false),
+});
+
+const FULL = `
+  import { existsSync, openSync } from "node:fs";
+  import { listen, connect } from "@/src/index.ts";
+  const path = process.argv[2];
+  const listener = listen(path);
+  (await connect(path)).close();
+  existsSync(path); // whatever it opens is open now
+  let full = "";
+  for (let i = 0; i < 1_000 && full === ""; i++) {
+    try { openSync("/dev/null", "r"); } catch (error) { full = error.code; }
+  }
+  listener.close();
+  console.log(full, existsSync(path));
+  process.exit(0);`;
+
+test("closed while no descriptor is left: the file goes all the same", async () => {
+  using dir = tempDir();
+  const program = writeSource(dir, FULL);
+  const command = 'ulimit -n 64; exec "$@"';
+  const path = dir.file("s");
+  const outcome = await run(["sh", "-c", command, "sh", process.execPath, program, path]);
+  expect(succeeded(outcome)).toBe("EMFILE false\n");
 });

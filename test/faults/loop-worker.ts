@@ -1,12 +1,15 @@
-// Started as a Worker, which has a loop of its own: starts it with one call failing, and says what
-// came of it.
+// Started as a Worker, or as a process: either has a loop of its own. Starts it with one call
+// failing, and says what came of it.
 
 import { parentPort, workerData } from "node:worker_threads";
 import { capabilities, socketPair, UnixError } from "../../src/index.ts";
 import { turns } from "../api/tools.ts";
 import { Injector, type Point } from "./injector.ts";
 
-const { point, background } = workerData as { point: Point | null; background: boolean };
+const { point, background } = (workerData ?? JSON.parse(process.argv[2]!)) as {
+  point: Point | null;
+  background: boolean;
+};
 
 async function receiveOne(): Promise<string> {
   const [a, b] = socketPair("stream");
@@ -40,5 +43,7 @@ const { reached } = injector;
 const second = await attempt();
 const { complaints } = injector;
 injector[Symbol.dispose]();
-parentPort?.postMessage({ first, second, reached, kind: capabilities().waker?.kind, complaints });
+const said = { first, second, reached, kind: capabilities().waker?.kind, complaints };
+if (parentPort === null) console.log(JSON.stringify(said));
+else parentPort.postMessage(said);
 clearInterval(alive);

@@ -1,8 +1,11 @@
-// The start of a thread's event loop, under every fault: each in a Worker, whose loop is new.
+// The start of a thread's event loop, under every fault: each in a Worker, whose loop is new; in a
+// process, where Bun keeps descriptors of Workers that have ended.
 
 import { describe, expect, test } from "bun:test";
 import { Worker } from "node:worker_threads";
 import { leakFree } from "../api/tools.ts";
+import { runScript, succeeded } from "../support/child.ts";
+import { keptOfWorkers } from "../support/unless.ts";
 import type { Point } from "./injector.ts";
 
 interface Said {
@@ -29,6 +32,15 @@ async function inWorker(point: Point | null, background: boolean): Promise<Said>
   }
 }
 
+async function inProcess(point: Point | null, background: boolean): Promise<Said> {
+  const what = JSON.stringify({ point, background });
+  return JSON.parse(succeeded(await runScript("test/faults/loop-worker.ts", [what])));
+}
+
+const kept = await keptOfWorkers();
+if (kept !== null) console.log(`note: in processes, not in Workers: ${kept}`);
+const inNewLoop = kept === null ? inWorker : inProcess;
+
 const aio = process.env["BUNIX_WAKER"] !== "thread";
 const forced = process.env["BUNIX_WAKER"] !== undefined;
 
@@ -45,7 +57,7 @@ const rows: readonly Row[] = [
 describe.each([false, true])("unreferenced: %p", (background) => {
   test("nothing fails", () =>
     leakFree(async () => {
-      const { first, second, complaints } = await inWorker(null, background);
+      const { first, second, complaints } = await inNewLoop(null, background);
       expect([first, second, complaints]).toEqual(["x", "x", []]);
     }));
 
@@ -53,7 +65,7 @@ describe.each([false, true])("unreferenced: %p", (background) => {
     for (const fault of faults.split(" ")) {
       test(`${call} #${index} ${fault}`, () =>
         leakFree(async () => {
-          const said = await inWorker({ call, index, fault }, background);
+          const said = await inNewLoop({ call, index, fault }, background);
           const one = `${call} ${fault}`;
           expect(said).toMatchObject({
             first: told ? one : "x",
@@ -71,7 +83,7 @@ if (aio) {
   for (const fault of ["EMFILE", "ENFILE"]) {
     test(`unreferenced: eventfd #1 ${fault}`, () =>
       leakFree(async () => {
-        const said = await inWorker({ call: "eventfd", index: 1, fault }, true);
+        const said = await inNewLoop({ call: "eventfd", index: 1, fault }, true);
         expect(said).toMatchObject({ first: "x", second: "x", reached: true, complaints: [] });
       }));
   }
@@ -81,7 +93,7 @@ if (aio) {
 if (!forced) {
   test("eventfd #0 EMFILE: the thread takes over", () =>
     leakFree(async () => {
-      const said = await inWorker({ call: "eventfd", index: 0, fault: "EMFILE" }, false);
+      const said = await inNewLoop({ call: "eventfd", index: 0, fault: "EMFILE" }, false);
       expect(said).toMatchObject({ first: "x", kind: "thread" });
     }));
 }

@@ -186,6 +186,23 @@ for (const type of ["stream", "seqpacket", "datagram"] as const) {
     },
   });
 
+  underFaults(`${type}: consumeInto`, {
+    prepare,
+    run: async ({ a, b, fds }) => {
+      const [room, { promise, resolve }] = [new Uint8Array(8), Promise.withResolvers<void>()];
+      let text = "";
+      const consuming = b.consumeInto(room, ({ bytes }) => {
+        text += Buffer.from(room.subarray(0, bytes)).toString();
+        if (text === "onetwo") resolve();
+      });
+      const failed = consuming.then(() => Promise.reject(new Error("ended")));
+      failed.catch(() => {});
+      await a.send("one");
+      await a.send("two", { fds });
+      await Promise.race([promise, failed]);
+    },
+  });
+
   underFaults(`${type}: consume, an iterator`, {
     prepare,
     run: async ({ a, b, fds }) => {
@@ -217,14 +234,17 @@ for (const type of ["seqpacket", "datagram"] as const) {
     run: async ({ a, b, fds }) => {
       const [from, to] = [a as SeqpacketSocket, b as SeqpacketSocket];
       await from.sendBatch(["a", "b", { data: "c", fds }, new Uint8Array([100])]);
-      let text = "";
+      let [text, cut] = ["", false];
+      const marks: string[] = [];
       while (text.length < 4) {
         for (const message of (await to.receiveBatch()) ?? []) {
           text += message.text();
+          cut ||= message.fdsTruncated;
+          marks.push(...message.fds.map(markOf));
           message.close();
         }
       }
-      same(text, "abcd");
+      sameMessage({ text, marks, cut }, "abcd");
       const sent = from.trySendBatch(["e", { data: "f", fds, transfer: true }]);
       const here = sent === 0 ? [] : (to.tryReceiveBatch() ?? []);
       for (const message of here) message.close();

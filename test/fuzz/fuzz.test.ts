@@ -2,11 +2,12 @@
 
 import { describe, expect, test } from "bun:test";
 import { bunix } from "../cli/tools.ts";
+import { fewer } from "../support/child.ts";
 import { corpus, fuzz, replay, type Target, toHex } from "./engine.ts";
 import { protocols } from "./protocols.ts";
 import { texts } from "./texts.ts";
 
-const RUNS = Number(process.env["BUNIX_FUZZ_RUNS"] ?? 2_000);
+const RUNS = Number(process.env["BUNIX_FUZZ_RUNS"] ?? fewer(2_000));
 
 describe.each([...protocols, ...texts])("$name", (target) => {
   test("what once failed, and the seeds", () => {

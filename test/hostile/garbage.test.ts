@@ -15,8 +15,9 @@ import { freshName, rawSend } from "../api/queue-sockets.ts";
 import { leakFree, marked } from "../api/tools.ts";
 import { samples } from "../fuzz/engine.ts";
 import { handoverFrames, queueFrames } from "../fuzz/protocols.ts";
+import { fewer, slower } from "../support/child.ts";
 
-const COUNT = Number(process.env["BUNIX_GARBAGE"] ?? 400);
+const COUNT = Number(process.env["BUNIX_GARBAGE"] ?? fewer(400));
 /** Every so many there is an honest message. */
 const HONEST = 10;
 const MOST_REQUEST_BYTES = 40;
@@ -66,7 +67,7 @@ test(
       listener.close();
       await serving;
     }),
-  60_000,
+  60_000 * slower,
 );
 
 test(
@@ -96,7 +97,7 @@ test(
       expect(seen).toEqual([...wanted, "honest end"]);
       expect(receiver.ignored).toBeGreaterThan(COUNT / 2);
     }),
-  60_000,
+  60_000 * slower,
 );
 
 test(
@@ -119,5 +120,5 @@ test(
       await next.ready();
       await old.replaced;
     }),
-  60_000,
+  60_000 * slower,
 );

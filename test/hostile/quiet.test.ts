@@ -4,9 +4,10 @@
 import { describe, expect, test } from "bun:test";
 import { connect, listen, type StreamSocket, socketPair } from "../../src/index.ts";
 import { codeOf, eventually, failure, leakFree, must, openFds, thrown } from "../api/tools.ts";
+import { fewer } from "../support/child.ts";
 import { attack, hostileTest, settledMebibytes, target } from "./peers.ts";
 
-const SILENT = Number(process.env["BUNIX_SILENT_PEERS"] ?? 2_000);
+const SILENT = Number(process.env["BUNIX_SILENT_PEERS"] ?? fewer(2_000));
 const MOST_GROWN_MEBIBYTES = 64;
 
 hostileTest(`${SILENT} connections that never speak: an honest client is served`, () =>

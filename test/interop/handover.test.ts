@@ -1,13 +1,15 @@
 // Handing over where a service manager has its hand in it.
 
-import { expect, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { connect, listenTcp, openDatagram } from "../../src/index.ts";
 import { fetchOnce, portOf } from "../api/servers.ts";
 import { eventually } from "../api/tools.ts";
-import { type Child, root, start } from "../support/child.ts";
+import { type Child, root, slower, start } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";
+
+setDefaultTimeout(60_000 * slower);
 
 const script = `${root}/test/fixtures/handover-managed.ts`;
 
@@ -58,7 +60,7 @@ test("the first one gets its socket from the manager, the next ones from each ot
   await using fourth = managed([control, "four"], [fd.fd]);
   await fourth.lineWith("serving four");
   expect(await fetchOnce(target)).toBe("four");
-}, 60_000);
+});
 
 peerTest("systemd-socket-activate", ["systemd-socket-activate"], async () => {
   using dir = tempDir();

@@ -2,13 +2,15 @@
 // Descriptors to a C program and from one, by docs/send-fd.md; and to another Bun process. Set
 // BUNIX_SEND_FD=10000 for the full number.
 
-import { describe, expect, test } from "bun:test";
+import { describe, expect } from "bun:test";
 import { type ReceivedFd, receiveFds, sendFd, signalNumber } from "../../src/index.ts";
 import { leakFree, marked, markOf } from "../api/tools.ts";
 import { start, startScript, writeSource } from "../support/child.ts";
-import { compileC, peerTest } from "../support/peers.ts";
+import { compileC } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";
+import { testsUnless, translatedSignals } from "../support/unless.ts";
 
+const { peerTest, test } = testsUnless(await translatedSignals());
 const COUNT = Number(process.env["BUNIX_SEND_FD"] ?? 1_000);
 const AT_ONCE = 16;
 const LIMIT_MS = 120_000;

@@ -16,10 +16,11 @@ import {
   openFds,
   startLoop,
 } from "../api/tools.ts";
+import { fewer, slower } from "../support/child.ts";
 import { compileCSource, peerTest } from "../support/peers.ts";
 import { noSpawnGaps, testUnless } from "../support/unless.ts";
 
-const SPAWNS = Number(process.env["BUNIX_SPAWNS"] ?? 60);
+const SPAWNS = Number(process.env["BUNIX_SPAWNS"] ?? fewer(60));
 const AT_ONCE = 3;
 const DESCRIPTORS = 20;
 const TIMEOUT_MS = 600_000;
@@ -210,7 +211,7 @@ print(count, [names[i].decode() for i in range(max(count, 0))])
 print([bool(sd.sd_is_socket_unix(3 + i, 0, -1, None, 0)) for i in range(max(count, 0))])
 `;
 
-setDefaultTimeout(30_000);
+setDefaultTimeout(30_000 * slower);
 
 gapTest("libsystemd takes the names", ["python3", "systemd-socket-activate"], () =>
   leakFree(async () => {

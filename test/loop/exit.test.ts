@@ -1,13 +1,15 @@
 // What keeps a process alive and what does not, and what is left when it goes.
 
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdirSync, readlinkSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import { type Address, connect } from "../../src/index.ts";
 import { eventually, startLoop } from "../api/tools.ts";
-import { runScript, runSource, startScript, succeeded } from "../support/child.ts";
+import { runScript, runSource, slower, startScript, succeeded } from "../support/child.ts";
 import { tempDir } from "../support/tmp.ts";
 import { keptOfWorkers, testUnless } from "../support/unless.ts";
+
+setDefaultTimeout(30_000 * slower);
 
 const fixture = new URL("../fixtures/loop-exit.ts", import.meta.url);
 
@@ -113,7 +115,7 @@ describe("Workers", () => {
       console.log(right);
       process.exit(0);`;
     expect(succeeded(await runSource(program)).trim()).toBe("100");
-  }, 30_000);
+  });
 
   const threads = (): number => readdirSync("/proc/self/task").length;
   const links = (pattern: RegExp): number =>

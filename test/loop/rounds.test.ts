@@ -1,15 +1,23 @@
 // What is asked of the kernel from one wake-up to the next: a nap only where it is likely to end.
 
-import { expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, spyOn, test } from "bun:test";
 import { errno } from "../../native/errno.ts";
 import type { Watch } from "../../src/loop/poller.ts";
 import { Rounds, type Source } from "../../src/loop/rounds.ts";
 
 /** Somebody who always gets what he waits for; two of them, so that it is no conversation. */
-const served = { answers: true, awaits: () => true, kick: () => false } as unknown as Watch;
+const served = { awaits: () => true, kick: () => false } as unknown as Watch;
+
+/** The time stands still: a turn of two milliseconds is over soon on a busy machine. */
+let clock: Disposable;
+beforeAll(() => {
+  clock = spyOn(performance, "now").mockReturnValue(0);
+});
+afterAll(() => clock[Symbol.dispose]());
 
 class Kernel implements Source {
   readonly awaited: boolean = true;
+  readonly answers = true;
   readonly #batches: number[] = [];
   #nap = 0;
   #asked: string[] = [];

@@ -4,11 +4,12 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { globSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { root } from "../support/child.ts";
+import { root, slower } from "../support/child.ts";
 import { type TempDir, tempDir } from "../support/tmp.ts";
+import { noCompiledPrograms, noTypeChecker, testUnless, wakersHere } from "../support/unless.ts";
 import { install, pack, succeed, TIMEOUT_MS } from "./packed.ts";
 
-const WAKERS = ["aio", "thread"] as const;
+const WAKERS = wakersHere();
 
 interface Manifest {
   readonly exports: Record<string, string | { types: string; default: string }>;
@@ -67,7 +68,7 @@ beforeAll(async () => {
   project = await install(dir, tarball);
   installed = join(project, "node_modules/bunix");
   writeFileSync(join(project, "program.ts"), PROGRAM);
-}, TIMEOUT_MS);
+}, TIMEOUT_MS * slower);
 
 afterAll(() => dir.remove());
 
@@ -172,7 +173,8 @@ test("a bundle is one file that works anywhere", async () => {
   await runsWithBothWakers([process.execPath, output]);
 });
 
-test(
+testUnless(
+  noCompiledPrograms(),
   "a compiled program works",
   async () => {
     const output = dir.file("program");
@@ -216,7 +218,8 @@ for (const [resolution, module] of [
   ["bundler", "ESNext"],
   ["nodenext", "NodeNext"],
 ]) {
-  test(
+  testUnless(
+    noTypeChecker(),
     `types resolve and hold with moduleResolution ${resolution}`,
     async () => {
       writeFileSync(join(project, `typed-${resolution}.ts`), TYPED);
@@ -253,7 +256,7 @@ test(
     const flags = ["--profile", "esm-only", "--format", "ascii", "--no-emoji"];
     await succeed([...tool("attw"), tarball, ...flags]);
   },
-  TIMEOUT_MS,
+  TIMEOUT_MS * slower,
 );
 
 test("the tarball is named after the version", () => {

@@ -4,10 +4,10 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { cpSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { run } from "../support/child.ts";
+import { run, slower } from "../support/child.ts";
 import { missing } from "../support/peers.ts";
 import { type TempDir, tempDir } from "../support/tmp.ts";
-import { testUnless } from "../support/unless.ts";
+import { noCompiledPrograms, testUnless, wakersHere } from "../support/unless.ts";
 import { install, pack, succeed, TIMEOUT_MS } from "./packed.ts";
 
 let dir: TempDir;
@@ -18,7 +18,7 @@ beforeAll(async () => {
   dir = tempDir();
   tarball = await pack(dir);
   project = await install(dir, tarball);
-}, TIMEOUT_MS);
+}, TIMEOUT_MS * slower);
 
 afterAll(() => dir.remove());
 
@@ -103,9 +103,9 @@ exec chroot "$0" /bun /app/program.ts
 
 const notRoot = process.getuid?.() === 0 ? null : "only root may mount and chroot";
 
-for (const waker of ["aio", "thread"]) {
+for (const waker of wakersHere()) {
   testUnless(
-    notRoot ?? missing(["unshare"]),
+    notRoot ?? noCompiledPrograms() ?? missing(["unshare"]),
     `a root with Bun and libc alone, read-only: ${waker}`,
     async () => {
       const place = await makeRoot();
@@ -163,7 +163,7 @@ b.close();`,
     const { stdout } = await succeed([process.execPath, join(place, "used/index.ts")]);
     expect(stdout.trim()).toBe("true from the other member");
   },
-  TIMEOUT_MS,
+  TIMEOUT_MS * slower,
 );
 
 test("in a Worker", async () => {

@@ -15,36 +15,47 @@ interface Rig {
   readonly options: readonly string[];
   /** Parts of file names for --short. Everything, where there are none. */
   readonly short: readonly string[];
+  /** Of these, what the thread waker gets, too; the rest is with the other one only. */
+  readonly thread?: readonly string[];
   readonly leftOut?: string;
 }
 
 const calls = ["test/abi/", "test/structs/", "test/syscalls/"];
-const most = [...calls, "test/api/", "test/interop/", "test/loop/", "test/cli/"];
-const emulated = ["accept-fds", "data", "descriptors", "ends", "exec", "fifo", "message-queue"];
+const channels = ["test/api/", "test/interop/", "test/loop/", "test/cases/", "test/hostile/"];
+const most = [...calls, ...channels, "test/cli/"];
+const thread = ["fairness", "generation", "many", "order"].map((name) => `test/loop/${name}`);
+const emulated = [
+  ...["accept-fds", "batch", "cancel", "credentials", "data", "descriptors", "ends", "exec"],
+  ...["fifo", "handover", "message-queue", "notify", "process", "queue-socket-datagram"],
+  ...["signals", "stream-descriptors"],
+].map((name) => `test/api/${name}.test`);
+const besides = ["cases/rights", "cases/stream", "loop/generation", "interop/peers"];
 
 const rigs: Readonly<Record<string, Rig>> = {
   here: { what: "this Bun", options: [], short: [] },
   musl: {
     what: "Bun for musl, x64",
     options: ["--only-tests"],
-    short: most,
+    short: [...most, "test/faults/", "test/package/places"],
+    thread,
     leftOut:
-      "the thread waker, exclusive, stress, examples, package, support: minutes of processes, " +
-      "and nothing in them is libc's",
+      "the thread waker but in most of loop, exclusive, stress, examples, docs, fuzz, soak, " +
+      "support, the rest of package: minutes of processes, and little in them is libc's",
   },
   "bun-1.3": {
     what: "the oldest Bun that package.json admits",
     options: ["--only-tests"],
-    short: most,
-    leftOut: "the thread waker, exclusive, stress, examples, package, support: minutes",
+    short: [...most, "test/examples/postbox", "test/stress/workers"],
+    thread,
+    leftOut:
+      "the thread waker but in most of loop, exclusive, faults, docs, fuzz, soak, support, " +
+      "package, the rest of examples and stress: minutes",
   },
   arm64: {
-    what: "Bun for arm64 under qemu-user",
+    what: "Bun for arm64 under qemu-user (thread waker only: it has no io_setup)",
     options: ["--only-tests", "--waker=thread", "--slower=10"],
-    short: [...calls, ...emulated.map((name) => `test/api/${name}.test`), "test/interop/peers"],
-    leftOut:
-      "the other files: an emulated Bun takes seconds to start, and many start several; the AIO " +
-      "waker: qemu-user has no io_setup",
+    short: [...calls, ...emulated, ...besides.map((name) => `test/${name}`)],
+    leftOut: "the other files: an emulated Bun takes seconds to start, and many start several",
   },
 };
 
@@ -99,7 +110,7 @@ const short = args.includes("--short");
 if (chosen.length === 0) throw new Error("which? See the top of test/platforms/run.ts");
 
 for (const name of chosen) {
-  const { what, options, short: few, leftOut } = rigs[name]!;
+  const { what, options, short: few, thread: again, leftOut } = rigs[name]!;
   const found = setUp(name);
   if ("reason" in found) {
     console.log(`skip: ${what} (${found.reason})`);
@@ -110,9 +121,13 @@ for (const name of chosen) {
   if (short && leftOut !== undefined) {
     console.log(`note: left out here, not in "npm run test:${name}": ${leftOut}`);
   }
-  const files = filters.length === 0 && short ? few : filters;
-  const waker = short && few === most ? ["--waker=aio"] : [];
-  await run(name, [`--bun=${found.bun}`, ...options, ...waker, ...files]);
+  const own = [`--bun=${found.bun}`, ...options];
+  if (!short || again === undefined) {
+    await run(name, [...own, ...(filters.length === 0 && short ? few : filters)]);
+    continue;
+  }
+  await run(name, [...own, "--waker=aio", ...(filters.length === 0 ? few : filters)]);
+  if (filters.length === 0) await run(name, [...own, "--waker=thread", ...again]);
 }
 const { passed, failed, skipped } = total;
 if (skipped > 0) console.log(`note: ${skipped} left out, each with its reason above`);

@@ -81,13 +81,13 @@ fi
 bun=$home/package/bin/bun
 if [ "$rig" = arm64 ]; then
   # The kernel cannot start an arm64 program by itself, and children are started by execPath.
-  if [ ! -x "$home/bun" ]; then
-    echo "process.execPath = '$home/bun';" >"$home/exec-path.js"
-    printf '#!/bin/sh\nexec qemu-aarch64-static "%s" --preload="%s" "$@"\n' \
-      "$bun" "$home/exec-path.js" >"$home/bun.$$"
-    chmod +x "$home/bun.$$"
-    mv "$home/bun.$$" "$home/bun"
-  fi
+  echo "process.execPath = '$home/bun';" >"$home/exec-path.js.$$"
+  mv "$home/exec-path.js.$$" "$home/exec-path.js"
+  # with its path: some tests start this Bun with an empty $PATH
+  printf '#!/bin/sh\nexec /usr/bin/qemu-aarch64-static "%s" --preload="%s" "$@"\n' \
+    "$bun" "$home/exec-path.js" >"$home/bun.$$"
+  chmod +x "$home/bun.$$"
+  mv "$home/bun.$$" "$home/bun"
   bun=$home/bun
 fi
 [ "$("$bun" --version)" = "$version" ] || absent "$bun does not start"

@@ -18,6 +18,7 @@ import {
   spawn,
   watchSignals,
 } from "../../src/index.ts";
+import { translatedSignals } from "../support/unless.ts";
 import { type Channel, channel, check, moved } from "./channel.ts";
 
 const FEW = 100;
@@ -115,6 +116,9 @@ function children(): Channel {
 export async function others(): Promise<Channel[]> {
   const found = [fifo(), children()];
   if (capabilities().messageQueues.available) found.push(messageQueue(), await queueSocket());
-  if (capabilities().signalSenders.available) found.push(signals(), offered());
+  if (capabilities().signalSenders.available) {
+    found.push(signals());
+    if ((await translatedSignals()) === null) found.push(offered());
+  }
   return found;
 }

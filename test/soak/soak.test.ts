@@ -3,6 +3,7 @@
 
 import { expect, test } from "bun:test";
 import { leakFree } from "../api/tools.ts";
+import { slower } from "../support/child.ts";
 import { drawCurves, type Sample, slope } from "./curve.ts";
 import { type Mix, soak } from "./mix.ts";
 
@@ -22,7 +23,7 @@ test(
       expect(last.fds - first.fds).toBeLessThanOrEqual(MOST_FDS_GROWN);
       expect(last.rssMebibytes - first.rssMebibytes).toBeLessThan(MOST_GROWN_MEBIBYTES);
     }),
-  120_000,
+  120_000 * slower,
 );
 
 test("the curves are drawn, and their slope is right", () => {

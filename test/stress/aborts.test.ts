@@ -1,17 +1,20 @@
 // Thousands of waits given up while messages come, and garbage is collected: each message is
 // received exactly once or still there, each send is whole or not at all, and nothing stays.
 
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { connect, listen, openDatagram, socketPair, waitReadable } from "../../src/index.ts";
 import { freshAddress, pairVariants } from "../api/pairs.ts";
 import { fill, leakFree, marked, markOf, must } from "../api/tools.ts";
+import { fewer, slower } from "../support/child.ts";
 
-const MANY = Number(process.env["BUNIX_ABORTS"] ?? 3_000);
+const MANY = Number(process.env["BUNIX_ABORTS"] ?? fewer(3_000));
 const MOST_GROWN_BYTES = 48 * 2 ** 20;
 /** Bun's loop has had its turn. */
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 const reason = new Error("given up");
+
+setDefaultTimeout(60_000 * slower); // hundreds of full collections take long on a busy machine
 
 /** The same numbers each run. */
 function dice(seed: number): (sides: number) => number {

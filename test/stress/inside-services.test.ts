@@ -13,6 +13,7 @@ import {
 } from "../../src/index.ts";
 import { freshPath } from "../api/pairs.ts";
 import { codeOf, leakFree, marked, thrown, turns } from "../api/tools.ts";
+import { testsUnless, translatedSignals } from "../support/unless.ts";
 
 const reason = new Error("from inside");
 
@@ -82,6 +83,8 @@ describe("handover", () => {
     }));
 });
 
+const sendFdTest = testsUnless(await translatedSignals()).test;
+
 describe("sendFd", () => {
   const realtimeSignal: RealtimeSignal = "SIGRTMIN+11";
   const closeReceived = ({ fd }: { fd: { close(): void } }): string => {
@@ -90,7 +93,7 @@ describe("sendFd", () => {
   };
 
   for (const answer of [true, false]) {
-    test(`allow closes the receiver, and says ${answer ? "yes" : "no"}`, () =>
+    sendFdTest(`allow closes the receiver, and says ${answer ? "yes" : "no"}`, () =>
       leakFree(async () => {
         using fd = marked("x");
         const receiver = receiveFds({
@@ -109,10 +112,11 @@ describe("sendFd", () => {
         );
         const ends = [await receiving, await sending];
         expect(["received,sent", "ERR_CLOSED,EACCES"]).toContain(ends.join());
-      }));
+      }),
+    );
   }
 
-  test("allow aborts the receive, and says yes: the descriptor is received, or refused", () =>
+  sendFdTest("allow aborts the receive, and says yes: the descriptor is received, or refused", () =>
     leakFree(async () => {
       using fd = marked("x");
       const stop = new AbortController();
@@ -133,7 +137,8 @@ describe("sendFd", () => {
       const first = await receiving;
       if (first === "given up") (await receiver.receive()).fd.close();
       expect(await sending).toBe("sent");
-    }));
+    }),
+  );
 });
 
 describe("web streams", () => {

@@ -5,31 +5,30 @@
 
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { sendSignal, signalNumber, watchSignals } from "../../src/index.ts";
 import { isMusl } from "../../src/syscalls/libc.ts";
 import { eventually } from "../api/tools.ts";
-import { start, startScript, succeeded, writeSource } from "../support/child.ts";
-import { compileC, missing, peerTest } from "../support/peers.ts";
+import { fewer, root, start, startScript, succeeded, writeSource } from "../support/child.ts";
+import { compileC, compileCSource, missing, peer, peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";
 import { foreignCompiler, testUnless } from "../support/unless.ts";
 
-const ROUNDS = Number(process.env["BUNIX_STORM_ROUNDS"] ?? 30);
+const ROUNDS = Number(process.env["BUNIX_STORM_ROUNDS"] ?? fewer(30));
 const SCRIPT = "test/fixtures/interrupted.ts";
 
-/** Why a library that `cc` makes cannot be preloaded into this Bun; null where it can. */
-function noPreloading(): string | null {
-  if (isMusl()) return "cc makes libraries for glibc";
-  return foreignCompiler() ?? missing(["cc"]);
-}
+/** Makes libraries for this Bun: musl's own is a second compiler, but on musl's own systems. */
+const compiler = isMusl() && peer("musl-gcc").available ? "musl-gcc" : "cc";
 
 describe("a timer whose handler does not ask for calls to be restarted", () => {
   for (const micros of [1_000, 200]) {
     testUnless(
-      noPreloading(),
+      foreignCompiler() ?? missing([compiler]),
       `every ${micros} µs`,
       async () => {
         using dir = tempDir();
-        const library = compileC("test/fixtures/interrupts.c", ["-shared", "-fPIC"]);
+        const source = readFileSync(join(root, "test/fixtures/interrupts.c"), "utf8");
+        const library = compileCSource("interrupts", source, ["-shared", "-fPIC"], compiler);
         const env = {
           LD_PRELOAD: library,
           BUNIX_INTERRUPT_MICROS: String(micros),

@@ -7,7 +7,7 @@ import { crc32 } from "node:zlib";
 import { type Fd, type Listener, listen, UnixError } from "../../src/index.ts";
 import { type AnySocket, freshAddress, freshPath } from "../api/pairs.ts";
 import { closeAll, leakFree, markOf } from "../api/tools.ts";
-import { type Child, start, startScript } from "../support/child.ts";
+import { type Child, slower, start, startScript } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 
 /** A generator that gives the same numbers each run; a failure names its round. */
@@ -158,6 +158,6 @@ for (const type of ["stream", "seqpacket"] as const) {
           expect((await victim.exited).signal).toBe("SIGKILL");
         }
       }),
-    60_000,
+    60_000 * slower,
   );
 }

@@ -8,16 +8,16 @@ import { type Fd, type Listener, listen, type StreamSocket, UnixError } from "..
 import { type SpawnedProcess, spawn } from "../../src/spawn.ts";
 import { freshPath } from "../api/pairs.ts";
 import { eventually, leakFree, must, openFds } from "../api/tools.ts";
-import { root, run, succeeded } from "../support/child.ts";
+import { fewer, root, run, slower, succeeded } from "../support/child.ts";
 import { compileC, peerTest } from "../support/peers.ts";
 
-const CONNECTIONS = Number(process.env["BUNIX_CONNECTIONS"] ?? 4_000);
+const CONNECTIONS = Number(process.env["BUNIX_CONNECTIONS"] ?? fewer(4_000));
 const WORKERS = 4;
 const CLIENTS = 16;
 const TIMEOUT_MS = 600_000;
 /** The worker has ended: with messages unread, or with none. */
 const GONE = ["ECONNRESET", "EPIPE"];
-setDefaultTimeout(TIMEOUT_MS);
+setDefaultTimeout(TIMEOUT_MS * slower);
 
 type Worker = SpawnedProcess<"ignore", "ignore", "inherit", { passCredentials: true }>;
 

@@ -3,18 +3,20 @@
 // BUNIX_QUEUE_DATAGRAMS and BUNIX_QUEUE_BYTES make the two loads larger (1000000, 1000000000).
 // time limit: 900 s
 
-import { afterAll, expect, test } from "bun:test";
+import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import { crc32 } from "node:zlib";
 import { connectQueue, listenQueue, openQueueDatagram, type QueueSocket } from "../../src/index.ts";
 import { freshName, removeName } from "../api/queue-sockets.ts";
 import { leakFree, pattern } from "../api/tools.ts";
-import { start, startScript, succeeded, writeSource } from "../support/child.ts";
+import { fewer, slower, start, startScript, succeeded, writeSource } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";
 
-const DATAGRAMS = Number(process.env["BUNIX_QUEUE_DATAGRAMS"] ?? 20_000);
-const BYTES = Number(process.env["BUNIX_QUEUE_BYTES"] ?? 16_000_000);
+setDefaultTimeout(60_000 * slower);
+
+const DATAGRAMS = Number(process.env["BUNIX_QUEUE_DATAGRAMS"] ?? fewer(20_000));
+const BYTES = Number(process.env["BUNIX_QUEUE_BYTES"] ?? fewer(16_000_000));
 const LIMIT_MS = 800_000;
 const MEBIBYTE = 2 ** 20;
 
@@ -54,7 +56,7 @@ test(
     expect(Number(succeeded(await child.exited))).toBeLessThan(64 * MEBIBYTE);
     expect([socket.tryReceive(), socket.ignored]).toEqual([undefined, 0]);
   },
-  LIMIT_MS,
+  LIMIT_MS * slower,
 );
 
 const SPIN_MS = 0.05;
@@ -106,7 +108,7 @@ test(
     expect(bytes).toBe(BYTES);
     expect(succeeded(await child.exited)).toBe(`${sum} all of it null\n`);
   },
-  LIMIT_MS,
+  LIMIT_MS * slower,
 );
 
 const VICTIM = `import { connectQueue } from "@/src/index.ts";
@@ -171,7 +173,7 @@ test(
       expect(connections).toBeGreaterThan(100);
       expect(bytes).toBeGreaterThan(100_000);
     }),
-  120_000,
+  120_000 * slower,
 );
 
 const SERVER = `import { listenQueue } from "@/src/index.ts";
@@ -204,7 +206,7 @@ test("servers killed at any moment: an end at this side, and the name is free", 
     await child.exited;
   }
   removeName(name);
-}, 60_000);
+});
 
 const IN_SIGHT = `import { mkdirSync, readdirSync } from "node:fs";
   import { connectQueue, listenQueue, openQueueDatagram } from "@/src/index.ts";
@@ -261,5 +263,5 @@ peerTest(
     expect([enough, atEnd]).toEqual(["true", "0"]);
     expect(readdirSync(where)).toEqual([]);
   },
-  120_000,
+  120_000 * slower,
 );

@@ -7,12 +7,12 @@
 import { expect } from "bun:test";
 import { readdirSync } from "node:fs";
 import { fetchOnce } from "../api/servers.ts";
-import { type Child, start, startScript } from "../support/child.ts";
+import { type Child, fewer, start, startScript } from "../support/child.ts";
 import { compileC, peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";
 
-const UPGRADES = Number(process.env["BUNIX_UPGRADES"] ?? 4);
-const RATE = Number(process.env["BUNIX_UPGRADE_RATE"] ?? 500);
+const UPGRADES = Number(process.env["BUNIX_UPGRADES"] ?? fewer(4));
+const RATE = Number(process.env["BUNIX_UPGRADE_RATE"] ?? fewer(500));
 const SERVER = "test/fixtures/handover-server.ts";
 const LIFE_MS = 170_000;
 /** Of ours, which each version serves at least. */

@@ -11,6 +11,9 @@ export const root = resolve(import.meta.dir, "../..");
 /** How many times longer everything takes here (test/run.ts --slower). */
 export const slower = Number(process.env["BUNIX_SLOWER"] ?? 1);
 
+/** So many rounds of something, or fewer where everything takes longer. */
+export const fewer = (count: number): number => Math.ceil(count / slower);
+
 const DEFAULT_TIMEOUT_MS = 30_000;
 
 export interface RunOptions {

@@ -3,19 +3,24 @@
 
 import { test } from "bun:test";
 import { closeSync, openSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { file } from "../../native/file.ts";
 import { arch } from "../../native/platform.ts";
+import { nr } from "../../native/poll.ts";
 import { socket } from "../../native/socket.ts";
 import { capabilities } from "../../src/capabilities.ts";
-import { socketPair } from "../../src/index.ts";
+import { errnoName, UnixError } from "../../src/errors.ts";
+import { MessageQueue, ProcessHandle, socketPair } from "../../src/index.ts";
 import { encodeControl } from "../../src/structs/cmsg.ts";
 import { Envelope } from "../../src/syscalls/envelope.ts";
 import { close, descriptorFlags } from "../../src/syscalls/fd.ts";
-import { cells } from "../../src/syscalls/memory.ts";
+import { libc } from "../../src/syscalls/libc.ts";
+import { cells, Memory } from "../../src/syscalls/memory.ts";
 import { recvmsg, sendmsg } from "../../src/syscalls/message.ts";
-import { socketpair } from "../../src/syscalls/socket.ts";
-import { runSource, slower, succeeded } from "./child.ts";
-import { missing, peer } from "./peers.ts";
+import { result } from "../../src/syscalls/result.ts";
+import { getOptionBytes, socketpair } from "../../src/syscalls/socket.ts";
+import { root, runSource, slower, start, succeeded } from "./child.ts";
+import { missing, peer, peerTest } from "./peers.ts";
 
 /** A test; where there is a reason why it cannot hold here it is skipped, and says so. */
 export function testUnless(
@@ -26,7 +31,7 @@ export function testUnless(
 ): void {
   if (reason === null) {
     test(name, fn, timeoutMs && timeoutMs * slower);
-  } else if (process.env["CI"] === "true" && process.env["BUNIX_RIG"] === undefined) {
+  } else if (mustHaveAll()) {
     test(name, () => {
       throw new Error(`CI must not skip: ${reason}`);
     });
@@ -34,6 +39,39 @@ export function testUnless(
     console.log(`skip: ${name} (${reason})`);
     test.skip(name, fn);
   }
+}
+
+/** test and peerTest of a file in which nothing holds where there is such a reason. */
+export function testsUnless(reason: string | null) {
+  return {
+    test: (name: string, fn: () => void | Promise<void>, timeoutMs?: number): void =>
+      testUnless(reason, name, fn, timeoutMs),
+    peerTest: (name: string, needs: readonly string[], ...rest: PeerTestRest): void => {
+      if (reason === null) peerTest(name, needs, ...rest);
+      else testUnless(reason, name, ...rest);
+    },
+  };
+}
+
+type PeerTestRest = [fn: () => void | Promise<void>, timeoutMs?: number];
+
+const mustHaveAll = (): boolean =>
+  process.env["CI"] === "true" && process.env["BUNIX_RIG"] === undefined;
+
+/** Both of the ways to wait, for BUNIX_WAKER; where one is not to be had, that is said. */
+export function wakersHere(): ("aio" | "thread")[] {
+  const context = new Memory(8);
+  const setUp = nr.SYS_io_setup ?? -1;
+  const made = result(libc.syscall(setUp, 1, context.address, 0, 0, 0, 0));
+  if (made < 0) {
+    const lacking = `the AIO waker is left out (io_setup: ${errnoName(-made)})`;
+    if (mustHaveAll()) throw new Error(`CI must not skip: ${lacking}`);
+    console.log(`note: ${lacking}`);
+    return ["thread"];
+  }
+  const id = Number(context.view.getBigUint64(0, true));
+  libc.syscall(nr.SYS_io_destroy ?? -1, id, 0, 0, 0, 0, 0);
+  return ["aio", "thread"];
 }
 
 /** peerTest for what compares this Bun's numbers with those of the compiler's headers. */
@@ -62,6 +100,16 @@ export function noListeningOnFds(): string | null {
   return null;
 }
 
+/** Why Bun.spawn keeps quiet where the child could not start; null where it throws. */
+export async function noSpawnErrors(): Promise<string | null> {
+  try {
+    await Bun.spawn(["true"], { cwd: "/dev/null/no-directory" }).exited;
+    return "Bun.spawn does not hear from its child that it could not start (vfork that is fork)";
+  } catch {
+    return null;
+  }
+}
+
 /** Why what Bun opens for itself passes for inherited; null where it is close-on-exec. */
 export function opensInheritable(): string | null {
   const fd = openSync("/dev/null", "r");
@@ -74,6 +122,92 @@ export function opensInheritable(): string | null {
 export function noPidfds(): string | null {
   const { passPidfd } = capabilities();
   return passPidfd.available ? null : `SO_PASSPIDFD: ${passPidfd.reason}`;
+}
+
+/** Why sockets are looked up in /proc, which knows less of them; null where the kernel is asked. */
+export function noSockDiag(): string | null {
+  const { sockDiag } = capabilities();
+  return sockDiag.available ? null : sockDiag.reason;
+}
+
+/** Why message queues send no signals; null where they do. */
+export function noQueueSignals(): string | null {
+  const name = `/bunix-unless-${process.pid}`;
+  using queue = MessageQueue.open(name, { create: true, onlyOnce: true });
+  return refusal("mq_notify", () => queue.notify(null));
+}
+
+/**
+ * Why real-time signals do not reach other processes as they are sent; null where they do.
+ * qemu-user has other numbers for them, and the kernel compares the number with the siginfo's.
+ */
+export async function translatedSignals(): Promise<string | null> {
+  const child = Bun.spawn(["sleep", "60"]);
+  try {
+    using handle = ProcessHandle.open(child.pid);
+    const send = (): void => handle.signal("SIGRTMIN+1", { value: 1 });
+    return refusal("a real-time signal by pidfd_send_signal", send);
+  } finally {
+    child.kill();
+    await child.exited;
+  }
+}
+
+/**
+ * The number of a real-time signal as other processes have it. python3 tells; without it they are
+ * taken to have the same.
+ */
+export async function foreignNumber(signal: number): Promise<number> {
+  if (!peer("python3").available) return signal;
+  const program = `import signal
+all = range(signal.SIGRTMIN, signal.SIGRTMAX + 1)
+signal.pthread_sigmask(signal.SIG_BLOCK, all)
+print("ready", flush=True)
+print(int(signal.sigwait(all)))`;
+  await using other = start(["python3", "-c", program]);
+  await other.lineWith("ready");
+  process.kill(other.pid, signal);
+  return Number(await other.line());
+}
+
+/** What programs use that may be lacking, and why it is. */
+const used: readonly (readonly [RegExp, () => string | null | Promise<string | null>])[] = [
+  [/passPidfd: true/, noPidfds],
+  [/\bsendFd\(/, translatedSignals],
+  [/queue\.notify\(/, noQueueSignals],
+];
+
+/** Why a program, by its text, cannot run to its end here; null where it can. */
+export async function lackingFor(program: string): Promise<string | null> {
+  const text = readFileSync(program, "utf8");
+  for (const [use, why] of used) {
+    const reason = use.test(text) ? await why() : null;
+    if (reason !== null) return reason;
+  }
+  return null;
+}
+
+/** What a call is refused with, in words; null where it is not. */
+function refusal(call: string, attempt: () => void): string | null {
+  try {
+    attempt();
+    return null;
+  } catch (error) {
+    return `${call}: ${error instanceof UnixError ? error.code : error}`;
+  }
+}
+
+/** SO_MEMINFO, a socket option whose value is nine numbers; on every architecture. */
+const SO_MEMINFO = 55;
+
+/** Why socket options come without most of their value; null where they come whole. */
+export function noLongOptions(): string | null {
+  const [socket, other] = socketPair("stream");
+  const room = new Memory(64);
+  const bytes = getOptionBytes(socket.fd, { which: SO_MEMINFO, room });
+  socket.close();
+  other.close();
+  return bytes === 4 ? "getsockopt passes on no more than 4 bytes of a value" : null;
 }
 
 /** Why a message without any data does not come through; null where it does. */
@@ -120,6 +254,13 @@ export function foreignCompiler(): string | null {
 export function noCompiledPrograms(): string | null {
   const start = readFileSync(process.execPath).subarray(0, 2).toString();
   return start === "#!" ? "this Bun is run by an emulator, and so would be what it compiles" : null;
+}
+
+/** Why tsc cannot be run by this Bun; null where it can. */
+export function noTypeChecker(): string | null {
+  const tsc = join(root, "node_modules/.bin/tsc");
+  const { success } = Bun.spawnSync([process.execPath, tsc, "--version"]);
+  return success ? null : `npm ci brought no tsc for ${arch}`;
 }
 
 /** Bun 1.3 keeps what it opened itself for a Worker that is terminated: nothing to count then. */

@@ -9,7 +9,7 @@ import { cmsgSpace, encodeControl } from "../../src/structs/cmsg.ts";
 import type { Envelope } from "../../src/syscalls/envelope.ts";
 import { isMusl, libc } from "../../src/syscalls/libc.ts";
 import { cString } from "../../src/syscalls/memory.ts";
-import { sendmmsg, sendmsg } from "../../src/syscalls/message.ts";
+import { recvmsg, sendmmsg, sendmsg } from "../../src/syscalls/message.ts";
 import { result } from "../../src/syscalls/result.ts";
 import { fake } from "../support/seam.ts";
 import { batch, envelope, Scope, SOCK_DGRAM } from "./sockets.ts";
@@ -47,6 +47,21 @@ test("sendmmsg: one system call, 253 descriptors in each; musl's own is a loop",
   const counted = [looping.calls.length, direct.calls.length];
   expect(counted).toEqual(isMusl() ? [0, 1] : [1, 0]);
   expect(messages.map((one) => one.transferred)).toEqual([1, 1, 1]);
+});
+
+test("what musl has for padding is 0 to the kernel, also after libc has written there", () => {
+  using scope = new Scope();
+  const [a, b] = scope.pair(SOCK_DGRAM);
+  const messages = batch(2);
+  for (const one of messages) {
+    expect(sendmsg(b, envelope())).toBe(1);
+    expect(recvmsg(a, one, true)).toBe(1);
+    one.nameBytes = 0;
+    new Uint8Array(one.control.buffer, one.control.byteOffset, one.control.byteLength).fill(0xff);
+    carrying(SCM_MAX_FD, one);
+  }
+  expect(sendmsg(a, messages[0]!)).toBe(1); // by syscall() in musl, which sees all 64 bits
+  expect(sendmmsg(a, messages, 2)).toBe(2);
 });
 
 test("the first real-time signal is libc's to say", () => {
