@@ -1,5 +1,5 @@
-// echo.ts PATH FORM [MICROS]: an echo server on bunix, until it is killed. FORM is how it receives:
-// "await" in a loop, or "consume". MICROS: busyPollMicros.
+// echo.ts PATH FORM [MICROS]: an echo server on bunix, until it is killed. FORM is how it accepts and
+// receives: "await" in a loop, or "consume". MICROS: busyPollMicros.
 
 import { configureLoop, listen, type StreamSocket } from "../../src/index.ts";
 
@@ -20,10 +20,13 @@ function consuming(socket: StreamSocket): Promise<void> {
   });
 }
 
-const serve = form === "consume" ? consuming : awaiting;
 configureLoop({ busyPollMicros: Number(micros) });
+const listener = listen(path);
 
-for await (const socket of listen(path)) {
+function serve(socket: StreamSocket): void {
   const end = (): void => socket.close(); // also where the client went in the middle of a message
-  serve(socket).then(end, end);
+  (form === "consume" ? consuming(socket) : awaiting(socket)).then(end, end);
 }
+
+if (form === "consume") await listener.consume(serve);
+else for await (const socket of listener) serve(socket);

@@ -84,8 +84,13 @@ if [ "$rig" = arm64 ]; then
   echo "process.execPath = '$home/bun';" >"$home/exec-path.js.$$"
   mv "$home/exec-path.js.$$" "$home/exec-path.js"
   # with its path: some tests start this Bun with an empty $PATH
-  printf '#!/bin/sh\nexec /usr/bin/qemu-aarch64-static "%s" --preload="%s" "$@"\n' \
-    "$bun" "$home/exec-path.js" >"$home/bun.$$"
+  cat >"$home/bun.$$" <<EOF
+#!/bin/sh
+case "\$1" in
+  add | install) exec /usr/bin/qemu-aarch64-static "$bun" "\$@" ;; # they take no --preload
+esac
+exec /usr/bin/qemu-aarch64-static "$bun" --preload="$home/exec-path.js" "\$@"
+EOF
   chmod +x "$home/bun.$$"
   mv "$home/bun.$$" "$home/bun"
   bun=$home/bun

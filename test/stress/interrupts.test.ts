@@ -12,7 +12,7 @@ import { eventually } from "../api/tools.ts";
 import { fewer, root, start, startScript, succeeded, writeSource } from "../support/child.ts";
 import { compileC, compileCSource, missing, peer, peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";
-import { foreignCompiler, testUnless } from "../support/unless.ts";
+import { foreignCompiler, foreignNumber, testUnless } from "../support/unless.ts";
 
 const ROUNDS = Number(process.env["BUNIX_STORM_ROUNDS"] ?? fewer(30));
 const SCRIPT = "test/fixtures/interrupted.ts";
@@ -66,7 +66,7 @@ peerTest(
     const script = writeSource(dir, WATCHING);
     await using child = startScript(script, [String(ROUNDS), dir.path], { timeoutMs: 100_000 });
     await child.lineWith("begun");
-    const number = String(signalNumber("SIGRTMIN+4"));
+    const number = String(await foreignNumber(signalNumber("SIGRTMIN+4")));
     const command = [compileC("test/fixtures/signal-peer.c"), "queue", String(child.pid), number];
     const storm = start([...command, String(STORM)]);
     child.endInput();

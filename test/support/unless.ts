@@ -103,7 +103,8 @@ export function noListeningOnFds(): string | null {
 /** Why Bun.spawn keeps quiet where the child could not start; null where it throws. */
 export async function noSpawnErrors(): Promise<string | null> {
   try {
-    await Bun.spawn(["true"], { cwd: "/dev/null/no-directory" }).exited;
+    const stdio = ["ignore", "ignore", "ignore"] as const; // of pipes something would be left
+    await Bun.spawn(["true"], { cwd: "/dev/null/no-directory", stdio: [...stdio] }).exited;
     return "Bun.spawn does not hear from its child that it could not start (vfork that is fork)";
   } catch {
     return null;
