@@ -1,5 +1,5 @@
-// echo.ts PATH FORM [MICROS]: an echo server on bunix, until it is killed. FORM is how it accepts and
-// receives: "await" in a loop, or "consume". MICROS: busyPollMicros.
+// echo.ts PATH FORM [MICROS]: an echo server on bunix, until it is killed. FORM is how it accepts
+// and receives: "await" in a loop, or "consume". MICROS: busyPollMicros.
 
 import { configureLoop, listen, type StreamSocket } from "../../src/index.ts";
 

@@ -16,7 +16,7 @@ import { Stop } from "../../src/cli/terminal.ts";
 import { connect, listen, UnixError } from "../../src/index.ts";
 import { freshPath } from "../api/pairs.ts";
 import { removeQueue } from "../api/queues.ts";
-import { eventually } from "../api/tools.ts";
+import { eventually, turns } from "../api/tools.ts";
 import { type Keep, same, setUp, underFaults } from "./driver.ts";
 
 setUp();
@@ -88,12 +88,18 @@ underFaults("bunix listen --once", {
   run: async ({ address }, keep) => {
     printed = "";
     const listening = listenCommand([address, "--once"]);
-    listening.catch(() => {});
+    let why: unknown;
+    listening.catch((error: unknown) => {
+      why = error;
+    });
     const failed = listening.then(() => {});
     try {
       await Promise.race([failed, eventually(() => printed.includes("listening"), "it listens")]);
       const client = keep(await connect(address, { timeoutMs: 5_000 }));
-      await client.send("hello");
+      await client.send("hello").catch(async (error: unknown) => {
+        await turns();
+        throw why ?? error; // the command has failed, and says why
+      });
       client.end();
       same(await listening, 0);
     } finally {

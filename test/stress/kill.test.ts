@@ -7,7 +7,7 @@ import { crc32 } from "node:zlib";
 import { type Fd, type Listener, listen, UnixError } from "../../src/index.ts";
 import { type AnySocket, freshAddress, freshPath } from "../api/pairs.ts";
 import { closeAll, leakFree, markOf } from "../api/tools.ts";
-import { type Child, slower, start, startScript } from "../support/child.ts";
+import { type Child, fewer, slower, start, startScript } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 
 /** A generator that gives the same numbers each run; a failure names its round. */
@@ -127,16 +127,18 @@ async function pythonRounds(type: "stream" | "seqpacket", rounds: number): Promi
   expect(messages).toBeGreaterThan(rounds);
 }
 
+const [onStream, onSeqpacket] = [fewer(500), fewer(480)];
+
 peerTest(
-  "500 peers killed on a stream",
+  `${onStream} peers killed on a stream`,
   ["python3"],
-  () => leakFree(() => pythonRounds("stream", 500)),
+  () => leakFree(() => pythonRounds("stream", onStream)),
   120_000,
 );
 peerTest(
-  "480 peers killed on a seqpacket socket",
+  `${onSeqpacket} peers killed on a seqpacket socket`,
   ["python3"],
-  () => leakFree(() => pythonRounds("seqpacket", 480)),
+  () => leakFree(() => pythonRounds("seqpacket", onSeqpacket)),
   120_000,
 );
 
