@@ -202,6 +202,7 @@ function pointAt(parts: readonly Uint8Array[], skip: number): number {
     }
     left = Math.max(0, -bytes);
   }
+  if (index === 0) envelope.part(index++, text.address, 0); // qemu-user sends nothing without one
   return index;
 }
 

@@ -4,8 +4,8 @@
 import { expect } from "bun:test";
 import { join } from "node:path";
 import { root, runScript, start, succeeded } from "../support/child.ts";
+import { peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";
-import { noEmptyMessages, testsUnless } from "../support/unless.ts";
 import { apart, journald, startJournald, wakers } from "./daemons.ts";
 
 const example = "examples/journald.ts";
@@ -17,9 +17,6 @@ const told = (stdout: string): string[] =>
     .trimEnd()
     .split("\n")
     .map((line) => line.replace(/^\d+ bytes in /, ""));
-
-// what is large goes as a descriptor, beside no data
-const { peerTest } = testsUnless(noEmptyMessages());
 
 peerTest("a strict receiver", ["python3"], async () => {
   using dir = tempDir();
