@@ -7,6 +7,7 @@ import { listen } from "../../src/index.ts";
 import { eventually } from "../api/tools.ts";
 import { type Outcome, startScript, writeSource } from "../support/child.ts";
 import { type TempDir, tempDir } from "../support/tmp.ts";
+import { testUnless } from "../support/unless.ts";
 import { startServer, visit } from "./crew.ts";
 
 interface End {
@@ -107,10 +108,16 @@ function catchesSigterm(pid: number): boolean {
   return (BigInt(`0x${mask}`) & (1n << 14n)) !== 0n;
 }
 
+/** Nobody here has one; an emulator has, and /proc shows the emulator's. */
+const shown = catchesSigterm(process.pid)
+  ? "/proc shows a handler for SIGTERM that this process does not have"
+  : null;
+
 describe("a thread that is blocked", () => {
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     for (const datagram of [false, true]) {
-      test(`${datagram ? "receiveSync" : "acceptSync"} and ${signal}`, async () => {
+      const name = `${datagram ? "receiveSync" : "acceptSync"} and ${signal}`;
+      testUnless(shown, name, async () => {
         using dir = tempDir();
         const path = dir.file("s");
         await using child = startServer(path, { datagram }, "block");
