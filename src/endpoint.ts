@@ -69,7 +69,7 @@ export abstract class Endpoint implements Disposable, AsyncDisposable {
   protected readonly settings: Settings;
   /** @internal */
   protected readonly rules: Rules;
-  /** From the first wait on. */
+  /** From the first wait on. A LazyWatch would be one more object for each connection. */
   #watch: Watch | null = null;
   #referenced = true;
   #onClose: (() => void) | null = null;

@@ -6,6 +6,7 @@
 import { epoll, epollEvent } from "../../native/poll.ts";
 import { message, option } from "../../native/socket.ts";
 import { listen } from "../../src/index.ts";
+import { ucredBytes } from "../../src/structs/credentials.ts";
 import { epollCreate, epollCtl } from "../../src/syscalls/epoll.ts";
 import { libc } from "../../src/syscalls/libc.ts";
 import { Memory } from "../../src/syscalls/memory.ts";
@@ -19,7 +20,7 @@ const [path = "", work = "echo", total = "0"] = process.argv.slice(2);
 const listener = listen(path);
 const epfd = epollCreate();
 const bytes = new Memory(ROOM);
-const who = new Memory(epollEvent.size);
+const who = new Memory(ucredBytes);
 const events = new Memory(EVENTS * epollEvent.size);
 
 const watch = (fd: number): unknown =>

@@ -44,6 +44,26 @@ async function works({ a, b }: Pair): Promise<void> {
   if (message === null) throw new Error("the end");
 }
 
+type Say = (text: string) => void;
+
+/** Two sends come to whom `hear` has listen, all of it, before that ends. */
+async function consumed(
+  hear: (say: Say) => Promise<void>,
+  { a, fds }: Pick<Pair, "a" | "fds">,
+): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let heard = "";
+  const consuming = hear((text) => {
+    heard += text;
+    if (heard === "onetwo") resolve();
+  });
+  const failed = consuming.then(() => Promise.reject(new Error("ended")));
+  failed.catch(() => {});
+  await a.send("one");
+  await a.send("two", { fds });
+  await Promise.race([promise, failed]);
+}
+
 /** So many bytes, and the marks of the descriptors that came with them. */
 async function receiveAll(
   receive: () => Message | null | undefined | Promise<Message | null | undefined>,
@@ -189,34 +209,19 @@ for (const type of ["stream", "seqpacket", "datagram"] as const) {
   underFaults(`${type}: consumeInto`, {
     prepare,
     run: async ({ a, b, fds }) => {
-      const [room, { promise, resolve }] = [new Uint8Array(8), Promise.withResolvers<void>()];
-      let text = "";
-      const consuming = b.consumeInto(room, ({ bytes }) => {
-        text += Buffer.from(room.subarray(0, bytes)).toString();
-        if (text === "onetwo") resolve();
-      });
-      const failed = consuming.then(() => Promise.reject(new Error("ended")));
-      failed.catch(() => {});
-      await a.send("one");
-      await a.send("two", { fds });
-      await Promise.race([promise, failed]);
+      const room = new Uint8Array(8);
+      const text = (bytes: number): string => Buffer.from(room.subarray(0, bytes)).toString();
+      const hear = (say: Say): Promise<void> =>
+        b.consumeInto(room, ({ bytes }) => say(text(bytes)));
+      await consumed(hear, { a, fds });
     },
   });
 
   underFaults(`${type}: consume, an iterator`, {
     prepare,
     run: async ({ a, b, fds }) => {
-      let text = "";
-      const { promise, resolve } = Promise.withResolvers<void>();
-      const consuming = b.consume((message) => {
-        text += message.text();
-        if (text === "onetwo") resolve();
-      });
-      const failed = consuming.then(() => Promise.reject(new Error("ended")));
-      failed.catch(() => {});
-      await a.send("one");
-      await a.send("two", { fds });
-      await Promise.race([promise, failed]);
+      const hear = (say: Say): Promise<void> => b.consume((message) => say(message.text()));
+      await consumed(hear, { a, fds });
       await b.send("back");
       for await (const message of a) {
         message.close();
