@@ -4,6 +4,7 @@ import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { eventually } from "../api/tools.ts";
 import { type Outcome, runScript } from "./child.ts";
+import { tempDir } from "./tmp.ts";
 
 const files = "--files=test/fixtures/run/*.ts";
 
@@ -65,6 +66,19 @@ function isRunning(pid: number): boolean {
     return false;
   }
 }
+
+test("files that use what a user has only once do not run at once", async () => {
+  using dir = tempDir();
+  const both = ["--only-tests", "--files=test/fixtures/shared/{first,second}.ts"];
+  const outcome = await runScript("test/run.ts", both, { env: { SHARED: dir.path } });
+  expect(outcome.stdout).toContain("2 passed, 0 failed");
+});
+
+test("--times: what each file took", async () => {
+  const outcome = await runner("success", "--times");
+  expect(outcome.stdout).toMatch(/^ +\d\.\d +\d+\.\d +1 {2}test\/fixtures\/run\/outcomes\.ts$/m);
+  expect(lastLine(outcome)).toBe("1 passed, 0 failed, 1 skipped");
+});
 
 test("no file of that name is a failure", async () => {
   const outcome = await runner("success", "no-such-file");
