@@ -1,8 +1,8 @@
 // Runs the checks and every test file, each in a process of its own; the last line is the sum.
 //
-//   bun test/run.ts [--only-tests] [--files=GLOB] [--bun=FILE] [--waker=aio|thread] [--both=FOLDER]…
-//                   [--work=TIMES] [--slower=TIMES] [--limit=SECONDS] [--times]
-//                   [part of a file name …] [--not=PART]…
+//   bun test/run.ts [--only-tests] [--files=GLOB] [--not=PART]… [--bun=FILE] [--waker=aio|thread]
+//                   [--both=FOLDER]… [--work=TIMES] [--slower=TIMES] [--limit=SECONDS] [--times]
+//                   [part of a file name …]
 //
 // --bun: have another Bun run the test files, and whatever they start, in this one's place;
 // --waker: files of the folders in `matrix` run with this one; without it, once per waker;

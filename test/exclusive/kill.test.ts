@@ -52,7 +52,7 @@ interface Killing {
  */
 async function everyPoint({ crew, act, after, ...rest }: Killing): Promise<[number, number]> {
   let [tried, last] = [0, 0];
-  const amount = { atLeast: 1, most: PASSES.length, seconds: 3, ...rest };
+  const amount = { atLeast: 1, most: PASSES.length, seconds: 1, ...rest };
   await rounds(amount, async (pass) => {
     for (let point = PASSES[pass]!; point < MOST; point += PASSES.length) {
       const [victim, next] = [crew.members[tried % SPARE]!, crew.members[(tried + 1) % SPARE]!];
@@ -128,7 +128,7 @@ describe("killed before and after each call into libc", () => {
     const [tried, points] = await everyPoint({
       crew,
       act: (victim, dieAt) => takes(crew, victim, { ...replacing, dieAt }),
-      enough: () => kept > 3 && left > 0,
+      enough: () => kept > 1 && left > 0,
       async after(next) {
         // either the old one still has it, or the new one had it already
         const { state } = probe(take.address);
@@ -144,7 +144,7 @@ describe("killed before and after each call into libc", () => {
         expect(await takes(keeper, server, take)).toMatchObject({ won: true });
       },
     });
-    expect(kept).toBeGreaterThan(3);
+    expect(kept).toBeGreaterThan(1);
     expect(left).toBeGreaterThan(0);
     const where = `killed at ${tried} of ${points} points`;
     console.log(`note: replace: ${where}; ${left} files left, all cleaned up`);
@@ -160,7 +160,7 @@ test("some of a crowd killed at random moments", async () => {
   const take = { address: dir.file("s"), type: "stream", options } as const;
   let [killed, killedWinners] = [0, 0];
   const enough = (): boolean => killedWinners > 0;
-  const done = await rounds({ atLeast: 6, most: 600, seconds: 3, enough }, async (round) => {
+  const done = await rounds({ atLeast: 6, most: 600, seconds: 2, enough }, async (round) => {
     if (round % 2 === 1) leaveStale(take.address);
     const first = Math.floor(next() * 6);
     const victims = [crew.members[first]!, crew.members[(first + 3) % 6]!];

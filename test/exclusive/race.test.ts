@@ -88,12 +88,12 @@ const crowds = ["stream", "seqpacket", "datagram"] as const;
 const CROWD = emulated ? 5 : 20;
 
 const plans: readonly Plan[] = [
-  { starters: CROWD, seconds: 2, type: "stream", kind: "path" },
+  { starters: CROWD, seconds: 1, type: "stream", kind: "path" },
   { starters: CROWD, seconds: 0.5, type: "seqpacket", kind: "path" },
   { starters: CROWD, seconds: 0.5, type: "datagram", kind: "path" },
   { starters: CROWD, seconds: 0.5, type: "stream", kind: "name" },
   { starters: CROWD, seconds: 0.5, type: "datagram", kind: "name" },
-  ...crowds.map((type) => ({ starters: 2, seconds: 1, type, kind: "path" }) as const),
+  ...crowds.map((type) => ({ starters: 2, seconds: 0.5, type, kind: "path" }) as const),
   { starters: 2, seconds: 0.5, type: "stream", kind: "name" },
 ];
 
@@ -109,7 +109,7 @@ test("processes that are started for it", async () => {
   const starters = emulated ? 4 : 8;
   using dir = tempDir();
   const address = dir.file("s");
-  const done = await rounds({ atLeast: 2, seconds: 2 }, async (i) => {
+  const done = await rounds({ atLeast: 2, seconds: 1 }, async (i) => {
     if (i % 2 === 1) leaveStale(address);
     const all = Array.from({ length: starters }, () => startServer(address, patient));
     const said = await Promise.all(all.map((child) => child.line()));

@@ -43,7 +43,7 @@ const all = process.env["BUNIX_FAULTS"] === "all";
 /** Without BUNIX_FAULTS=all: faults of a call when it is made again; the first has them all. */
 const FEW = 3;
 /** Loops of equal calls are tried this far. */
-const MOST_OF_A_CALL = all ? 40 : emulated ? 2 : Math.ceil(4 * work);
+const MOST_OF_A_CALL = all ? 40 : emulated ? 2 : Math.ceil(2 * work);
 
 /** A run is a little different each time: of the points so many may not be reached. */
 const MOST_MISSED = 0.05;
