@@ -52,7 +52,7 @@ interface Killing {
  */
 async function everyPoint({ crew, act, after, ...rest }: Killing): Promise<[number, number]> {
   let [tried, end] = [0, MOST];
-  const amount = { atLeast: 1, most: PASSES.length, seconds: 1, ...rest };
+  const amount = { atLeast: 2, most: PASSES.length, seconds: 1, ...rest };
   await rounds(amount, async (pass) => {
     for (let point = PASSES[pass]!; point < MOST; point += PASSES.length) {
       const [victim, next] = [crew.members[tried % SPARE]!, crew.members[(tried + 1) % SPARE]!];

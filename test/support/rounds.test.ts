@@ -31,6 +31,6 @@ test("each is told its number; false is the end", async () => {
     seen.push(i);
     return i < 2;
   };
-  expect(await rounds({ atLeast: 10, seconds: 0 }, three)).toBe(3);
+  expect(await rounds({ atLeast: 30, seconds: 0 }, three)).toBe(3);
   expect(seen).toEqual([0, 1, 2]);
 });
