@@ -126,8 +126,10 @@ describe("a thread that is blocked", () => {
         child.endInput();
         await child.lineWith("blocking");
         await eventually(() => !catchesSigterm(child.pid), "it waits");
+        const began = performance.now();
         child.kill(signal);
         expect((await child.exited).signal).toBe(signal);
+        expect(performance.now() - began).toBeLessThan(5_000);
         listen(path).close(); // the file may have stayed
         expect(existsSync(path)).toBe(false);
       });

@@ -148,7 +148,7 @@ async function holder(dir: TempDir, how: "lock" | "shared-lock"): Promise<Child>
   return child;
 }
 
-const PROMPT_MS = 4_000;
+const PROMPT_MS = 2_000;
 
 /** A start that has to give up: ETIMEDOUT, in time. */
 async function givesUp(path: string, lockTimeoutMs: number): Promise<string> {
