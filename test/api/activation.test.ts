@@ -1,4 +1,3 @@
-// time limit: 240 s
 // Descriptors that a manager passes to a program: what becomes of them, and what is refused. Each
 // program is a process of its own, for only at its start can it be given descriptors.
 

@@ -1,5 +1,4 @@
 // Processes that follow each other, and die at the wrong moment.
-// time limit: 180 s
 
 import { afterEach, describe, expect, test } from "bun:test";
 import { chmodSync, chownSync, existsSync, readdirSync } from "node:fs";

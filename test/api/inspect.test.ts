@@ -236,7 +236,7 @@ describe("who has it", () => {
     expect(found.holders).toEqual([{ pid: process.pid, command, fd: listener.fd }]);
     expect(found).toMatchObject({ mode: 0o640, owner: process.geteuid?.(), found: "a socket" });
     expect(found.file).toEqual({ dev, ino });
-    expect(Math.abs(found.since!.getTime() - began)).toBeLessThan(5_000);
+    expect(Math.abs(found.since!.getTime() - began)).toBeLessThan(60_000);
     expect(found.address).toEqual({ kind: "path", path: dir.file("s") });
   });
 

@@ -204,20 +204,18 @@ describe("one of them", () => {
   });
 });
 
-test("how long it takes with 10,000 sockets", async () => {
+test("10,000 sockets: each is found, and who has it", async () => {
   const source = `
+import { fstatSync } from "node:fs";
 import { listSockets, socketPair } from "@/src/index.ts";
 const kept = [];
 try {
   while (kept.length < 10_000) kept.push(...socketPair("stream"));
 } catch {}
-const time = (options) => {
-  const began = performance.now();
-  const count = listSockets(options).length;
-  return count + " in " + (performance.now() - began).toFixed(0) + " ms";
-};
-const [first, again, without] = [time(), time(), time({ holders: false })];
-console.log(kept.length + " made; " + [first, again, "without holders " + without].join(", "));
+const inodes = new Set(kept.map(({ fd }) => fstatSync(fd).ino));
+const found = listSockets().filter(({ inode }) => inodes.has(inode));
+const held = found.filter(({ holders }) => holders.some(({ pid }) => pid === process.pid));
+console.log(inodes.size, found.length, held.length);
 process.exit();
 `;
   const apart = missing(["unshare", "root"]) === null ? ["unshare", "-n"] : []; // from ss above
@@ -230,6 +228,7 @@ process.exit();
   ];
   using dir = tempDir();
   const said = succeeded(await run([...limit, writeSource(dir, source)]));
-  console.log(`note: ${said.trim()}`);
-  expect(said).toMatch(/^\d+ made; \d+ in \d+ ms/);
+  const [made, found, held] = said.trim().split(" ").map(Number);
+  expect(made).toBeGreaterThanOrEqual(1_000); // as many as the limit lets there be
+  expect([found, held]).toEqual([made!, made!]);
 });

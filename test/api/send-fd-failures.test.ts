@@ -1,4 +1,3 @@
-// time limit: 180 s
 // sendFd and receiveFds where it goes wrong: nothing is left anywhere, nobody is killed, and the
 // reason is told.
 

@@ -1,4 +1,3 @@
-// time limit: 120 s
 // sendFd under Yama, which may not be in this kernel: its setting is laid over /proc in a mount
 // namespace, and prctl is recorded through libc's seam (and made, for whatever it says).
 

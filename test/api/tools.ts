@@ -7,6 +7,7 @@ import {
   Fd,
   type FdLike,
   type Message,
+  type SeqpacketSocket,
   type StreamSocket,
   socketPair,
   UnixError,
@@ -139,13 +140,16 @@ export function markedAs(number: number, text: string): Fd {
   });
 }
 
-/** A pair of streams, one of them under a number that was just closed: that one first. */
-export function pairWith(number: number): [StreamSocket, StreamSocket] {
-  const [a, b] = withNumber(number, () => socketPair("stream"), {
+/** A pair, one of it under a number that was just closed: that one first. */
+export function pairWith(number: number): [StreamSocket, StreamSocket];
+export function pairWith(number: number, type: "seqpacket"): [SeqpacketSocket, SeqpacketSocket];
+export function pairWith(number: number, type = "stream") {
+  const make = () => (type === "stream" ? socketPair("stream") : socketPair("seqpacket"));
+  const [a, b] = withNumber<AnySocket[]>(number, make, {
     fds: (pair) => pair.map(({ fd }) => fd),
     close: closeAll,
   });
-  return a.fd === number ? [a, b] : [b, a];
+  return a!.fd === number ? [a, b] : [b, a];
 }
 
 /** `count` descriptors marked with their index. */

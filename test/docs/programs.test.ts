@@ -1,4 +1,3 @@
-// time limit: 300 s
 // Every program of the README and of docs/ runs to its end, with both wakers; what the documents
 // name is there.
 

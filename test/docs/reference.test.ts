@@ -1,4 +1,3 @@
-// time limit: 180 s
 // npm run docs: every export is documented, and what the documentation refers to is there.
 
 import { expect, test } from "bun:test";

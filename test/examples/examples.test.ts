@@ -1,4 +1,3 @@
-// time limit: 180 s
 // Every example runs to its end, with both wakers. (Those of the documents: test/docs.)
 
 import { afterAll, expect, test } from "bun:test";

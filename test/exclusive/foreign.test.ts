@@ -121,15 +121,9 @@ describe("systemd-socket-activate", () => {
     peerTest(type, ["systemd-socket-activate"], async () => {
       using dir = tempDir();
       const path = dir.file("s");
-      await using child = start([
-        "systemd-socket-activate",
-        ...flags[type],
-        "-l",
-        path,
-        "sleep",
-        "60",
-      ]);
-      await eventually(() => isHeld(path), "it listens");
+      const activate = ["systemd-socket-activate", ...flags[type], "-l", path, "sleep", "60"];
+      await using child = start(["sh", "-c", 'exec "$@" 2>&1', "sh", ...activate]);
+      await child.lineWith("Listening on"); // it touches the file between listen and this
       const command = "systemd-socket-"; // 15 bytes of it
       await provoke(path, { pid: child.pid, command });
       expect(commandOf(child.pid)).toBe(command); // a visit would have started its program

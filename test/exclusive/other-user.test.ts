@@ -1,12 +1,12 @@
 // Another user of the same machine, and directories where everybody may write.
-// time limit: 180 s
 
 import { describe, expect, test } from "bun:test";
 import { chownSync, lstatSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { AddressInUseError } from "../../src/exclusive.ts";
 import { listen, UnixError } from "../../src/index.ts";
-import { type Child, fewer, run, start } from "../support/child.ts";
+import { type Child, run, start } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
+import { roundsSync } from "../support/rounds.ts";
 import { setMode, type TempDir, tempDir } from "../support/tmp.ts";
 import { Scope } from "../syscalls/sockets.ts";
 import { leaveStale, open, serverCommand, startServer, types, visit } from "./crew.ts";
@@ -172,11 +172,19 @@ async function hostile(trick: string, dir: TempDir, target: string): Promise<Chi
   return child;
 }
 
+const AMOUNT = { atLeast: 200, seconds: 1.5 };
+
+interface Insisted {
+  readonly well: number;
+  readonly done: number;
+  readonly codes: Set<string>;
+}
+
 /** Start and stop at `path` for a while, whatever comes of it; how often it went well. */
-function insist(path: string, rounds: number): { well: number; codes: Set<string> } {
+function insist(path: string): Insisted {
   const codes = new Set<string>();
   let well = 0;
-  for (let i = 0; i < rounds; i++) {
+  const done = roundsSync({ ...AMOUNT, most: 20_000, enough: () => well > 0 }, (i) => {
     try {
       const options = { mode: 0o666, owner: { uid: NOBODY }, takeOver: true };
       open(path, types[i % 3]!, { ...options, replace: i % 2 === 1 }).close();
@@ -185,22 +193,21 @@ function insist(path: string, rounds: number): { well: number; codes: Set<string
       const { code = String(error) } = error as { code?: string };
       codes.add(code);
     }
-  }
-  return { well, codes };
+  });
+  return { well, done, codes };
 }
 
 describe("tricks", () => {
-  const rounds = fewer(3_000);
   for (const target of ["file", "s"]) {
     peerTest(`the socket's path is swapped all the time (${target})`, needs, async () => {
       using dir = sticky();
       using treasure = new Treasure();
       await using _child = await hostile("swap", dir, treasure.file(target));
-      const { well, codes } = insist(dir.file("s"), rounds);
+      const { well, done, codes } = insist(dir.file("s"));
       treasure.check();
       expect(well).toBeGreaterThan(0);
       expect([...codes].filter((code) => !/^E[A-Z]+$/.test(code))).toEqual([]);
-      console.log(`note: swap: ${well} of ${rounds} starts; else ${[...codes].join(", ")}`);
+      console.log(`note: swap: ${well} of ${done} starts; else ${[...codes].join(", ")}`);
     });
   }
 
@@ -212,7 +219,7 @@ describe("tricks", () => {
     await using child = await hostile("flip", dir, treasure.file("s"));
     const options = { mode: 0o666, owner: { uid: NOBODY }, unsafeDirectory: true };
     const codes = new Map<string, number>();
-    for (let i = 0; i < rounds; i++) {
+    roundsSync(AMOUNT, (i) => {
       let code = "well";
       try {
         open(`${dir.path}/d/${i % 2 ? "s" : "file"}`, types[i % 3]!, options).close();
@@ -220,7 +227,7 @@ describe("tricks", () => {
         code = (error as { code?: string }).code ?? String(error);
       }
       codes.set(code, (codes.get(code) ?? 0) + 1);
-    }
+    });
     child.kill("SIGKILL");
     treasure.check();
     console.log(`note: flip: ${[...codes].map((one) => one.join(" ")).join(", ")}`);
@@ -231,8 +238,8 @@ describe("tricks", () => {
     using treasure = new Treasure();
     chownSync(dir.path, NOBODY, NOBODY);
     await using _child = await hostile("steal", dir, treasure.file("s"));
-    const { well } = insist(dir.file("s"), rounds);
+    const { well, done } = insist(dir.file("s"));
     treasure.check();
-    console.log(`note: steal: ${well} of ${rounds} starts`);
+    console.log(`note: steal: ${well} of ${done} starts`);
   });
 });

@@ -1,7 +1,6 @@
 // The commands of bunx bunix, each in this process, under every fault: nothing stays open, and it
 // ends with a code of its own or an error that `main` turns into one. (`main` itself ends the
 // process; test/cli starts it.)
-// time limit: 300 s
 
 import { afterAll, beforeAll, mock } from "bun:test";
 import { createHash } from "node:crypto";

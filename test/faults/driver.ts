@@ -8,7 +8,7 @@ import { readdirSync, readlinkSync } from "node:fs";
 import { UnixError, UnsupportedError } from "../../src/index.ts";
 import { startLoop } from "../api/tools.ts";
 import { translated } from "../cases/raw.ts";
-import { slower } from "../support/child.ts";
+import { emulated, slower, work } from "../support/child.ts";
 import { testUnless } from "../support/unless.ts";
 import { faultsOf, names } from "./calls.ts";
 import { standBetween } from "./files.ts";
@@ -38,12 +38,12 @@ const HANGS_MS = 10_000 * slower;
 const LIMIT_MS = 400_000;
 /** Complaints about one operation; each may have taken its time. */
 const ENOUGH = 8;
-const LISTING_MS = 3_000;
+const LISTING_MS = 3_000 * slower;
 const all = process.env["BUNIX_FAULTS"] === "all";
 /** Without BUNIX_FAULTS=all: faults of a call when it is made again; the first has them all. */
 const FEW = 3;
 /** Loops of equal calls are tried this far. */
-const MOST_OF_A_CALL = all ? 40 : slower > 1 ? 2 : 8;
+const MOST_OF_A_CALL = all ? 40 : emulated ? 2 : Math.ceil(2 * work);
 
 /** A run is a little different each time: of the points so many may not be reached. */
 const MOST_MISSED = 0.05;

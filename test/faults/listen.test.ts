@@ -1,5 +1,4 @@
 // Listening, connecting, accepting; taking an address; looking who is there: under every fault.
-// time limit: 300 s
 
 import { expect, test } from "bun:test";
 import { existsSync, lstatSync, renameSync, unlinkSync, writeFileSync } from "node:fs";

@@ -1,6 +1,5 @@
 // Whoever waits, taken from the thread that keeps the process alive to the one that does not, and
 // back; and the forms of a channel that do not wait for the loop.
-// time limit: 300 s
 
 import {
   connectQueue,

@@ -7,7 +7,7 @@ import { corpus, fuzz, replay, type Target, toHex } from "./engine.ts";
 import { protocols } from "./protocols.ts";
 import { texts } from "./texts.ts";
 
-const RUNS = Number(process.env["BUNIX_FUZZ_RUNS"] ?? fewer(2_000));
+const RUNS = Number(process.env["BUNIX_FUZZ_RUNS"] ?? fewer(1_000));
 
 describe.each([...protocols, ...texts])("$name", (target) => {
   test("what once failed, and the seeds", () => {

@@ -12,7 +12,7 @@ import { compileC, peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";
 import { attack, hostileTest, Peak, settledMebibytes, target } from "./peers.ts";
 
-const MESSAGES = Number(process.env["BUNIX_FLOOD_MESSAGES"] ?? fewer(1_000));
+const MESSAGES = Number(process.env["BUNIX_FLOOD_MESSAGES"] ?? fewer(500));
 const MOST_FDS = 253;
 const types = ["stream", "seqpacket"] as const;
 

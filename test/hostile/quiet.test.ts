@@ -7,7 +7,7 @@ import { codeOf, eventually, failure, leakFree, must, openFds, thrown } from "..
 import { fewer } from "../support/child.ts";
 import { attack, hostileTest, settledMebibytes, target } from "./peers.ts";
 
-const SILENT = Number(process.env["BUNIX_SILENT_PEERS"] ?? fewer(2_000));
+const SILENT = Number(process.env["BUNIX_SILENT_PEERS"] ?? fewer(1_000));
 const MOST_GROWN_MEBIBYTES = 64;
 
 hostileTest(`${SILENT} connections that never speak: an honest client is served`, () =>

@@ -1,4 +1,3 @@
-// time limit: 180 s
 // Descriptors to a C program and from one, by docs/send-fd.md; and to another Bun process. Set
 // BUNIX_SEND_FD=10000 for the full number.
 

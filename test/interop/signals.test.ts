@@ -1,4 +1,3 @@
-// time limit: 240 s
 // Signals from foreign programs, in numbers and from hostile ones; and the lives of processes.
 
 import { describe, expect, setDefaultTimeout, test } from "bun:test";

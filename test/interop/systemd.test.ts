@@ -1,4 +1,3 @@
-// time limit: 240 s
 // systemd's own tools and library, and a manager in Python: they start what is written with this
 // library, hear what it says, and see what it sees.
 

@@ -1,4 +1,3 @@
-// time limit: 180 s
 // The package as its users get it: packed, installed offline, type-checked, bundled, compiled.
 
 import { afterAll, beforeAll, expect, test } from "bun:test";

@@ -1,4 +1,3 @@
-// time limit: 180 s
 // The package in places that have little: a root directory with Bun and libc alone, a workspace.
 
 import { afterAll, beforeAll, expect, test } from "bun:test";

@@ -1,9 +1,12 @@
-// The test files under other Buns: of another libc, another architecture, or older.
+// What the commands of package.json run: which of the test files, and with which Bun.
 //
-//   bun test/platforms/run.ts [here] [musl] [bun-1.3] [arm64] [--short] [part of a file name …]
+//   bun test/platforms/run.ts [here] [thread] [long] [musl] [bun-1.3] [arm64] [--short] [--times]
+//                             [part of a file name …]
 //
-// "here" is this Bun itself, with the checks. --short: what every run of the tests includes; what
-// it leaves out, and why, is printed. The last line is the sum.
+// "here", "thread" and "long" are this Bun itself: what `npm test` runs, with the checks; the other
+// waker; more of what is done in numbers, and files that take long. The rest are other Buns: of
+// another libc, another architecture, or older. --short: a part of them; what it leaves out, and
+// why, is printed. The last line is the sum.
 
 import { join, resolve } from "node:path";
 
@@ -13,16 +16,19 @@ interface Rig {
   readonly what: string;
   /** For test/run.ts. */
   readonly options: readonly string[];
-  /** Parts of file names for --short. Everything, where there are none. */
-  readonly short: readonly string[];
+  /** Parts of file names. Default: every file. */
+  readonly files?: readonly string[];
+  /** With --short: only these. */
+  readonly short?: readonly string[];
   /** Of these, what the thread waker gets, too; the rest is with the other one only. */
   readonly thread?: readonly string[];
   readonly leftOut?: string;
 }
 
-const calls = ["test/abi/", "test/structs/", "test/syscalls/"];
-const channels = ["test/api/", "test/interop/", "test/loop/", "test/cases/", "test/hostile/"];
-const most = [...calls, ...channels, "test/cli/"];
+const folders = (...names: string[]): string[] => names.map((name) => `test/${name}/`);
+
+const calls = folders("abi", "structs", "syscalls");
+const most = [...calls, ...folders("api", "interop", "loop", "cases", "hostile", "cli")];
 const thread = ["fairness", "generation", "many", "order"].map((name) => `test/loop/${name}`);
 const emulated = [
   ...["accept-fds", "batch", "cancel", "credentials", "data", "descriptors", "ends", "exec"],
@@ -31,8 +37,31 @@ const emulated = [
 ].map((name) => `test/api/${name}.test`);
 const besides = ["cases/rights", "cases/stream", "loop/generation", "interop/peers"];
 
+/** Compilers of other machines, bundlers and package managers: little in them is this Bun's. */
+const slow = ["test/abi/cross", "test/package/package", "test/package/places"];
+const notSlow = slow.map((name) => `--not=${name}`);
+
 const rigs: Readonly<Record<string, Rig>> = {
-  here: { what: "this Bun", options: [], short: [] },
+  here: {
+    what: "this Bun",
+    options: ["--waker=aio", "--both=loop", ...notSlow],
+    leftOut:
+      "the thread waker but in loop (test:thread); large amounts, most of the package, cross " +
+      "compilers (test:long); other Buns (test:musl, test:bun-1.3, test:arm64)",
+  },
+  thread: {
+    what: "this Bun, the thread waker",
+    options: ["--only-tests", "--waker=thread"],
+    files: folders("api", "cases", "faults", "interop", "stress", "hostile"),
+  },
+  long: {
+    what: "this Bun, more of everything",
+    options: ["--only-tests", "--waker=aio", "--work=5"],
+    files: [
+      ...folders("exclusive", "faults", "fuzz", "hostile", "soak", "stress"),
+      ...[...slow, "test/interop/spawn", "test/cli/postbox."],
+    ],
+  },
   musl: {
     what: "Bun for musl, x64",
     options: ["--only-tests"],
@@ -53,11 +82,14 @@ const rigs: Readonly<Record<string, Rig>> = {
   },
   arm64: {
     what: "Bun for arm64 under qemu-user (thread waker only: it has no io_setup)",
-    options: ["--only-tests", "--waker=thread", "--slower=10"],
+    options: ["--only-tests", "--waker=thread", "--slower=10", "--limit=120"],
     short: [...calls, ...emulated, ...besides.map((name) => `test/${name}`)],
     leftOut: "the other files: an emulated Bun takes seconds to start, and many start several",
   },
 };
+
+/** Rigs that need no setup.sh. */
+const own = ["here", "thread", "long"];
 
 /** setup.sh's exit codes for "not here" and for "not on machines like this". */
 const NOT_HERE = 77;
@@ -67,7 +99,7 @@ type SetUp = { readonly bun: string } | { readonly reason: string; readonly fail
 
 /** Builds the rig; the path of its Bun, or why there is none. */
 function setUp(name: string): SetUp {
-  if (name === "here") return { bun: process.execPath };
+  if (own.includes(name)) return { bun: process.execPath };
   const setup = Bun.spawnSync(["bash", join(import.meta.dir, "setup.sh"), name], { cwd: root });
   const said = setup.stderr.toString().trim();
   if (setup.exitCode === 0) return { bun: setup.stdout.toString().trim().split("\n").at(-1)! };
@@ -83,7 +115,7 @@ async function run(name: string, command: readonly string[]): Promise<void> {
   const { BUNIX_RIG: _, ...env } = process.env;
   const child = Bun.spawn([process.execPath, "test/run.ts", ...command], {
     cwd: root,
-    env: name === "here" ? env : { ...env, BUNIX_RIG: name },
+    env: own.includes(name) ? env : { ...env, BUNIX_RIG: name },
     stdio: ["ignore", "pipe", "inherit"],
   });
   const stop = (): void => child.kill("SIGTERM");
@@ -105,12 +137,13 @@ async function run(name: string, command: readonly string[]): Promise<void> {
 
 const args = process.argv.slice(2);
 const chosen = args.filter((arg) => arg in rigs);
-const filters = args.filter((arg) => !(arg in rigs) && arg !== "--short");
+const filters = args.filter((arg) => !(arg in rigs) && !arg.startsWith("--"));
 const short = args.includes("--short");
+const passedOn = args.filter((arg) => arg === "--times");
 if (chosen.length === 0) throw new Error("which? See the top of test/platforms/run.ts");
 
 for (const name of chosen) {
-  const { what, options, short: few, thread: again, leftOut } = rigs[name]!;
+  const { what, options, files = [], short: few, thread: again, leftOut } = rigs[name]!;
   const found = setUp(name);
   if ("reason" in found) {
     console.log(`skip: ${what} (${found.reason})`);
@@ -118,16 +151,19 @@ for (const name of chosen) {
     continue;
   }
   console.log(`=== ${what}: ${found.bun}`);
-  if (short && leftOut !== undefined) {
-    console.log(`note: left out here, not in "npm run test:${name}": ${leftOut}`);
+  const isShort = short && few !== undefined;
+  if (leftOut !== undefined && (isShort || few === undefined)) {
+    const whole = isShort ? `, not in "npm run test:${name}"` : "";
+    console.log(`note: left out here${whole}: ${leftOut}`);
   }
-  const own = [`--bun=${found.bun}`, ...options];
-  if (!short || again === undefined) {
-    await run(name, [...own, ...(filters.length === 0 && short ? few : filters)]);
+  const all = [`--bun=${found.bun}`, ...options, ...passedOn];
+  if (!isShort || filters.length > 0) {
+    await run(name, [...all, ...(filters.length > 0 ? filters : files)]);
     continue;
   }
-  await run(name, [...own, "--waker=aio", ...(filters.length === 0 ? few : filters)]);
-  if (filters.length === 0) await run(name, [...own, "--waker=thread", ...again]);
+  const first = again === undefined ? [] : ["--waker=aio"];
+  await run(name, [...all, ...first, "--not=test/abi/cross", ...few]);
+  if (again !== undefined) await run(name, [...all, "--waker=thread", ...again]);
 }
 const { passed, failed, skipped } = total;
 if (skipped > 0) console.log(`note: ${skipped} left out, each with its reason above`);

@@ -3,11 +3,11 @@
 
 import { expect, test } from "bun:test";
 import { leakFree } from "../api/tools.ts";
-import { slower } from "../support/child.ts";
+import { slower, work } from "../support/child.ts";
 import { drawCurves, type Sample, slope } from "./curve.ts";
 import { type Mix, soak } from "./mix.ts";
 
-const SECONDS = Number(process.env["BUNIX_SOAK_SECONDS"] ?? 8);
+const SECONDS = Number(process.env["BUNIX_SOAK_SECONDS"] ?? 4 * work);
 const EVERY = SECONDS / 8;
 const MOST_GROWN_MEBIBYTES = 96;
 const MOST_FDS_GROWN = 4;

@@ -7,7 +7,7 @@ import { freshAddress, pairVariants } from "../api/pairs.ts";
 import { fill, leakFree, marked, markOf, must } from "../api/tools.ts";
 import { fewer, slower } from "../support/child.ts";
 
-const MANY = Number(process.env["BUNIX_ABORTS"] ?? fewer(3_000));
+const MANY = Number(process.env["BUNIX_ABORTS"] ?? fewer(1_500));
 const MOST_GROWN_BYTES = 48 * 2 ** 20;
 /** Bun's loop has had its turn. */
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

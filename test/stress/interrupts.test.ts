@@ -14,7 +14,7 @@ import { compileC, compileCSource, missing, peer, peerTest } from "../support/pe
 import { tempDir } from "../support/tmp.ts";
 import { foreignCompiler, foreignNumber, testUnless } from "../support/unless.ts";
 
-const ROUNDS = Number(process.env["BUNIX_STORM_ROUNDS"] ?? fewer(30));
+const ROUNDS = Number(process.env["BUNIX_STORM_ROUNDS"] ?? fewer(15));
 const SCRIPT = "test/fixtures/interrupted.ts";
 
 /** Makes libraries for this Bun: musl's own is a second compiler, but on musl's own systems. */

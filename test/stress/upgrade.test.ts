@@ -1,5 +1,4 @@
 // Upgrades under load: no request fails, no connection is reset, old processes go.
-// time limit: 180 s
 //
 // BUNIX_UPGRADES and BUNIX_UPGRADE_RATE ask for more: the full figure is 10 upgrades at 2,000
 // requests a second over each of TCP and a Unix socket.

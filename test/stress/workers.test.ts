@@ -11,7 +11,7 @@ import { file, talk } from "./crew.ts";
 setDefaultTimeout(100_000 * slower);
 
 const WORKERS = 8;
-const ROUNDS = Number(process.env["BUNIX_WORKER_ROUNDS"] ?? fewer(15));
+const ROUNDS = Number(process.env["BUNIX_WORKER_ROUNDS"] ?? fewer(6));
 
 const everyone = <T>(said: T): T[] => new Array<T>(WORKERS).fill(said);
 

@@ -8,11 +8,22 @@ import { type TempDir, tempDir } from "./tmp.ts";
 /** This repository's root. */
 export const root = resolve(import.meta.dir, "../..");
 
-/** How many times longer everything takes here (test/run.ts --slower). */
-export const slower = Number(process.env["BUNIX_SLOWER"] ?? 1);
+/** How many times longer everything takes where Bun is emulated (test/run.ts --slower). */
+const emulation = Number(process.env["BUNIX_SLOWER"] ?? 1);
 
-/** So many rounds of something, or fewer where everything takes longer. */
-export const fewer = (count: number): number => Math.ceil(count / slower);
+export const emulated = emulation > 1;
+
+/** How many times more than usual is to be done (test/run.ts --work). */
+export const work = Number(process.env["BUNIX_WORK"] ?? 1);
+
+/** A limit is for what hangs: a busy machine may take this many times longer than a free one. */
+const BUSY = 6;
+
+/** What each time limit is multiplied by. */
+export const slower = BUSY * emulation * Math.max(1, work);
+
+/** So many rounds of something: more where more work is asked for, fewer where Bun is emulated. */
+export const fewer = (count: number): number => Math.ceil((count * work) / emulation);
 
 const DEFAULT_TIMEOUT_MS = 30_000;
 

@@ -6,7 +6,7 @@ import { type Outcome, run } from "./child.ts";
 
 function testRun(leak: string): Promise<Outcome> {
   const fd = openSync("/dev/zero", "r");
-  const env = { LEAK: leak, LEAK_EARLIER: "3" };
+  const env = { LEAK: leak, LEAK_EARLIER: "3", BUNIX_LEAK_PATIENCE_MS: "2000" };
   const command = [process.execPath, "test", "./test/fixtures/leaking.ts"];
   return run(command, { env, fds: [fd] }).finally(() => closeSync(fd));
 }

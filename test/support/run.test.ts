@@ -2,7 +2,9 @@
 
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
+import { eventually } from "../api/tools.ts";
 import { type Outcome, runScript } from "./child.ts";
+import { tempDir } from "./tmp.ts";
 
 const files = "--files=test/fixtures/run/*.ts";
 
@@ -53,9 +55,7 @@ test("a process left behind is killed, and does not hold up the run", async () =
   expect(outcome.code).toBe(0);
   expect(outcome.stdout).toContain("it left processes behind");
   const pid = Number(/note: started (\d+)/.exec(outcome.stdout)?.[1]);
-  const deadline = performance.now() + 5_000;
-  while (isRunning(pid) && performance.now() < deadline) await Bun.sleep(5);
-  expect(isRunning(pid)).toBeFalse();
+  await eventually(() => !isRunning(pid), "it is gone");
 });
 
 /** There, and not just waiting for its new parent to notice its end. */
@@ -67,6 +67,19 @@ function isRunning(pid: number): boolean {
   }
 }
 
+test("files that use what a user has only once do not run at once", async () => {
+  using dir = tempDir();
+  const both = ["--only-tests", "--files=test/fixtures/shared/{first,second}.ts"];
+  const outcome = await runScript("test/run.ts", both, { env: { SHARED: dir.path } });
+  expect(outcome.stdout).toContain("2 passed, 0 failed");
+});
+
+test("--times: what each file took", async () => {
+  const outcome = await runner("success", "--times");
+  expect(outcome.stdout).toMatch(/^ +\d\.\d +\d+\.\d +1 {2}test\/fixtures\/run\/outcomes\.ts$/m);
+  expect(lastLine(outcome)).toBe("1 passed, 0 failed, 1 skipped");
+});
+
 test("no file of that name is a failure", async () => {
   const outcome = await runner("success", "no-such-file");
   expect(lastLine(outcome)).toBe("0 passed, 1 failed");
@@ -76,5 +89,5 @@ test("no file of that name is a failure", async () => {
 test("an unknown option is an error", async () => {
   const outcome = await runner("success", "--quickly");
   expect(outcome.code).not.toBe(0);
-  expect(outcome.stderr).toContain("unknown option --quickly");
+  expect(outcome.stderr).toContain("Unknown option '--quickly'");
 });
