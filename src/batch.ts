@@ -3,12 +3,12 @@
 import { type AddressInput, parseAddress } from "./address.ts";
 import { beside, isEnd, type Rules } from "./incoming.ts";
 import { type Data, Message, type Payload } from "./message.ts";
-import { closeTransferred, isData, type Outgoing, prepare, type SendOptions } from "./outgoing.ts";
+import { closeTransferred, type Outgoing, prepare, type SendOptions } from "./outgoing.ts";
 import { ownList } from "./own-list.ts";
 import { encodeControl } from "./structs/cmsg.ts";
 import { type Address, encodeSockaddr, fitsSockaddr } from "./structs/sockaddr-un.ts";
 import { Envelope } from "./syscalls/envelope.ts";
-import { Memory } from "./syscalls/memory.ts";
+import { isBuffer, isView, Memory } from "./syscalls/memory.ts";
 import { recvmmsg, sendmmsg } from "./syscalls/message.ts";
 import { Piece } from "./syscalls/piece.ts";
 import { AGAIN } from "./syscalls/result.ts";
@@ -42,7 +42,7 @@ export function toBatch(messages: readonly BatchMessage[]): Item[] {
 
 function toItem(message: BatchMessage): Item {
   if (typeof message === "string") return message;
-  if (isData(message)) return Piece.of(message);
+  if (isView(message) || isBuffer(message)) return Piece.of(message);
   if (typeof message !== "object" || message === null || !("data" in message)) {
     throw new TypeError("a message of a batch is data, or an object with data");
   }

@@ -11,15 +11,7 @@ import { encodeControl } from "./structs/cmsg.ts";
 import { type Address, encodeSockaddr } from "./structs/sockaddr-un.ts";
 import { Envelope } from "./syscalls/envelope.ts";
 import { close, closeAll, descriptorFlags, duplicate } from "./syscalls/fd.ts";
-import {
-  bytesIn,
-  hasByteElements,
-  isBuffer,
-  isView,
-  lend,
-  lentBytes,
-  Memory,
-} from "./syscalls/memory.ts";
+import { bytesIn, hasByteElements, isView, lend, lentBytes, Memory } from "./syscalls/memory.ts";
 import { send, sendmsg } from "./syscalls/message.ts";
 import { Piece } from "./syscalls/piece.ts";
 import { AGAIN } from "./syscalls/result.ts";
@@ -58,11 +50,6 @@ const encoder = new TextEncoder();
 const NO_FDS: readonly FdLike[] = [];
 const NO_NUMBERS: readonly number[] = [];
 
-/** One piece of data, as opposed to a list of them or a message around it. */
-export function isData(value: unknown): value is Data {
-  return typeof value === "string" || isView(value) || isBuffer(value);
-}
-
 const DATA: ListRule = {
   what: "data is a list of pieces",
   most: Number.MAX_SAFE_INTEGER,
@@ -77,16 +64,20 @@ const FDS: ListRule = {
 /** Check a message as a whole, before any system call. */
 export function prepare(data: Payload, options: SendOptions = {}): Outgoing {
   // what runs code of the caller's comes first: getters of the list, of the options, of `fds`
-  const list = Array.isArray(data) ? ownList<Data>(data, DATA) : [data];
+  const list = Array.isArray(data) ? ownList<Data>(data, DATA) : null;
   const { fds: given = NO_FDS, transfer = false, credentials } = options;
   const fds = given === NO_FDS ? NO_FDS : ownFds(given);
   const numbers = checkFds(fds, transfer);
   const whose = credentials && complete(credentials);
-  const pieces = list.map(Piece.of);
-  const parts = pieces.length <= limits.IOV_MAX ? pieces : [Piece.join(pieces)];
+  const parts = list === null ? [Piece.of(data)] : piecesOf(list);
   let total = 0;
   for (const part of parts) total += part.bytes;
   return { parts, total, fds, numbers, transfer, credentials: whose };
+}
+
+function piecesOf(list: readonly Data[]): Piece[] {
+  const pieces = list.map(Piece.of);
+  return pieces.length <= limits.IOV_MAX ? pieces : [Piece.join(pieces)];
 }
 
 /** `data` as one piece of bytes. */

@@ -148,9 +148,9 @@ export function lend(view: ArrayBufferView): Lent | number {
 }
 
 /** Elements of one byte, whatever the view says that it is. */
-export function hasByteElements(view: ArrayBufferView): boolean {
+export function hasByteElements(view: ArrayBufferView, bytes: number = bytesIn(view)): boolean {
   try {
-    return ask(typedCount, view) === ask(typedBytes, view);
+    return ask(typedCount, view) === bytes;
   } catch {
     return false;
   }

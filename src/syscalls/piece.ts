@@ -29,8 +29,14 @@ export class Piece {
 
   /** @throws TypeError for what is no data, and for bytes that are gone */
   static of(data: unknown): Piece {
-    const view = typeof data === "string" ? encoder.encode(data) : given(data);
-    return new Piece(view, bytesIn(view));
+    if (isView(data)) {
+      const bytes = bytesIn(data);
+      const plain = hasByteElements(data, bytes);
+      return new Piece(plain ? (data as Uint8Array) : viewOf(data, 0, bytes), bytes);
+    }
+    const whole = typeof data === "string" ? encoder.encode(data) : wholeOf(data);
+    if (whole !== null) return new Piece(whole, bytesIn(whole));
+    throw new TypeError(`data is a string, an ArrayBuffer or a view of one, not ${typeof data}`);
   }
 
   /** Several as one, copied together. */
@@ -70,13 +76,4 @@ export class Piece {
       return this;
     }
   }
-}
-
-function given(data: unknown): Uint8Array {
-  if (!isView(data)) {
-    const whole = wholeOf(data);
-    if (whole !== null) return whole;
-    throw new TypeError(`data is a string, an ArrayBuffer or a view of one, not ${typeof data}`);
-  }
-  return hasByteElements(data) ? (data as Uint8Array) : viewOf(data);
 }
