@@ -103,7 +103,7 @@ describe("a long line in small pieces", () => {
     expect(text(buffer.rest())).toBe("rest");
   });
 
-  test("too long, it is given back byte by byte, without a copy of the rest each time", async () => {
+  test("too long, it is given back byte by byte, and the rest is not copied", async () => {
     using pipe = fifo();
     const writer = pipe.writer();
     const bytes = Buffer.alloc(30_000, "x");

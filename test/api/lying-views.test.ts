@@ -140,7 +140,7 @@ describe("lists", () => {
     expect(pair.far.tryReceive()).toBeUndefined();
   });
 
-  test("pieces: what a getter of the list does to the others is seen before anything is sent", async () => {
+  test("pieces: what a getter does to the others is seen before anything is sent", async () => {
     for (const { open } of pairVariants) {
       using pair = await open();
       for (const { send } of forms) {

@@ -1,6 +1,6 @@
 // Fuzzing: bytes as a program that makes a view of any kind over any buffer, lets it lie, gives it
-// to a channel, and takes its bytes away at some moment. Whatever comes of that: what arrives is the
-// view's true bytes or nothing, no byte beside it is written, and the channel goes on.
+// to a channel, and takes its bytes away at some moment. Whatever comes of that, what arrives is
+// its true bytes or nothing, no byte beside it is written, and the channel goes on.
 
 import { expect } from "bun:test";
 import { MessageQueue, makeFifo, openFifo, type Received, socketPair } from "../../src/index.ts";

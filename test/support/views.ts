@@ -1,5 +1,5 @@
-// Views of memory as a hostile caller makes them: they lie about their length, and go while somebody
-// waits.
+// Views of memory as a hostile caller makes them: they lie about their length, and go while
+// somebody waits.
 
 const MOST = 65_536;
 
@@ -15,7 +15,7 @@ export const transfer = (view: { readonly buffer: ArrayBufferLike }): ArrayBuffe
 
 const NAMES = ["byteLength", "length", "byteOffset", "buffer"] as const;
 
-/** Ways to lie about how many bytes there are, or where. Each makes `view` itself lie, or wraps it. */
+/** Ways to lie about how many bytes there are, or where. The result is what is given. */
 export const lies: Readonly<Record<string, (view: Uint8Array, claimed: number) => Uint8Array>> = {
   "own properties": (view, claimed) => {
     const buffer = new ArrayBuffer(claimed);
