@@ -6,7 +6,7 @@ import type { StreamSocket } from "../src/index.ts";
 import { encodeControl } from "../src/structs/cmsg.ts";
 import { Envelope } from "../src/syscalls/envelope.ts";
 import { close } from "../src/syscalls/fd.ts";
-import { Memory } from "../src/syscalls/memory.ts";
+import { lend, Memory } from "../src/syscalls/memory.ts";
 import { recvmsg, send, sendmsg } from "../src/syscalls/message.ts";
 import { output, scaled } from "./harness.ts";
 import { c } from "./peers.ts";
@@ -49,7 +49,7 @@ type Pair = readonly [to: Pick<StreamSocket, "fd">, from: Pick<StreamSocket, "fd
 export function barePlain([to, from]: Pair, bytes: Uint8Array): () => void {
   const envelope = receiver();
   return () => {
-    send(to.fd, bytes, bytes.length);
+    send(to.fd, lend(bytes), bytes.length);
     if (recvmsg(from.fd, envelope, false) !== bytes.length) throw new Error("nothing came");
   };
 }

@@ -14,6 +14,7 @@ import {
   toBytes,
 } from "./structs/sockaddr-un.ts";
 import { close, open } from "./syscalls/fd.ts";
+import { copyOf, hasByteElements, isView } from "./syscalls/memory.ts";
 
 export type { Address } from "./structs/sockaddr-un.ts";
 
@@ -45,7 +46,7 @@ export function parseAddress(input: AddressInput): Address {
   if ("autobind" in input && input.autobind) return { kind: "unnamed" };
   if ("path" in input) return pathAddress(textOrBytes(input.path));
   if ("abstract" in input) return abstractAddress(textOrBytes(input.abstract));
-  if ("kind" in input && input.kind === "abstract") return abstractAddress(input.name);
+  if ("kind" in input && input.kind === "abstract") return abstractAddress(textOrBytes(input.name));
   if ("kind" in input && input.kind === "unnamed") return { kind: "unnamed" };
   throw notAnAddress(input);
 }
@@ -57,7 +58,7 @@ function notAnAddress(input: unknown): TypeError {
 
 function textOrBytes(value: unknown): Uint8Array {
   if (typeof value === "string") return toBytes(value);
-  if (value instanceof Uint8Array) return new Uint8Array(value);
+  if (isView(value) && hasByteElements(value)) return copyOf(value);
   throw new TypeError("a path or abstract name is a string or a Uint8Array");
 }
 

@@ -59,7 +59,7 @@ export function adoptSocket(
 
 function take(from: FdLike, number: number): Fd {
   if (from instanceof Fd) return Fd.adopt(from.release(), "adoptSocket");
-  return typeof from === "number" ? Fd.adopt(number, "adoptSocket") : Fd.duplicate(from);
+  return typeof from === "number" ? Fd.adopt(number, "adoptSocket") : Fd.duplicate(number);
 }
 
 /**
@@ -70,8 +70,8 @@ function take(from: FdLike, number: number): Fd {
  * @see sendmsg(2)
  */
 export function sendMessage(socket: FdLike, data: Payload, options?: SendOptions): number | null {
-  const fd = fdNumber(socket);
   const message = prepare(data, options);
+  const fd = fdNumber(socket);
   const sent = sendOnce(fd, message, { fds: message.numbers });
   if (wouldBlock(sent)) return null;
   if (sent < 0) throw sendError(sent, message);

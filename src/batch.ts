@@ -3,12 +3,14 @@
 import { type AddressInput, parseAddress } from "./address.ts";
 import { beside, isEnd, type Rules } from "./incoming.ts";
 import { type Data, Message, type Payload } from "./message.ts";
-import { closeTransferred, isData, type Outgoing, prepare, type SendOptions } from "./outgoing.ts";
+import { closeTransferred, type Outgoing, prepare, type SendOptions } from "./outgoing.ts";
+import { ownList } from "./own-list.ts";
 import { encodeControl } from "./structs/cmsg.ts";
 import { type Address, encodeSockaddr, fitsSockaddr } from "./structs/sockaddr-un.ts";
 import { Envelope } from "./syscalls/envelope.ts";
-import { addressOf, Memory } from "./syscalls/memory.ts";
+import { isBuffer, isView, Memory } from "./syscalls/memory.ts";
 import { recvmmsg, sendmmsg } from "./syscalls/message.ts";
+import { Piece } from "./syscalls/piece.ts";
 import { AGAIN } from "./syscalls/result.ts";
 
 /** One message of a batch: data alone, or data with what goes beside it. */
@@ -20,17 +22,27 @@ export type BatchMessage =
       readonly to?: AddressInput | undefined;
     });
 
-/** A checked message: data alone stays as it came. */
-export type Item = Data | (Outgoing & { readonly to: Address | undefined });
+/** A checked message: text stays as it came. */
+export type Item = string | Piece | (Outgoing & { readonly to: Address | undefined });
+
+/** Data alone, as opposed to data with what goes beside it. */
+export const isBare = (item: Item): item is string | Piece =>
+  typeof item === "string" || item instanceof Piece;
+
+const BATCH = {
+  what: "a batch is an array of messages",
+  most: Number.MAX_SAFE_INTEGER,
+  rule: "a batch has a length",
+};
 
 /** Check all of a batch, before any system call. @throws TypeError, RangeError */
 export function toBatch(messages: readonly BatchMessage[]): Item[] {
-  if (!Array.isArray(messages)) throw new TypeError("a batch is an array of messages");
-  return messages.map(toItem);
+  return ownList(messages, BATCH).map(toItem);
 }
 
 function toItem(message: BatchMessage): Item {
-  if (isData(message)) return message;
+  if (typeof message === "string") return message;
+  if (isView(message) || isBuffer(message)) return Piece.of(message);
   if (typeof message !== "object" || message === null || !("data" in message)) {
     throw new TypeError("a message of a batch is data, or an object with data");
   }
@@ -50,17 +62,19 @@ interface Room {
 let outgoing: Room | null = null;
 const encoder = new TextEncoder();
 /** An address keeps nothing alive (F2): long data is held here while the kernel reads it. */
-const held: { data: unknown[] } = { data: [] };
+const held: { data: Piece[] } = { data: [] };
 
-/** How many of `items` were taken; a negative errno where not even the first one was. */
+/**
+ * How many of `items` were taken; a negative errno where not even the first one was.
+ * @throws TypeError where bytes of the first one are gone
+ */
 export function sendBatchOnce(fd: number, items: readonly Item[]): number {
   outgoing ??= { envelopes: Envelope.array(CHUNK), memory: new Memory(CHUNK * SHORT) };
-  const { envelopes, memory } = outgoing;
   let total = 0;
   while (total < items.length) {
-    const count = Math.min(items.length - total, CHUNK);
-    for (let i = 0; i < count; i++) fill(envelopes[i]!, memory, i, items[total + i]!);
-    const sent = sendmmsg(fd, envelopes, count);
+    const count = fillChunk(outgoing, items, total);
+    if (count === 0) break;
+    const sent = sendmmsg(fd, outgoing.envelopes, count);
     held.data.length = 0;
     if (sent < 0) return total > 0 ? total : sent;
     for (let i = 0; i < sent; i++) transferred(items[total + i]!);
@@ -70,63 +84,78 @@ export function sendBatchOnce(fd: number, items: readonly Item[]): number {
   return total;
 }
 
+/** How many are ready, from item `from` on. One whose bytes are gone waits to be the first. */
+function fillChunk({ envelopes, memory }: Room, items: readonly Item[], from: number): number {
+  const count = Math.min(items.length - from, CHUNK);
+  let i = 0;
+  try {
+    for (; i < count; i++) fill(envelopes[i]!, memory, i, items[from + i]!);
+  } catch (error) {
+    if (from + i === 0) throw error;
+  }
+  return i;
+}
+
 function fill(envelope: Envelope, memory: Memory, index: number, item: Item): void {
   const at = index * SHORT;
   envelope.nameBytes = 0;
   envelope.controlBytes = 0;
-  if (isData(item)) {
-    fillData(envelope, memory, at, item);
-    return;
-  }
-  const { parts, credentials, to } = item;
-  fillData(envelope, memory, at, parts.length === 1 ? parts[0]! : Buffer.concat(parts));
-  const fds = item.numbers;
+  if (typeof item === "string") fillText(envelope, memory, at, item);
+  else if (item instanceof Piece) fillPiece(envelope, memory, at, item);
+  else fillWhole(envelope, memory, at, item);
+}
+
+function fillWhole(
+  envelope: Envelope,
+  memory: Memory,
+  at: number,
+  { parts, credentials, to, numbers: fds }: Exclude<Item, string | Piece>,
+): void {
+  fillPiece(envelope, memory, at, Piece.join(parts));
   if (fds.length > 0 || credentials !== undefined) {
     envelope.controlBytes = encodeControl(envelope.control, { fds, credentials });
   }
   if (to !== undefined) envelope.nameBytes = encodeSockaddr(to, envelope.name);
 }
 
-function fillData(envelope: Envelope, { bytes, address }: Memory, at: number, data: Data): void {
-  if (typeof data === "string") {
-    if (data.length * 3 > SHORT) fillLong(envelope, encoder.encode(data));
-    else {
-      const { written } = encoder.encodeInto(data, bytes.subarray(at, at + SHORT));
-      envelope.part(0, address + at, written);
-    }
-  } else if (data instanceof Uint8Array && data.byteLength <= SHORT) {
-    bytes.set(data, at);
-    envelope.part(0, address + at, data.byteLength);
-  } else {
-    fillLong(envelope, ArrayBuffer.isView(data) ? data : new Uint8Array(data));
+function fillText(envelope: Envelope, memory: Memory, at: number, data: string): void {
+  if (data.length * 3 > SHORT) {
+    fillPiece(envelope, memory, at, Piece.of(data));
+    return;
   }
+  const { written } = encoder.encodeInto(data, memory.bytes.subarray(at, at + SHORT));
+  envelope.part(0, memory.address + at, written);
 }
 
-function fillLong(envelope: Envelope, data: ArrayBufferView): void {
-  held.data.push(data);
-  envelope.part(0, addressOf(data), data.byteLength);
+function fillPiece(envelope: Envelope, memory: Memory, at: number, piece: Piece): void {
+  if (piece.bytes > SHORT) {
+    envelope.part(0, piece.address(), piece.bytes);
+    held.data.push(piece);
+    return;
+  }
+  piece.copyTo(memory.bytes, at);
+  envelope.part(0, memory.address + at, piece.bytes);
 }
 
 function transferred(item: Item): void {
-  if (!isData(item)) closeTransferred(item);
+  if (!isBare(item)) closeTransferred(item);
 }
 
 /** True where every address of the batch fits into a sockaddr_un as it is. */
 export function allFit(items: readonly Item[]): boolean {
-  return items.every((item) => isData(item) || item.to === undefined || fitsSockaddr(item.to));
+  return items.every((item) => isBare(item) || item.to === undefined || fitsSockaddr(item.to));
 }
 
-let incoming: (Room & { readonly maxBytes: number }) | null = null;
 /** Memory that one batch may fill; where it is not enough, fewer messages come at a time. */
 const MOST_BYTES = 64 * 1024 * 1024;
+let incoming: Room = { envelopes: [], memory: new Memory(8) };
 
-function roomFor(max: number, maxBytes: number): Room {
-  if (incoming === null || incoming.maxBytes < maxBytes || incoming.envelopes.length < max) {
-    const count = Math.max(1, Math.min(max, Math.floor(MOST_BYTES / maxBytes)));
-    const envelopes = Envelope.array(count);
-    incoming = { envelopes, memory: new Memory(count * maxBytes), maxBytes };
-  }
-  return incoming;
+/** For `count` messages: grown where it must be, and kept for the batches that follow. */
+function roomFor(count: number, maxBytes: number): Room {
+  let { envelopes, memory } = incoming;
+  if (envelopes.length < count) envelopes = Envelope.array(count);
+  if (memory.bytes.length < count * maxBytes) memory = new Memory(count * maxBytes);
+  return (incoming = { envelopes, memory });
 }
 
 /** What is here, at most `max` messages; null: the end; undefined: nothing now. */
@@ -135,8 +164,8 @@ export function receiveBatchOnce(
   rules: Rules,
   { max, maxBytes, fail }: { max: number; maxBytes: number; fail: (result: number) => never },
 ): Message[] | null | undefined {
-  const { envelopes, memory } = roomFor(max, maxBytes);
-  const count = Math.min(max, envelopes.length);
+  const count = Math.max(1, Math.min(max, Math.floor(MOST_BYTES / maxBytes)));
+  const { envelopes, memory } = roomFor(count, maxBytes);
   for (let i = 0; i < count; i++) {
     envelopes[i]!.part(0, memory.address + i * maxBytes, maxBytes);
   }

@@ -2,7 +2,7 @@
 
 import { errno } from "../native/errno.ts";
 import { type AddressInput, formatAddress, parseAddress, withShortAddress } from "./address.ts";
-import type { Item } from "./batch.ts";
+import { type Item, isBare } from "./batch.ts";
 import type { Binding } from "./binding.ts";
 import { Destination } from "./destination.ts";
 import { type Kind, remaining, type SyncOptions } from "./endpoint.ts";
@@ -12,7 +12,6 @@ import { attempt, settled } from "./loop/attempt.ts";
 import type { Payload } from "./message.ts";
 import {
   closeTransferred,
-  isData,
   type Outgoing,
   prepare,
   type SendOptions,
@@ -200,7 +199,7 @@ export class DatagramSocket extends PacketSocket {
 
   /** @internal */
   protected override sendItem(item: Item, signal: AbortSignal | undefined): Promise<void> {
-    if (isData(item) || item.to === undefined) return super.sendItem(item, signal);
+    if (isBare(item) || item.to === undefined) return super.sendItem(item, signal);
     return this.#sendTo(item, item.to, signal);
   }
 

@@ -6,6 +6,7 @@ import type { Message } from "./message.ts";
 import { checkFds, duplicateAll } from "./outgoing.ts";
 import type { StreamSocket } from "./stream.ts";
 import { close } from "./syscalls/fd.ts";
+import { bufferOver, hasByteElements, isView } from "./syscalls/memory.ts";
 
 /**
  * What `toDuplex()` adds to a Duplex.
@@ -51,12 +52,12 @@ class Bridge {
   }
 
   writeWithFds(bytes: Uint8Array, fds: readonly FdLike[]): boolean {
-    if (!(bytes instanceof Uint8Array)) throw new TypeError("bytes is a Uint8Array");
-    if (bytes.length === 0) throw new RangeError("at least one byte goes with descriptors");
+    if (!isView(bytes) || !hasByteElements(bytes)) throw new TypeError("bytes is a Uint8Array");
+    const numbers = checkFds(fds, false);
     // a view of its own: the same bytes written twice are two writes
-    const chunk = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    checkFds(fds, false);
-    if (fds.length > 0) this.#fds.set(chunk, own(duplicateAll(fds)));
+    const chunk = bufferOver(bytes);
+    if (chunk.length === 0) throw new RangeError("at least one byte goes with descriptors");
+    if (numbers.length > 0) this.#fds.set(chunk, own(duplicateAll(numbers)));
     return this.#stream().write(chunk, (error) => {
       if (error) closeAll(this.#take(chunk));
     });

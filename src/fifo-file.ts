@@ -7,9 +7,10 @@ import { formatAddress } from "./address.ts";
 import { check, fileCall, UnixError, UnsupportedError } from "./errors.ts";
 import { Fd } from "./fd.ts";
 import { integer } from "./socket-options.ts";
-import { toBytes } from "./structs/sockaddr-un.ts";
+import { fromBytes, toBytes } from "./structs/sockaddr-un.ts";
 import { chmod, close, fchmod, open } from "./syscalls/fd.ts";
 import { mkfifo } from "./syscalls/fifo.ts";
+import { copyOf, hasByteElements, isView } from "./syscalls/memory.ts";
 
 /** How a FIFO is made. */
 export interface MakeFifoOptions {
@@ -59,13 +60,13 @@ export interface FifoPath {
 
 /** @throws TypeError for what is no path */
 export function fifoPath(path: string | Uint8Array): FifoPath {
-  if (typeof path !== "string" && !(path instanceof Uint8Array)) {
+  if (typeof path !== "string" && !(isView(path) && hasByteElements(path))) {
     throw new TypeError(`the path of a FIFO is a string or a Uint8Array, not ${typeof path}`);
   }
-  const bytes = toBytes(path);
+  const bytes = typeof path === "string" ? toBytes(path) : copyOf(path);
   if (bytes.length === 0) throw new TypeError("the path of a FIFO is empty");
   if (bytes.includes(0)) throw new TypeError("the path of a FIFO has a NUL in it");
-  return { bytes, text: formatAddress({ kind: "path", path }) };
+  return { bytes, text: formatAddress({ kind: "path", path: fromBytes(bytes) }) };
 }
 
 /**

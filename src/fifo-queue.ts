@@ -4,6 +4,7 @@
 import { errno } from "../native/errno.ts";
 import { closedError, UnixError } from "./errors.ts";
 import type { Waiter, Watch } from "./loop/poller.ts";
+import type { Piece } from "./syscalls/piece.ts";
 
 /** One try to write. null: no room now. */
 export type Written = number | null | "no-reader";
@@ -15,11 +16,12 @@ export interface Sink {
   readonly waitsForReader: boolean;
   /** The writing end's, asked for only after a try has said that there is no room. */
   readonly watch: () => Watch;
-  write(bytes: Uint8Array): Written;
+  /** What follows the first `done` bytes. */
+  write(data: Piece, done: number): Written;
 }
 
 interface Job {
-  readonly bytes: Uint8Array;
+  readonly data: Piece;
   done: number;
   readonly resolve: () => void;
   readonly reject: (reason: unknown) => void;
@@ -86,13 +88,13 @@ export class WriteQueue {
     return this.#bytes;
   }
 
-  add(bytes: Uint8Array, done: number, signal: AbortSignal | undefined): Promise<void> {
+  add(data: Piece, done: number, signal: AbortSignal | undefined): Promise<void> {
     return new Promise((resolve, reject) => {
       const onAbort = (): void => this.#abort(job, signal?.reason);
       const forget = (): void => signal?.removeEventListener("abort", onAbort);
-      const job: Job = { bytes, done, resolve, reject, forget };
+      const job: Job = { data, done, resolve, reject, forget };
       signal?.addEventListener("abort", onAbort, { once: true });
-      this.#bytes += bytes.length - done;
+      this.#bytes += data.bytes - done;
       if (this.#jobs.push(job) === 1) this.#advance();
     });
   }
@@ -113,17 +115,17 @@ export class WriteQueue {
 
   /** One try at `job`; what it takes to go on. */
   #try(job: Job): "room" | "reader" | null {
-    const written = this.#sink.write(job.bytes.subarray(job.done));
+    const written = this.#sink.write(job.data, job.done);
     if (written === null) return "room";
     if (written === "no-reader") {
       // the rest of what one reader has begun to read is not for the next
       if (this.#sink.waitsForReader && job.done === 0) return "reader";
-      throw noReader(this.#sink.path, { done: job.done, total: job.bytes.length });
+      throw noReader(this.#sink.path, { done: job.done, total: job.data.bytes });
     }
     this.#pauses.reset();
     this.#bytes -= written;
     job.done += written;
-    if (job.done === job.bytes.length) this.#end(job).resolve();
+    if (job.done === job.data.bytes) this.#end(job).resolve();
     return null;
   }
 
@@ -169,7 +171,7 @@ export class WriteQueue {
   #end(job: Job): Job {
     job.forget();
     this.#jobs.splice(this.#jobs.indexOf(job), 1);
-    this.#bytes -= job.bytes.length - job.done;
+    this.#bytes -= job.data.bytes - job.done;
     if (this.idle) for (const resolve of this.#onDrained.splice(0)) resolve();
     return job;
   }

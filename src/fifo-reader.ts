@@ -165,16 +165,10 @@ export class FifoReader extends FifoEnd {
   }
 
   #chunk(most: number): Uint8Array | null | undefined {
-    if (this.#buffer.bytes > 0) return this.#fromBuffer(most);
+    if (this.#buffer.bytes > 0) return this.#buffer.take(most);
     const taken = take(this.fd, most);
     if (taken === "left") return this.#ends ? null : undefined;
     return taken;
-  }
-
-  #fromBuffer(most: number): Uint8Array {
-    const rest = this.#buffer.rest();
-    if (rest.length > most) this.#buffer.push(rest.subarray(most));
-    return rest.slice(0, most);
   }
 
   #line(most: number): string | null | undefined {

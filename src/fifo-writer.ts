@@ -13,10 +13,10 @@ import { noReader, Pauses, WriteQueue, type Written } from "./fifo-queue.ts";
 import { blocked } from "./leftovers.ts";
 import { settled } from "./loop/attempt.ts";
 import type { Payload } from "./message.ts";
-import { prepare } from "./outgoing.ts";
+import { onePiece } from "./outgoing.ts";
 import { integer } from "./socket-options.ts";
 import { poll, write } from "./syscalls/fd.ts";
-import { addressOf } from "./syscalls/memory.ts";
+import type { Piece } from "./syscalls/piece.ts";
 import { AGAIN } from "./syscalls/result.ts";
 
 /** PIPE_BUF in bytes: a write of so many or fewer is never mixed with another's. @see pipe(7) */
@@ -68,7 +68,7 @@ export class FifoWriter extends FifoEnd implements AsyncDisposable {
       path,
       waitsForReader: waitForReader,
       watch: () => this.watch,
-      write: (bytes) => this.#now(bytes),
+      write: (data, done) => this.#now(data, done),
     });
   }
 
@@ -103,21 +103,20 @@ export class FifoWriter extends FifoEnd implements AsyncDisposable {
     return true;
   }
 
-  #now(bytes: Uint8Array): Written {
+  #now(data: Piece, done: number): Written {
     if (!this.#connect()) return "no-reader";
-    const written = write(this.fd, addressOf(bytes), bytes.length);
+    const written = write(this.fd, data.address(done), data.bytes - done);
     if (written >= 0) return written;
     if (written === AGAIN) return null;
     if (written === -errno.EPIPE) return "no-reader";
     throw this.failed("write", written);
   }
 
-  #prepare(data: Payload, { atomic = false }: FifoWriteOptions): Uint8Array {
-    const { parts, total } = prepare(data);
-    if (atomic && total > pipeBuf) {
-      throw new RangeError(`at most ${pipeBuf} bytes are written atomically, not ${total}`);
-    }
-    return parts.length === 1 ? parts[0]! : Buffer.concat(parts);
+  #prepare(data: Payload, { atomic = false }: FifoWriteOptions): Piece {
+    const piece = onePiece(data);
+    const { bytes } = piece;
+    if (!atomic || bytes <= pipeBuf) return piece;
+    throw new RangeError(`at most ${pipeBuf} bytes are written atomically, not ${bytes}`);
   }
 
   /**
@@ -130,18 +129,19 @@ export class FifoWriter extends FifoEnd implements AsyncDisposable {
    * @see write(2)
    */
   write(data: Payload, options: FifoWriteOptions & FifoWaitOptions = {}): Promise<void> {
-    const bytes = this.#prepare(data, options);
+    const piece = this.#prepare(data, options);
+    const { bytes } = piece;
     if (options.signal?.aborted === true) return Promise.reject(options.signal.reason);
     try {
       this.open("write");
       let done = 0;
       if (this.#queue.idle) {
-        const written = bytes.length === 0 ? 0 : this.#now(bytes);
-        if (written === bytes.length) return settled(undefined);
+        const written = bytes === 0 ? 0 : this.#now(piece, 0);
+        if (written === bytes) return settled(undefined);
         if (typeof written === "number") done = written;
       }
-      this.#checkRoom(bytes.length - done);
-      return this.#queue.add(bytes, done, options.signal);
+      this.#checkRoom(bytes - done);
+      return this.#queue.add(piece, done, options.signal);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -164,10 +164,10 @@ export class FifoWriter extends FifoEnd implements AsyncDisposable {
    * first; null: no room (or other writes wait already); "no-reader": nobody has it open to read.
    */
   tryWrite(data: Payload, options: FifoWriteOptions = {}): number | null | "no-reader" {
-    const bytes = this.#prepare(data, options);
+    const piece = this.#prepare(data, options);
     this.open("write");
-    if (bytes.length === 0) return 0;
-    return this.#queue.idle ? this.#now(bytes) : null;
+    if (piece.bytes === 0) return 0;
+    return this.#queue.idle ? this.#now(piece, 0) : null;
   }
 
   /**
@@ -175,20 +175,21 @@ export class FifoWriter extends FifoEnd implements AsyncDisposable {
    * @throws UnixError as `write`, and ETIMEDOUT, EBUSY (writes are queued)
    */
   writeSync(data: Payload, options: FifoWriteOptions & SyncOptions = {}): void {
-    const bytes = this.#prepare(data, options);
+    const piece = this.#prepare(data, options);
+    const { bytes } = piece;
     const left = remaining(options.timeoutMs);
     this.open("write");
     if (!this.#queue.idle)
       throw this.failed("write", -errno.EBUSY, "writes are queued: await them first");
     const pauses = new Pauses();
-    for (let done = 0; done < bytes.length; ) {
-      const written = this.#now(bytes.subarray(done));
+    for (let done = 0; done < bytes; ) {
+      const written = this.#now(piece, done);
       if (typeof written === "number") {
         done += written;
         continue;
       }
       if (written === "no-reader" && !(this.#waits && done === 0)) {
-        throw noReader(this.path, { done, total: bytes.length });
+        throw noReader(this.path, { done, total: bytes });
       }
       const wait = left();
       if (wait === 0) throw this.failed("write", -errno.ETIMEDOUT);

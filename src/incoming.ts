@@ -70,14 +70,18 @@ function copy(from: Uint8Array, bytes: number): Uint8Array {
   return to;
 }
 
-/** The same into the caller's own bytes. */
+/**
+ * The same into the first `room` bytes of the caller's own.
+ * @throws TypeError where they are gone; the message stays where it is
+ */
 export function receiveIntoOnce(
   fd: number,
   rules: Rules,
   into: ArrayBufferView,
+  room: number,
 ): Received | null | undefined {
   aimed = 0;
-  envelope.part(0, addressOf(into), into.byteLength);
+  envelope.part(0, addressOf(into, room), room);
   const bytes = recvmsg(fd, envelope, rules.named);
   if (bytes < 0) return blockedOrError(bytes);
   if (bytes === 0 && isEnd(envelope, rules)) return null;

@@ -8,9 +8,11 @@ import { check, closedError, fileCall, UnixError, UnsupportedError } from "./err
 import { Fd, type FdLike } from "./fd.ts";
 import type { Payload } from "./message.ts";
 import { closeTransferred, prepare } from "./outgoing.ts";
+import { type ListRule, ownList } from "./own-list.ts";
 import { integer } from "./socket-options.ts";
 import { memfdCreate, seals as sealsOf } from "./syscalls/fd.ts";
 import { addSeals, collected, map, truncate } from "./syscalls/mapping.ts";
+import { bytesIn } from "./syscalls/memory.ts";
 
 /**
  * What nobody can do any more once it is sealed, not even its maker: make it smaller, make it
@@ -80,8 +82,14 @@ function sealMask(which: readonly Seal[]): number {
   return mask;
 }
 
+const SEALS: ListRule = {
+  what: "seal is true, false or an array of seals",
+  most: 64,
+  rule: "there are fewer than 64 seals",
+};
+
 function wantedSeals(option: SharedMemoryOptions["seal"] = FIXED_SIZE): readonly Seal[] {
-  if (typeof option !== "boolean") return option;
+  if (typeof option !== "boolean") return ownList(option, SEALS);
   return option ? FOR_GOOD : [];
 }
 
@@ -141,9 +149,8 @@ export class SharedMemory implements Disposable {
    * @throws UnsupportedError where there is no memfd_create
    */
   static create(content: number | Payload, options: SharedMemoryOptions = {}): SharedMemory {
-    const parts = typeof content === "number" ? [] : prepare(content).parts;
-    const total = parts.reduce((sum, part) => sum + part.byteLength, 0);
-    const bytes = typeof content === "number" ? content : total;
+    const data = typeof content === "number" ? null : prepare(content);
+    const bytes = typeof content === "number" ? content : data!.total;
     integer("the size of shared memory", bytes, { least: 1, most: MOST_BYTES });
     const name = checkName(options.name ?? "bunix");
     const seals = wantedSeals(options.seal);
@@ -157,9 +164,9 @@ export class SharedMemory implements Disposable {
       check(truncate(fd, bytes), "ftruncate");
       const memory = new SharedMemory({ handle, bytes, shared: true });
       let at = 0;
-      for (const part of parts) {
-        memory.bytes.set(part, at);
-        at += part.byteLength;
+      for (const part of data?.parts ?? []) {
+        part.copyTo(memory.bytes, at);
+        at += part.bytes;
       }
       memory.seal(...seals);
       return memory;
@@ -249,6 +256,8 @@ export class SharedMemory implements Disposable {
    *
    * @throws UnixError EBUSY ("write", while it is mapped for writing elsewhere, by another process
    *   or by another object of this one), EPERM, EINVAL, ERR_CLOSED
+   * @throws UnixError ERR_DETACHED ("write", after the buffer of `bytes` was transferred, so that
+   *   it may be gone by now, or be written to by whoever has it)
    */
   seal(...which: readonly Seal[]): void {
     const mask = sealMask(which);
@@ -263,7 +272,12 @@ export class SharedMemory implements Disposable {
     if (freezes) this.#writable = false;
   }
 
+  /**
+   * Only where the mapping is still the one that was made: a buffer that was transferred (to a
+   * Worker, say) is somebody else's, who may have let go of it, and then the address is anybody's.
+   */
   #remap(shared: boolean): void {
+    if (bytesLeft(this.#bytes) !== this.size) throw detached();
     check(map(this.fd, { bytes: this.size, shared, over: this.#address }), "mmap");
   }
 
@@ -276,6 +290,20 @@ export class SharedMemory implements Disposable {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/** As the engine knows it: 0 for a buffer that was detached. */
+function bytesLeft(bytes: Uint8Array | null): number {
+  try {
+    return bytes === null ? 0 : bytesIn(bytes);
+  } catch {
+    return 0;
+  }
+}
+
+function detached(): UnixError {
+  const hint = "the buffer of its bytes was transferred away: seal it before, or map it anew";
+  return new UnixError("mmap", -errno.EFAULT, { code: "ERR_DETACHED", hint });
 }
 
 function unsealed(): UnixError {

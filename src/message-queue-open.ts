@@ -213,6 +213,6 @@ export function adoptQueue(from: FdLike): Fd {
 
 function take(from: FdLike, number: number): Fd {
   if (from instanceof Fd) return Fd.adopt(from.release(), "MessageQueue.adopt");
-  if (typeof from !== "number") return Fd.duplicate(from);
+  if (typeof from !== "number") return Fd.duplicate(number);
   return Fd.adopt(number, "MessageQueue.adopt");
 }

@@ -27,7 +27,7 @@ import { integer } from "./socket-options.ts";
 import type { QueueAttributes } from "./structs/mq-attr.ts";
 import { poll } from "./syscalls/fd.ts";
 import { Memory } from "./syscalls/memory.ts";
-import { mqGetattr, mqReceive, mqSend, receivedPriority } from "./syscalls/message-queue.ts";
+import { mqGetattr, mqReceive, mqSendFrom, receivedPriority } from "./syscalls/message-queue.ts";
 import { AGAIN } from "./syscalls/result.ts";
 
 export { type QueueLimit, QueueLimitError } from "./message-queue-limits.ts";
@@ -180,8 +180,9 @@ export class MessageQueue implements Disposable, AsyncDisposable {
    * Send one message; waits for room. Sends are taken in the order they were asked for; data that
    * waits must not be changed until the promise settles.
    *
-   * @throws TypeError, RangeError at once; QueueLimitError EMSGSIZE; UnixError EBADF (opened for
-   *   reading), ENOBUFS (more than `maxQueuedBytes` wait already), ERR_CLOSED; the signal's reason
+   * @throws TypeError, RangeError at once; TypeError later where data that waits was detached,
+   *   transferred or made smaller; QueueLimitError EMSGSIZE; UnixError EBADF (opened for reading),
+   *   ENOBUFS (more than `maxQueuedBytes` wait already), ERR_CLOSED; the signal's reason
    * @see mq_send(3)
    */
   send(data: Payload, options?: QueueSendOptions & { signal?: AbortSignal }): Promise<void> {
@@ -198,7 +199,7 @@ export class MessageQueue implements Disposable, AsyncDisposable {
   }
 
   #enqueue(message: Ready, signal: AbortSignal | undefined): Promise<void> {
-    const bytes = message.bytes.length + 1;
+    const bytes = message.piece.bytes + 1;
     if (this.#queuedBytes > 0 && this.#queuedBytes + bytes > this.#maxQueuedBytes) {
       const hint = "await send() before sending more";
       throw new UnixError("mq_timedsend", -errno.ENOBUFS, { hint });
@@ -274,9 +275,10 @@ export class MessageQueue implements Disposable, AsyncDisposable {
     });
   }
 
-  #put({ bytes, priority }: Ready): true | undefined {
-    if (bytes.length > this.messageBytes) throw messageTooLong(bytes.length, this.messageBytes);
-    const sent = mqSend(this.fd, bytes, priority);
+  #put({ piece, priority }: Ready): true | undefined {
+    const { bytes } = piece;
+    if (bytes > this.messageBytes) throw messageTooLong(bytes, this.messageBytes);
+    const sent = mqSendFrom(this.fd, { address: piece.address(), bytes }, priority);
     if (sent === AGAIN) return undefined;
     if (sent < 0) throw this.#failed("mq_timedsend", sent);
     return true;

@@ -3,7 +3,7 @@
 import type { FdLike } from "./fd.ts";
 import { deliver, type Notice } from "./notify-channel.ts";
 import { checkFdName, encodeState, type NotifyState } from "./notify-state.ts";
-import { checkFds } from "./outgoing.ts";
+import { checkFds, ownFds } from "./outgoing.ts";
 
 export type { NotifyState } from "./notify-state.ts";
 
@@ -66,15 +66,15 @@ function removals({ removeFds = [] }: NotifyOptions): Notice[] {
 }
 
 /** A message has one name for all its descriptors: neighbours of one name share a message. */
-function stores({ fds = [], fdNames = [], fdPoll = true }: NotifyOptions): Notice[] {
-  checkFds(fds, false);
+function stores({ fds: given = [], fdNames = [], fdPoll = true }: NotifyOptions): Notice[] {
+  const fds = checkFds(ownFds(given), false);
   if (typeof fdPoll !== "boolean") throw new TypeError("fdPoll is true or false");
   const names = typeof fdNames === "string" ? fds.map(() => fdNames) : fdNames;
   if (names.length > 0 && names.length !== fds.length) {
     throw new RangeError(`${names.length} fdNames for ${fds.length} descriptors`);
   }
   const poll = fdPoll ? "" : "\nFDPOLL=0";
-  const notices: { text: string; fds: FdLike[] }[] = [];
+  const notices: { text: string; fds: number[] }[] = [];
   for (const [i, fd] of fds.entries()) {
     const name = names[i] === undefined ? "" : `\nFDNAME=${checkFdName(names[i])}`;
     const text = `FDSTORE=1${name}${poll}`;

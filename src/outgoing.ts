@@ -6,12 +6,14 @@ import { formatAddress } from "./address.ts";
 import { check, type ErrorDetail, UnixError, unreachable } from "./errors.ts";
 import { Fd, type FdLike, fdNumber } from "./fd.ts";
 import type { Data, Payload } from "./message.ts";
+import { type ListRule, ownList } from "./own-list.ts";
 import { encodeControl } from "./structs/cmsg.ts";
 import { type Address, encodeSockaddr } from "./structs/sockaddr-un.ts";
 import { Envelope } from "./syscalls/envelope.ts";
 import { close, closeAll, descriptorFlags, duplicate } from "./syscalls/fd.ts";
-import { addressOf, Memory } from "./syscalls/memory.ts";
+import { bytesIn, hasByteElements, isView, lend, lentBytes, Memory } from "./syscalls/memory.ts";
 import { send, sendmsg } from "./syscalls/message.ts";
+import { Piece } from "./syscalls/piece.ts";
 import { AGAIN } from "./syscalls/result.ts";
 
 /** What may go with the data. */
@@ -35,7 +37,7 @@ export const maxFdsPerMessage = SCM_MAX_FD;
 
 /** A message that is ready to be sent, perhaps in several tries. */
 export interface Outgoing {
-  readonly parts: readonly Uint8Array[];
+  readonly parts: readonly Piece[];
   readonly total: number;
   readonly fds: readonly FdLike[];
   /** The numbers of `fds` as they were when it was checked. */
@@ -48,60 +50,51 @@ const encoder = new TextEncoder();
 const NO_FDS: readonly FdLike[] = [];
 const NO_NUMBERS: readonly number[] = [];
 
-/** `data` as bytes, without a copy. */
-function toView(data: Data): Uint8Array {
-  if (data instanceof Uint8Array) return data;
-  if (typeof data === "string") return encoder.encode(data);
-  if (ArrayBuffer.isView(data)) {
-    return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-  }
-  if (isBuffer(data)) return new Uint8Array(data);
-  throw new TypeError(`data is a string, an ArrayBuffer or a view of one, not ${typeof data}`);
-}
-
-/** One piece of data, as opposed to a list of them or a message around it. */
-export function isData(value: unknown): value is Data {
-  return typeof value === "string" || ArrayBuffer.isView(value) || isBuffer(value);
-}
-
-function isBuffer(data: unknown): data is ArrayBuffer {
-  return data instanceof ArrayBuffer || data instanceof SharedArrayBuffer;
-}
-
-function toViews(data: Payload): Uint8Array[] {
-  if (!Array.isArray(data)) return [toView(data as Data)];
-  const views = (data as readonly Data[]).map(toView);
-  return views.length <= limits.IOV_MAX ? views : [Buffer.concat(views)];
-}
+const DATA: ListRule = {
+  what: "data is a list of pieces",
+  most: Number.MAX_SAFE_INTEGER,
+  rule: "a list has a length",
+};
+const FDS: ListRule = {
+  what: "fds is an array of descriptors",
+  most: SCM_MAX_FD,
+  rule: `one message carries at most ${SCM_MAX_FD} descriptors`,
+};
 
 /** Check a message as a whole, before any system call. */
 export function prepare(data: Payload, options: SendOptions = {}): Outgoing {
-  const parts = toViews(data);
-  let total = 0;
-  for (const part of parts) total += part.byteLength;
-  const { fds = NO_FDS, transfer = false, credentials } = options;
+  // what runs code of the caller's comes first: getters of the list, of the options, of `fds`
+  const list = Array.isArray(data) ? ownList<Data>(data, DATA) : null;
+  const { fds: given = NO_FDS, transfer = false, credentials } = options;
+  const fds = given === NO_FDS ? NO_FDS : ownFds(given);
   const numbers = checkFds(fds, transfer);
-  return {
-    parts,
-    total,
-    fds,
-    numbers,
-    transfer,
-    credentials: credentials && complete(credentials),
-  };
+  const whose = credentials && complete(credentials);
+  const parts = list === null ? [Piece.of(data)] : piecesOf(list);
+  let total = 0;
+  for (const part of parts) total += part.bytes;
+  return { parts, total, fds, numbers, transfer, credentials: whose };
 }
 
-/** Check descriptors; their numbers. @throws TypeError, RangeError */
+function piecesOf(list: readonly Data[]): Piece[] {
+  const pieces = list.map(Piece.of);
+  return pieces.length <= limits.IOV_MAX ? pieces : [Piece.join(pieces)];
+}
+
+/** `data` as one piece of bytes. */
+export const onePiece = (data: Payload): Piece => Piece.join(prepare(data).parts);
+
+/** The caller's list, read once. @throws TypeError, RangeError */
+export const ownFds = (fds: readonly FdLike[]): FdLike[] => ownList(fds, FDS);
+
+/** Check descriptors; their numbers, each asked for once. @throws TypeError, RangeError */
 export function checkFds(fds: readonly FdLike[], transfer: boolean): readonly number[] {
-  if (!Array.isArray(fds)) throw new TypeError("fds is an array of descriptors");
-  if (fds.length > SCM_MAX_FD) {
-    throw new RangeError(
-      `one message carries at most ${SCM_MAX_FD} descriptors, not ${fds.length}`,
-    );
-  }
-  if (fds.length === 0) return NO_NUMBERS;
+  if (!Array.isArray(fds)) throw new TypeError(FDS.what);
+  const count = fds.length;
+  if (!(count <= FDS.most)) throw new RangeError(`${FDS.rule}, not ${count}`);
+  if (count === 0) return NO_NUMBERS;
   const numbers: number[] = [];
-  for (const fd of fds) {
+  for (let i = 0; i < count; i++) {
+    const fd = fds[i]!;
     numbers.push(fdNumber(fd));
     if (transfer && typeof fd === "object" && !(fd instanceof Fd)) {
       throw new TypeError("transfer takes numbers and Fd objects: others close their own");
@@ -133,14 +126,20 @@ export let plainTotal = 0;
 
 /** The common case: one piece of data, nothing beside it. Bytes taken, or a negative errno. */
 export function sendPlain(fd: number, data: Data): number {
-  if (typeof data !== "string") {
-    const view = ArrayBuffer.isView(data) ? data : toView(data);
-    plainTotal = view.byteLength;
-    return send(fd, view, plainTotal);
+  if (typeof data === "string") {
+    if (data.length * 3 > text.bytes.length) return sendPiece(fd, Piece.of(data));
+    plainTotal = encoder.encodeInto(data, text.bytes).written;
+    return send(fd, text.address, plainTotal);
   }
-  if (data.length * 3 > text.bytes.length) return sendPlain(fd, encoder.encode(data));
-  plainTotal = encoder.encodeInto(data, text.bytes).written;
-  return send(fd, text.bytes, plainTotal);
+  if (!isView(data)) return sendPiece(fd, Piece.of(data));
+  const view = lend(data);
+  plainTotal = lentBytes;
+  return send(fd, view, plainTotal);
+}
+
+function sendPiece(fd: number, piece: Piece): number {
+  plainTotal = piece.bytes;
+  return send(fd, piece.address(), plainTotal);
 }
 
 /** Up to so many bytes copying is cheaper than asking where the caller's are. */
@@ -150,33 +149,37 @@ const simple = Envelope.single(1);
 
 /** One short piece of data with descriptors that were checked: bytes taken, or a negative errno. */
 export function sendShort(fd: number, data: Uint8Array, numbers: readonly number[]): number {
+  const bytes = bytesIn(data); // again: what was asked for since may have run the caller's code
+  if (bytes === 0 || bytes > SHORT) throw new TypeError("the data was changed meanwhile");
   text.bytes.set(data, 0);
-  simple.part(0, text.address, data.byteLength);
+  simple.part(0, text.address, bytes);
   simple.controlBytes = encodeControl(simple.control, { fds: numbers });
   return sendmsg(fd, simple);
 }
 
 /** Whether that is all there is to a message. */
 export function isShort(data: Payload, { transfer, credentials }: SendOptions): data is Uint8Array {
-  if (transfer === true || credentials !== undefined) return false;
-  return data instanceof Uint8Array && data.byteLength > 0 && data.byteLength <= SHORT;
+  if (transfer === true || credentials !== undefined || !isView(data)) return false;
+  const bytes = bytesIn(data);
+  return bytes > 0 && bytes <= SHORT && hasByteElements(data);
 }
 
 const envelope = Envelope.single(limits.IOV_MAX);
 /** An address keeps nothing alive (F2): what the kernel is reading is held here meanwhile. */
-const held: { parts: readonly Uint8Array[] | null } = { parts: null };
+const held: { parts: readonly Piece[] | null } = { parts: null };
 
 /**
  * Send what follows the first `skip` bytes of `message`, once. `fds` go along: the numbers that
  * were checked. Bytes taken, or a negative errno.
+ * @throws TypeError where bytes of the message are gone; then nothing is sent
  */
 export function sendOnce(
   fd: number,
   { parts, credentials }: Pick<Outgoing, "parts" | "credentials">,
   { skip = 0, fds, to }: { skip?: number; fds: readonly number[]; to?: Address | undefined },
 ): number {
-  held.parts = parts;
   envelope.parts = pointAt(parts, skip);
+  held.parts = parts;
   envelope.controlBytes =
     fds.length === 0 && credentials === undefined
       ? 0
@@ -187,16 +190,16 @@ export function sendOnce(
   return sent;
 }
 
-function pointAt(parts: readonly Uint8Array[], skip: number): number {
+function pointAt(parts: readonly Piece[], skip: number): number {
   let index = 0;
   let left = skip;
   let copied = 0;
   for (const part of parts) {
-    const bytes = part.byteLength - left;
+    const bytes = part.bytes - left;
     if (bytes > SHORT || copied + bytes > text.bytes.length) {
-      envelope.part(index++, addressOf(part) + left, bytes);
+      envelope.part(index++, part.address(left), bytes);
     } else if (bytes > 0) {
-      text.bytes.set(left === 0 ? part : part.subarray(left), copied);
+      part.copyTo(text.bytes, copied, left);
       envelope.part(index++, text.address + copied, bytes);
       copied += bytes;
     }
@@ -210,8 +213,7 @@ function pointAt(parts: readonly Uint8Array[], skip: number): number {
  * Duplicates of descriptors, for a message that has to wait; all or none. All are looked at before
  * the first is made, which could else get the very number of one that is not open.
  */
-export function duplicateAll(fds: readonly FdLike[]): number[] {
-  const numbers = fds.map(fdNumber);
+export function duplicateAll(numbers: readonly number[]): number[] {
   for (const fd of numbers) check(descriptorFlags(fd), "fcntl", { hint: `descriptor ${fd}` });
   const copies: number[] = [];
   for (const fd of numbers) {

@@ -4,15 +4,17 @@ import {
   allFit,
   type BatchMessage,
   type Item,
+  isBare,
   receiveBatchOnce,
   sendBatchOnce,
   toBatch,
 } from "./batch.ts";
 import { receiveFailed } from "./incoming.ts";
-import type { Data, Message } from "./message.ts";
-import { isData, sendError } from "./outgoing.ts";
+import type { Message } from "./message.ts";
+import { type Outgoing, sendError } from "./outgoing.ts";
 import { SocketBase } from "./socket-base.ts";
 import { integer } from "./socket-options.ts";
+import { Piece } from "./syscalls/piece.ts";
 import { AGAIN } from "./syscalls/result.ts";
 
 export type { BatchMessage } from "./batch.ts";
@@ -59,13 +61,8 @@ export abstract class PacketSocket extends SocketBase {
 
   #checked(messages: readonly BatchMessage[]): Item[] {
     const items = toBatch(messages);
-    for (const item of items) if (!isData(item)) this.checkItem(item);
+    for (const item of items) if (!isBare(item)) this.checkMessage(item);
     return items;
-  }
-
-  /** @internal */
-  protected checkItem(item: Exclude<Item, Data>): void {
-    this.checkMessage(item);
   }
 
   #sendSome(items: readonly Item[]): number {
@@ -73,12 +70,12 @@ export abstract class PacketSocket extends SocketBase {
     if (result >= 0) return result;
     if (result === AGAIN) return 0;
     const first = items[0]!;
-    throw sendError(result, isData(first) ? { fds: [], credentials: undefined } : first);
+    throw sendError(result, isBare(first) ? { fds: [], credentials: undefined } : first);
   }
 
   /** @internal One message of a batch, which waits if it must. */
   protected sendItem(item: Item, signal: AbortSignal | undefined): Promise<void> {
-    return isData(item) ? this.send(item, { signal }) : this.sendPrepared(item, signal);
+    return this.sendPrepared(isBare(item) ? alone(item) : item, signal);
   }
 
   /**
@@ -108,4 +105,10 @@ export abstract class PacketSocket extends SocketBase {
   protected takeBatch(max: number, maxBytes: number): Message[] | null | undefined {
     return receiveBatchOnce(this.fd, this.rules, { max, maxBytes, fail: receiveFailed });
   }
+}
+
+function alone(data: string | Piece): Outgoing {
+  const piece = typeof data === "string" ? Piece.of(data) : data;
+  const beside = { fds: [], numbers: [], transfer: false, credentials: undefined };
+  return { parts: [piece], total: piece.bytes, ...beside };
 }

@@ -17,10 +17,10 @@ import {
   queueSize,
 } from "./queue-own.ts";
 import { QueueReader } from "./queue-reader.ts";
-import { flat, QUEUED_BYTES } from "./queue-stream.ts";
+import { QUEUED_BYTES } from "./queue-stream.ts";
 import { QueueTargets, type Target } from "./queue-targets.ts";
 import { QueueSide } from "./queue-wait.ts";
-import { maxPriority, QueueMessage } from "./queued-message.ts";
+import { QueueMessage, type Ready, ready } from "./queued-message.ts";
 import { iterate } from "./socket-base.ts";
 import { integer } from "./socket-options.ts";
 import type { QueueIdentity, Sender } from "./structs/queue-frame.ts";
@@ -59,11 +59,6 @@ export class QueueDatagram extends QueueMessage {
 
 /** Messages that are none, dropped in one try. */
 const GARBAGE = 64;
-
-interface Ready {
-  readonly bytes: Uint8Array;
-  readonly priority: number;
-}
 
 /**
  * A datagram socket over a message queue. A send waits for room in the receiver's queue; it fails
@@ -187,7 +182,8 @@ export class QueueDatagramSocket implements Disposable, AsyncDisposable {
    * Send one datagram; waits for room. Resolves when it is in the receiver's queue, not when it has
    * been read. Data that waits must not be changed until the promise settles.
    *
-   * @throws TypeError, RangeError at once; UnixError ENOENT, ECONNREFUSED (nobody reads), EACCES,
+   * @throws TypeError, RangeError at once; TypeError later where data that waits was detached,
+   *   transferred or made smaller; UnixError ENOENT, ECONNREFUSED (nobody reads), EACCES,
    *   EPROTOTYPE (a listener's name), ENOBUFS (more than `maxQueuedBytes` wait already),
    *   ERR_CLOSED; QueueLimitError EMSGSIZE; the signal's reason
    */
@@ -210,7 +206,7 @@ export class QueueDatagramSocket implements Disposable, AsyncDisposable {
   }
 
   #enqueue(target: Target, message: Ready, signal: AbortSignal | undefined): Promise<void> {
-    const bytes = message.bytes.length + 1;
+    const bytes = message.piece.bytes + 1;
     if (this.#queuedBytes > 0 && this.#queuedBytes + bytes > this.#maxQueuedBytes) {
       const hint = "await send() before sending more";
       throw new UnixError("send", -errno.ENOBUFS, { hint });
@@ -229,8 +225,8 @@ export class QueueDatagramSocket implements Disposable, AsyncDisposable {
   }
 
   /** True: sent. False: no room. A target that was just found is there. */
-  #put({ peer }: Target, { bytes, priority }: Ready): boolean {
-    return peer.putDatagram(bytes, { from: this.name ?? this.#own.identity, priority });
+  #put({ peer }: Target, { piece, priority }: Ready): boolean {
+    return peer.putDatagram(piece, { from: this.name ?? this.#own.identity, priority });
   }
 
   /** The same after a while: undefined: no room. @throws UnixError ECONNREFUSED */
@@ -248,7 +244,7 @@ export class QueueDatagramSocket implements Disposable, AsyncDisposable {
     const to = destination(options.to);
     this.#open("mq_timedsend");
     const target = this.#targets.find(to);
-    return target.side.idle && this.#put(target, message) ? message.bytes.length : null;
+    return target.side.idle && this.#put(target, message) ? message.piece.bytes : null;
   }
 
   /** `send`, blocking the thread. @throws UnixError as `send`, and ETIMEDOUT, EBUSY */
@@ -294,11 +290,6 @@ export class QueueDatagramSocket implements Disposable, AsyncDisposable {
     await Promise.all(this.#waiting);
     this.close();
   }
-}
-
-function ready(data: Payload, options: SendDatagramOptions): Ready {
-  const priority = integer("priority", options?.priority ?? 0, { most: maxPriority });
-  return { bytes: flat(data), priority };
 }
 
 /** @throws TypeError, RangeError */

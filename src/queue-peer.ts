@@ -21,7 +21,8 @@ import {
 } from "./structs/queue-frame.ts";
 import { close, open } from "./syscalls/fd.ts";
 import { Memory } from "./syscalls/memory.ts";
-import { mqGetattr, mqOpen, mqSend } from "./syscalls/message-queue.ts";
+import { mqGetattr, mqOpen, mqSendFrom } from "./syscalls/message-queue.ts";
+import type { Piece } from "./syscalls/piece.ts";
 import { pidfdOpen } from "./syscalls/process.ts";
 import { AGAIN } from "./syscalls/result.ts";
 
@@ -170,12 +171,12 @@ export class QueuePeer {
     return this.messageBytes - headerBytes;
   }
 
-  /** Write `bytes` as one frame of data. False: no room. @throws UnixError */
-  putData(bytes: Uint8Array): boolean {
-    const { view, bytes: all } = room(this.messageBytes);
+  /** Write bytes `from` to `to` as one frame of data. False: no room. @throws UnixError */
+  putData(data: Piece, from: number, to: number): boolean {
+    const { view, bytes } = room(this.messageBytes);
     const at = encodeHeader(view, "data", this.tag);
-    all.set(bytes, at);
-    return this.#put(at + bytes.length, 0);
+    data.copyTo(bytes, at, from, to);
+    return this.#put(at + to - from, 0);
   }
 
   putSign(kind: "end" | "close"): boolean {
@@ -191,16 +192,21 @@ export class QueuePeer {
     return this.#put(encodeRefusal(room(this.messageBytes).view, this.tag, number), 0);
   }
 
-  putDatagram(data: Uint8Array, { from, priority }: { from: Sender; priority: number }): boolean {
+  putDatagram(data: Piece, { from, priority }: { from: Sender; priority: number }): boolean {
     const { view, bytes } = room(this.messageBytes);
     const at = encodeDatagram(view, this.tag, from);
-    bytes.set(data, at);
-    return this.#put(at + data.length, priority);
+    this.#fits(at + data.bytes);
+    data.copyTo(bytes, at);
+    return this.#put(at + data.bytes, priority);
+  }
+
+  #fits(bytes: number): void {
+    if (bytes > this.messageBytes) throw messageTooLong(bytes, this.messageBytes);
   }
 
   #put(bytes: number, priority: number): boolean {
-    if (bytes > this.messageBytes) throw messageTooLong(bytes, this.messageBytes);
-    const sent = mqSend(this.handle.fd, scratch.bytes.subarray(0, bytes), priority);
+    this.#fits(bytes);
+    const sent = mqSendFrom(this.handle.fd, { address: scratch.address, bytes }, priority);
     if (sent === AGAIN) return false;
     check(sent, "mq_timedsend");
     return true;

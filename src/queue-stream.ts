@@ -6,7 +6,7 @@ import { busy, type SyncOptions } from "./endpoint.ts";
 import { closedError, UnixError } from "./errors.ts";
 import { settled } from "./loop/attempt.ts";
 import type { Payload } from "./message.ts";
-import { prepare } from "./outgoing.ts";
+import { onePiece } from "./outgoing.ts";
 import { handOn, type InheritOptions, leaveToHeirs, type StreamState } from "./queue-inherit.ts";
 import { leave, type OwnQueue } from "./queue-own.ts";
 import type { QueuePeer } from "./queue-peer.ts";
@@ -16,6 +16,7 @@ import { QueueSide } from "./queue-wait.ts";
 import { QueueMessage } from "./queued-message.ts";
 import { iterate } from "./socket-base.ts";
 import { integer } from "./socket-options.ts";
+import type { Piece } from "./syscalls/piece.ts";
 
 /** @internal Bytes that may wait in this process, unless the user says otherwise. */
 export const QUEUED_BYTES = 64 * 1024 * 1024;
@@ -159,7 +160,7 @@ export class QueueSocket implements Disposable, AsyncDisposable {
     let next = this.#next();
     if (next === undefined) next = this.#atEnd();
     if (next === null) this.#ended = true;
-    return next instanceof Uint8Array ? this.#cut(next, most) : next;
+    return next ? this.#cut(next, most) : next;
   }
 
   #cut(data: Uint8Array, most: number): QueueMessage {
@@ -195,42 +196,43 @@ export class QueueSocket implements Disposable, AsyncDisposable {
    * Send; resolves when the other end's queue has taken all of it. Sends are taken in the order
    * they were asked for; data that waits must not be changed until the promise settles.
    *
-   * @throws TypeError at once; UnixError EPIPE (nobody is at the other end, or after `end`),
+   * @throws TypeError at once, and later where data that waits was detached, transferred or made
+   *   smaller (a part may be out by then: close it)
+   * @throws UnixError EPIPE (nobody is at the other end, or after `end`),
    *   ENOBUFS (more than `maxQueuedBytes` wait already), ERR_CLOSED; the signal's reason
    */
   send(data: Payload, options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
-    const bytes = flat(data);
+    const piece = onePiece(data);
     const { signal } = options;
     if (signal?.aborted === true) return Promise.reject(signal.reason);
     try {
       this.#mayEndOrSend("mq_timedsend");
-      const skip = this.#writing.idle ? this.#put(bytes, 0) : 0;
-      if (skip === bytes.length) return settled(undefined);
-      return this.#enqueue(bytes, skip, signal);
+      const skip = this.#writing.idle ? this.#put(piece, 0) : 0;
+      if (skip === piece.bytes) return settled(undefined);
+      return this.#enqueue(piece, skip, signal);
     } catch (error) {
       return Promise.reject(error);
     }
   }
 
-  #enqueue(bytes: Uint8Array, from: number, signal: AbortSignal | undefined): Promise<void> {
-    const { length } = bytes;
-    const waiting = length - from;
+  #enqueue(piece: Piece, from: number, signal: AbortSignal | undefined): Promise<void> {
+    const { bytes } = piece;
+    const waiting = bytes - from;
     if (this.#queuedBytes > 0 && this.#queuedBytes + waiting > this.#maxQueuedBytes) {
       const hint = `${this.#queuedBytes} bytes wait already: await send() before sending more`;
       throw new UnixError("send", -errno.ENOBUFS, { hint });
     }
     this.#queuedBytes += waiting;
     let skip = from;
-    let rest = bytes;
+    let rest = piece;
     const operation = {
       once: (): true | undefined => {
-        if (rest.length !== length) throw new TypeError("the data was detached meanwhile");
         skip = this.#put(rest, skip);
-        return skip === rest.length ? true : undefined;
+        return skip === bytes ? true : undefined;
       },
       done: () => void (this.#queuedBytes -= waiting),
       committed: () => {
-        if (skip > 0) rest = new Uint8Array(rest); // the caller's buffer is free now
+        if (skip > 0) rest = rest.kept(); // the caller's buffer is free now
         return skip > 0;
       },
     };
@@ -238,17 +240,19 @@ export class QueueSocket implements Disposable, AsyncDisposable {
   }
 
   /** Write frames until there is no room; how far that came. */
-  #put(bytes: Uint8Array, from: number): number {
+  #put(piece: Piece, from: number): number {
+    const { bytes } = piece;
     const most = this.#peer.dataBytes;
     let at = from;
-    for (let i = 0; at < bytes.length; i++) {
+    for (let i = 0; at < bytes; i++) {
       if (i === FRAMES) {
         this.#writing.later();
         return at;
       }
       if (!this.#peer.holder.alive()) throw gone();
-      if (!this.#peer.putData(bytes.subarray(at, at + most))) return at;
-      at = Math.min(at + most, bytes.length);
+      const to = Math.min(at + most, bytes);
+      if (!this.#peer.putData(piece, at, to)) return at;
+      at = to;
     }
     return at;
   }
@@ -260,21 +264,21 @@ export class QueueSocket implements Disposable, AsyncDisposable {
 
   /** Send what fits now: the bytes taken; null: none, or others wait already. */
   trySend(data: Payload): number | null {
-    const bytes = flat(data);
+    const piece = onePiece(data);
     this.#mayEndOrSend("mq_timedsend");
-    if (bytes.length === 0) return 0;
-    return (this.#writing.idle ? this.#put(bytes, 0) : 0) || null;
+    if (piece.bytes === 0) return 0;
+    return (this.#writing.idle ? this.#put(piece, 0) : 0) || null;
   }
 
   /** Send all of it, blocking the thread. @throws UnixError as `send`, ETIMEDOUT, EBUSY */
   sendSync(data: Payload, options: SyncOptions = {}): void {
-    const bytes = flat(data);
+    const piece = onePiece(data);
     this.#mayEndOrSend("mq_timedsend");
     if (!this.#writing.idle) throw busy();
     let skip = 0;
     this.#writing.block("mq_timedsend", options, () => {
-      skip = this.#put(bytes, skip);
-      return skip === bytes.length ? true : undefined;
+      skip = this.#put(piece, skip);
+      return skip === piece.bytes ? true : undefined;
     });
   }
 
@@ -382,9 +386,3 @@ function gone(): UnixError {
 
 const atMost = (maxBytes: number | undefined): number =>
   maxBytes === undefined ? Infinity : integer("maxBytes", maxBytes, { least: 1 });
-
-/** Data as one piece of bytes. */
-export function flat(data: Payload): Uint8Array {
-  const { parts } = prepare(data);
-  return parts.length === 1 ? parts[0]! : Buffer.concat(parts);
-}

@@ -2,8 +2,9 @@
 
 import { priorities } from "../native/message-queue.ts";
 import type { Payload } from "./message.ts";
-import { prepare } from "./outgoing.ts";
+import { onePiece } from "./outgoing.ts";
 import { integer } from "./socket-options.ts";
+import type { Piece } from "./syscalls/piece.ts";
 
 const decoder = new TextDecoder();
 
@@ -37,13 +38,12 @@ export class QueueMessage {
 
 /** @internal A message that is ready to be sent. */
 export interface Ready {
-  readonly bytes: Uint8Array;
+  readonly piece: Piece;
   readonly priority: number;
 }
 
 /** @internal A message as one piece of bytes, checked before any call. */
 export function ready(data: Payload, options: QueueSendOptions | undefined): Ready {
   const priority = integer("priority", options?.priority ?? 0, { most: maxPriority });
-  const { parts } = prepare(data);
-  return { bytes: parts.length === 1 ? parts[0]! : Buffer.concat(parts), priority };
+  return { piece: onePiece(data), priority };
 }

@@ -5,7 +5,7 @@ import { errno } from "../native/errno.ts";
 import { socket as c, option } from "../native/socket.ts";
 import { receiveMessage, sendMessage } from "./adopt.ts";
 import { check, UnixError } from "./errors.ts";
-import { Fd, type FdLike } from "./fd.ts";
+import { Fd } from "./fd.ts";
 import { attempt } from "./loop/attempt.ts";
 import { Watch } from "./loop/poller.ts";
 import type { Target } from "./send-fd-target.ts";
@@ -19,7 +19,7 @@ const NONCE_BYTES = 8;
 export interface Terms {
   readonly from: Party;
   readonly to: Party;
-  readonly fd: FdLike;
+  readonly fd: number;
 }
 
 /** The sender's side. */

@@ -115,13 +115,13 @@ export async function sendFd(
 ): Promise<void> {
   const number = realtimeNumber(options.realtimeSignal);
   const ms = integer("timeoutMs", options.timeoutMs ?? TIMEOUT_MS);
-  fdNumber(fd);
+  const descriptor = fdNumber(fd);
   options.signal?.throwIfAborted();
   requireProc();
   using target = new Target(to, number);
   const { party, status } = target.listening();
   const needsLeave = target.needsLeave(status);
-  using offer = new Offer({ from: ownParty(), to: party, fd });
+  using offer = new Offer({ from: ownParty(), to: party, fd: descriptor });
   using deadline = new Deadline(options.signal, ms, () => late(target, { number, ms }));
   const { signal } = deadline;
   const tracer = { pid: party.pid, alive: () => target.handle.alive() };

@@ -1,6 +1,6 @@
 // A send that has to wait: what it holds meanwhile, and how it lets go.
 
-import { fdNumber } from "./fd.ts";
+import { Fd } from "./fd.ts";
 import type { Operation } from "./loop/attempt.ts";
 import {
   closeTransferred,
@@ -11,6 +11,7 @@ import {
 } from "./outgoing.ts";
 import type { Address } from "./structs/sockaddr-un.ts";
 import { close } from "./syscalls/fd.ts";
+import type { Piece } from "./syscalls/piece.ts";
 
 /** One try on some socket: bytes taken, or a negative errno. */
 export type SendOnce = (
@@ -34,7 +35,7 @@ interface Start {
  * taken the first byte, with which they all go. Ends with no duplicate left, however it ends.
  */
 export class SendOperation implements Operation<true> {
-  #parts: readonly Uint8Array[];
+  #parts: readonly Piece[];
   readonly #message: Outgoing;
   readonly #start: Start;
   readonly #bytes: number;
@@ -49,19 +50,15 @@ export class SendOperation implements Operation<true> {
     this.#skip = start.skip ?? 0;
     this.#bytes = message.total - this.#skip;
     if (message.fds.length > 0 && !message.transfer && this.#skip === 0) {
-      this.#copies = duplicateAll(message.fds);
+      this.#copies = duplicateAll(message.numbers);
     }
     start.account(this.#bytes);
   }
 
   once(): true | undefined {
     const { total, credentials } = this.#message;
-    const parts = this.#parts;
-    let bytes = 0;
-    for (const part of parts) bytes += part.byteLength;
-    if (bytes !== total) throw new TypeError("the data was detached or resized while it waited");
     const sent = this.#start.sendOnce(
-      { parts, credentials },
+      { parts: this.#parts, credentials },
       { skip: this.#skip, fds: this.#fds() },
     );
     if (sent < 0) {
@@ -75,7 +72,9 @@ export class SendOperation implements Operation<true> {
 
   #fds(): readonly number[] {
     if (this.#skip > 0) return [];
-    return this.#copies ?? this.#message.fds.map(fdNumber);
+    const { fds, numbers } = this.#message;
+    // transferred: an Fd that was closed meanwhile has no number any more
+    return this.#copies ?? fds.map((fd, i) => (fd instanceof Fd ? fd.fd : numbers[i]!));
   }
 
   /** The kernel has the descriptors. */
@@ -98,7 +97,7 @@ export class SendOperation implements Operation<true> {
   /** Half a message is out: the rest follows, from a copy, for the caller's buffer is free now. */
   committed(): boolean {
     if (this.#skip === 0) return false;
-    this.#parts = this.#parts.map((part) => new Uint8Array(part)); // slice of a Buffer shares
+    this.#parts = this.#parts.map((part) => part.kept());
     return true;
   }
 }

@@ -52,8 +52,8 @@ export class SeqpacketSocket extends PacketSocket {
   }
 
   /** @internal */
-  protected override takeInto(buffer: ArrayBufferView): Received | null | undefined {
-    return this.#dataFirst(() => super.takeInto(buffer));
+  protected override takeInto(buffer: ArrayBufferView, bytes: number): Received | null | undefined {
+    return this.#dataFirst(() => super.takeInto(buffer, bytes));
   }
 
   #dataFirst<T>(take: () => T | null | undefined): T | null | undefined {

@@ -25,6 +25,7 @@ import {
 } from "./outgoing.ts";
 import { type SendOnce, SendOperation } from "./send-operation.ts";
 import { integer } from "./socket-options.ts";
+import { bytesIn } from "./syscalls/memory.ts";
 
 /** Options of one asynchronous send. */
 export interface SendWaitOptions extends SendOptions {
@@ -98,26 +99,27 @@ export abstract class SocketBase extends Endpoint {
 
   /**
    * Receive into your own bytes: no copy. The buffer must not be touched until the promise settles.
+   * One that is detached, transferred or made smaller meanwhile is a TypeError, and what was sent
+   * is still there for the next receive.
    */
   receiveInto(
     buffer: ArrayBufferView,
     options?: { signal?: AbortSignal },
   ): Promise<Received | null> {
-    checkBuffer(buffer);
-    return this.waitFor("read", options?.signal, { once: () => this.takeInto(buffer) });
+    const bytes = roomIn(buffer);
+    return this.waitFor("read", options?.signal, { once: () => this.takeInto(buffer, bytes) });
   }
 
   /** `receiveInto` if something is here; null: the end; undefined: nothing now. */
   tryReceiveInto(buffer: ArrayBufferView): Received | null | undefined {
     this.open("recvmsg");
-    checkBuffer(buffer);
-    return this.takeInto(buffer);
+    return this.takeInto(buffer, roomIn(buffer));
   }
 
   /** `receiveInto`, blocking the thread. @throws UnixError ETIMEDOUT */
   receiveIntoSync(buffer: ArrayBufferView, options?: SyncOptions): Received | null {
-    checkBuffer(buffer);
-    return this.blocking("recvmsg", events.POLLIN, options, () => this.takeInto(buffer));
+    const bytes = roomIn(buffer);
+    return this.blocking("recvmsg", events.POLLIN, options, () => this.takeInto(buffer, bytes));
   }
 
   /** @internal One receive. Overridden where a kind has more to say about ends and errors. */
@@ -126,8 +128,8 @@ export abstract class SocketBase extends Endpoint {
   }
 
   /** @internal */
-  protected takeInto(buffer: ArrayBufferView): Received | null | undefined {
-    return receiveIntoOnce(this.fd, this.rules, buffer);
+  protected takeInto(buffer: ArrayBufferView, bytes: number): Received | null | undefined {
+    return receiveIntoOnce(this.fd, this.rules, buffer, bytes);
   }
 
   #most(maxBytes: number | undefined): number {
@@ -155,15 +157,16 @@ export abstract class SocketBase extends Endpoint {
    * gets the number of bytes, and what came along; the buffer holds them until it returns, or until
    * the promise that it returns is settled.
    *
-   * @throws as consume; TypeError, RangeError (no room) at once
+   * @throws as consume; TypeError, RangeError (no room) at once; TypeError later where the buffer
+   *   has been detached, transferred or made smaller: what came then is still there to be received
    */
   consumeInto(
     buffer: ArrayBufferView,
     handler: (received: Received) => unknown,
     options: { readonly signal?: AbortSignal | undefined } = {},
   ): Promise<void> {
-    checkBuffer(buffer);
-    return this.#consume({ once: () => this.takeInto(buffer) }, handler, options.signal);
+    const bytes = roomIn(buffer);
+    return this.#consume({ once: () => this.takeInto(buffer, bytes) }, handler, options.signal);
   }
 
   #consume<T extends Envelope>(
@@ -189,7 +192,9 @@ export abstract class SocketBase extends Endpoint {
    * taken in the order they were asked for; one that has to wait keeps duplicates of its
    * descriptors, and its data must not be changed until the promise settles.
    *
-   * @throws TypeError, RangeError at once; UnixError EPIPE, ECONNRESET, EMSGSIZE, EPERM, ENOBUFS
+   * @throws TypeError, RangeError at once; TypeError later where data that waits was detached,
+   *   transferred or made smaller (of a stream's a part may be out by then: close it); UnixError
+   *   EPIPE, ECONNRESET, EMSGSIZE, EPERM, ENOBUFS
    *   (more than `maxQueuedBytes` wait already), ERR_CLOSED; the signal's reason
    * @see sendmsg(2)
    */
@@ -362,7 +367,9 @@ function closing<T extends Envelope>(message: T, handler: Handler<T>): unknown {
 
 const NOTHING_BESIDE = { fds: [], credentials: undefined } as const;
 
-function checkBuffer(buffer: unknown): void {
-  if (!ArrayBuffer.isView(buffer)) throw new TypeError("the buffer is a view of an ArrayBuffer");
-  if (buffer.byteLength === 0) throw new RangeError("the buffer has no room");
+/** How many bytes fit in; not more will be written, whatever becomes of it. */
+function roomIn(buffer: ArrayBufferView): number {
+  const bytes = bytesIn(buffer);
+  if (bytes === 0) throw new RangeError("the buffer has no room");
+  return bytes;
 }

@@ -2,6 +2,7 @@
 
 import { UnixError, UnsupportedError } from "./errors.ts";
 import { type FdLike, fdNumber } from "./fd.ts";
+import { type ListRule, ownList } from "./own-list.ts";
 import { close, descriptorFlags, duplicate } from "./syscalls/fd.ts";
 
 /**
@@ -26,18 +27,26 @@ const HIGHEST = 1023;
 /** systemd's FDNAME_MAX, and the characters that it takes: ASCII without controls and colons. */
 const NAME = /^[ -9;-~]{1,255}$/;
 
+const LIST: ListRule = {
+  what: "fds is an array of descriptors, or a plain object",
+  most: HIGHEST + 1 - FIRST,
+  rule: `a child's descriptors are numbered up to ${HIGHEST}, so that fds has no more before them`,
+};
+
 /** @throws TypeError, RangeError: which entry is wrong, and why */
 export function layOut(fds: SpawnFds = []): FdLayout {
   if (isList(fds)) {
-    return { slots: new Map(fds.map((fd, i) => [target(FIRST + i), fdNumber(fd)])), names: [] };
+    const list = ownList(fds, LIST);
+    return { slots: new Map(list.map((fd, i) => [target(FIRST + i), fdNumber(fd)])), names: [] };
   }
   if (!isRecord(fds)) throw new TypeError("fds is an array of descriptors, or a plain object");
   const slots = new Map<number, number>();
   const names: string[] = [];
-  for (const [key, fd] of Object.entries(fds)) {
+  const entries = Object.entries(fds);
+  for (const [key, fd] of entries) {
     if (isNumeral(key)) slots.set(target(Number(key)), fdNumber(fd));
   }
-  for (const [key, fd] of Object.entries(fds)) {
+  for (const [key, fd] of entries) {
     if (isNumeral(key)) continue;
     const number = target(FIRST + names.length);
     if (slots.has(number)) {

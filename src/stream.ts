@@ -52,9 +52,9 @@ export class StreamSocket extends SocketBase {
   }
 
   /** @internal */
-  protected override takeInto(buffer: ArrayBufferView): Received | null | undefined {
-    const received = super.takeInto(buffer);
-    if (received && received.bytes < buffer.byteLength && received.alone) this.noteDrained();
+  protected override takeInto(buffer: ArrayBufferView, bytes: number): Received | null | undefined {
+    const received = super.takeInto(buffer, bytes);
+    if (received && received.bytes < bytes && received.alone) this.noteDrained();
     return received;
   }
 

@@ -89,6 +89,26 @@ const nativeIsData: Rule = (source) =>
     ? matches(source, /\b(?:dlopen|read|ptr|toArrayBuffer)\(/, "native/ is data: no calls to C")
     : [];
 
+const withOwnBytes = [
+  ...["src/syscalls/memory.ts", "src/syscalls/envelope.ts", "src/syscalls/trace-"],
+  ...["src/loop/waker-thread.ts", "src/structs/", "src/cli/"],
+];
+const ofViews = "\\.(?:byteLength|byteOffset|buffer)\\b(?!\\()";
+const kinds = "ArrayBuffer|SharedArrayBuffer|DataView|Buffer|(?:Uint8|Int8|Float64)Array";
+const looksAtBytes = new RegExp(
+  `\\bptr\\(|\\bArrayBuffer\\.isView\\b|\\binstanceof (?:${kinds})\\b|${ofViews}`,
+);
+
+/** Views of callers may lie, and be gone. The places above have ours alone. */
+const oneLookAtBytes: Rule = (source) =>
+  withOwnBytes.some((place) => source.file.startsWith(place))
+    ? []
+    : matches(
+        source,
+        looksAtBytes,
+        "only src/syscalls/memory.ts asks a view where its bytes are: bytesIn, addressOf, Piece",
+      );
+
 const short: Rule = (source) => {
   const lines = source.text.trimEnd().split("\n").length;
   if (lines <= MOST_LINES) return [];
@@ -190,6 +210,7 @@ const rules: readonly (readonly [string, readonly Source[], Rule])[] = [
   ["one reading of the platform", own, onePlatform],
   ["the waker's thread stands alone", own, threadAlone],
   ["native/ is data", own, nativeIsData],
+  ["one look at callers' bytes", own, oneLookAtBytes],
   [`at most ${MOST_LINES} lines in a file`, everything, short],
   [`at most ${MOST_COLUMNS} columns in a line`, everything, narrow],
   [`at most ${MOST_FUNCTION_LINES} lines in a function`, everything, shortFunctions],
@@ -237,6 +258,9 @@ describe("the rules find what they look for", () => {
     [onePlatform, inErrorText, "f(process.platform);", "f(`\u0024{process.platform}`);"],
     [threadAlone, aloneIn, 'import "../errors.ts";', 'import "node:fs";'],
     [nativeIsData, "native/a.ts", "dlopen(x);", "constants(x);"],
+    [oneLookAtBytes, "src/a.ts", "f(ptr(data));", "f(addressOf(data));"],
+    [oneLookAtBytes, "src/a.ts", "f(data.byteLength);", "f(bytesIn(data), Buffer.byteLength(s));"],
+    [oneLookAtBytes, "src/a.ts", "if (data instanceof Uint8Array) f();", "if (isView(data)) f();"],
     [short, "a.ts", "x\n".repeat(401), "x\n".repeat(400)],
     [narrow, "a.ts", "x".repeat(101), "x".repeat(100)],
     [shortFunctions, "a.ts", body(59), body(58)],

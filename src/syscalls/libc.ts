@@ -4,10 +4,11 @@ import { dlopen, type FFIFunction, type Pointer, read } from "bun:ffi";
 import { known, libcNames, librtName, system } from "../../native/platform.ts";
 import { darwin, glibcOnly, inLibrt, linux, posix, type Signature } from "../../native/symbols.ts";
 import { UnsupportedError } from "../errors.ts";
+import { cString, type Lent } from "./memory.ts";
 import { trace, wantedGroups } from "./trace.ts";
 
-/** What an FFI call takes for a pointer: an address, a typed array (its start), or NULL. */
-export type Address = number | ArrayBufferView | null;
+/** What an FFI call takes for a pointer: an address, a typed array that was lent, or NULL. */
+export type Address = number | Lent | null;
 
 type Argument<T> = T extends "ptr" ? Address : number;
 type Arguments<A extends readonly unknown[]> = { [K in keyof A]: Argument<A[K]> };
@@ -34,27 +35,9 @@ function open(): Opened {
     const symbols = symbolsOf(name, own) ?? symbolsInTwo(name);
     if (symbols === null) continue;
     const found = new Set(Object.keys(symbols));
-    return { calls: takingViews(Object.assign(calls, symbols)), name, found };
+    return { calls: Object.assign(calls, symbols) as Libc, name, found };
   }
   return none;
-}
-
-/**
- * Bun 1.3 takes typed arrays for pointers, but no DataView. send is the one call that gets a
- * caller's own view; elsewhere it is left as it is.
- */
-function takingViews(calls: object): Libc {
-  const opened = calls as Libc;
-  const { send } = opened;
-  try {
-    send(-1, new DataView(new ArrayBuffer(1)), 0, 0);
-  } catch {
-    opened.send = (fd, data, length, flags) => {
-      if (!(data instanceof DataView)) return send(fd, data, length, flags);
-      return send(fd, new Uint8Array(data.buffer, data.byteOffset), length, flags);
-    };
-  }
-  return opened;
 }
 
 /** All of a group, or null where the library is not here or lacks one of them. */
@@ -125,5 +108,4 @@ function has(group: Record<string, Signature>): boolean {
 }
 
 /** Where a function of libc is; 0 where there is none of that name. */
-export const symbol = (name: string): number =>
-  libc.dlsym(null, new TextEncoder().encode(`${name}\0`));
+export const symbol = (name: string): number => libc.dlsym(null, cString(name).address);

@@ -1,5 +1,9 @@
 // Memory that C sees. A small typed array moves (F1) and an address keeps nothing alive (F2), so:
 // every block is an explicit ArrayBuffer, held by the object that knows its address.
+//
+// What a caller gives may lie: an own property, a subclass or a Proxy answers what it likes to
+// `byteLength`, and a buffer may be detached, transferred or resized at any time. So callers' bytes
+// get their address and length here and nowhere else, from the engine's own getters.
 
 import { type Pointer, ptr, toArrayBuffer } from "bun:ffi";
 
@@ -13,7 +17,7 @@ export class Memory {
 
   /** @param size in bytes, rounded up to a multiple of 8 */
   constructor(size: number) {
-    this.buffer = new ArrayBuffer((size + 7) & ~7);
+    this.buffer = new ArrayBuffer(Math.ceil(size / 8) * 8);
     this.bytes = new Uint8Array(this.buffer);
     this.words = new Int32Array(this.buffer);
     this.view = new DataView(this.buffer);
@@ -24,13 +28,171 @@ export class Memory {
 /** Two words for out-parameters of one call: lengths, pairs of descriptors, small options. */
 export const cells = new Memory(64);
 
+const { call } = Function.prototype;
+const { apply } = Reflect;
+
+interface Getter {
+  (): unknown;
+  call(self: unknown): unknown;
+}
+
+/** What the engine itself answers, whoever has put what over it: taken before anybody could. */
+const intrinsic = (of: object, name: string): Getter =>
+  Object.getOwnPropertyDescriptor(of, name)!.get as Getter;
+
+/** `getter.call` is what the engine makes fast, as long as it is what it was. */
+const ask = <T>(getter: Getter, value: unknown): T =>
+  (getter.call === call ? getter.call(value) : apply(getter, value, [])) as T;
+
+const TypedArray: object = Object.getPrototypeOf(Uint8Array.prototype);
+const typedBytes = intrinsic(TypedArray, "byteLength");
+const typedOffset = intrinsic(TypedArray, "byteOffset");
+const typedBuffer = intrinsic(TypedArray, "buffer");
+/** How many elements. */
+const typedCount = intrinsic(TypedArray, "length");
+const dataBytes = intrinsic(DataView.prototype, "byteLength");
+const dataOffset = intrinsic(DataView.prototype, "byteOffset");
+const dataBuffer = intrinsic(DataView.prototype, "buffer");
+const bufferBytes = intrinsic(ArrayBuffer.prototype, "byteLength");
+const sharedBytes = intrinsic(SharedArrayBuffer.prototype, "byteLength");
+/** Throws for a view whose bytes are gone: its length of 0 does not tell that from an empty one. */
+const stillThere = call.bind((TypedArray as { keys: () => unknown }).keys) as (
+  view: unknown,
+) => unknown;
+/** Not to be fooled: a Proxy of a view is none. */
+export const { isView } = ArrayBuffer;
+
+/** Of bytes that were given and are no longer there. */
+export const goneBytes = (): TypeError =>
+  new TypeError("the bytes are gone: their buffer was detached, transferred or made smaller");
+
 /**
- * The address of a caller's bytes, good until the caller's next chance to run. Touching `.buffer`
- * first moves a small array to where it then stays; an empty one has no address, and needs none.
+ * How many bytes `view` has at this moment. No code of the caller's is run.
+ * @throws TypeError for what is no view, and where its bytes are gone
  */
-export function addressOf(bytes: ArrayBufferView): number {
-  const { buffer, byteOffset, byteLength } = bytes;
-  return byteLength === 0 ? cells.address : ptr(buffer as ArrayBuffer) + byteOffset;
+export function bytesIn(view: unknown): number {
+  let bytes: number;
+  try {
+    bytes = ask(typedBytes, view);
+  } catch {
+    return dataViewBytes(view);
+  }
+  if (bytes === 0) checkStillThere(view);
+  return bytes;
+}
+
+function dataViewBytes(view: unknown): number {
+  if (!isView(view)) throw new TypeError("the bytes are a view of an ArrayBuffer");
+  try {
+    return ask(dataBytes, view);
+  } catch {
+    throw goneBytes();
+  }
+}
+
+function checkStillThere(view: unknown): void {
+  try {
+    stillThere(view);
+  } catch {
+    throw goneBytes();
+  }
+}
+
+/**
+ * Where the first `bytes` bytes of a caller's view are, good until the caller's next chance to run.
+ * Touching `.buffer` moves a small array to where it then stays; no bytes have no address, and need
+ * none.
+ * @throws TypeError where there are no longer so many
+ */
+export function addressOf(view: ArrayBufferView, bytes: number = bytesIn(view)): number {
+  if (bytes === 0) return cells.address;
+  if (bytesIn(view) < bytes) throw goneBytes();
+  return ptr(bufferOf(view) as ArrayBuffer) + offsetOf(view);
+}
+
+function bufferOf(view: ArrayBufferView): ArrayBufferLike {
+  try {
+    return ask(typedBuffer, view);
+  } catch {
+    return ask(dataBuffer, view);
+  }
+}
+
+function offsetOf(view: ArrayBufferView): number {
+  try {
+    return ask(typedOffset, view);
+  } catch {
+    return ask(dataOffset, view);
+  }
+}
+
+declare const lent: unique symbol;
+
+/** A view that C gets as it is; what is not ours becomes one by {@link lend} alone. */
+export type Lent = Uint8Array & { readonly [lent]: true };
+
+/** How many bytes of it what was lent last has. */
+export let lentBytes = 0;
+
+/** A caller's view for one call, which is to follow at once. @throws TypeError as bytesIn */
+export function lend(view: ArrayBufferView): Lent | number {
+  try {
+    lentBytes = ask(typedBytes, view);
+  } catch {
+    lentBytes = dataViewBytes(view);
+    return addressOf(view, lentBytes); // Bun 1.3 takes typed arrays for pointers, but no DataView
+  }
+  if (lentBytes > 0) return view as Lent;
+  checkStillThere(view);
+  return cells.address;
+}
+
+/** Elements of one byte, whatever the view says that it is. */
+export function hasByteElements(view: ArrayBufferView, bytes: number = bytesIn(view)): boolean {
+  try {
+    return ask(typedCount, view) === bytes;
+  } catch {
+    return false;
+  }
+}
+
+/** A view of ours, of bytes `from` to `to` of a caller's view. @throws TypeError: they are gone */
+export function viewOf(view: ArrayBufferView, from = 0, to: number = bytesIn(view)): Uint8Array {
+  if (bytesIn(view) < to) throw goneBytes();
+  return new Uint8Array(bufferOf(view), offsetOf(view) + from, to - from);
+}
+
+/** A copy of a caller's bytes. @throws TypeError: they are gone */
+export const copyOf = (view: ArrayBufferView): Uint8Array => new Uint8Array(viewOf(view));
+
+/** The same as {@link viewOf}, as a Buffer, which node:stream takes as it is. */
+export function bufferOver(view: ArrayBufferView): Buffer {
+  const bytes = bytesIn(view);
+  return Buffer.from(bufferOf(view) as ArrayBuffer, offsetOf(view), bytes);
+}
+
+/** The bytes of a caller's whole buffer; null: it is none. @throws TypeError: they are gone */
+export function wholeOf(buffer: unknown): Uint8Array | null {
+  if (!isBuffer(buffer)) return null;
+  try {
+    return new Uint8Array(buffer);
+  } catch {
+    throw goneBytes();
+  }
+}
+
+/** An ArrayBuffer or SharedArrayBuffer. */
+export function isBuffer(value: unknown): value is ArrayBuffer {
+  return answers(bufferBytes, value) || answers(sharedBytes, value);
+}
+
+function answers(getter: Getter, value: unknown): boolean {
+  try {
+    ask(getter, value);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Bytes up to the first NUL at an address, as text: for the few strings that C hands out. */
@@ -41,7 +203,7 @@ export function cString(text: string): Memory {
 
 /** A NUL-terminated copy of `bytes`. */
 export function bytesToC(bytes: Uint8Array): Memory {
-  const memory = new Memory(bytes.length + 1);
+  const memory = new Memory(bytesIn(bytes) + 1);
   memory.bytes.set(bytes);
   return memory;
 }

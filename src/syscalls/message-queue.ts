@@ -13,7 +13,7 @@ import {
 } from "../structs/mq-attr.ts";
 import { encodeSigevent, type SignalRequest, sigeventBytes } from "../structs/sigevent.ts";
 import { libc } from "./libc.ts";
-import { addressOf, cells, cString, Memory } from "./memory.ts";
+import { addressOf, bytesIn, cells, cString, Memory } from "./memory.ts";
 import { AGAIN, result, uninterrupted } from "./result.ts";
 
 const attributes = new Memory(Math.max(attributesRoom, 8));
@@ -46,11 +46,19 @@ export function mqGetattr(fd: number): QueueAttributes | number {
   return got < 0 ? got : decodeAttributes(attributes.view);
 }
 
-/** 0, or a negative errno. */
-export function mqSend(fd: number, bytes: Uint8Array, priority: number): number {
-  const sent = uninterrupted(() =>
-    libc.mq_timedsend(fd, addressOf(bytes), bytes.byteLength, priority, epoch.address),
-  );
+/** 0, or a negative errno. @throws TypeError where the bytes are gone */
+export function mqSend(fd: number, view: ArrayBufferView, priority: number): number {
+  const bytes = bytesIn(view);
+  return mqSendFrom(fd, { address: addressOf(view, bytes), bytes }, priority);
+}
+
+/** The same of memory whose address is known. */
+export function mqSendFrom(
+  fd: number,
+  { address, bytes }: { readonly address: number; readonly bytes: number },
+  priority: number,
+): number {
+  const sent = uninterrupted(() => libc.mq_timedsend(fd, address, bytes, priority, epoch.address));
   return sent === LATE ? AGAIN : sent;
 }
 

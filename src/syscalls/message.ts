@@ -6,6 +6,7 @@ import { message } from "../../native/socket.ts";
 import { addressRoom } from "../structs/sockaddr-un.ts";
 import { controlRoom, type Envelope } from "./envelope.ts";
 import { isMusl, libc } from "./libc.ts";
+import type { Lent } from "./memory.ts";
 import { INTERRUPTED, result } from "./result.ts";
 
 const SENDING = message.MSG_DONTWAIT | message.MSG_NOSIGNAL;
@@ -14,10 +15,10 @@ const RECEIVING = message.MSG_DONTWAIT | (message.MSG_CMSG_CLOEXEC ?? 0);
 /** musl copies control data into this many bytes and refuses more (K13). */
 const MUSL_CONTROL_ROOM = 1024;
 
-/** Bytes taken, or a negative errno. `bytes` is the caller's own: its address is taken here. */
-export function send(fd: number, bytes: ArrayBufferView, length: number): number {
+/** Bytes taken, or a negative errno. */
+export function send(fd: number, from: Lent | number, bytes: number): number {
   let sent: number;
-  do sent = result(libc.send(fd, bytes, length, SENDING));
+  do sent = result(libc.send(fd, from, bytes, SENDING));
   while (sent === INTERRUPTED);
   return sent;
 }

@@ -1,13 +1,13 @@
 // Arguments of libc's functions as text, the way strace writes them (src/syscalls/trace.ts).
 
-import { CString, ptr, toArrayBuffer } from "bun:ffi";
+import { CString, toArrayBuffer } from "bun:ffi";
 import { meanings } from "../../native/errno.ts";
 import { signals } from "../../native/signal.ts";
 import { socket as c, cmsghdr, iovec, message, mmsghdr, msghdr } from "../../native/socket.ts";
 import { errnoName } from "../errors.ts";
 import { type Control, decodeControl } from "../structs/cmsg.ts";
 import { decodeSockaddr, toBytes } from "../structs/sockaddr-un.ts";
-import { asPointer } from "./memory.ts";
+import { addressOf, asPointer, bytesIn } from "./memory.ts";
 
 /** What a function of libc is given: a number, an address, or a view for its address. */
 export type Value = number | ArrayBufferView | null;
@@ -31,7 +31,7 @@ export const int = (value: Value | undefined): number => (typeof value === "numb
 /** Where the memory is. */
 export function addressIn(value: Value): number {
   if (value === null || typeof value === "number") return value ?? 0;
-  return value.byteLength === 0 ? 0 : ptr(value.buffer as ArrayBuffer) + value.byteOffset;
+  return bytesIn(value) === 0 ? 0 : addressOf(value);
 }
 
 export const hex: Show = (value) => {

@@ -8,7 +8,9 @@ import {
   type Message,
   openDatagram,
   type SeqpacketSocket,
+  socketPair,
 } from "../../src/index.ts";
+import { Memory } from "../../src/syscalls/memory.ts";
 import { type Ends, freshAddress, freshPath, variants } from "./pairs.ts";
 import {
   callsOf,
@@ -275,5 +277,41 @@ describe("datagrams with addresses", () => {
     const error = await failure(() => sender.sendBatch(batch));
     expect([error.code, error.address]).toEqual(["ENOENT", missing]);
     expect(texts(receiver.tryReceiveBatch())).toEqual(["a"]);
+  });
+});
+
+describe("memory for what comes", () => {
+  /** Bytes of ArrayBuffers that are made while `body` runs. */
+  function allocated(body: () => void): number {
+    const real = globalThis.ArrayBuffer;
+    let bytes = 0;
+    globalThis.ArrayBuffer = new Proxy(real, {
+      construct(target, args: [number], self) {
+        bytes += args[0];
+        return Reflect.construct(target, args, self) as object;
+      },
+    });
+    try {
+      body();
+    } finally {
+      globalThis.ArrayBuffer = real;
+    }
+    return bytes;
+  }
+
+  test("is made once, whatever sizes are asked for in turn", () => {
+    const [near, far] = socketPair("datagram");
+    const sizes = [{ max: 1024 }, { max: 1024, maxBytes: 16 }, { max: 1, maxBytes: 2 ** 20 }, {}];
+    const round = (): void => {
+      for (const size of sizes) {
+        near.trySend("x");
+        expect(texts(far.tryReceiveBatch(size))).toEqual(["x"]);
+      }
+    };
+    round();
+    expect(allocated(() => new Memory(4096))).toBe(4096); // it does see what is made
+    expect(allocated(round)).toBeLessThan(100_000);
+    near.close();
+    far.close();
   });
 });

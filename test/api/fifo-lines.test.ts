@@ -1,6 +1,8 @@
 // Lines out of a FIFO.
 
+import { heapStats } from "bun:jsc";
 import { describe, expect, test } from "bun:test";
+import { LineBuffer } from "../../src/fifo-lines.ts";
 import { fifo, stillWaits, text } from "./fifos.ts";
 import { codeOf } from "./tools.ts";
 
@@ -75,5 +77,52 @@ describe("lines", () => {
     for await (const line of pipe.reader.lines()) if (line === all[at]) at += 1;
     await writing;
     expect(at).toBe(all.length);
+  });
+});
+
+describe("a long line in small pieces", () => {
+  const PIECES = 30_000;
+  const byte = Uint8Array.of(0x78);
+
+  test("is held in one piece, not in as many as it came in", () => {
+    const buffer = new LineBuffer();
+    const arrays = (): number => {
+      Bun.gc(true);
+      return heapStats().objectTypeCounts["Uint8Array"] ?? 0;
+    };
+    const before = arrays();
+    let lines = 0;
+    for (let i = 0; i < PIECES; i++) {
+      buffer.push(byte.slice());
+      if (buffer.line(PIECES) !== undefined) lines++;
+    }
+    expect(lines).toBe(0);
+    expect(arrays() - before).toBeLessThan(1_000);
+    buffer.push(Buffer.from("\nrest"));
+    expect(buffer.line(PIECES)?.length).toBe(PIECES);
+    expect(text(buffer.rest())).toBe("rest");
+  });
+
+  test("too long, it is given back byte by byte, and the rest is not copied", async () => {
+    using pipe = fifo();
+    const writer = pipe.writer();
+    const bytes = Buffer.alloc(30_000, "x");
+    await writer.write(bytes);
+    expect(await codeOf(() => pipe.reader.lines({ maxLineBytes: 10 }).next())).toBe("EMSGSIZE");
+    const real = globalThis.Uint8Array;
+    let made = 0;
+    globalThis.Uint8Array = new Proxy(real, {
+      construct(target, args: [number], self) {
+        if (typeof args[0] === "number") made += args[0];
+        return Reflect.construct(target, args, self) as object;
+      },
+    });
+    try {
+      for (let i = 0; i < 1_000; i++) expect(pipe.reader.tryRead({ maxBytes: 1 })?.length).toBe(1);
+    } finally {
+      globalThis.Uint8Array = real;
+    }
+    expect(made).toBe(1_000);
+    expect(pipe.reader.tryRead()?.length).toBe(29_000);
   });
 });

@@ -212,6 +212,41 @@ describe("seal", () => {
   });
 });
 
+describe("a mapping that is no longer this object's", () => {
+  const letGo: Readonly<Record<string, (buffer: ArrayBuffer) => unknown>> = {
+    transferred: (buffer) => buffer.transfer(),
+    "sent to another thread": (buffer) => structuredClone(buffer, { transfer: [buffer] }),
+  };
+
+  test.each(Object.entries(letGo))("%s, and collected: nothing is mapped there", async (_, end) => {
+    const name = `foreign-${crypto.randomUUID().slice(0, 8)}`;
+    using memory = SharedMemory.create(2 ** 20, { name, seal: [] });
+    end(memory.bytes.buffer);
+    const gone = (): boolean => {
+      Bun.gc(true);
+      return mappings(name) === 0;
+    };
+    await eventually(gone, "the mapping is gone");
+    using others = SharedMemory.create(2 ** 20, { name: "others" }); // often at the same address
+    others.bytes.fill(7);
+    const error = await thrown(() => memory.seal("write"));
+    expect(error).toMatchObject({ code: "ERR_DETACHED", syscall: "mmap" });
+    expect(others.bytes.every((byte) => byte === 7)).toBe(true);
+    expect([mappings(name), memory.seals(), memory.writable]).toEqual([0, [], true]);
+    memory.seal("grow"); // which maps nothing
+    expect(memory.seals()).toEqual(["grow"]);
+  });
+
+  test("transferred, and still somebody's: it is left as it is", async () => {
+    using memory = SharedMemory.create("shared", { seal: [] });
+    const theirs = new Uint8Array(memory.bytes.buffer.transfer());
+    expect(await codeOf(() => memory.seal("write"))).toBe("ERR_DETACHED");
+    using other = SharedMemory.map(memory, { trustSender: true });
+    theirs[0] = 0x53;
+    expect(text(other.bytes)).toBe("Shared");
+  });
+});
+
 describe("the end", () => {
   test("close lets go; a view stays good", async () => {
     const memory = SharedMemory.create("kept");

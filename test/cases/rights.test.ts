@@ -10,7 +10,7 @@ import { cmsghdr, message as flag, option, scm } from "../../native/socket.ts";
 import { cmsgLength, cmsgSpace, encodeControl } from "../../src/structs/cmsg.ts";
 import { close, descriptorFlags } from "../../src/syscalls/fd.ts";
 import { libc } from "../../src/syscalls/libc.ts";
-import { Memory } from "../../src/syscalls/memory.ts";
+import { cString, Memory } from "../../src/syscalls/memory.ts";
 import { result } from "../../src/syscalls/result.ts";
 import { getOption, setOption, shutdown } from "../../src/syscalls/socket.ts";
 import { openFds } from "../api/tools.ts";
@@ -332,7 +332,7 @@ describe.each(packets)("$name", ({ open }) => {
 test("a file that is passed shares its position (RTS-46)", () => {
   using raw = new Raw();
   const [near, far] = raw.pair(1);
-  const fd = raw.own(result(libc.open(Buffer.from(`${self}\0`), file.O_RDONLY, 0)));
+  const fd = raw.own(result(libc.open(cString(self).address, file.O_RDONLY, 0)));
   const room = new Memory(16);
   done(Number(libc.read(fd, room.address, 5)));
   send(near, { fds: [fd] });

@@ -6,17 +6,18 @@ import { fewer } from "../support/child.ts";
 import { corpus, fuzz, replay, type Target, toHex } from "./engine.ts";
 import { protocols } from "./protocols.ts";
 import { texts } from "./texts.ts";
+import { memory } from "./views.ts";
 
 const RUNS = Number(process.env["BUNIX_FUZZ_RUNS"] ?? fewer(1_000));
 
-describe.each([...protocols, ...texts])("$name", (target) => {
-  test("what once failed, and the seeds", () => {
+describe.each([...protocols, ...texts, ...memory])("$name", (target) => {
+  test("what once failed, and the seeds", async () => {
     const inputs = [...target.seeds, ...corpus(target.name), new Uint8Array(0)];
-    for (const bytes of inputs) replay(target, bytes);
+    for (const bytes of inputs) await replay(target, bytes);
   });
 
-  test(`${RUNS} new inputs`, () => {
-    const failure = fuzz(target, RUNS);
+  test(`${Math.ceil(RUNS / (target.cost ?? 1))} new inputs`, async () => {
+    const failure = await fuzz(target, RUNS);
     if (failure === null) return;
     const { name } = target;
     throw new Error(
@@ -25,7 +26,7 @@ describe.each([...protocols, ...texts])("$name", (target) => {
   });
 });
 
-test("the fuzzer finds what is there to be found, and makes it small", () => {
+test("the fuzzer finds what is there to be found, and makes it small", async () => {
   const faulty: Target = {
     name: "faulty",
     seeds: [new TextEncoder().encode("a name and its end")],
@@ -33,7 +34,7 @@ test("the fuzzer finds what is there to be found, and makes it small", () => {
       if (bytes.includes(0xff)) throw new Error("found");
     },
   };
-  const failure = fuzz(faulty, 20_000);
+  const failure = await fuzz(faulty, 20_000);
   expect(failure?.reason).toContain("found");
   expect(failure?.input.length).toBeLessThan(40);
 });

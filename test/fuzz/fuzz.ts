@@ -7,6 +7,7 @@ import { parseArgs } from "node:util";
 import { corpusFile, type Failure, fuzz, type Target, toHex } from "./engine.ts";
 import { protocols } from "./protocols.ts";
 import { texts } from "./texts.ts";
+import { memory } from "./views.ts";
 
 const SLICE = 5_000;
 const MINUTE_MS = 60_000;
@@ -19,7 +20,7 @@ const minutes = Number(values.minutes);
 if (!(minutes > 0)) throw new Error(`--minutes is a number above 0, not ${values.minutes}`);
 const wanted = ({ name }: Target): boolean =>
   positionals.length === 0 || positionals.some((part) => name.includes(part));
-const targets = [...protocols, ...texts].filter(wanted);
+const targets = [...protocols, ...texts, ...memory].filter(wanted);
 if (targets.length === 0) throw new Error("no target has that in its name");
 
 function keep({ target, input, reason }: Failure): void {
@@ -36,9 +37,9 @@ while (performance.now() < end && failed.size < targets.length) {
   for (const target of targets) {
     if (failed.has(target.name)) continue;
     const begin = performance.now();
-    const failure = fuzz(target, SLICE);
+    const failure = await fuzz(target, SLICE);
     times.set(target.name, (times.get(target.name) ?? 0) + performance.now() - begin);
-    executions.set(target.name, (executions.get(target.name) ?? 0) + SLICE);
+    executions.set(target.name, (executions.get(target.name) ?? 0) + SLICE / (target.cost ?? 1));
     if (failure === null) continue;
     failed.add(target.name);
     keep(failure);

@@ -12,6 +12,7 @@ import {
 } from "../../src/structs/cmsg.ts";
 import type { Envelope } from "../../src/syscalls/envelope.ts";
 import { close, open } from "../../src/syscalls/fd.ts";
+import { lend } from "../../src/syscalls/memory.ts";
 import { recvmmsg, recvmsg, send, sendmmsg, sendmsg } from "../../src/syscalls/message.ts";
 import { connect, getOption, setOption, shutdown } from "../../src/syscalls/socket.ts";
 import { missing, peerTest } from "../support/peers.ts";
@@ -42,7 +43,7 @@ function full(scope: Scope): number {
   const [a] = scope.pair(SOCK_STREAM);
   const chunk = new Uint8Array(1 << 20);
   let sent: number;
-  do sent = send(a, chunk, chunk.length);
+  do sent = send(a, lend(chunk), chunk.length);
   while (sent >= 0);
   return a;
 }
@@ -84,7 +85,7 @@ const plain = (): Envelope => {
 };
 
 const calls: Readonly<Record<string, readonly [readonly Row[], (fd: number) => number]>> = {
-  send: [sending, (fd) => send(fd, byte, 1)],
+  send: [sending, (fd) => send(fd, lend(byte), 1)],
   sendmsg: [sending, (fd) => sendmsg(fd, plain())],
   sendmmsg: [sending, (fd) => sendmmsg(fd, batch(2), 2)],
   recvmsg: [receiving, (fd) => recvmsg(fd, envelope(), true)],
@@ -113,7 +114,7 @@ test("a datagram greater than the send buffer → EMSGSIZE", () => {
   using scope = new Scope();
   const [a] = scope.pair(SOCK_DGRAM);
   const large = new Uint8Array(getOption(a, option.SO_SNDBUF) + 1);
-  expect(send(a, large, large.length)).toBe(-errno.EMSGSIZE);
+  expect(send(a, lend(large), large.length)).toBe(-errno.EMSGSIZE);
 });
 
 test("a datagram that a connected receiver does not want → EPERM", () => {

@@ -8,7 +8,7 @@ import { socket as numbers, option } from "../../native/socket.ts";
 import type { Address } from "../../src/structs/sockaddr-un.ts";
 import { open } from "../../src/syscalls/fd.ts";
 import { libc } from "../../src/syscalls/libc.ts";
-import { Memory } from "../../src/syscalls/memory.ts";
+import { addressOf, Memory } from "../../src/syscalls/memory.ts";
 import {
   accept,
   bind,
@@ -204,7 +204,7 @@ test("names: a path of 108 bytes without a NUL, which the kernel calls 111 long 
   const path = dir.file("p".repeat(107 - dir.path.length));
   const bytes = new Uint8Array([numbers.AF_UNIX, 0, ...new TextEncoder().encode(path)]);
   const fd = scope.socket(SOCK_DGRAM);
-  expect(libc.bind(fd, bytes, bytes.length)).toBe(0);
+  expect(libc.bind(fd, addressOf(bytes), bytes.length)).toBe(0);
   expect(bytes.length).toBe(110);
   expect(socketName(fd, "getsockname")).toEqual(at(path));
 });

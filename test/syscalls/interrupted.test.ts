@@ -10,7 +10,7 @@ import { controlRoom } from "../../src/syscalls/envelope.ts";
 import { EpollEvents } from "../../src/syscalls/epoll.ts";
 import { close, open, poll, read, write } from "../../src/syscalls/fd.ts";
 import { isMusl, type Libc } from "../../src/syscalls/libc.ts";
-import { cells } from "../../src/syscalls/memory.ts";
+import { cells, lend } from "../../src/syscalls/memory.ts";
 import { recvmmsg, recvmsg, send, sendmmsg, sendmsg } from "../../src/syscalls/message.ts";
 import { accept, connect } from "../../src/syscalls/socket.ts";
 import { failures, fake, forever, type Step } from "../support/seam.ts";
@@ -21,7 +21,7 @@ const FD = 77;
 const byte = new Uint8Array(1);
 
 const again: Readonly<Record<string, readonly [keyof Libc, () => number]>> = {
-  send: ["send", () => send(FD, byte, 1)],
+  send: ["send", () => send(FD, lend(byte), 1)],
   sendmsg: ["sendmsg", () => sendmsg(FD, envelope())],
   sendmmsg: [isMusl() ? "syscall" : "sendmmsg", () => sendmmsg(FD, batch(1), 1)],
   recvmsg: ["recvmsg", () => recvmsg(FD, envelope(), true)],
