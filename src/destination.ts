@@ -25,7 +25,7 @@ export class Destination {
   /** @throws UnixError as connect(2) has it: nobody is there, or it takes from one sender only */
   constructor(address: Address) {
     this.address = address;
-    this.#probe = Fd.adopt(check(socket(c.SOCK_DGRAM), "socket"), "DatagramSocket.send");
+    this.#probe = Fd.of(check(socket(c.SOCK_DGRAM), "socket"), "DatagramSocket.send", "socket");
     const result = withShortAddress(address, "connect", (short) => connect(this.#probe.fd, short));
     if (result >= 0) return;
     this.#probe.close();

@@ -1,5 +1,6 @@
 // A send that has to wait: what it holds meanwhile, and how it lets go.
 
+import { closeMany } from "./closing.ts";
 import { fdNumber } from "./fd.ts";
 import type { Operation } from "./loop/attempt.ts";
 import {
@@ -10,7 +11,6 @@ import {
   wouldBlock,
 } from "./outgoing.ts";
 import type { Address } from "./structs/sockaddr-un.ts";
-import { close } from "./syscalls/fd.ts";
 
 /** One try on some socket: bytes taken, or a negative errno. */
 export type SendOnce = (
@@ -85,7 +85,7 @@ export class SendOperation implements Operation<true> {
   }
 
   #closeCopies(): void {
-    for (const copy of this.#copies ?? []) close(copy);
+    closeMany(this.#copies ?? []);
     this.#copies = null;
   }
 

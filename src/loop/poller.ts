@@ -4,7 +4,7 @@
 
 import { errno } from "../../native/errno.ts";
 import { epoll } from "../../native/poll.ts";
-import { check, UnsupportedError } from "../errors.ts";
+import { check, closedError, UnsupportedError } from "../errors.ts";
 import { EpollEvents, epollCreate, epollCtl } from "../syscalls/epoll.ts";
 import { close } from "../syscalls/fd.ts";
 import { atThreadEnd } from "../syscalls/thread.ts";
@@ -78,7 +78,13 @@ export class Watch {
   static of(fd: number, owned: boolean): Watch {
     const known = threadPoller().find(fd);
     if (known === undefined) return new Watch(fd, owned);
-    if (owned && !known.owned) known.#claim();
+    if (owned && known.owned) {
+      // a number has one owner at a time: that one's file was closed behind our back
+      known.close(closedError("epoll_wait"));
+      return new Watch(fd, owned);
+    }
+    if (owned) known.#claim();
+    else if (known.registered !== 0 && known.owned) threadPoller().renew(known);
     return known;
   }
 
@@ -109,8 +115,9 @@ export class Watch {
     else this.#writers = last;
   }
 
-  /** Queue `waiter` behind those of its direction; wake-ups run it until it is done. */
+  /** Queue `waiter` behind those of its direction; wake-ups run it. @throws UnixError */
   wait(direction: Direction, waiter: Waiter): void {
+    if (this.closed) throw closedError("epoll_wait");
     threadPoller().register(this, direction);
     this.#queue(direction, append(this.#last(direction), waiter));
     threadPoller().waiting(this.#referenced, 1);
