@@ -1,6 +1,10 @@
 // Closing what others sent never waits for them.
 
-import { expect } from "bun:test";
+import { expect, test } from "bun:test";
+import { socketPair, waitReadable } from "../../src/index.ts";
+import { close, pipe } from "../../src/syscalls/fd.ts";
+import { cells } from "../../src/syscalls/memory.ts";
+import { leakFree } from "../api/tools.ts";
 import { runScript, succeeded } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 
@@ -16,3 +20,17 @@ peerTest(
   },
   120_000,
 );
+
+test("a socket that is in its own queue goes when it is closed, and what else is in there", () =>
+  leakFree(async () => {
+    expect(pipe()).toBe(0);
+    const [reader, writer] = [cells.words[0]!, cells.words[1]!];
+    const [near, far] = socketPair("stream");
+    near.trySend("x", { fds: [far, writer] });
+    close(writer);
+    near.close();
+    const ended = waitReadable(reader); // nobody closes another Unix socket from here on
+    far.close();
+    expect((await ended).ended).toBe(true);
+    close(reader);
+  }));
