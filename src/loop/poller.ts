@@ -77,12 +77,9 @@ export class Watch {
   /** The watch of a descriptor in this thread: there is one, however many ask. */
   static of(fd: number, owned: boolean): Watch {
     const known = threadPoller().find(fd);
-    if (known === undefined) return new Watch(fd, owned);
-    if (owned && known.owned) {
-      // a number has one owner at a time: that one's file was closed behind our back
-      known.close(closedError("epoll_wait"));
-      return new Watch(fd, owned);
-    }
+    // a number has one owner at a time: that one's file was closed behind our back
+    if (owned && known?.owned === true) known.close(closedError("epoll_wait"));
+    if (known === undefined || known.closed) return new Watch(fd, owned);
     if (owned) known.#claim();
     else if (known.registered !== 0 && known.owned) threadPoller().renew(known);
     return known;
@@ -212,8 +209,7 @@ export class Watch {
 
 /** Drop what waits on a descriptor that is about to be closed; cheap where nobody does. */
 export function stopWaiting(fd: number, reason: () => unknown): void {
-  const watch = poller?.find(fd);
-  if (watch !== undefined) watch.close(reason());
+  poller?.find(fd)?.close(reason());
 }
 
 class Poller implements Source {

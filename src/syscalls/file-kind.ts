@@ -13,7 +13,7 @@ const WANTED =
   (statxMask.STATX_TYPE ?? 0) | (statxMask.STATX_INO ?? 0) | (statxMask.STATX_BLOCKS ?? 0);
 const FLAGS = (file.AT_EMPTY_PATH ?? 0) | (file.AT_STATX_DONT_SYNC ?? 0);
 
-/** The type (S_IFMT), 0 for what has none, or a negative errno; the rest is in `kind` until the next. */
+/** The type (S_IFMT), 0 for what has none, or a negative errno; `kind` has the rest. */
 export function lookAt(fd: number): number {
   const call = nr.SYS_statx ?? -1;
   const got = result(libc.syscall(call, fd, nothing.address, FLAGS, WANTED, found.address, 0));

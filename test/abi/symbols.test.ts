@@ -89,7 +89,7 @@ function prototypes(): Map<string, Prototype> {
 }
 
 function standsFor(cType: string): readonly string[] {
-  if (cType.endsWith("*")) return stands["*"]!;
+  if (cType.endsWith("*") || cType.includes("(*)")) return stands["*"]!;
   const bare = cType.replace(/^const /, "").replace(/^__(?=[a-z])/, "");
   return stands[bare] ?? [`(add the C type "${bare}" to this test)`];
 }

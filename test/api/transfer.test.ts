@@ -87,7 +87,8 @@ peerTest(
      const path = ${JSON.stringify(path)};
      const codes = [];
      process.on("warning", ({ code }) => codes.push(code));
-     const state = () => Bun.spawnSync(["python3", "-c", ${JSON.stringify(tryLock)}, path]).stdout.toString().trim();
+     const python = ["python3", "-c", ${JSON.stringify(tryLock)}, path];
+     const state = () => Bun.spawnSync(python).stdout.toString().trim();
      const database = new Database(path);
      database.exec("create table t (x); begin exclusive; insert into t values (1)");
      const states = [state()];

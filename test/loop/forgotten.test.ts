@@ -46,7 +46,7 @@ test("sockets that were forgotten after a wait do not keep later ones from wakin
   expect(JSON.parse(succeeded(outcome))).toEqual({ woken: 40, enough: true });
 }, 60_000);
 
-test("a socket whose number was closed behind its back: the next owner is woken, it is told", async () => {
+test("a socket whose number was closed behind its back: the next owner is woken", async () => {
   for (let i = 0; i < 20; i++) {
     const [near, far] = socketPair("stream");
     const number = near.fd;
