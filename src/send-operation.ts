@@ -1,8 +1,8 @@
 // A send that has to wait: what it holds meanwhile, and how it lets go.
 
-import { closeMany } from "./closing.ts";
 import { fdNumber } from "./fd.ts";
 import type { Operation } from "./loop/attempt.ts";
+import { Parcel } from "./message.ts";
 import {
   closeTransferred,
   duplicateAll,
@@ -38,7 +38,7 @@ export class SendOperation implements Operation<true> {
   readonly #message: Outgoing;
   readonly #start: Start;
   readonly #bytes: number;
-  #copies: number[] | null = null;
+  #copies: Parcel | null = null;
   #skip: number;
 
   /** @throws UnixError EMFILE where the duplicates cannot be made; then nothing is held */
@@ -49,7 +49,7 @@ export class SendOperation implements Operation<true> {
     this.#skip = start.skip ?? 0;
     this.#bytes = message.total - this.#skip;
     if (message.fds.length > 0 && !message.transfer && this.#skip === 0) {
-      this.#copies = duplicateAll(message.fds);
+      this.#copies = new Parcel(duplicateAll(message.fds), "send");
     }
     start.account(this.#bytes);
   }
@@ -75,7 +75,7 @@ export class SendOperation implements Operation<true> {
 
   #fds(): readonly number[] {
     if (this.#skip > 0) return [];
-    return this.#copies ?? this.#message.fds.map(fdNumber);
+    return this.#copies?.owned ?? this.#message.fds.map(fdNumber);
   }
 
   /** The kernel has the descriptors. */
@@ -85,7 +85,7 @@ export class SendOperation implements Operation<true> {
   }
 
   #closeCopies(): void {
-    closeMany(this.#copies ?? []);
+    this.#copies?.close();
     this.#copies = null;
   }
 

@@ -2,9 +2,10 @@
 
 import { expect, test } from "bun:test";
 
+import { readdirSync, readlinkSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { type Fd, SharedMemory, socketPair } from "../../src/index.ts";
-import { runSource, succeeded } from "../support/child.ts";
+import { root, runSource, succeeded } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";
 import { callsOf, isOpen, leakFree, marked, thrown } from "./tools.ts";
@@ -112,3 +113,35 @@ peerTest(
     });
   },
 );
+
+test("a Worker that is terminated while a send waits leaves no duplicate behind", async () => {
+  using dir = tempDir();
+  const path = `${dir.path}/marked`;
+  writeFileSync(path, "");
+  const source = `
+    const { Fd, socketPair } = await import(${JSON.stringify(`${root}/src/index.ts`)});
+    const { openSync } = await import("node:fs");
+    const [near, far] = socketPair("stream");
+    const file = Fd.adopt(openSync(${JSON.stringify(path)}, "r"));
+    while (near.trySend(new Uint8Array(65536)) !== null);
+    near.send("x", { fds: [file] }).catch(() => {});
+    globalThis.kept = [near, far, file];
+    postMessage("ready");`;
+  const worker = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
+  await new Promise((resolve) => worker.addEventListener("message", resolve, { once: true }));
+  const marked = (): number => linksTo(path);
+  expect(marked()).toBe(2);
+  worker.terminate();
+  while (marked() > 0) await Bun.sleep(5);
+  expect(marked()).toBe(0);
+});
+
+function linksTo(path: string): number {
+  return readdirSync("/proc/self/fd").filter((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`) === path;
+    } catch {
+      return false;
+    }
+  }).length;
+}
