@@ -21,8 +21,13 @@ export const file = constants(["fcntl.h"], {
   F_SETFL: [4, 4],
   F_DUPFD_CLOEXEC: [1030, 67],
   F_GET_SEALS: [1034, null],
+  F_OFD_GETLK: [36, null],
+  F_WRLCK: [1, null],
+  F_UNLCK: [2, null],
   FD_CLOEXEC: [1, 1],
   AT_FDCWD: [-100, -2],
+  AT_EMPTY_PATH: [0x1000, null],
+  AT_STATX_DONT_SYNC: [0x4000, null],
 });
 
 export const mode = constants(["sys/stat.h"], {
@@ -62,6 +67,51 @@ export const pollfd = layout("struct pollfd", ["poll.h"], [8, 8], {
   revents: [
     [6, 6],
     [2, 2],
+  ],
+});
+
+/** The system's own number of a device that is memory: /dev/null, /dev/zero and their like. */
+export const MEM_MAJOR = 1;
+
+/** Not through libc: what needs a pointer where our fcntl takes a number, and what is too new. */
+export const nr = constants(["sys/syscall.h"], {
+  SYS_fcntl: [{ x64: 72, arm64: 25 }, null],
+  SYS_statx: [{ x64: 332, arm64: 291 }, null],
+});
+
+export const statxMask = constants(["linux/stat.h"], {
+  STATX_TYPE: [1, null],
+  STATX_INO: [0x100, null],
+  STATX_BLOCKS: [0x400, null],
+});
+
+export const statx = layout("struct statx", ["linux/stat.h"], [256, null], {
+  stx_mode: [
+    [28, null],
+    [2, null],
+  ],
+  stx_ino: [
+    [32, null],
+    [8, null],
+  ],
+  stx_blocks: [
+    [48, null],
+    [8, null],
+  ],
+  stx_rdev_major: [
+    [128, null],
+    [4, null],
+  ],
+  stx_dev_major: [
+    [136, null],
+    [4, null],
+  ],
+});
+
+export const flock = layout("struct flock", ["fcntl.h"], [32, null], {
+  l_type: [
+    [0, null],
+    [2, null],
   ],
 });
 

@@ -23,3 +23,4 @@ export const libcNames: readonly string[] =
 
 /** Where glibc before 2.34 has its message queues. */
 export const librtName = "librt.so.1";
+export const libpthreadName = "libpthread.so.0";

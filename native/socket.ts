@@ -25,6 +25,7 @@ export const option = constants(socketHeaders, {
   SOL_SOCKET: [1, 0xffff],
   SO_TYPE: [3, 0x1008],
   SO_ERROR: [4, 0x1007],
+  SO_LINGER: [13, 0x80],
   SO_SNDBUF: [7, 0x1001],
   SO_RCVBUF: [8, 0x1002],
   SO_NOSIGPIPE: [null, 0x1022],

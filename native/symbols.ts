@@ -74,6 +74,12 @@ export const linux = {
   mq_timedsend: { args: [i32, ptr, u64, u32, ptr], returns: i32 },
   mq_unlink: { args: [ptr], returns: i32 },
   pipe2: { args: [ptr, i32], returns: i32 },
+  // Not through errno: they return it. pthread_t is an unsigned long here, and an address.
+  pthread_attr_init: { args: [ptr], returns: i32 },
+  pthread_attr_setstacksize: { args: [ptr, u64], returns: i32 },
+  pthread_create: { args: [ptr, ptr, ptr, ptr], returns: i32 },
+  pthread_timedjoin_np: { args: [u64, ptr, ptr], returns: i32 },
+  pthread_tryjoin_np: { args: [u64, ptr], returns: i32 },
   recvmmsg: { args: [i32, ptr, u32, i32, ptr], returns: i32 },
   sendmmsg: { args: [i32, ptr, u32, i32], returns: i32 },
   syscall: { args: ["i64", "i64", "i64", "i64", "i64", "i64", "i64"], returns: size },
@@ -87,6 +93,15 @@ export const inLibrt = [
   "mq_timedreceive",
   "mq_timedsend",
   "mq_unlink",
+] as const satisfies readonly (keyof typeof linux)[];
+
+/** The same of libpthread. */
+export const inLibpthread = [
+  "pthread_attr_init",
+  "pthread_attr_setstacksize",
+  "pthread_create",
+  "pthread_timedjoin_np",
+  "pthread_tryjoin_np",
 ] as const satisfies readonly (keyof typeof linux)[];
 
 /** macOS only. */

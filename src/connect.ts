@@ -52,7 +52,7 @@ function begin(input: AddressInput, options: ConnectOptions): Attempt {
   if (address.kind === "unnamed") throw new TypeError("nobody can be reached without an address");
   const from = options.from === undefined ? null : parseAddress(options.from);
   const settings = toSettings(options);
-  const handle = Fd.adopt(check(socket(number), "socket"), "connect");
+  const handle = Fd.of(check(socket(number), "socket"), "connect", "socket");
   try {
     applySettings(handle.fd, settings);
     if (from !== null) bindSocket(handle.fd, from, { unlinkOnClose: false });

@@ -93,7 +93,7 @@ export function peerPidfd(socket: FdLike): Fd {
     throw new UnsupportedError("peerPidfd", "SO_PEERPIDFD came with Linux 6.5");
   }
   if (got === -errno.ENODATA) throw unknownPeer();
-  return Fd.adopt(check(got, "getsockopt"), "peerPidfd");
+  return Fd.of(check(got, "getsockopt"), "peerPidfd", "ours");
 }
 
 /**

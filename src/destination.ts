@@ -8,7 +8,8 @@ import { formatAddress, withShortAddress } from "./address.ts";
 import { check } from "./errors.ts";
 import { Fd } from "./fd.ts";
 import { blocked } from "./leftovers.ts";
-import { type Waiter, Watch } from "./loop/poller.ts";
+import { LazyWatch } from "./loop/lazy-watch.ts";
+import type { Waiter, Watch } from "./loop/poller.ts";
 import type { Address } from "./structs/sockaddr-un.ts";
 import { poll } from "./syscalls/fd.ts";
 import { connect, socket } from "./syscalls/socket.ts";
@@ -20,12 +21,13 @@ const PAUSE_MS = 1;
 export class Destination {
   readonly address: Address;
   readonly #probe: Fd;
+  readonly #watch = new LazyWatch();
   #users = 0;
 
   /** @throws UnixError as connect(2) has it: nobody is there, or it takes from one sender only */
   constructor(address: Address) {
     this.address = address;
-    this.#probe = Fd.adopt(check(socket(c.SOCK_DGRAM), "socket"), "DatagramSocket.send");
+    this.#probe = Fd.of(check(socket(c.SOCK_DGRAM), "socket"), "DatagramSocket.send", "socket");
     const result = withShortAddress(address, "connect", (short) => connect(this.#probe.fd, short));
     if (result >= 0) return;
     this.#probe.close();
@@ -34,7 +36,7 @@ export class Destination {
 
   /** Whose writers wait for room here. */
   get watch(): Watch {
-    return Watch.of(this.#probe.fd, true);
+    return this.#watch.of(this.#probe.fd);
   }
 
   /** One more send waits here. */

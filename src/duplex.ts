@@ -1,11 +1,11 @@
 // A node:stream over a stream socket that can also carry descriptors.
 
 import type { Duplex } from "node:stream";
+import { closeMany } from "./closing.ts";
 import { Fd, type FdLike } from "./fd.ts";
 import type { Message } from "./message.ts";
 import { checkFds, duplicateAll } from "./outgoing.ts";
 import type { StreamSocket } from "./stream.ts";
-import { close } from "./syscalls/fd.ts";
 import { bufferOver, hasByteElements, isView } from "./syscalls/memory.ts";
 
 /**
@@ -64,7 +64,7 @@ class Bridge {
   }
 
   closeFds(fds: readonly number[]): void {
-    for (const fd of fds) close(fd);
+    closeMany(fds);
   }
 
   #take(chunk: Uint8Array): Fd[] {

@@ -237,7 +237,7 @@ export abstract class Endpoint implements Disposable, AsyncDisposable {
     this.open("release");
     if (!this.idle) throw busy();
     this.beforeRelease();
-    const fd = Fd.adopt(this.#handle.release(), "release");
+    const fd = Fd.of(this.#handle.release(), "release", "socket");
     this.#ended();
     return fd;
   }

@@ -104,8 +104,16 @@ export function fileCall<T>(call: () => T, detail?: ErrorDetail): T {
   }
 }
 
-/** @internal Out of descriptors or memory: whoever waits may fare better later. */
-export const shortages: ReadonlySet<number> = new Set([errno.EMFILE, errno.ENFILE, errno.ENOMEM]);
+const shortages = new Set([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM]);
+
+/**
+ * @internal Out of descriptors or memory: whoever waits may fare better later. Of an error, or of a
+ * call's result.
+ */
+export function isShortage(found: unknown): found is UnixError {
+  const number = found instanceof UnixError ? found.errno : found;
+  return typeof number === "number" && shortages.has(-number);
+}
 
 /** @internal What to do where an address cannot be reached, by errno. */
 export const unreachable: ReadonlyMap<number, string> = new Map([

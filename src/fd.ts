@@ -2,11 +2,12 @@
 
 import type { Socket, TCPSocketListener, UnixSocketListener } from "bun";
 import { file } from "../native/file.ts";
+import { closeOne, type Origin } from "./closing.ts";
 import { check, closedError } from "./errors.ts";
 import { describeFd, type FdDescription } from "./fd-description.ts";
 import { noLonger, type Owner, watchOver } from "./forgotten.ts";
 import { stopWaiting } from "./loop/poller.ts";
-import { close, descriptorFlags, duplicate, setNonBlocking, statusFlags } from "./syscalls/fd.ts";
+import { descriptorFlags, duplicate, setNonBlocking, statusFlags } from "./syscalls/fd.ts";
 
 export type { FdDescription } from "./fd-description.ts";
 
@@ -54,11 +55,18 @@ export class Fd implements Disposable, Owner {
   readonly place: string;
   /** @internal */
   registered = false;
+  readonly #origin: Origin;
 
-  private constructor(fd: number, place: string) {
+  private constructor(fd: number, place: string, origin: Origin) {
     this.#fd = fd;
     this.place = place;
+    this.#origin = origin;
     watchOver(this);
+  }
+
+  /** @internal Own one of which it is known what it stands for. */
+  static of(fd: number, place: string, origin: Origin): Fd {
+    return new Fd(fd, place, origin);
   }
 
   /**
@@ -66,7 +74,7 @@ export class Fd implements Disposable, Owner {
    * @param place where it comes from, for the warning should it be forgotten
    */
   static adopt(fd: number, place = "Fd.adopt"): Fd {
-    return new Fd(fdNumber(fd), place);
+    return new Fd(fdNumber(fd), place, "anybody");
   }
 
   /**
@@ -75,7 +83,7 @@ export class Fd implements Disposable, Owner {
    * @see dup(2)
    */
   static duplicate(from: FdLike): Fd {
-    return new Fd(check(duplicate(fdNumber(from)), "fcntl"), "Fd.duplicate");
+    return new Fd(check(duplicate(fdNumber(from)), "fcntl"), "Fd.duplicate", "anybody");
   }
 
   /** @internal */
@@ -135,8 +143,7 @@ export class Fd implements Disposable, Owner {
     if (fd < 0) return;
     noLonger(this, this.owned);
     this.#fd = -1;
-    stopWaiting(fd, () => closedError("close"));
-    close(fd);
+    closeOne(fd, this.#origin);
   }
 
   [Symbol.dispose](): void {

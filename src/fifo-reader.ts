@@ -78,7 +78,7 @@ export class FifoReader extends FifoEnd {
     using handle = lookAtFifo(where, "openFifo");
     const fd = check(openEnd(handle, file.O_RDONLY), "open", { address: where.text });
     return new FifoReader(
-      Fd.adopt(fd, "openFifo"),
+      Fd.of(fd, "openFifo", "ours"),
       where.text,
       options.endWhenWritersLeave ?? false,
     );
@@ -195,7 +195,7 @@ class Edge implements Disposable {
 
   constructor(fd: number) {
     this.#epfd = check(epollCreate(), "epoll_create1");
-    this.#handle = Fd.adopt(this.#epfd, "readSync");
+    this.#handle = Fd.of(this.#epfd, "readSync", "ours");
     const asked = (epoll.EPOLLIN ?? 0) | (epoll.EPOLLET ?? 0);
     const added = epollCtl(this.#epfd, epoll.EPOLL_CTL_ADD ?? 0, { fd, events: asked });
     if (added < 0) this.#handle.close();

@@ -99,7 +99,7 @@ export class FifoWriter extends FifoEnd implements AsyncDisposable {
     const end = openEnd(this.#file, file.O_WRONLY);
     if (end === -errno.ENXIO) return false;
     if (end < 0) throw this.failed("open", end);
-    this.own(Fd.adopt(end, "openFifo"));
+    this.own(Fd.of(end, "openFifo", "ours"));
     return true;
   }
 

@@ -1,8 +1,7 @@
 // Closing what users forget to close, without making those pay who do not forget.
 
-import { system } from "../native/platform.ts";
-import { closeAll } from "./syscalls/fd.ts";
-import { EndSlots } from "./syscalls/thread.ts";
+import { closeMany } from "./closing.ts";
+import { ending } from "./thread-end.ts";
 
 /** Somebody who owns descriptors. */
 export interface Owner {
@@ -42,13 +41,10 @@ const list = (owned: Owned): readonly number[] =>
 
 const warned = new Set<string>();
 
-/** A Worker can be terminated without a word to its JavaScript; the main thread cannot. */
-const ending = Bun.isMainThread || system !== "linux" ? null : new EndSlots();
-
 const registry = new FinalizationRegistry<Held>((held) => {
   const { fds, place } = unpack(held);
   for (const fd of fds) ending?.remove(fd);
-  closeAll(fds);
+  closeMany(fds);
   if (warned.has(place)) return;
   warned.add(place);
   const which = fds.length === 1 ? `descriptor ${fds[0]}` : `${fds.length} descriptors`;

@@ -3,7 +3,7 @@
 import { errno } from "../native/errno.ts";
 import type { AddressInput } from "./address.ts";
 import { connect, sleep } from "./connect.ts";
-import { UnixError, UnsupportedError } from "./errors.ts";
+import { isShortage, UnixError, UnsupportedError } from "./errors.ts";
 import { type Fd, type FdLike, fdNumber } from "./fd.ts";
 import type { Message } from "./message.ts";
 import { ProcessHandle } from "./process.ts";
@@ -97,7 +97,7 @@ export class Channel implements Disposable {
         return await this.#socket.send(encodeFrame(frame), { fds: numbers, signal });
       } catch (error) {
         if (isGone(error)) return;
-        if (!isShortage(error)) throw error;
+        if (!isShortage(error)) throw error; // a lost word leaves two who serve, or none
       }
       await sleep(PAUSE_MS, signal);
     }
@@ -173,10 +173,6 @@ export class Channel implements Disposable {
   }
 }
 
-/** The kernel is out of memory: a word that is lost here leaves two who serve, or none. */
-const shortages = new Set([-errno.ENOBUFS, -errno.ENOMEM]);
-const isShortage = (error: unknown): boolean =>
-  error instanceof UnixError && shortages.has(error.errno);
 const PAUSE_MS = 10;
 
 const gone = new Set([-errno.EPIPE, -errno.ECONNRESET]);

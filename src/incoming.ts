@@ -2,13 +2,14 @@
 
 import { errno } from "../native/errno.ts";
 import { message as flag, option } from "../native/socket.ts";
+import { closeMany } from "./closing.ts";
 import { UnixError } from "./errors.ts";
 import { Fd } from "./fd.ts";
 import { type Ancillary, Message, Parcel, Received } from "./message.ts";
 import { cmsgSpace, decodeControl } from "./structs/cmsg.ts";
 import { type Address, decodeSockaddr } from "./structs/sockaddr-un.ts";
 import { Envelope } from "./syscalls/envelope.ts";
-import { closeAll, setCloseOnExec } from "./syscalls/fd.ts";
+import { setCloseOnExec } from "./syscalls/fd.ts";
 import { addressOf, Memory } from "./syscalls/memory.ts";
 import { recvmsg } from "./syscalls/message.ts";
 import { AGAIN } from "./syscalls/result.ts";
@@ -133,7 +134,7 @@ export function beside(from: Envelope, rules: Rules): Ancillary | null {
     fds: control.fds.length > 0 ? parcel(control.fds, rules) : null,
     credentials: control.credentials ?? undefined,
     // negative is an errno in a descriptor's place: this process is at its limit (K17)
-    pidfd: (control.pidfd ?? -1) >= 0 ? Fd.adopt(control.pidfd ?? -1, rules.place) : undefined,
+    pidfd: (control.pidfd ?? -1) >= 0 ? Fd.of(control.pidfd ?? -1, rules.place, "ours") : undefined,
     security: control.security === null ? undefined : label(control.security),
     from: address,
     truncated: (from.flags & flag.MSG_TRUNC) !== 0,
@@ -143,7 +144,7 @@ export function beside(from: Envelope, rules: Rules): Ancillary | null {
 
 /** Give descriptors an owner, and close those beyond what the socket accepts. */
 function parcel(fds: number[], { acceptFds, place }: Rules): Parcel | null {
-  if (fds.length > acceptFds) closeAll(fds.splice(acceptFds));
+  if (fds.length > acceptFds) closeMany(fds.splice(acceptFds));
   if (flag.MSG_CMSG_CLOEXEC === null) for (const fd of fds) setCloseOnExec(fd, true);
   return fds.length > 0 ? new Parcel(fds, place) : null;
 }

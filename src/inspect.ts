@@ -16,7 +16,7 @@ import {
   type UnixRecord,
 } from "./bound-sockets.ts";
 import { peerCredentials, processInfo } from "./credentials.ts";
-import { fileCall, shortages, UnixError, UnsupportedError } from "./errors.ts";
+import { fileCall, isShortage, UnixError, UnsupportedError } from "./errors.ts";
 import type { Address } from "./structs/sockaddr-un.ts";
 import { close } from "./syscalls/fd.ts";
 import { connect, socket } from "./syscalls/socket.ts";
@@ -158,7 +158,7 @@ function sockets(ask: () => Sockets | null): Sockets | null {
   try {
     return fileCall(ask);
   } catch (error) {
-    if (error instanceof UnixError && shortages.has(-error.errno)) throw error;
+    if (isShortage(error)) throw error;
     return null; // connect will say what is forbidden
   }
 }

@@ -5,10 +5,11 @@ import { poll as events } from "../native/poll.ts";
 import { socket as c } from "../native/socket.ts";
 import { type AddressInput, formatAddress, parseAddress } from "./address.ts";
 import { type Binding, checkFileOptions } from "./binding.ts";
+import { closeOne } from "./closing.ts";
 import type { ConnectionType } from "./connect.ts";
 import { type Credentials, peerCredentials } from "./credentials.ts";
 import { remaining, type SyncOptions } from "./endpoint.ts";
-import { check, closedError, UnixError } from "./errors.ts";
+import { check, closedError, isShortage, UnixError } from "./errors.ts";
 import { type BindOptions, checkBindOptions, takeAddress } from "./exclusive.ts";
 import { Fd } from "./fd.ts";
 import { blocked } from "./leftovers.ts";
@@ -25,7 +26,7 @@ import {
 } from "./socket-options.ts";
 import { type SocketKinds, socketOf, typeNumber } from "./sockets.ts";
 import type { Address } from "./structs/sockaddr-un.ts";
-import { close, poll } from "./syscalls/fd.ts";
+import { poll } from "./syscalls/fd.ts";
 import { accept, listen as listenOn, socket, socketName } from "./syscalls/socket.ts";
 
 export { AddressInUseError, type BindOptions } from "./exclusive.ts";
@@ -56,8 +57,6 @@ interface Start {
   readonly maxConnections: number;
 }
 
-/** Out of descriptors or memory: it may pass (K8). */
-const shortages = new Set([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM]);
 const FIRST_PAUSE_MS = 5;
 const LONGEST_PAUSE_MS = 1000;
 /** Refused connections closed in one try, before the rest of Bun's loop gets its turn. */
@@ -177,7 +176,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
       this.#pauseMs = FIRST_PAUSE_MS;
       return accepted;
     } catch (error) {
-      if (!isShortage(error)) throw error;
+      if (!cannotAccept(error)) throw error;
       this.#warn(error);
       this.#pause();
       return undefined;
@@ -231,7 +230,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
       if (fd === -errno.EAGAIN) return null;
       if (fd < 0 && fd !== -errno.ECONNABORTED) throw new UnixError("accept", fd);
       if (fd >= 0 && this.#allowed(fd)) return this.#wrap(fd);
-      if (fd >= 0) close(fd);
+      if (fd >= 0) closeOne(fd, "socket");
     }
     setImmediate(() => this.#watch.known?.kick("read"));
     return null;
@@ -243,14 +242,14 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
     try {
       return allow(peerCredentials(fd));
     } catch (error) {
-      close(fd);
+      closeOne(fd, "socket");
       throw error;
     }
   }
 
   #wrap(fd: number): S {
     const { type, settings } = this.#start;
-    const handle = Fd.adopt(fd, "Listener.accept");
+    const handle = Fd.of(fd, "Listener.accept", "socket");
     try {
       applySettings(fd, settings);
     } catch (error) {
@@ -283,12 +282,12 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
   /** Hand the descriptor on; the socket's file stays. @throws UnixError ERR_CLOSED */
   release(): Fd {
     this.#start.binding?.leave();
-    return Fd.adopt(this.#start.handle.release(), "Listener.release");
+    return Fd.of(this.#start.handle.release(), "Listener.release", "socket");
   }
 
   /** @internal Hand everything on: the descriptor, and the file with whoever removes it. */
   surrender(): { readonly handle: Fd; readonly binding: Binding | null } {
-    const handle = Fd.adopt(this.#start.handle.release(), "Listener.surrender");
+    const handle = Fd.of(this.#start.handle.release(), "Listener.surrender", "socket");
     return { handle, binding: this.#start.binding };
   }
 
@@ -308,8 +307,9 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
   }
 }
 
-function isShortage(error: unknown): error is UnixError {
-  return error instanceof UnixError && error.syscall === "accept" && shortages.has(-error.errno);
+/** It may pass (K8). */
+function cannotAccept(error: unknown): error is UnixError {
+  return isShortage(error) && error.syscall === "accept";
 }
 
 /** Abstract names have no permissions: everyone could connect. */
@@ -335,7 +335,7 @@ export function listen<T extends ConnectionType = "stream">(
   integer("backlog", backlog);
   if (maxConnections !== Infinity) integer("maxConnections", maxConnections, { least: 1 });
   if ((type as string) === "datagram") throw new TypeError("a datagram socket cannot listen");
-  const handle = Fd.adopt(check(socket(typeNumber(type)), "socket"), "listen");
+  const handle = Fd.of(check(socket(typeNumber(type)), "socket"), "listen", "socket");
   let binding: Binding;
   try {
     applySettings(handle.fd, settings); // accepted sockets begin with these, as of their connect

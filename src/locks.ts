@@ -5,7 +5,7 @@ import { resolve } from "node:path";
 import { errno } from "../native/errno.ts";
 import { file, mode as format } from "../native/file.ts";
 import { processInfo } from "./credentials.ts";
-import { check, fileCall, shortages, UnixError } from "./errors.ts";
+import { check, fileCall, isShortage, UnixError } from "./errors.ts";
 import { close, open, read, tryLock, unlock } from "./syscalls/fd.ts";
 import { Memory } from "./syscalls/memory.ts";
 
@@ -28,7 +28,7 @@ export function withDirectoryLock<T>(
 ): T {
   const fd = open(directory, file.O_RDONLY | file.O_DIRECTORY);
   // at a limit, to go on without the lock would be no answer
-  if (shortages.has(-fd)) check(fd, "open", { address: asText(directory) });
+  if (isShortage(fd)) check(fd, "open", { address: asText(directory) });
   if (fd < 0) return use(false); // not ours to read, or not there, which bind will say
   try {
     return withLock(fd, directory, { timeoutMs, use });

@@ -7,7 +7,7 @@ import { seal as sealBits } from "../native/mapping.ts";
 import { check, closedError, fileCall, UnixError, UnsupportedError } from "./errors.ts";
 import { Fd, type FdLike } from "./fd.ts";
 import type { Payload } from "./message.ts";
-import { closeTransferred, prepare } from "./outgoing.ts";
+import { checkFds, closeTransferred, prepare } from "./outgoing.ts";
 import { type ListRule, ownList } from "./own-list.ts";
 import { integer } from "./socket-options.ts";
 import { memfdCreate, seals as sealsOf } from "./syscalls/fd.ts";
@@ -159,7 +159,7 @@ export class SharedMemory implements Disposable {
       throw new UnsupportedError("sharedMemory", "memfd_create is Linux's");
     }
     const fd = memfdCreate(name, memfd.MFD_CLOEXEC | memfd.MFD_ALLOW_SEALING);
-    const handle = Fd.adopt(check(fd, "memfd_create"), "SharedMemory.create");
+    const handle = Fd.of(check(fd, "memfd_create"), "SharedMemory.create", "ours");
     return SharedMemory.#orClose(handle, () => {
       check(truncate(fd, bytes), "ftruncate");
       const memory = new SharedMemory({ handle, bytes, shared: true });
@@ -188,7 +188,10 @@ export class SharedMemory implements Disposable {
    *   mapped
    */
   static map(fd: FdLike, options: MapMemoryOptions = {}): SharedMemory {
-    const handle = Fd.duplicate(fd);
+    const { transfer = false } = options;
+    const fds = [fd];
+    const numbers = checkFds(fds, transfer);
+    const handle = Fd.duplicate(numbers[0]!);
     const mapped = SharedMemory.#orClose(handle, () => {
       const seals = Math.max(sealsOf(handle.fd), 0);
       if ((seals & (bits.shrink ?? 0)) === 0 && options.trustSender !== true) throw unsealed();
@@ -198,7 +201,7 @@ export class SharedMemory implements Disposable {
       integer("bytes", bytes, { least: 1, most: Math.min(size, MOST_BYTES) });
       return SharedMemory.#mapAs(handle, bytes, options.writable);
     });
-    closeTransferred({ fds: [fd], transfer: options.transfer ?? false });
+    closeTransferred({ fds, numbers, transfer });
     return mapped;
   }
 

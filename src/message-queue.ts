@@ -97,7 +97,7 @@ export class MessageQueue implements Disposable, AsyncDisposable {
     const { maxQueuedBytes = QUEUED_BYTES } = options;
     integer("maxQueuedBytes", maxQueuedBytes, { most: Number.MAX_SAFE_INTEGER });
     const { fd, created } = openQueue(name, options);
-    const handle = Fd.adopt(fd, "MessageQueue.open");
+    const handle = Fd.of(fd, "MessageQueue.open", "ours");
     return new MessageQueue(handle, { name, created, maxQueuedBytes });
   }
 

@@ -1,10 +1,10 @@
 // What is sent, and what comes.
 
+import { closeMany, closeOne } from "./closing.ts";
 import { Fd } from "./fd.ts";
 import { handedOver, noLonger, type Owner, watchOver } from "./forgotten.ts";
 import type { Credentials } from "./structs/credentials.ts";
 import type { Address } from "./structs/sockaddr-un.ts";
-import { closeAll } from "./syscalls/fd.ts";
 
 /** One piece of data. A string is sent as UTF-8. */
 export type Data = string | ArrayBuffer | ArrayBufferView;
@@ -53,7 +53,8 @@ export class Parcel implements Owner {
     this.#numbers = NO_NUMBERS;
     this.#fds = NONE;
     noLonger(this, numbers);
-    closeAll(numbers);
+    if (numbers.length === 1) closeOne(numbers[0]!);
+    else closeMany(numbers);
     if (fds !== null) for (const fd of fds) fd.close();
   }
 }

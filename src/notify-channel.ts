@@ -128,8 +128,8 @@ class Channel {
   async barrier(signal: AbortSignal | undefined): Promise<void> {
     check(pipe(), "pipe2");
     const [near, far] = [cells.words[0]!, cells.words[1]!];
-    using reader = Fd.adopt(near, "notify");
-    using writer = Fd.adopt(far, "notify");
+    using reader = Fd.of(near, "notify", "ours");
+    using writer = Fd.of(far, "notify", "ours");
     const notice = { text: "BARRIER=1", fds: [writer] };
     await this.say(notice, { signal, transfer: true });
     while (!(await waitReadable(reader, { signal })).ended) {

@@ -32,7 +32,7 @@ export function openDatagram(
   const settings = toSettings(options);
   checkFileOptions(options);
   checkBindOptions(options);
-  const handle = Fd.adopt(check(socket(c.SOCK_DGRAM), "socket"), "openDatagram");
+  const handle = Fd.of(check(socket(c.SOCK_DGRAM), "socket"), "openDatagram", "socket");
   let binding: Binding | null = null;
   try {
     applySettings(handle.fd, settings);

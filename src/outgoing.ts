@@ -3,6 +3,7 @@
 import { errno } from "../native/errno.ts";
 import { limits, SCM_MAX_FD } from "../native/socket.ts";
 import { formatAddress } from "./address.ts";
+import { closeMany } from "./closing.ts";
 import { check, type ErrorDetail, UnixError, unreachable } from "./errors.ts";
 import { Fd, type FdLike, fdNumber } from "./fd.ts";
 import type { Data, Payload } from "./message.ts";
@@ -10,7 +11,7 @@ import { type ListRule, ownList } from "./own-list.ts";
 import { encodeControl } from "./structs/cmsg.ts";
 import { type Address, encodeSockaddr } from "./structs/sockaddr-un.ts";
 import { Envelope } from "./syscalls/envelope.ts";
-import { close, closeAll, descriptorFlags, duplicate } from "./syscalls/fd.ts";
+import { closeAll, descriptorFlags, duplicate } from "./syscalls/fd.ts";
 import { bytesIn, hasByteElements, isView, lend, lentBytes, Memory } from "./syscalls/memory.ts";
 import { send, sendmsg } from "./syscalls/message.ts";
 import { Piece } from "./syscalls/piece.ts";
@@ -227,13 +228,23 @@ export function duplicateAll(numbers: readonly number[]): number[] {
   return copies;
 }
 
-/** The kernel has them: with `transfer` the sender's own are closed now. */
-export function closeTransferred({ fds, transfer }: Pick<Outgoing, "fds" | "transfer">): void {
+/**
+ * The kernel has them: with `transfer` the sender's own are closed now, each once. A number that is
+ * listed twice is one descriptor, and one that an Fd in the list owns is closed with that.
+ */
+export function closeTransferred({
+  fds,
+  numbers,
+  transfer,
+}: Pick<Outgoing, "fds" | "numbers" | "transfer">): void {
   if (!transfer) return;
-  for (const fd of fds) {
-    if (fd instanceof Fd) fd.close();
-    else close(fdNumber(fd));
-  }
+  const rest = new Set(numbers);
+  fds.forEach((fd, i) => {
+    if (!(fd instanceof Fd)) return;
+    rest.delete(numbers[i]!);
+    fd.close();
+  });
+  closeMany([...rest]);
 }
 
 const hints = new Map<number, string>([

@@ -21,7 +21,7 @@ export function socketPair<T extends SocketType>(
   const settings = toSettings(options);
   check(socketpair(typeNumber(type)), "socketpair");
   const [first, second] = [cells.words[0]!, cells.words[1]!];
-  const handles = [first, second].map((fd) => Fd.adopt(fd, "socketPair"));
+  const handles = [first, second].map((fd) => Fd.of(fd, "socketPair", "socket"));
   try {
     for (const { fd } of handles) applySettings(fd, settings);
     const [a, b] = handles.map((handle) => socketOf(type, handle, settings));

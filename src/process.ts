@@ -78,7 +78,7 @@ export class ProcessHandle implements Disposable {
     integer("pid", pid, { least: 1 });
     const fd = pidfdOpen(pid);
     if (fd === -errno.ENOSYS) throw new UnsupportedError("pidfd", "pidfd_open came with Linux 5.3");
-    return new ProcessHandle(Fd.adopt(check(fd, "pidfd_open"), "ProcessHandle.open"), pid);
+    return new ProcessHandle(Fd.of(check(fd, "pidfd_open"), "ProcessHandle.open", "ours"), pid);
   }
 
   /**

@@ -4,7 +4,7 @@ import { errno } from "../native/errno.ts";
 import { sleep } from "./connect.ts";
 import type { Credentials } from "./credentials.ts";
 import type { SyncOptions } from "./endpoint.ts";
-import { closedError, shortages, UnixError } from "./errors.ts";
+import { closedError, isShortage, UnixError } from "./errors.ts";
 import { OwnName } from "./queue-name.ts";
 import {
   kernelName,
@@ -197,7 +197,7 @@ export class QueueListener implements Disposable, AsyncDisposable {
     } catch (error) {
       if (!(error instanceof UnixError)) throw error;
       if (error.code === "EACCES") this.#warn(error); // it cannot be told
-      if (!shortages.has(-error.errno)) return null;
+      if (!isShortage(error)) return null;
       this.#held = request;
       throw error;
     }

@@ -86,7 +86,7 @@ export function makeUnnamed(size: Size, place: string): OwnQueue {
     try {
       const { fd } = openQueue(name, { create: true, exclusive: true, access: "read", ...size });
       mqUnlink(name); // ENOENT: another has removed it for us
-      return own(Fd.adopt(fd, place));
+      return own(Fd.of(fd, place, "ours"));
     } catch (error) {
       if (!(error instanceof UnixError) || error.code !== "EEXIST" || tries > TRIES) throw error;
       mqUnlink(name);
@@ -134,7 +134,7 @@ export function makeNamed(name: string, size: Size, place: string): OwnQueue {
       if (!buried(kernel, name)) break;
       continue;
     }
-    const handle = Fd.adopt(made, place);
+    const handle = Fd.of(made, place, "ours");
     try {
       // else before we had locked it another took it for a dead one's
       if (tryLock(made) >= 0 && isSame(kernel, made)) {

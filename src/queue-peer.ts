@@ -144,10 +144,10 @@ export class QueuePeer {
   static named(name: string): QueuePeer {
     const fd = mqOpen(kernelName(name), file.O_WRONLY | file.O_NONBLOCK);
     const hint = hints.get(-fd);
-    const handle = Fd.adopt(check(fd, "mq_open", { address: name, hint }), "queue socket");
+    const handle = Fd.of(check(fd, "mq_open", { address: name, hint }), "queue socket", "ours");
     const pid = lockedBy(handle.fd);
     const pidfd = pid === null ? -1 : pidfdOpen(pid);
-    const known = pidfd < 0 ? null : Fd.adopt(pidfd, "queue socket");
+    const known = pidfd < 0 ? null : Fd.of(pidfd, "queue socket", "ours");
     return QueuePeer.#open(handle, known, { pid, number: -1, tag: NO_TAG });
   }
 
@@ -242,7 +242,7 @@ const absent = new Set([errno.ENOENT, errno.ESRCH, errno.ENOTDIR, errno.EINVAL])
  * descriptor only points at the file: opening may do something to what is no queue.
  */
 function proven<T>(identity: QueueIdentity, look: (fd: number) => T): { pidfd: Fd; value: T } {
-  const pidfd = Fd.adopt(must(pidfdOpen(identity.pid), "pidfd_open"), "queue socket");
+  const pidfd = Fd.of(must(pidfdOpen(identity.pid), "pidfd_open"), "queue socket", "ours");
   try {
     const fd = must(open(`/proc/${identity.pid}/fd/${identity.fd}`, file.O_PATH ?? 0), "open");
     try {

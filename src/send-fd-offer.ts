@@ -32,8 +32,8 @@ export class Offer implements Disposable {
   constructor({ from, to, fd }: Terms) {
     check(socketpair(c.SOCK_SEQPACKET), "socketpair");
     const [near, far] = [cells.words[0]!, cells.words[1]!];
-    this.#near = Fd.adopt(near, "sendFd");
-    this.#far = Fd.adopt(far, "sendFd");
+    this.#near = Fd.of(near, "sendFd", "socket");
+    this.#far = Fd.of(far, "sendFd", "socket");
     this.#to = to;
     try {
       const nonce = Buffer.from(crypto.getRandomValues(new Uint8Array(NONCE_BYTES)));

@@ -7,7 +7,7 @@ import { socket as c, option } from "../native/socket.ts";
 import { receiveMessage, sendMessage } from "./adopt.ts";
 import { type Credentials, peerCredentials } from "./credentials.ts";
 import { remaining, type SyncOptions } from "./endpoint.ts";
-import { shortages, UnixError } from "./errors.ts";
+import { isShortage, UnixError } from "./errors.ts";
 import { Fd } from "./fd.ts";
 import type { Message } from "./message.ts";
 import {
@@ -51,7 +51,7 @@ export interface ReceivedFd {
 /** A call's result; null where the sender has gone or has nothing of that number. */
 function orShortage(result: number, syscall: string): number | null {
   if (result >= 0) return result;
-  if (!shortages.has(-result)) return null;
+  if (!isShortage(result)) return null;
   throw new UnixError(syscall, result, { hint: "the offer waits for the next receive" });
 }
 
@@ -164,7 +164,7 @@ export class FdReceiver implements Disposable, AsyncDisposable {
       if (taken === null) this.#refused += 1;
       return taken;
     } catch (error) {
-      if (error instanceof UnixError && shortages.has(-error.errno)) this.#postponed.push(event);
+      if (isShortage(error)) this.#postponed.push(event);
       throw error;
     }
   }

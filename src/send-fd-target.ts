@@ -3,7 +3,7 @@
 import { readFileSync, readlinkSync } from "node:fs";
 import { errno } from "../native/errno.ts";
 import { capability } from "../native/process.ts";
-import { fileCall, shortages, UnixError, UnsupportedError } from "./errors.ts";
+import { fileCall, isShortage, UnixError, UnsupportedError } from "./errors.ts";
 import type { FdLike } from "./fd.ts";
 import { ProcessHandle } from "./process.ts";
 import { type SignalName, signalName, signalNumber } from "./signal-names.ts";
@@ -45,7 +45,7 @@ function readProc(pid: number, file: "stat" | "status"): string | null {
   try {
     return fileCall(() => readFileSync(`/proc/${pid}/${file}`, "utf8"));
   } catch (error) {
-    if (error instanceof UnixError && shortages.has(-error.errno)) throw error;
+    if (isShortage(error)) throw error;
     return null;
   }
 }

@@ -3,8 +3,8 @@
 
 import { errno } from "../native/errno.ts";
 import { UnixError } from "./errors.ts";
-import { type FdLike, fdNumber } from "./fd.ts";
-import { closeTransferred } from "./outgoing.ts";
+import type { FdLike } from "./fd.ts";
+import { checkFds, closeTransferred } from "./outgoing.ts";
 import { Offer } from "./send-fd-offer.ts";
 import {
   ownParty,
@@ -115,20 +115,21 @@ export async function sendFd(
 ): Promise<void> {
   const number = realtimeNumber(options.realtimeSignal);
   const ms = integer("timeoutMs", options.timeoutMs ?? TIMEOUT_MS);
-  const descriptor = fdNumber(fd);
+  const { transfer = false } = options;
+  const numbers = checkFds([fd], transfer);
   options.signal?.throwIfAborted();
   requireProc();
   using target = new Target(to, number);
   const { party, status } = target.listening();
   const needsLeave = target.needsLeave(status);
-  using offer = new Offer({ from: ownParty(), to: party, fd: descriptor });
+  using offer = new Offer({ from: ownParty(), to: party, fd: numbers[0]! });
   using deadline = new Deadline(options.signal, ms, () => late(target, { number, ms }));
   const { signal } = deadline;
   const tracer = { pid: party.pid, alive: () => target.handle.alive() };
   using _leave = needsLeave ? await allowTracer(tracer, signal) : null;
   const refusal = await hand({ target, offer, number, signal });
   if (refusal !== null) throw refusal;
-  closeTransferred({ fds: [fd], transfer: options.transfer ?? false });
+  closeTransferred({ fds: [fd], numbers, transfer });
 }
 
 function late(target: Target, { number, ms }: { number: number; ms: number }): UnixError {

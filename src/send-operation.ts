@@ -2,6 +2,7 @@
 
 import { Fd } from "./fd.ts";
 import type { Operation } from "./loop/attempt.ts";
+import { Parcel } from "./message.ts";
 import {
   closeTransferred,
   duplicateAll,
@@ -10,7 +11,6 @@ import {
   wouldBlock,
 } from "./outgoing.ts";
 import type { Address } from "./structs/sockaddr-un.ts";
-import { close } from "./syscalls/fd.ts";
 import type { Piece } from "./syscalls/piece.ts";
 
 /** One try on some socket: bytes taken, or a negative errno. */
@@ -39,7 +39,7 @@ export class SendOperation implements Operation<true> {
   readonly #message: Outgoing;
   readonly #start: Start;
   readonly #bytes: number;
-  #copies: number[] | null = null;
+  #copies: Parcel | null = null;
   #skip: number;
 
   /** @throws UnixError EMFILE where the duplicates cannot be made; then nothing is held */
@@ -50,7 +50,7 @@ export class SendOperation implements Operation<true> {
     this.#skip = start.skip ?? 0;
     this.#bytes = message.total - this.#skip;
     if (message.fds.length > 0 && !message.transfer && this.#skip === 0) {
-      this.#copies = duplicateAll(message.numbers);
+      this.#copies = new Parcel(duplicateAll(message.numbers), "send");
     }
     start.account(this.#bytes);
   }
@@ -74,7 +74,7 @@ export class SendOperation implements Operation<true> {
     if (this.#skip > 0) return [];
     const { fds, numbers } = this.#message;
     // transferred: an Fd that was closed meanwhile has no number any more
-    return this.#copies ?? fds.map((fd, i) => (fd instanceof Fd ? fd.fd : numbers[i]!));
+    return this.#copies?.owned ?? fds.map((fd, i) => (fd instanceof Fd ? fd.fd : numbers[i]!));
   }
 
   /** The kernel has the descriptors. */
@@ -84,7 +84,7 @@ export class SendOperation implements Operation<true> {
   }
 
   #closeCopies(): void {
-    for (const copy of this.#copies ?? []) close(copy);
+    this.#copies?.close();
     this.#copies = null;
   }
 

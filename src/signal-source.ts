@@ -105,8 +105,8 @@ export class HandlerSource implements SignalSource {
     if (this.#writer === null) {
       const pipe = signalPipe();
       if (typeof pipe === "number") throw new UnixError("pipe2", pipe);
-      this.#reader = Fd.adopt(pipe.reader, "watchSignals");
-      this.#writer = Fd.adopt(pipe.writer, "watchSignals");
+      this.#reader = Fd.of(pipe.reader, "watchSignals", "ours");
+      this.#writer = Fd.of(pipe.writer, "watchSignals", "ours");
     }
     this.#handler.aim(this.#writer.fd);
   }

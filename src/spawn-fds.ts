@@ -1,9 +1,10 @@
 // Which of a child's numbers stand for which descriptors of ours.
 
+import { closeMany } from "./closing.ts";
 import { UnixError, UnsupportedError } from "./errors.ts";
 import { type FdLike, fdNumber } from "./fd.ts";
 import { type ListRule, ownList } from "./own-list.ts";
-import { close, descriptorFlags, duplicate } from "./syscalls/fd.ts";
+import { descriptorFlags, duplicate } from "./syscalls/fd.ts";
 
 /**
  * What a child gets: an array becomes its 3, 4, …; a record's keys are numbers, or names as systemd
@@ -142,7 +143,7 @@ export class Lent implements Disposable {
   }
 
   close(): void {
-    for (const fd of this.#duplicates.splice(0)) close(fd);
+    closeMany(this.#duplicates.splice(0));
   }
 
   [Symbol.dispose](): void {

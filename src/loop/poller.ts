@@ -4,7 +4,7 @@
 
 import { errno } from "../../native/errno.ts";
 import { epoll } from "../../native/poll.ts";
-import { check, UnsupportedError } from "../errors.ts";
+import { check, closedError, UnsupportedError } from "../errors.ts";
 import { EpollEvents, epollCreate, epollCtl } from "../syscalls/epoll.ts";
 import { close } from "../syscalls/fd.ts";
 import { atThreadEnd } from "../syscalls/thread.ts";
@@ -77,8 +77,11 @@ export class Watch {
   /** The watch of a descriptor in this thread: there is one, however many ask. */
   static of(fd: number, owned: boolean): Watch {
     const known = threadPoller().find(fd);
-    if (known === undefined) return new Watch(fd, owned);
-    if (owned && !known.owned) known.#claim();
+    // a number has one owner at a time: that one's file was closed behind our back
+    if (owned && known?.owned === true) known.close(closedError("epoll_wait"));
+    if (known === undefined || known.closed) return new Watch(fd, owned);
+    if (owned) known.#claim();
+    else if (known.registered !== 0 && known.owned) threadPoller().renew(known);
     return known;
   }
 
@@ -109,8 +112,9 @@ export class Watch {
     else this.#writers = last;
   }
 
-  /** Queue `waiter` behind those of its direction; wake-ups run it until it is done. */
+  /** Queue `waiter` behind those of its direction; wake-ups run it. @throws UnixError */
   wait(direction: Direction, waiter: Waiter): void {
+    if (this.closed) throw closedError("epoll_wait");
     threadPoller().register(this, direction);
     this.#queue(direction, append(this.#last(direction), waiter));
     threadPoller().waiting(this.#referenced, 1);
@@ -205,8 +209,7 @@ export class Watch {
 
 /** Drop what waits on a descriptor that is about to be closed; cheap where nobody does. */
 export function stopWaiting(fd: number, reason: () => unknown): void {
-  const watch = poller?.find(fd);
-  if (watch !== undefined) watch.close(reason());
+  poller?.find(fd)?.close(reason());
 }
 
 class Poller implements Source {

@@ -94,6 +94,15 @@ export function poll(fd: number, events: number, timeoutMs: number): number {
   }
 }
 
+/** Which of `events` hold now, as revents; or a negative errno. */
+export function pollNow(fd: number, events: number): number {
+  const { view, address } = polled;
+  view.setInt32(pollfd.at.fd, fd, true);
+  view.setInt32(pollfd.at.events, events, true); // and no revents yet
+  const ready = result(libc.poll(address, 1, 0));
+  return ready <= 0 ? ready : view.getInt16(pollfd.at.revents, true);
+}
+
 export function open(path: string | Uint8Array, flags: number, mode = 0): number {
   const name = typeof path === "string" ? cString(path) : bytesToC(path);
   return uninterrupted(() => libc.open(name.address, flags | file.O_CLOEXEC, mode));

@@ -1,8 +1,16 @@
 // The only dlopen. One object per JS thread, because errno is per thread (FACTS F4).
 
 import { dlopen, type FFIFunction, type Pointer, read } from "bun:ffi";
-import { known, libcNames, librtName, system } from "../../native/platform.ts";
-import { darwin, glibcOnly, inLibrt, linux, posix, type Signature } from "../../native/symbols.ts";
+import { known, libcNames, libpthreadName, librtName, system } from "../../native/platform.ts";
+import {
+  darwin,
+  glibcOnly,
+  inLibpthread,
+  inLibrt,
+  linux,
+  posix,
+  type Signature,
+} from "../../native/symbols.ts";
 import { UnsupportedError } from "../errors.ts";
 import { cString, type Lent } from "./memory.ts";
 import { trace, wantedGroups } from "./trace.ts";
@@ -32,7 +40,7 @@ function open(): Opened {
   const none: Opened = { calls: calls as Libc, name: "", found: new Set() };
   if (!known) return none;
   for (const name of libcNames) {
-    const symbols = symbolsOf(name, own) ?? symbolsInTwo(name);
+    const symbols = symbolsOf(name, own) ?? symbolsInParts(name);
     if (symbols === null) continue;
     const found = new Set(Object.keys(symbols));
     return { calls: Object.assign(calls, symbols) as Libc, name, found };
@@ -49,17 +57,22 @@ function symbolsOf(library: string, group: Record<string, Signature>): object | 
   }
 }
 
-/** glibc before 2.34: without librt's functions, and with them from librt if that is here. */
-function symbolsInTwo(library: string): object | null {
+/** glibc before 2.34: without what was in librt and libpthread, and with it where those are. */
+function symbolsInParts(library: string): object | null {
   if (system === "darwin") return null;
   const rest: Record<string, Signature> = { ...own };
-  const queues: Record<string, Signature> = {};
-  for (const name of inLibrt) {
-    queues[name] = linux[name];
-    delete rest[name];
-  }
+  const takeOut = (names: readonly (keyof typeof linux)[]): Record<string, Signature> => {
+    const group: Record<string, Signature> = {};
+    for (const name of names) {
+      group[name] = linux[name];
+      delete rest[name];
+    }
+    return group;
+  };
+  const [queues, threads] = [takeOut(inLibrt), takeOut(inLibpthread)];
   const symbols = symbolsOf(library, rest);
-  return symbols === null ? null : { ...symbols, ...symbolsOf(librtName, queues) };
+  if (symbols === null) return null;
+  return { ...symbols, ...symbolsOf(librtName, queues), ...symbolsOf(libpthreadName, threads) };
 }
 
 function missing(name: string): never {

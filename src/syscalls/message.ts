@@ -49,6 +49,21 @@ export function recvmsg(fd: number, envelope: Envelope, withName: boolean): numb
   return received;
 }
 
+/**
+ * Look at what a receive would bring, leaving it there and taking no control data: the flags then
+ * say MSG_CTRUNC where there is some.
+ */
+export function peek(fd: number, envelope: Envelope): number {
+  let received: number;
+  do {
+    envelope.nameBytes = 0;
+    envelope.controlBytes = 0;
+    const flags = message.MSG_DONTWAIT | message.MSG_PEEK;
+    received = result(libc.recvmsg(fd, envelope.header, flags));
+  } while (received === INTERRUPTED);
+  return received;
+}
+
 /** How many of the first `count` envelopes were sent: an error only where the first one failed. */
 export function sendmmsg(fd: number, batch: readonly Envelope[], count: number): number {
   const header = batch[0]!.header;

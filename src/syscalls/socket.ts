@@ -90,6 +90,13 @@ export function setOption(fd: number, which: number, value: number): number {
   return result(libc.setsockopt(fd, option.SOL_SOCKET, which, cells.address, 4));
 }
 
+/** Have the last close of it not wait for what is still to be sent. */
+export function lingerOff(fd: number): number {
+  cells.words[0] = 0;
+  cells.words[1] = 0;
+  return result(libc.setsockopt(fd, option.SOL_SOCKET, option.SO_LINGER, cells.address, 8));
+}
+
 /** An int option's value, or a negative errno (no option asked for here can be negative). */
 export function getOption(fd: number, which: number): number {
   cells.words[1] = 4;

@@ -1,6 +1,6 @@
 // Which of libc's functions are traced, in which group, and what each argument is.
 
-import { lock, memfd } from "../../native/file.ts";
+import { nr as fileCalls, lock, memfd } from "../../native/file.ts";
 import { mapping, nr as mappingCalls } from "../../native/mapping.ts";
 import { eventfd, nr as loopCalls } from "../../native/poll.ts";
 import { prctl, nr as processCalls, wait } from "../../native/process.ts";
@@ -79,6 +79,11 @@ type Untraced =
   | "clock_gettime"
   | "dlsym"
   | "malloc"
+  | "pthread_attr_init"
+  | "pthread_attr_setstacksize"
+  | "pthread_create"
+  | "pthread_timedjoin_np"
+  | "pthread_tryjoin_np"
   | "syscall";
 
 type Name = Exclude<keyof typeof posix | keyof typeof linux, Untraced>;
@@ -162,6 +167,8 @@ function directCalls(): ReadonlyMap<number, Direct> {
     processCalls.SYS_pidfd_send_signal,
     call("process", [fd, signalNumber, hex, decimal]),
   );
+  add("fcntl", fileCalls.SYS_fcntl, call("fd", [fd, decimal, hex]));
+  add("statx", fileCalls.SYS_statx, call("file", [fd, hex, hex, hex, hex]));
   add("prctl", processCalls.SYS_prctl, call("process", [named(prctl, "PR_"), decimal]));
   add(
     "rt_sigqueueinfo",

@@ -41,6 +41,7 @@ const stands: Readonly<Record<string, readonly string[]>> = {
   uid_t: ["u32"],
   gid_t: ["u32"],
   mode_t: ["u32"],
+  pthread_t: ["u64"],
   id_t: ["u32"],
   size_t: ["u64"],
   nfds_t: ["u64"],
@@ -54,7 +55,7 @@ const stands: Readonly<Record<string, readonly string[]>> = {
 /** All that any system has of these; the rest are left out. */
 const headers = [
   ...["aio", "dirent", "dlfcn", "errno", "fcntl", "mqueue", "poll", "pwd", "sched", "signal"],
-  ...["spawn", "stdlib", "string", "time", "unistd", "gnu/libc-version", "sys/epoll"],
+  ...["pthread", "spawn", "stdlib", "string", "time", "unistd", "gnu/libc-version", "sys/epoll"],
   ...["sys/eventfd", "sys/file", "sys/inotify", "sys/ioctl", "sys/mman", "sys/mount", "sys/prctl"],
   ...["sys/resource", "sys/socket", "sys/stat", "sys/statfs", "sys/syscall", "sys/timerfd"],
   ...["sys/types", "sys/uio", "sys/un", "sys/wait"],
@@ -88,7 +89,7 @@ function prototypes(): Map<string, Prototype> {
 }
 
 function standsFor(cType: string): readonly string[] {
-  if (cType.endsWith("*")) return stands["*"]!;
+  if (cType.endsWith("*") || cType.includes("(*)")) return stands["*"]!;
   const bare = cType.replace(/^const /, "").replace(/^__(?=[a-z])/, "");
   return stands[bare] ?? [`(add the C type "${bare}" to this test)`];
 }

@@ -7,7 +7,7 @@
 import { toArrayBuffer } from "bun:ffi";
 import { closeSync, openSync, readlinkSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
-import { file, pollfd } from "../../native/file.ts";
+import { file, nr as fileNr, pollfd } from "../../native/file.ts";
 import { nr as mappingNr, seal } from "../../native/mapping.ts";
 import { epoll, epollEvent, nr as pollNr } from "../../native/poll.ts";
 import { nr as processNr } from "../../native/process.ts";
@@ -36,7 +36,7 @@ const MOST_FILE_CALLS = 100;
 const byNumber = (rows: Readonly<Record<string, number | null>>): Map<number, string> =>
   new Map(Object.entries(rows).map(([name, number]) => [number ?? -1, name]));
 
-const systemCalls = byNumber({ ...pollNr, ...processNr, ...mappingNr });
+const systemCalls = byNumber({ ...pollNr, ...processNr, ...mappingNr, ...fileNr });
 /** Under musl these go past libc (K13): the same calls, with the same faults. */
 const directly = new Map([
   [pollNr.SYS_sendmsg, "sendmsg"],
@@ -309,6 +309,7 @@ export class Injector implements Disposable {
 
   #perform(name: string, args: readonly number[], real: Call): number {
     if (name === "close") return this.#bury(args[0]!);
+    if (name === "pthread_create") return this.#buryBeside(args, real);
     if (name === "syscall" && args[0] === pollNr.SYS_close_range) {
       for (let fd = args[1]!; fd <= args[2]!; fd++) this.#bury(fd);
       return 0;
@@ -316,6 +317,15 @@ export class Injector implements Disposable {
     const done = real(...args);
     if (name === "epoll_ctl" && done === 0) this.#note(args);
     return done;
+  }
+
+  /** A thread that closes a descriptor closes one of ours instead. */
+  #buryBeside(args: readonly number[], real: Call): number {
+    const instead = this.#real["fcntl"]!(this.#nowhere, file.F_DUPFD_CLOEXEC, 3);
+    const failed = real(...args.slice(0, 3), instead);
+    if (failed === 0) this.#bury(args[3]!);
+    else this.#real["close"]!(instead);
+    return failed;
   }
 
   #bury(fd: number): number {
