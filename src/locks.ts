@@ -137,14 +137,10 @@ export class LockFile {
     const own = stats.uid === process.geteuid?.();
     const marked = (stats.mode & format.S_ISVTX) !== 0;
     this.#removable = own && (made || marked || text !== "");
-    if (own) this.#write();
-    return this;
-  }
-
-  #write(): void {
-    const { fd } = this.#handle;
-    ftruncateSync(fd);
+    if (!own) return this;
+    if (stats.size > 0) ftruncateSync(fd);
     writeSync(fd, `${process.pid}\n`, 0);
+    return this;
   }
 
   /** Let go, of a lock that was taken for life. Never throws. */
