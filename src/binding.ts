@@ -8,7 +8,7 @@ import { absolute, formatAddress, withShortAddress } from "./address.ts";
 import { Directory, type FileIdentity } from "./directory.ts";
 import { check, fileCall, UnixError } from "./errors.ts";
 import { removeAtEnd, removed } from "./leftovers.ts";
-import { isShort, LockFile } from "./locks.ts";
+import { LockFile } from "./locks.ts";
 import { integer } from "./socket-options.ts";
 import { type Address, fitsSockaddr } from "./structs/sockaddr-un.ts";
 import { chmod, chown, close, fchmod, open } from "./syscalls/fd.ts";
@@ -107,13 +107,15 @@ function removeFile({ file, place }: { file: FileIdentity; place: Directory }): 
   }
 }
 
-/** Null: there are no locks here, or no descriptor is left for one. */
+/**
+ * Null: it cannot be had, because there are no locks here, its file cannot be made (nor could that of
+ * a successor), or no descriptor is left.
+ */
 function lockOf(place: Directory): ReturnType<typeof LockFile.tryBeside> {
   try {
     return LockFile.tryBeside(place);
-  } catch (error) {
-    if (isShort(error)) return null;
-    throw error;
+  } catch {
+    return null;
   }
 }
 

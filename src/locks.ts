@@ -7,7 +7,7 @@ import { file, mode as format } from "../native/file.ts";
 import { absolute } from "./address.ts";
 import { processInfo } from "./credentials.ts";
 import { Directory } from "./directory.ts";
-import { check, fileCall, shortages, UnixError } from "./errors.ts";
+import { check, fileCall, UnixError } from "./errors.ts";
 import { Fd } from "./fd.ts";
 import { read, tryLock } from "./syscalls/fd.ts";
 import { Memory } from "./syscalls/memory.ts";
@@ -138,8 +138,12 @@ export class LockFile {
     const marked = (stats.mode & format.S_ISVTX) !== 0;
     this.#removable = own && (made || marked || text !== "");
     if (!own) return this;
-    if (stats.size > 0) ftruncateSync(fd);
-    writeSync(fd, `${process.pid}\n`, 0);
+    try {
+      if (stats.size > 0) ftruncateSync(fd);
+      writeSync(fd, `${process.pid}\n`, 0);
+    } catch (error) {
+      if (strict) throw error; // else it is for a moment, and the pid only for errors
+    }
     return this;
   }
 
@@ -204,7 +208,3 @@ function holderOf(fd: number): string {
 /** Whether a lock could not be taken because this process may not, or cannot now, make its file. */
 export const isForbidden = (error: unknown): error is UnixError =>
   error instanceof UnixError && error.syscall === "open" && forbidden.has(-error.errno);
-
-/** Whether it could not be taken for want of descriptors or memory. */
-export const isShort = (error: unknown): boolean =>
-  error instanceof UnixError && shortages.has(-error.errno);

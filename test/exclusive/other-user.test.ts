@@ -249,16 +249,17 @@ describe("tricks", () => {
     await using child = await hostile("flip", dir, treasure.file("s"));
     const owner = { uid: NOBODY };
     const unsafe = { mode: 0o666, owner, unsafeDirectory: true } as const;
-    // a name that is there, and one that is free: nothing of ours may be left there
+    // names that are there, and one that is free: nothing of ours may be left there
     const names = ["s", "file", "free"];
     const codes = new Map<string, number>();
     for (let i = 0; i < 4 * rounds; i++) {
       let code = "well";
-      const path = `${dir.path}/d/${names[i % names.length]}`;
+      const name = names[i % names.length];
+      const path = `${dir.path}/d/${name}`;
       const lock = i % 5 === 0 ? { lockFile: `${dir.path}/d/lock` } : {};
       try {
-        const options = { ...unsafe, ...lock, replace: i % 2 === 1, takeOver: true };
-        open(path, types[i % 3]!, options).close();
+        const options = { ...unsafe, ...lock, replace: name === "free" };
+        open(path, types[i % 2]!, options).close();
       } catch (error) {
         code = (error as { code?: string }).code ?? String(error);
       }
