@@ -212,7 +212,8 @@ export function withShortAddress<T>(
   }
 }
 
-function tooLong(address: Address, most: number): UnixError {
+/** @internal The last part of a socket's path does not fit, whatever the way to it. */
+export function tooLong(address: Address, most: number): UnixError {
   const hint = `the last part of a socket's path has at most ${most} bytes here`;
   return new UnixError("bind", -errno.ENAMETOOLONG, { address: formatAddress(address), hint });
 }

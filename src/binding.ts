@@ -4,13 +4,13 @@ import { fstatSync, renameSync, type Stats } from "node:fs";
 import { errno } from "../native/errno.ts";
 import { file, mode as format } from "../native/file.ts";
 import { system } from "../native/platform.ts";
-import { absolute, formatAddress, withShortAddress } from "./address.ts";
+import { absolute, formatAddress, tooLong, withShortAddress } from "./address.ts";
 import { Directory, type FileIdentity } from "./directory.ts";
 import { check, fileCall, UnixError } from "./errors.ts";
 import { removeAtEnd, removed } from "./leftovers.ts";
 import { LockFile } from "./locks.ts";
 import { integer } from "./socket-options.ts";
-import { type Address, fitsSockaddr } from "./structs/sockaddr-un.ts";
+import { type Address, fitsSockaddr, maxPathBytes } from "./structs/sockaddr-un.ts";
 import { chmod, chown, close, fchmod, open } from "./syscalls/fd.ts";
 import { bind, socketName } from "./syscalls/socket.ts";
 
@@ -208,8 +208,11 @@ function make(fd: number, place: Directory, { aside, mode }: BindSocketOptions):
   const born = bornWith(mode, shown);
   if (born !== undefined) check(fchmod(fd, born), "fchmod", detail);
   if (place.stat(name) !== undefined) throw new UnixError("bind", -errno.EADDRINUSE, detail);
-  const at = direct ? path : place.at(name);
-  const bound = withShortAddress({ kind: "path", path: at }, "bind", (short) => bind(fd, short));
+  const at: Address = { kind: "path", path: direct ? path : place.at(name) };
+  if (file.O_PATH !== null && !fitsSockaddr(at)) {
+    throw tooLong(place.address(name), maxPathBytes - place.directory.length - 1);
+  }
+  const bound = withShortAddress(at, "bind", (short) => bind(fd, short));
   check(bound, "bind", detail);
   const made = place.look(name); // what cannot be looked at is left: it may be anybody's
   if (made !== undefined) return made;

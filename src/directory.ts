@@ -7,6 +7,7 @@ import { file, mode as format } from "../native/file.ts";
 import { formatAddress } from "./address.ts";
 import { check, fileCall, UnixError } from "./errors.ts";
 import { Fd } from "./fd.ts";
+import { type Address, fromBytes } from "./structs/sockaddr-un.ts";
 import { open } from "./syscalls/fd.ts";
 
 /** A path as latin-1 text, which can be cut and joined without knowing its encoding. */
@@ -59,9 +60,14 @@ export class Directory implements Disposable {
     return Buffer.concat([this.directory, fromLatin(`/${name}`)]);
   }
 
-  /** Where that is by the path that was given, to be read. */
+  /** Where that is by the path that was given. */
+  address(name = this.name): Address {
+    return { kind: "path", path: fromBytes(fromLatin(join(this.#path, name))) };
+  }
+
+  /** The same, to be read. */
   text(name = this.name): string {
-    return formatAddress({ kind: "path", path: fromLatin(join(this.#path, name)).toString() });
+    return formatAddress(this.address(name));
   }
 
   /** The directory's own mode and owner. */
