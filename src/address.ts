@@ -22,9 +22,9 @@ export type { Address } from "./structs/sockaddr-un.ts";
  *
  * A string is a path, unless it begins with "@" or NUL: then it is an abstract name ("./@x" is a
  * path again). In a plain string `\xHH` stands for one byte, as `formatAddress` writes it; the
- * forms with `path` and `abstract` are taken to the letter. A plain string is no URL: one that begins
- * like one ("unix:", "file:") is refused ("./unix:x" is a path again). A path that ends in "/" is a
- * directory's, and refused.
+ * forms with `path` and `abstract` are taken to the letter. A plain string is no URL: one that
+ * begins like one ("unix:", "file:") is refused ("./unix:x" is a path again). A path that ends in
+ * "/" is a directory's, and refused.
  *
  * A relative path means what it means at the moment of the call, also where the call has to wait.
  */
@@ -73,7 +73,7 @@ function parseText(text: string): Address {
   const [prefix] = PREFIX.exec(text) ?? [];
   if (prefix !== undefined) {
     throw new TypeError(
-      `an address is a path, without "${prefix}" before it ("/run/name", not "unix:///run/name"); ` +
+      `an address is a path without "${prefix}" before it ("/run/x", not "unix:///run/x"); ` +
         `a file of that very name is "./${prefix}…"`,
     );
   }

@@ -108,8 +108,8 @@ function removeFile({ file, place }: { file: FileIdentity; place: Directory }): 
 }
 
 /**
- * Null: it cannot be had, because there are no locks here, its file cannot be made (nor could that of
- * a successor), or no descriptor is left.
+ * Null: it cannot be had, because there are no locks here, its file cannot be made (nor could that
+ * of a successor), or no descriptor is left.
  */
 function lockOf(place: Directory): ReturnType<typeof LockFile.tryBeside> {
   try {

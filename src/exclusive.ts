@@ -164,10 +164,7 @@ class Taking {
     for (let tries = 0; tries < TRIES; ) {
       const binding = kernelTells() ? this.#bindIfFree() : null;
       if (binding !== null) return binding;
-      if (kernelTells() && !this.#isTaken()) {
-        tries += 1;
-        continue;
-      }
+      if (this.#isHeld()) refuse(this.#look(), this.#start);
       const lock = this.#tryLock();
       if (lock === "busy") continue;
       tries += 1;
@@ -181,11 +178,16 @@ class Taking {
     throw new AddressInUseError(this.#look(), this.#start.address, "others keep taking it");
   }
 
-  /** False: the name is free by now. @throws AddressInUseError: it is not to be taken */
-  #isTaken(): boolean {
-    const found = this.#look();
-    if (found.state !== "free") refuse(found, this.#start);
-    return found.state !== "free";
+  /**
+   * Whether the kernel knows of a socket there. Without the lock nobody is connected to: whom that
+   * meets may change.
+   */
+  #isHeld(): boolean {
+    try {
+      return (socketsAt(this.#directory.at())?.records.length ?? 0) > 0;
+    } catch {
+      return false; // bind will say what is wrong
+    }
   }
 
   /** Null: no lock is to be had; "busy": somebody has it, and it was waited for a while. */
@@ -198,7 +200,7 @@ class Taking {
       this.#pauseMs = Math.min(2 * this.#pauseMs, LONGEST_PAUSE_MS);
       return "busy";
     } catch (error) {
-      if (isForbidden(error)) return null; // nor can anything be taken over; what is free, bind says
+      if (isForbidden(error)) return null; // nor can anything be taken over
       throw error;
     }
   }
@@ -238,8 +240,8 @@ class Taking {
 
   /**
    * What is there, asked of the name in that very directory: by its path one question could be
-   * answered from here and the next from where somebody's link leads by then. What is stale so must
-   * be stale by its path too, which is all that /proc/net/unix knows.
+   * answered from here and the next from where somebody's link leads by then. What is stale must be
+   * so by its path too, which is all that /proc/net/unix knows.
    */
   #look(): Probe {
     const { address, type } = this.#start;
@@ -323,8 +325,8 @@ function whatToDo({ holders }: Probe): string {
   const own = holders.some(({ pid }) => pid === process.pid);
   if (!own) return "replace: true would take the name from it";
   return (
-    "that is this very process: close the other one first. After a reload of bun --hot it is still " +
-    "open: keep it in globalThis, and close it there before listening again"
+    "that is this very process: close the other one first. After a reload of bun --hot it is " +
+    "still open: keep it in globalThis, and close it there before listening again"
   );
 }
 

@@ -7,7 +7,7 @@ export interface Removable {
   remove(): void;
 }
 
-/** Weak: what nobody refers to any more is closed by its finalizer, and its name may be another's. */
+/** Weak: what nobody refers to is closed by its finalizer, and its name may be another's then. */
 const all = new Set<WeakRef<Removable>>();
 const references = new WeakMap<Removable, WeakRef<Removable>>();
 const forgotten = new FinalizationRegistry<WeakRef<Removable>>(drop);

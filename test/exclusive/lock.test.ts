@@ -14,7 +14,7 @@ import {
 } from "node:fs";
 import { listen } from "../../src/index.ts";
 import { libc } from "../../src/syscalls/libc.ts";
-import { codeOf, eventually, failure, withLibc } from "../api/tools.ts";
+import { codeOf, failure, withLibc } from "../api/tools.ts";
 import { ownCommand } from "../cli/tools.ts";
 import { type Child, start, startScript, writeSource } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
@@ -331,80 +331,5 @@ console.log("started");`,
     expect(existsSync(path)).toBe(true);
     listen(path, { lockFile: dir.file("lock") }).close();
     expect(existsSync(path)).toBe(false);
-  });
-});
-
-describe("a starter that is stopped between look and listen", () => {
-  for (const call of ["bind", "listen"] as const) {
-    test(`at ${call}: others give up in time; when it goes on, it has the address`, async () => {
-      using dir = tempDir();
-      const path = dir.file("s");
-      leaveStale(path);
-      const script = writeSource(
-        dir,
-        `import { listen } from "@/src/index.ts";
-import { libc } from "@/src/syscalls/libc.ts";
-const real = libc.${call};
-libc.${call} = ((...args: Parameters<typeof real>) => {
-  process.kill(process.pid, "SIGSTOP");
-  return real(...args);
-}) as typeof real;
-const server = listen(${JSON.stringify(path)});
-console.log("listening");
-for await (const client of server) client.close();`,
-        "stopping.ts",
-      );
-      await using child = startScript(script);
-      const state = (): string => readFileSync(`/proc/${child.pid}/stat`, "utf8");
-      await eventually(() => / T /.test(state()), "it stops");
-      const error = await failure(() => listen(path, { lockTimeoutMs: 200 }));
-      // bound and not yet listening it is seen; before, only its lock is
-      expect(error.code).toBe(call === "bind" ? "ETIMEDOUT" : "EADDRINUSE");
-      expect(error.message).toContain(`process ${child.pid} (${ownCommand}`);
-      child.kill("SIGCONT");
-      await child.lineWith("listening");
-      expect(visit(path, "stream")).toBe(child.pid);
-      const { holders } = (await failure(() => listen(path))) as { holders?: { pid: number }[] };
-      expect(holders?.map(({ pid }) => pid)).toEqual([child.pid]);
-    });
-  }
-
-  test("killed there, it blocks nobody", async () => {
-    using dir = tempDir();
-    const path = dir.file("s");
-    const script = writeSource(
-      dir,
-      `import { listen } from "@/src/index.ts";
-import { libc } from "@/src/syscalls/libc.ts";
-libc.listen = () => { process.kill(process.pid, "SIGSTOP"); return 0; };
-listen(${JSON.stringify(path)});`,
-    );
-    await using child = startScript(script);
-    const state = (): string => readFileSync(`/proc/${child.pid}/stat`, "utf8");
-    await eventually(() => / T /.test(state()), "it stops");
-    child.kill("SIGKILL");
-    await child.exited;
-    using server = listen(path);
-    expect(visit(path, "stream")).toBe(process.pid);
-    server.close();
-  });
-});
-
-describe("a directory that may be written and not read", () => {
-  peerTest("a fresh start, and over a stale file", ["root"], async () => {
-    using dir = tempDir();
-    setMode(dir.path, 0o1733);
-    const path = dir.file("s");
-    const uid = 65_534;
-    const first = startServer(path, { uid });
-    await first.lineWith("listening");
-    first.kill("SIGKILL");
-    await first.exited;
-    expect(existsSync(path)).toBe(true);
-    const second = startServer(path, { uid }, "close");
-    await second.lineWith("listening");
-    second.endInput();
-    expect((await second.exited).code).toBe(0);
-    expect(readdirSync(dir.path)).toEqual([]);
   });
 });
