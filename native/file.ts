@@ -40,6 +40,7 @@ export const mode = constants(["sys/stat.h"], {
   S_IFCHR: [0o020000, 0o020000],
   S_IFIFO: [0o010000, 0o010000],
   S_ISVTX: [0o1000, 0o1000],
+  S_IWGRP: [0o20, 0o20],
   S_IWOTH: [0o2, 0o2],
 });
 

@@ -1,6 +1,6 @@
 // Addresses: text ↔ Address, and the way to name one that is too long for the kernel.
 
-import { basename, dirname, resolve } from "node:path";
+import { basename, dirname } from "node:path";
 import { errno } from "../native/errno.ts";
 import { file } from "../native/file.ts";
 import { system } from "../native/platform.ts";
@@ -23,7 +23,11 @@ export type { Address } from "./structs/sockaddr-un.ts";
  *
  * A string is a path, unless it begins with "@" or NUL: then it is an abstract name ("./@x" is a
  * path again). In a plain string `\xHH` stands for one byte, as `formatAddress` writes it; the
- * forms with `path` and `abstract` are taken to the letter.
+ * forms with `path` and `abstract` are taken to the letter. A plain string is no URL: one that
+ * begins like one ("unix:", "file:") is refused ("./unix:x" is a path again). A path that ends in
+ * "/" is a directory's, and refused.
+ *
+ * A relative path means what it means at the moment of the call, also where the call has to wait.
  */
 export type AddressInput =
   | string
@@ -35,7 +39,8 @@ export type AddressInput =
 /**
  * Check an address and bring it into one form. `{ autobind: true }` becomes `unnamed`.
  *
- * @throws TypeError for what is no address, an empty path or a path with a NUL
+ * @throws TypeError for what is no address, an empty path, a path with a NUL or with a "/" at its
+ *   end, and a string that begins with "unix:" or another prefix of a URL
  * @throws RangeError for an abstract name of more than 107 bytes
  * @throws UnsupportedError for an abstract name where the system has none
  * @see unix(7)
@@ -62,7 +67,17 @@ function textOrBytes(value: unknown): Uint8Array {
   throw new TypeError("a path or abstract name is a string or a Uint8Array");
 }
 
+/** How other programs write that a path follows. */
+const PREFIX = /^(?:unix|unix-(?:abstract|connect|listen)|file|https?\+unix):/i;
+
 function parseText(text: string): Address {
+  const [prefix] = PREFIX.exec(text) ?? [];
+  if (prefix !== undefined) {
+    throw new TypeError(
+      `an address is a path without "${prefix}" before it ("/run/x", not "unix:///run/x"); ` +
+        `a file of that very name is "./${prefix}…"`,
+    );
+  }
   const bytes = unescapeBytes(text);
   const abstract = text.startsWith("@") || text.startsWith("\0");
   return abstract ? abstractAddress(bytes.subarray(1)) : pathAddress(bytes);
@@ -75,6 +90,9 @@ function pathAddress(bytes: Uint8Array): Address {
       "the path of an address has a NUL in it (an abstract name begins with one)",
     );
   }
+  if (bytes.at(-1) === SLASH) {
+    throw new TypeError('the path of an address ends in "/": that is a directory, not a socket');
+  }
   return { kind: "path", path: fromBytes(bytes) };
 }
 
@@ -86,6 +104,8 @@ function abstractAddress(name: Uint8Array): Address {
   }
   return { kind: "abstract", name: new Uint8Array(name) };
 }
+
+const SLASH = 0x2f;
 
 const escaped = /\\x([0-9a-fA-F]{2})/;
 
@@ -103,13 +123,13 @@ function unescapeBytes(text: string): Uint8Array {
 /**
  * The text form: a path as it is, an abstract name after "@", an unnamed socket as "". Bytes that
  * do not print, and a backslash that would read as an escape, are written `\xHH`; a path that
- * begins with "@" gets "./" before it. `parseAddress` reads it back.
+ * begins with "@" or a prefix of a URL gets "./" before it. `parseAddress` reads it back.
  */
 export function formatAddress(address: Address): string {
   if (address.kind === "unnamed") return "";
   if (address.kind === "abstract") return `@${printable(address.name)}`;
   const text = printable(toBytes(address.path));
-  return text.startsWith("@") ? `./${text}` : text;
+  return text.startsWith("@") || PREFIX.test(text) ? `./${text}` : text;
 }
 
 function printable(bytes: Uint8Array): string {
@@ -133,14 +153,29 @@ function hexOrSelf(byte: number): string {
 
 /** @internal True for an address whose path begins at the root: it means the same after a chdir. */
 export function isAbsolute(address: Address): boolean {
-  return address.kind === "path" && toBytes(address.path)[0] === 0x2f;
+  return address.kind === "path" && toBytes(address.path)[0] === SLASH;
 }
 
-/** @internal With a relative path made absolute, so that it stays the same after a chdir. */
+/**
+ * @internal With a relative path made absolute, so that it stays the same after a chdir. A ".." is
+ * left to the kernel: what is before it may be a link.
+ */
 export function absolute(address: Address): Address {
   if (address.kind !== "path" || isAbsolute(address)) return address;
-  if (typeof address.path === "string") return { kind: "path", path: resolve(address.path) };
-  return { kind: "path", path: Buffer.concat([toBytes(`${process.cwd()}/`), address.path]) };
+  const path = `${latin(currentDirectory())}/${latin(address.path)}`;
+  return { kind: "path", path: fromBytes(bytesOf(path.replaceAll(NOTHING, "/"))) };
+}
+
+/** "/./" and "//". */
+const NOTHING = /\/(?:\.?\/)+/g;
+
+function currentDirectory(): string {
+  try {
+    return process.cwd();
+  } catch (cause) {
+    const hint = "the current directory is gone, so no relative path leads anywhere";
+    throw new UnixError("getcwd", -errno.ENOENT, { hint, cause });
+  }
 }
 
 /** The path's bytes as latin-1 text, which node:path can cut without knowing the encoding. */
@@ -178,7 +213,8 @@ export function withShortAddress<T>(
   }
 }
 
-function tooLong(address: Address, most: number): UnixError {
+/** @internal The last part of a socket's path does not fit, whatever the way to it. */
+export function tooLong(address: Address, most: number): UnixError {
   const hint = `the last part of a socket's path has at most ${most} bytes here`;
   return new UnixError("bind", -errno.ENAMETOOLONG, { address: formatAddress(address), hint });
 }

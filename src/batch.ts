@@ -1,6 +1,6 @@
 // Many messages with one system call: sendmmsg and recvmmsg.
 
-import { type AddressInput, parseAddress } from "./address.ts";
+import { type AddressInput, absolute, parseAddress } from "./address.ts";
 import { beside, isEnd, type Rules } from "./incoming.ts";
 import { type Data, Message, type Payload } from "./message.ts";
 import { closeTransferred, type Outgoing, prepare, type SendOptions } from "./outgoing.ts";
@@ -47,7 +47,11 @@ function toItem(message: BatchMessage): Item {
     throw new TypeError("a message of a batch is data, or an object with data");
   }
   const { data, to, ...options } = message;
-  return { ...prepare(data, options), to: to === undefined ? undefined : parseAddress(to) };
+  // a batch may have to wait: what a path means now
+  return {
+    ...prepare(data, options),
+    to: to === undefined ? undefined : absolute(parseAddress(to)),
+  };
 }
 
 /** Headers that are filled and sent at a time, and the bytes that each copies of short data. */

@@ -47,6 +47,14 @@ export function allSockets(): Sockets | null {
   return records === null ? null : { records, source: "proc" };
 }
 
+let tells = false;
+
+/** Whether sock_diag is to be had, which knows a bound socket from a stale file in any case. */
+export function kernelTells(): boolean {
+  tells ||= typeof dumpUnixSockets() !== "number";
+  return tells;
+}
+
 /**
  * Whether a socket has its name for itself. An accepted connection has its listener's name and
  * file for as long as it lives, even when the listener is long gone; nobody can reach it by them.

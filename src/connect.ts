@@ -1,12 +1,18 @@
 // Connecting a stream or seqpacket socket.
 
 import { errno } from "../native/errno.ts";
-import { type AddressInput, formatAddress, parseAddress, withShortAddress } from "./address.ts";
+import {
+  type AddressInput,
+  absolute,
+  formatAddress,
+  parseAddress,
+  withShortAddress,
+} from "./address.ts";
 import { bindSocket } from "./binding.ts";
 import { remaining } from "./endpoint.ts";
-import { check, UnixError, unreachable } from "./errors.ts";
+import { check, UnixError } from "./errors.ts";
 import { Fd } from "./fd.ts";
-import { blocked } from "./leftovers.ts";
+import { whyUnreachable } from "./reach.ts";
 import {
   applySettings,
   integer,
@@ -52,6 +58,7 @@ function begin(input: AddressInput, options: ConnectOptions): Attempt {
   if (address.kind === "unnamed") throw new TypeError("nobody can be reached without an address");
   const from = options.from === undefined ? null : parseAddress(options.from);
   const settings = toSettings(options);
+  const target = absolute(address); // what the path means now, however long it takes
   const handle = Fd.of(check(socket(number), "socket"), "connect", "socket");
   try {
     applySettings(handle.fd, settings);
@@ -60,7 +67,7 @@ function begin(input: AddressInput, options: ConnectOptions): Attempt {
     handle.close();
     throw error;
   }
-  return { handle, address, settings, type };
+  return { handle, address: target, settings, type };
 }
 
 /** True: connected. False: the backlog is full. */
@@ -68,7 +75,7 @@ function tryOnce({ handle, address }: Attempt): boolean {
   const result = withShortAddress(address, "connect", (short) => connectOnce(handle.fd, short));
   if (result >= 0) return true;
   if (result === -errno.EAGAIN) return false;
-  const detail = { address: formatAddress(address), hint: unreachable.get(-result) };
+  const detail = { address: formatAddress(address), hint: whyUnreachable(address, result) };
   throw new UnixError("connect", result, detail);
 }
 
@@ -125,7 +132,7 @@ export function connectSync<T extends ConnectionType = "stream">(
       const wait = left();
       if (wait === 0) throw timedOut(attempt);
       const most = wait < 0 ? LONGEST_PAUSE_MS : Math.min(wait, LONGEST_PAUSE_MS);
-      blocked(() => Bun.sleepSync(Math.min(pause, most)));
+      Bun.sleepSync(Math.min(pause, most));
     }
   } catch (error) {
     attempt.handle.close();

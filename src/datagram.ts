@@ -1,12 +1,18 @@
 // SOCK_DGRAM: messages to whoever is named. On one machine none is lost: a send waits for room.
 
 import { errno } from "../native/errno.ts";
-import { type AddressInput, formatAddress, parseAddress, withShortAddress } from "./address.ts";
+import {
+  type AddressInput,
+  absolute,
+  formatAddress,
+  parseAddress,
+  withShortAddress,
+} from "./address.ts";
 import { type Item, isBare } from "./batch.ts";
 import type { Binding } from "./binding.ts";
 import { Destination } from "./destination.ts";
 import { type Kind, remaining, type SyncOptions } from "./endpoint.ts";
-import { check, UnixError, unreachable } from "./errors.ts";
+import { check, UnixError } from "./errors.ts";
 import type { Fd } from "./fd.ts";
 import { attempt, settled } from "./loop/attempt.ts";
 import type { Payload } from "./message.ts";
@@ -20,6 +26,7 @@ import {
   wouldBlock,
 } from "./outgoing.ts";
 import { PacketSocket } from "./packet.ts";
+import { whyUnreachable } from "./reach.ts";
 import { SendOperation } from "./send-operation.ts";
 import type { SendWaitOptions } from "./socket-base.ts";
 import type { Settings } from "./socket-options.ts";
@@ -31,6 +38,9 @@ const KIND: Kind = {
   receives: { place: "DatagramSocket.receive", named: true, empty: "message" },
   stream: false,
 };
+
+/** The same for all sends to one place, whatever the current directory is. */
+const keyOf = (to: Address): string => formatAddress(absolute(to));
 
 /** Where a datagram goes. */
 export interface Recipient {
@@ -79,7 +89,7 @@ export class DatagramSocket extends PacketSocket {
     const target = parseAddress(address);
     const fd = this.open("connect");
     const result = withShortAddress(target, "connect", (short) => connect(fd, short));
-    const hint = unreachable.get(-result);
+    const hint = whyUnreachable(target, result);
     check(result, "connect", { address: formatAddress(target), hint });
   }
 
@@ -108,7 +118,7 @@ export class DatagramSocket extends PacketSocket {
 
   /** True: sent. False: there is no room, or others are before it. */
   #tryTo(message: Outgoing, to: Address): boolean {
-    if (this.#destinations.has(formatAddress(to))) return false;
+    if (this.#destinations.size > 0 && this.#destinations.has(keyOf(to))) return false;
     const sent = this.#once(message, message.numbers, to);
     if (wouldBlock(sent)) return false;
     if (sent < 0) throw sendError(sent, message, to);
@@ -126,8 +136,9 @@ export class DatagramSocket extends PacketSocket {
     );
   }
 
-  #waitTo(message: Outgoing, to: Address, signal: AbortSignal | undefined): Promise<void> {
+  #waitTo(message: Outgoing, at: Address, signal: AbortSignal | undefined): Promise<void> {
     this.checkRoom(message.total);
+    const to = absolute(at); // what the path means now, however long it takes
     const key = formatAddress(to);
     const destination = this.#destinations.get(key) ?? new Destination(to);
     this.#destinations.set(key, destination);
@@ -176,9 +187,10 @@ export class DatagramSocket extends PacketSocket {
       return;
     }
     const message = prepare(data, options);
-    const to = parseAddress(options.to);
+    const given = parseAddress(options.to);
     const left = remaining(options.timeoutMs);
     this.open("sendmsg");
+    const to = absolute(given); // another thread may change the directory
     if (this.#tryTo(message, to)) return;
     const destination = new Destination(to);
     try {

@@ -7,7 +7,6 @@ import { socket as c } from "../native/socket.ts";
 import { formatAddress, withShortAddress } from "./address.ts";
 import { check } from "./errors.ts";
 import { Fd } from "./fd.ts";
-import { blocked } from "./leftovers.ts";
 import { LazyWatch } from "./loop/lazy-watch.ts";
 import type { Waiter, Watch } from "./loop/poller.ts";
 import type { Address } from "./structs/sockaddr-un.ts";
@@ -77,7 +76,7 @@ export class Destination {
   /** Block the thread until there may be room. */
   waitSync(sender: number, timeoutMs: number): void {
     const own = poll(sender, events.POLLOUT, 0) === 0;
-    blocked(() => poll(own ? sender : this.#probe.fd, events.POLLOUT, timeoutMs));
+    poll(own ? sender : this.#probe.fd, events.POLLOUT, timeoutMs);
   }
 
   readonly #kick: Waiter = {

@@ -13,7 +13,6 @@ import {
 import { closedError, UnixError } from "./errors.ts";
 import { Fd } from "./fd.ts";
 import type { Rules } from "./incoming.ts";
-import { blocked } from "./leftovers.ts";
 import { attempt, type Operation } from "./loop/attempt.ts";
 import { Watch } from "./loop/poller.ts";
 import { integer, type Settings } from "./socket-options.ts";
@@ -208,7 +207,7 @@ export abstract class Endpoint implements Disposable, AsyncDisposable {
       if (value !== undefined) return value;
       const wait = left();
       if (wait === 0) throw new UnixError(syscall, -errno.ETIMEDOUT);
-      blocked(() => poll(fd, event, wait));
+      poll(fd, event, wait);
     }
   }
 

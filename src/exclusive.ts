@@ -1,23 +1,16 @@
 // "If a process is already bound to this address, just complain": the mutual exclusion that TCP
 // ports have and Unix socket files lack.
 
-import { readdirSync, type Stats, statSync } from "node:fs";
-import { dirname } from "node:path";
+import { readdirSync } from "node:fs";
 import { errno } from "../native/errno.ts";
 import { mode as format } from "../native/file.ts";
 import { absolute, formatAddress } from "./address.ts";
-import {
-  asLatin,
-  type Binding,
-  bindSocket,
-  type FileOptions,
-  fromLatin,
-  Place,
-} from "./binding.ts";
-import { type Holder, socketsAt } from "./bound-sockets.ts";
+import { type Binding, bindSocket, type FileOptions } from "./binding.ts";
+import { type Holder, kernelTells, socketsAt } from "./bound-sockets.ts";
+import { Directory } from "./directory.ts";
 import { UnixError } from "./errors.ts";
 import { type Probe, probe } from "./inspect.ts";
-import { LockFile, withDirectoryLock } from "./locks.ts";
+import { isForbidden, LockFile } from "./locks.ts";
 import { integer } from "./socket-options.ts";
 import type { SocketType } from "./sockets.ts";
 import type { Address } from "./structs/sockaddr-un.ts";
@@ -32,7 +25,8 @@ export interface BindOptions extends FileOptions {
   /**
    * Hold a lock on this file for as long as the socket is open, with the pid inside; for network
    * file systems and for namespaces that share a path, where nothing else can tell, and for "one
-   * instance only". It is removed on close, and never the reason that a stale socket stays.
+   * instance only". Only a file of this user that is empty or has a pid in it is used, no other is
+   * touched. It is removed on close and at exit, and never the reason that a stale socket stays.
    */
   readonly lockFile?: string | undefined;
   /** Take over a stale socket file even if it belongs to another user. Never a live one. */
@@ -45,8 +39,9 @@ export interface BindOptions extends FileOptions {
   /** Listen even in a directory where everybody may remove and replace the socket. */
   readonly unsafeDirectory?: boolean | undefined;
   /**
-   * How long to wait for another starter that is between looking and binding, in milliseconds,
-   * blocking the thread; then ETIMEDOUT. Default 5,000; a start takes about one.
+   * How long to wait for another starter that is just taking over the same stale file, or replacing
+   * the same server, in milliseconds, blocking the thread; then ETIMEDOUT. Default 5,000; it takes
+   * about one. A free address is never waited for.
    */
   readonly lockTimeoutMs?: number | undefined;
 }
@@ -74,8 +69,9 @@ const TRIES = 16;
 /** Check what can be checked before there is a socket. */
 export function checkBindOptions({ lockTimeoutMs, lockFile }: BindOptions): void {
   if (lockTimeoutMs !== undefined) integer("lockTimeoutMs", lockTimeoutMs);
-  if (lockFile !== undefined && (typeof lockFile !== "string" || lockFile === "")) {
-    throw new TypeError("lockFile is a path");
+  if (lockFile === undefined) return;
+  if (typeof lockFile !== "string" || !/[^/]$/.test(lockFile) || lockFile.includes("\0")) {
+    throw new TypeError("lockFile is a path, without NUL, and without a slash at its end");
   }
 }
 
@@ -98,7 +94,8 @@ export function takeAddress(start: Start): Binding {
   const address = absolute(start.address);
   const { lockFile } = start.options;
   if (lockFile === undefined) return take({ ...start, address }, false);
-  const lock = LockFile.take(lockFile, formatAddress(address));
+  const place = placeOf(start);
+  const lock = LockFile.take(lockFile, { address: formatAddress(address), place });
   try {
     const binding = take({ ...start, address }, true);
     binding.hold(lock);
@@ -109,21 +106,25 @@ export function takeAddress(start: Start): Binding {
   }
 }
 
-/** @param alone a lock file says that nobody else is starting, even where directories cannot */
+const placeOf = ({ type }: Start): string => (type === "datagram" ? "openDatagram" : "listen");
+
+/** @param alone a lock file says that nobody else is starting, even where there are no locks */
 function take(start: Start, alone: boolean): Binding {
   const { fd, address, options, ready } = start;
-  const { exclusive = true, lockTimeoutMs: timeoutMs = LOCK_TIMEOUT_MS } = options;
-  if (!exclusive) return bindSocket(fd, address, { ...options, ready });
-  if (address.kind === "abstract") return takeName(start);
-  if (address.kind === "unnamed") return bindSocket(fd, address, { ready });
-  checkDirectory(start);
-  if (isHeld(address)) refuse(look(start), start); // that is so without the lock, too
-  const use = (locked: boolean): Binding => takePath(start, locked || alone);
-  return withDirectoryLock(directoryOf(address), { timeoutMs, use });
-}
-
-function directoryOf(address: Address): Buffer {
-  return fromLatin(dirname(address.kind === "path" ? asLatin(address.path) : "/"));
+  const { exclusive = true } = options;
+  if (address.kind === "abstract" && exclusive) return takeName(start);
+  if (address.kind !== "path") return bindSocket(fd, address, { ...options, ready });
+  const directory = Directory.of(address.path, "bind", placeOf(start));
+  let kept = false;
+  try {
+    const binding = exclusive
+      ? new Taking(start, directory).take(alone)
+      : bindSocket(fd, address, { ...options, ready, directory });
+    kept = binding.file !== null;
+    return binding;
+  } finally {
+    if (!kept) directory[Symbol.dispose]();
+  }
 }
 
 /** Abstract names are exclusive by nature, and go with their socket. */
@@ -137,73 +138,141 @@ function takeName({ fd, address, ready, type }: Start): Binding {
   }
 }
 
+const FIRST_PAUSE_MS = 1;
+const LONGEST_PAUSE_MS = 16;
+
+/**
+ * Taking a path. bind(2) is atomic and needs no lock; the name's lock is for whoever takes it from
+ * another file. (Where only connect can tell a server between bind and listen from a stale file,
+ * the lock is for everybody.)
+ */
+class Taking {
+  readonly #start: Start;
+  readonly #directory: Directory;
+  readonly #deadline: number;
+  #pauseMs = FIRST_PAUSE_MS;
+
+  constructor(start: Start, directory: Directory) {
+    this.#start = start;
+    this.#directory = directory;
+    const { lockTimeoutMs = LOCK_TIMEOUT_MS } = start.options;
+    this.#deadline = performance.now() + lockTimeoutMs;
+  }
+
+  take(alone: boolean): Binding {
+    checkDirectory(this.#start, this.#directory);
+    for (let tries = 0; tries < TRIES; ) {
+      const binding = kernelTells() ? this.#bindIfFree() : null;
+      if (binding !== null) return binding;
+      if (this.#isHeld()) refuse(this.#look(), this.#start);
+      const lock = this.#tryLock();
+      if (lock === "busy") continue;
+      tries += 1;
+      try {
+        const taken = this.#takeOver(lock !== null || alone);
+        if (taken !== null) return taken;
+      } finally {
+        lock?.releaseBeside();
+      }
+    }
+    throw new AddressInUseError(this.#look(), this.#start.address, "others keep taking it");
+  }
+
+  /**
+   * Whether the kernel knows of a socket there. Without the lock nobody is connected to: whom that
+   * meets may change.
+   */
+  #isHeld(): boolean {
+    try {
+      return (socketsAt(this.#directory.at())?.records.length ?? 0) > 0;
+    } catch {
+      return false; // bind will say what is wrong
+    }
+  }
+
+  /** Null: no lock is to be had; "busy": somebody has it, and it was waited for a while. */
+  #tryLock(): LockFile | "busy" | null {
+    try {
+      const lock = LockFile.tryBeside(this.#directory);
+      if (lock === null || lock instanceof LockFile) return lock;
+      if (performance.now() >= this.#deadline) throw heldTooLong(lock.holder, this.#start);
+      Bun.sleepSync(this.#pauseMs);
+      this.#pauseMs = Math.min(2 * this.#pauseMs, LONGEST_PAUSE_MS);
+      return "busy";
+    } catch (error) {
+      if (isForbidden(error)) return null; // nor can anything be taken over
+      throw error;
+    }
+  }
+
+  /** Look again, take over what is stale, bind, listen; null: another came first. */
+  #takeOver(locked: boolean): Binding | null {
+    const [start, directory] = [this.#start, this.#directory];
+    const binding = this.#bindIfFree();
+    if (binding !== null) return binding;
+    const found = this.#look();
+    if (found.state === "free") return null;
+    refuse(found, start);
+    if (isLive(found)) {
+      removeAsides(directory, start);
+      return this.#bind(asideName());
+    }
+    if (!locked) throw new AddressInUseError(found, start.address, CANNOT_LOCK);
+    if (found.file !== undefined) directory.removeIf(found.file);
+    return this.#bindIfFree();
+  }
+
+  #bind(aside?: string): Binding {
+    const { fd, address, options, ready } = this.#start;
+    const names = aside === undefined ? {} : { aside };
+    return bindSocket(fd, address, { ...options, ready, directory: this.#directory, ...names });
+  }
+
+  /** null: something is there. */
+  #bindIfFree(): Binding | null {
+    try {
+      return this.#bind();
+    } catch (error) {
+      if (isTaken(error)) return null;
+      throw error;
+    }
+  }
+
+  /**
+   * What is there, asked of the name in that very directory: by its path one question could be
+   * answered from here and the next from where somebody's link leads by then. What is stale must be
+   * so by its path too, which is all that /proc/net/unix knows.
+   */
+  #look(): Probe {
+    const { address, type } = this.#start;
+    const found = { ...probe({ path: this.#directory.at() }, { type, follow: false }), address };
+    if (found.state !== "stale") return found;
+    const again = probe(address, { type, follow: false });
+    return isLive(again) ? again : found;
+  }
+}
+
+function heldTooLong(holder: string, { address }: Start): UnixError {
+  return new UnixError("flock", -errno.ETIMEDOUT, {
+    address: formatAddress(address),
+    hint: `${holder} has the lock of this name; is it stopped in the middle of starting?`,
+  });
+}
+
 /**
  * Where everybody may rename and remove everybody's files, no promise about a name can be kept.
  */
-function checkDirectory({ address, options }: Start): void {
+function checkDirectory({ address, options }: Start, directory: Directory): void {
   if (options.unsafeDirectory === true) return;
-  const directory = directoryOf(address);
-  const stats = statOrNull(directory);
-  if (stats === null || !stats.isDirectory()) return; // bind will say what is wrong
-  if ((stats.mode & format.S_IWOTH) === 0 || (stats.mode & format.S_ISVTX) !== 0) return;
+  const { mode } = directory.stats();
+  if ((mode & format.S_IWOTH) === 0 || (mode & format.S_ISVTX) !== 0) return;
   throw new UnixError("bind", -errno.EPERM, {
     code: "ERR_UNSAFE_DIRECTORY",
     address: formatAddress(address),
     hint:
-      `UnsafeDirectory: anybody may replace files in ${directory}; use a directory of your own, ` +
-      "set its sticky bit, or pass unsafeDirectory: true",
+      `anybody may replace files in ${directory.text("")}; use a directory of your own, set its ` +
+      "sticky bit, or pass unsafeDirectory: true",
   });
-}
-
-function statOrNull(path: Buffer): Stats | null {
-  try {
-    return statSync(path);
-  } catch {
-    return null;
-  }
-}
-
-/** Whether the kernel knows of a socket there. Not by connecting: whom that meets may change. */
-function isHeld(address: Address): boolean {
-  try {
-    return address.kind === "path" && (socketsAt(address.path)?.records.length ?? 0) > 0;
-  } catch {
-    return false; // bind will say what is wrong
-  }
-}
-
-/**
- * What is there. With `place` all is asked of the name in that very directory: by its path one
- * question could be answered from here and the next from where somebody's link leads by then. What
- * is stale so must be stale by its path too, which is all that /proc/net/unix knows.
- */
-function look({ address, type }: Start, place?: Place): Probe {
-  const byPath = (): Probe => probe(address, { type, follow: false });
-  if (place === undefined) return byPath();
-  const found = { ...probe({ path: place.at() }, { type, follow: false }), address };
-  if (found.state !== "stale") return found;
-  const again = byPath();
-  return isLive(again) ? again : found;
-}
-
-/** Look, take over what is stale, bind, listen; nobody else is doing so if `locked`. */
-function takePath(start: Start, locked: boolean): Binding {
-  const { fd, options, ready, address } = start;
-  for (let tries = 0; tries < TRIES; tries++) {
-    const binding = bindIfFree(start);
-    if (binding !== null) return binding;
-    using place = new Place(address.kind === "path" ? address.path : "/");
-    const found = look(start, place);
-    if (found.state === "free") continue;
-    refuse(found, start);
-    if (isLive(found)) {
-      removeAsides(place);
-      return bindSocket(fd, address, { ...options, ready, aside: asideName() });
-    }
-    if (!locked) throw new AddressInUseError(found, address, CANNOT_LOCK);
-    if (found.file !== undefined) place.removeIf(found.file);
-  }
-  throw new AddressInUseError(look(start), address, "others keep taking it");
 }
 
 /** Whoever is live stays, unless it is to be replaced. */
@@ -214,18 +283,8 @@ function refuse(found: Probe, start: Start): void {
 }
 
 const CANNOT_LOCK =
-  "a stale socket, but the directory cannot be locked (no read permission, or a file system " +
-  "without locks), so it is not certain that nobody else is taking it over: use lockFile";
-
-/** null: something is there. */
-function bindIfFree({ fd, address, options, ready }: Start): Binding | null {
-  try {
-    return bindSocket(fd, address, { ...options, ready });
-  } catch (error) {
-    if (isTaken(error)) return null;
-    throw error;
-  }
-}
+  "a stale socket, but it cannot be locked (no permission to write to the directory, or a file " +
+  "system without locks), so it is not certain that nobody else is taking it over: use lockFile";
 
 /** The address is; listen says the same of other things. */
 const isTaken = (error: unknown): boolean =>
@@ -245,17 +304,30 @@ function refuseForeign(found: Probe, { address, options }: Start): void {
   }
   const { owner } = found;
   const live = isLive(found);
-  if (owner === undefined || owner === process.geteuid?.()) return;
+  if (owner === undefined || isOurs(owner, options)) return;
   if (options.takeOver === true && !live) return;
   const whose = `the socket belongs to uid ${owner}`;
   const state = live ? `${who(found)} has it` : "it is stale: remove it, or pass takeOver: true";
   throw new AddressInUseError(found, address, `${whose}; ${state}`);
 }
 
+/** Whether files of that user are ours: what this very call would give to him is. */
+const isOurs = (uid: number, { owner }: BindOptions): boolean =>
+  uid === process.geteuid?.() || uid === owner?.uid;
+
 function inUse(found: Probe): string {
   const since = found.since === undefined ? "" : ` since ${found.since.toISOString()}`;
   const what = found.state === "wrong-type" ? ` with a ${found.type} socket` : "";
-  return `${who(found)} has it${what}${since}; replace: true would take the name from it`;
+  return `${who(found)} has it${what}${since}; ${whatToDo(found)}`;
+}
+
+function whatToDo({ holders }: Probe): string {
+  const own = holders.some(({ pid }) => pid === process.pid);
+  if (!own) return "replace: true would take the name from it";
+  return (
+    "that is this very process: close the other one first. After a reload of bun --hot it is " +
+    "still open: keep it in globalThis, and close it there before listening again"
+  );
 }
 
 function who({ holders }: Probe): string {
@@ -269,15 +341,16 @@ const ASIDE = /^\.bunix-[0-9a-f]{8}$/;
 const asideName = (): string => `.bunix-${crypto.randomUUID().slice(0, 8)}`;
 
 /** What a successor left that died between bind and rename. */
-function removeAsides(place: Place): void {
-  for (const name of namesIn(place).filter((one) => ASIDE.test(one))) {
-    const stats = place.stat(name);
-    const ours = stats?.isSocket() === true && stats.uid === process.geteuid?.();
-    if (ours && socketsAt(place.at(name))?.records.length === 0) place.removeIf(stats, name);
+function removeAsides(directory: Directory, { options }: Start): void {
+  for (const name of namesIn(directory).filter((one) => ASIDE.test(one))) {
+    const stats = directory.stat(name);
+    const ours = stats?.isSocket() === true && isOurs(stats.uid, options);
+    if (!ours || socketsAt(directory.at(name))?.records.length !== 0) continue;
+    directory.removeIf(stats, name);
   }
 }
 
-function namesIn({ directory }: Place): string[] {
+function namesIn({ directory }: Directory): string[] {
   try {
     return readdirSync(directory, { encoding: "latin1" });
   } catch {

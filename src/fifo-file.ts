@@ -1,9 +1,10 @@
 // The file of a FIFO: made with exactly the mode asked for, and opened by what it is, not by name.
 
-import { fstatSync, type Stats, unlinkSync } from "node:fs";
+import { fstatSync, type Stats } from "node:fs";
 import { errno } from "../native/errno.ts";
 import { file } from "../native/file.ts";
-import { formatAddress } from "./address.ts";
+import { absolute, formatAddress } from "./address.ts";
+import { Directory } from "./directory.ts";
 import { check, fileCall, UnixError, UnsupportedError } from "./errors.ts";
 import { Fd } from "./fd.ts";
 import { integer } from "./socket-options.ts";
@@ -49,6 +50,7 @@ export class NotAFifoError extends UnixError {
   }
 }
 
+const SLASH = 0x2f;
 const MODE_MASK = 0o7777;
 const DEFAULT_MODE = 0o666;
 
@@ -66,6 +68,7 @@ export function fifoPath(path: string | Uint8Array): FifoPath {
   const bytes = typeof path === "string" ? toBytes(path) : copyOf(path);
   if (bytes.length === 0) throw new TypeError("the path of a FIFO is empty");
   if (bytes.includes(0)) throw new TypeError("the path of a FIFO has a NUL in it");
+  if (bytes.at(-1) === SLASH) throw new TypeError('the path of a FIFO ends in "/", a directory\'s');
   return { bytes, text: formatAddress({ kind: "path", path: fromBytes(bytes) }) };
 }
 
@@ -83,22 +86,28 @@ export function makeFifo(path: string | Uint8Array, options: MakeFifoOptions = {
   const { exclusive = true, mode } = options;
   if (mode !== undefined) integer("mode", mode, { most: MODE_MASK });
   const where = fifoPath(path);
-  const made = mkfifo(where.bytes, mode ?? DEFAULT_MODE);
+  using directory = Directory.of(absolutePath(where), "mkfifo", "makeFifo");
+  const made = mkfifo(directory.at(), mode ?? DEFAULT_MODE);
   if (made === -errno.EEXIST && !exclusive) {
-    requireFifo(where);
+    requireFifo(where, directory);
     return false;
   }
   const hint = made === -errno.EEXIST ? "exclusive: false takes a FIFO that is there" : undefined;
   check(made, "mkfifo", { address: where.text, hint });
-  if (mode !== undefined) setMode(where, mode);
+  if (mode !== undefined) setMode(where, directory, mode);
   return true;
+}
+
+function absolutePath({ bytes }: FifoPath): string | Uint8Array {
+  const address = absolute({ kind: "path", path: bytes });
+  return address.kind === "path" ? address.path : bytes;
 }
 
 /** A look that does not open: by O_PATH, or without it by an open that waits for nobody. */
 const LOOK = file.O_NOFOLLOW | (file.O_PATH ?? file.O_RDONLY | file.O_NONBLOCK);
 
-function requireFifo(where: FifoPath): void {
-  const fd = check(open(where.bytes, LOOK), "open", { address: where.text });
+function requireFifo(where: FifoPath, directory: Directory): void {
+  const fd = check(open(directory.at(), LOOK), "open", { address: where.text });
   try {
     checkFifo("mkfifo", where, statOf(fd, where));
   } finally {
@@ -123,8 +132,8 @@ function kindOf(stats: Stats): NotAFifo {
 }
 
 /** Give back the bits that the umask took, to the file that was made and to no other. */
-function setMode(where: FifoPath, mode: number): void {
-  const fd = check(open(where.bytes, LOOK), "open", { address: where.text });
+function setMode(where: FifoPath, directory: Directory, mode: number): void {
+  const fd = check(open(directory.at(), LOOK), "open", { address: where.text });
   try {
     const stats = statOf(fd, where);
     const bits = stats.mode & MODE_MASK;
@@ -133,22 +142,26 @@ function setMode(where: FifoPath, mode: number): void {
       const hint = "another file has been put in its place";
       throw new UnixError("mkfifo", -errno.ESTALE, { address: where.text, hint });
     }
-    if (bits !== mode) raise(fd, where, mode);
+    if (bits === mode) return;
+    const done = raise(fd, mode);
+    if (done >= 0) return;
+    removeQuietly(directory, stats);
+    throw new UnixError("chmod", done, { address: where.text });
   } finally {
     close(fd);
   }
 }
 
 /** fchmod(2) refuses O_PATH descriptors (EBADF); their link in /proc is as good. */
-function raise(fd: number, where: FifoPath, mode: number): void {
-  const done = file.O_PATH === null ? fchmod(fd, mode) : chmod(`/proc/self/fd/${fd}`, mode);
-  if (done >= 0) return;
+const raise = (fd: number, mode: number): number =>
+  file.O_PATH === null ? fchmod(fd, mode) : chmod(`/proc/self/fd/${fd}`, mode);
+
+function removeQuietly(directory: Directory, made: Stats): void {
   try {
-    unlinkSync(Buffer.from(where.bytes));
+    directory.removeIf(made);
   } catch {
     // it stays, with fewer bits than were asked for
   }
-  throw new UnixError("chmod", done, { address: where.text });
 }
 
 /**

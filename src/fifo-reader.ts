@@ -9,7 +9,6 @@ import { Fd } from "./fd.ts";
 import { FifoEnd, type FifoWaitOptions } from "./fifo-end.ts";
 import { type FifoPath, lookAtFifo, openEnd } from "./fifo-file.ts";
 import { LineBuffer } from "./fifo-lines.ts";
-import { blocked } from "./leftovers.ts";
 import { attempt } from "./loop/attempt.ts";
 import { iterate } from "./socket-base.ts";
 import { integer } from "./socket-options.ts";
@@ -208,7 +207,7 @@ class Edge implements Disposable {
   }
 
   wait(timeoutMs: number): void {
-    blocked(() => poll(this.#epfd, events.POLLIN, timeoutMs));
+    poll(this.#epfd, events.POLLIN, timeoutMs);
   }
 
   [Symbol.dispose](): void {

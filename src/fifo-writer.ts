@@ -10,7 +10,6 @@ import { Fd } from "./fd.ts";
 import { FifoEnd, type FifoWaitOptions } from "./fifo-end.ts";
 import { type FifoPath, lookAtFifo, openEnd } from "./fifo-file.ts";
 import { noReader, Pauses, WriteQueue, type Written } from "./fifo-queue.ts";
-import { blocked } from "./leftovers.ts";
 import { settled } from "./loop/attempt.ts";
 import type { Payload } from "./message.ts";
 import { onePiece } from "./outgoing.ts";
@@ -198,10 +197,8 @@ export class FifoWriter extends FifoEnd implements AsyncDisposable {
   }
 
   #pause(why: null | "no-reader", wait: number, pauses: Pauses): void {
-    blocked(() => {
-      if (why === null) poll(this.fd, events.POLLOUT, wait);
-      else Bun.sleepSync(wait < 0 ? pauses.take() : Math.min(wait, pauses.take()));
-    });
+    if (why === null) poll(this.fd, events.POLLOUT, wait);
+    else Bun.sleepSync(wait < 0 ? pauses.take() : Math.min(wait, pauses.take()));
   }
 
   /** @internal */

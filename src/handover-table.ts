@@ -3,10 +3,12 @@
 import { errno } from "../native/errno.ts";
 import { socket as c, option } from "../native/socket.ts";
 import { absolute } from "./address.ts";
-import { asLatin, Binding, fromLatin, Place } from "./binding.ts";
+import { Binding } from "./binding.ts";
+import { asLatin, Directory, fromLatin } from "./directory.ts";
 import { UnixError } from "./errors.ts";
 import { Fd, type FdLike } from "./fd.ts";
 import { Listener } from "./listener.ts";
+import { FD_NAME_RULE } from "./structs/fd-name.ts";
 import { type HandoverEntry, type HandoverFile, isHandoverName } from "./structs/handover-frame.ts";
 import type { Address } from "./structs/sockaddr-un.ts";
 import { getOption, listen } from "./syscalls/socket.ts";
@@ -34,9 +36,9 @@ export const MOST_KEPT = 1_024;
 /** A file that was the predecessor's to remove is ours from now on, if it is still that file. */
 export function takeFile(file: HandoverFile): Binding | null {
   const path = fromLatin(asLatin(file.path));
-  let place: Place;
+  let place: Directory;
   try {
-    place = new Place(path);
+    place = Directory.of(path, "open", "Handover");
   } catch {
     return null; // its directory is gone
   }
@@ -99,7 +101,7 @@ export class HandoverTable {
   /** The descriptor of that name, or what `make` makes. */
   claim(name: string, make: () => FdLike | Listener): Fd {
     if (!isHandoverName(name)) {
-      throw new TypeError('a name is 1 to 255 printable ASCII characters without ":" and "\\"');
+      throw new TypeError(`a name is ${FD_NAME_RULE}`);
     }
     const known = this.#kept.get(name);
     if (known !== undefined) {

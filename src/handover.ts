@@ -141,8 +141,8 @@ export class Handover implements Disposable {
    * are taken, of anything else a duplicate is kept. The result is borrowed: it stays open until
    * `close`. (Give `adoptSocket` a duplicate.)
    *
-   * @throws TypeError for a name that is not 1 to 255 printable ASCII characters, or has ":" or
-   *   "\" in it; what `make` throws
+   * @throws TypeError for a name that is not 1 to 255 printable ASCII characters, or has ":" in it;
+   *   what `make` throws
    */
   descriptor(name: string, make: () => FdLike | Listener): Fd {
     if (this.#state === "closed") throw closedError("descriptor");

@@ -6,6 +6,7 @@ import { check, UnixError, UnsupportedError } from "./errors.ts";
 import { Fd } from "./fd.ts";
 import { describeFd, type FdDescription } from "./fd-description.ts";
 import { ownProcessId } from "./pidfs.ts";
+import { splitFdNames } from "./structs/fd-name.ts";
 import { descriptorFlags, setCloseOnExec } from "./syscalls/fd.ts";
 
 /** A descriptor that this process was started with. */
@@ -101,17 +102,10 @@ function takeOver(): readonly InheritedFd[] {
 function namesFor(count: bigint): readonly string[] | null {
   const given = process.env["LISTEN_FDNAMES"];
   if (given === undefined) return null;
-  const names = splitNames(given);
+  const names = splitFdNames(given);
+  if (names === null) throw wrong("LISTEN_FDNAMES ends in a lone backslash");
   if (BigInt(names.length) === count) return names;
   throw wrong(`LISTEN_FDS is ${count}, but LISTEN_FDNAMES has ${names.length}: "${given}"`);
-}
-
-/** Names between colons; a backslash takes the character after it to the letter. */
-function splitNames(given: string): readonly string[] {
-  if (given === "") return [];
-  if (!/^(?:\\.|[^\\])*$/su.test(given)) throw wrong("LISTEN_FDNAMES ends in a lone backslash");
-  const names = `:${given}`.matchAll(/:((?:\\.|[^\\:])*)/gsu);
-  return Array.from(names, ([, name]) => (name ?? "").replace(/\\(.)/gsu, "$1"));
 }
 
 /**

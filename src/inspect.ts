@@ -201,7 +201,8 @@ function stat(call: () => Stats, address: Address): Stats | "free" | "forbidden"
   }
 }
 
-function kindOf(stats: Stats): string {
+/** What kind of file it is, in words. */
+export function kindOf(stats: Stats): string {
   if (stats.isSocket()) return "a socket";
   if (stats.isFile()) return "a regular file";
   if (stats.isDirectory()) return "a directory";

@@ -1,60 +1,40 @@
-// Socket files that are to go when this process does.
+// Files that are to go when this process ends by itself: "exit" only. How a process ends is not for
+// a library to say, so no signal is listened to. What a signal ends leaves its files, and the next
+// process takes them over.
 
 /** Something that can be removed at any moment, and more than once. */
 export interface Removable {
   remove(): void;
 }
 
-const all = new Set<Removable>();
-const signals = ["SIGTERM", "SIGINT"] as const;
+/** Weak: what nobody refers to is closed by its finalizer, and its name may be another's then. */
+const all = new Set<WeakRef<Removable>>();
+const references = new WeakMap<Removable, WeakRef<Removable>>();
+const forgotten = new FinalizationRegistry<WeakRef<Removable>>(drop);
 
 function removeAll(): void {
-  for (const one of [...all]) one.remove();
-}
-
-/**
- * Without a handler these signals end the process at once, and the files would stay. This handler
- * removes them and then lets the signal do what it would have done. Who handles the signal himself
- * decides for himself; then "exit" sees to the files.
- */
-function onSignal(signal: NodeJS.Signals): void {
-  if (process.listenerCount(signal) > 1) return;
-  removeAll();
-  stopListening();
-  process.kill(process.pid, signal);
-}
-
-function startListening(): void {
-  process.on("exit", removeAll);
-  if (Bun.isMainThread) for (const signal of signals) process.on(signal, onSignal);
-}
-
-function stopListening(): void {
-  process.off("exit", removeAll);
-  for (const signal of signals) process.off(signal, onSignal);
-}
-
-/**
- * Wait in a call that blocks the thread. No handler can run meanwhile, so ours steps aside: a
- * signal then ends the process as if there were none, and the file is left to the next server.
- */
-export function blocked<T>(wait: () => T): T {
-  if (all.size === 0 || !Bun.isMainThread) return wait();
-  for (const signal of signals) process.off(signal, onSignal);
-  try {
-    return wait();
-  } finally {
-    for (const signal of signals) process.on(signal, onSignal);
-  }
+  for (const reference of [...all]) reference.deref()?.remove();
 }
 
 /** Remove `one` when the process ends. */
 export function removeAtEnd(one: Removable): void {
-  if (all.size === 0) startListening();
-  all.add(one);
+  if (references.has(one)) return;
+  if (all.size === 0) process.on("exit", removeAll);
+  const reference = new WeakRef(one);
+  all.add(reference);
+  references.set(one, reference);
+  forgotten.register(one, reference, reference);
 }
 
 /** It has been removed, or is no longer ours. */
 export function removed(one: Removable): void {
-  if (all.delete(one) && all.size === 0) stopListening();
+  const reference = references.get(one);
+  if (reference === undefined) return;
+  references.delete(one);
+  forgotten.unregister(reference);
+  drop(reference);
+}
+
+function drop(reference: WeakRef<Removable>): void {
+  if (all.delete(reference) && all.size === 0) process.off("exit", removeAll);
 }

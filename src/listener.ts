@@ -12,7 +12,6 @@ import { remaining, type SyncOptions } from "./endpoint.ts";
 import { check, closedError, isShortage, UnixError } from "./errors.ts";
 import { type BindOptions, checkBindOptions, takeAddress } from "./exclusive.ts";
 import { Fd } from "./fd.ts";
-import { blocked } from "./leftovers.ts";
 import { attempt } from "./loop/attempt.ts";
 import { Consumer } from "./loop/consume.ts";
 import { LazyWatch } from "./loop/lazy-watch.ts";
@@ -219,7 +218,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
       if (accepted !== null) return accepted;
       const wait = left();
       if (wait === 0) throw new UnixError("accept", -errno.ETIMEDOUT);
-      blocked(() => poll(this.fd, events.POLLIN, wait));
+      poll(this.fd, events.POLLIN, wait);
     }
   }
 

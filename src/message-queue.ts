@@ -5,7 +5,6 @@ import { poll as events } from "../native/poll.ts";
 import { remaining, type SyncOptions } from "./endpoint.ts";
 import { closedError, UnixError } from "./errors.ts";
 import { Fd, type FdLike } from "./fd.ts";
-import { blocked } from "./leftovers.ts";
 import { attempt, type Operation, settled } from "./loop/attempt.ts";
 import { LazyWatch } from "./loop/lazy-watch.ts";
 import type { Watch } from "./loop/poller.ts";
@@ -310,7 +309,7 @@ export class MessageQueue implements Disposable, AsyncDisposable {
       if (value !== undefined) return value;
       const wait = left();
       if (wait === 0) throw new UnixError(syscall, -errno.ETIMEDOUT);
-      blocked(() => poll(fd, event, wait));
+      poll(fd, event, wait);
     }
   }
 

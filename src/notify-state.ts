@@ -5,6 +5,7 @@ import { closedError, UnixError } from "./errors.ts";
 import { processId } from "./pidfs.ts";
 import { ProcessHandle } from "./process.ts";
 import { integer } from "./socket-options.ts";
+import { FD_NAME_RULE, isStorableFdName } from "./structs/fd-name.ts";
 import { monotonicNanoseconds } from "./syscalls/clock.ts";
 
 /** The state of a service. What is left out, or false, is not said. @see sd_notify(3) */
@@ -46,7 +47,6 @@ export interface NotifyState {
 
 /** Managers read so many bytes of a message, and ignore longer ones (NOTIFY_BUFFER_MAX). */
 const MOST_BYTES = 4096;
-const MOST_NAME = 255;
 const MICROSECONDS = 1000;
 const NANOSECONDS = 1000n;
 const MOST_EXIT_STATUS = 255;
@@ -142,12 +142,12 @@ function variable([name, value]: [string, unknown]): string {
 
 /**
  * The name of a stored descriptor. Managers ignore one that breaks the rule; a backslash they take,
- * but `LISTEN_FDNAMES` then has it as it is, and who reads that takes it for an escape.
+ * and it does not come back.
  * @throws TypeError, RangeError
  */
 export function checkFdName(name: unknown): string {
   if (typeof name !== "string") throw new TypeError(`an fdName is a string, not ${typeof name}`);
-  if (/^[ -9;-[\]-~]+$/.test(name) && name.length <= MOST_NAME) return name;
-  const rule = `1 to ${MOST_NAME} printable ASCII characters without ":" and "\\"`;
+  if (isStorableFdName(name)) return name;
+  const rule = `${FD_NAME_RULE} and "\\"`;
   throw new RangeError(`an fdName is ${rule}, not ${JSON.stringify(name)}`);
 }

@@ -4,10 +4,11 @@ import { errno } from "../native/errno.ts";
 import { limits, SCM_MAX_FD } from "../native/socket.ts";
 import { formatAddress } from "./address.ts";
 import { closeMany } from "./closing.ts";
-import { check, type ErrorDetail, UnixError, unreachable } from "./errors.ts";
+import { check, type ErrorDetail, UnixError } from "./errors.ts";
 import { Fd, type FdLike, fdNumber } from "./fd.ts";
 import type { Data, Payload } from "./message.ts";
 import { type ListRule, ownList } from "./own-list.ts";
+import { whyUnreachable } from "./reach.ts";
 import { encodeControl } from "./structs/cmsg.ts";
 import { type Address, encodeSockaddr } from "./structs/sockaddr-un.ts";
 import { Envelope } from "./syscalls/envelope.ts";
@@ -262,7 +263,7 @@ export function sendError(
   message: Pick<Outgoing, "fds" | "credentials">,
   to?: Address,
 ): UnixError {
-  const place = to === undefined ? undefined : unreachable.get(-result);
+  const place = to === undefined ? undefined : whyUnreachable(to, result);
   const detail: ErrorDetail = {
     hint: result === -errno.EPERM ? whyForbidden(message) : (place ?? hints.get(-result)),
     address: to && formatAddress(to),

@@ -5,7 +5,6 @@ import { poll as events } from "../native/poll.ts";
 import { remaining, type SyncOptions } from "./endpoint.ts";
 import { UnixError } from "./errors.ts";
 import type { Fd } from "./fd.ts";
-import { blocked } from "./leftovers.ts";
 import { attempt, type Operation } from "./loop/attempt.ts";
 import { LazyWatch } from "./loop/lazy-watch.ts";
 import type { Direction, Watch } from "./loop/poller.ts";
@@ -86,7 +85,7 @@ export class QueueSide {
       const wait = left();
       if (wait === 0) throw new UnixError(syscall, -errno.ETIMEDOUT);
       const slice = this.#holder === null ? wait : wait < 0 ? SLICE_MS : Math.min(wait, SLICE_MS);
-      blocked(() => poll(this.#handle.fd, event, slice));
+      poll(this.#handle.fd, event, slice);
     }
   }
 }

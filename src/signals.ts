@@ -4,7 +4,6 @@ import { errno } from "../native/errno.ts";
 import { poll as events } from "../native/poll.ts";
 import { remaining, type SyncOptions } from "./endpoint.ts";
 import { closedError, UnixError, UnsupportedError } from "./errors.ts";
-import { blocked } from "./leftovers.ts";
 import { settled } from "./loop/attempt.ts";
 import { attach, detach, interestChanged, type Receiver, signalSource } from "./signal-hub.ts";
 import { handledSignalNumber, type SignalName, signalName } from "./signal-names.ts";
@@ -222,7 +221,7 @@ export class SignalWatcher implements Disposable, AsyncDisposable {
       }
       const wait = left();
       if (wait === 0) throw new UnixError("poll", -errno.ETIMEDOUT);
-      blocked(() => poll(fd, events.POLLIN, wait));
+      poll(fd, events.POLLIN, wait);
     }
   }
 

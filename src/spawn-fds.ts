@@ -4,6 +4,7 @@ import { closeMany } from "./closing.ts";
 import { UnixError, UnsupportedError } from "./errors.ts";
 import { type FdLike, fdNumber } from "./fd.ts";
 import { type ListRule, ownList } from "./own-list.ts";
+import { FD_NAME_RULE, isFdName } from "./structs/fd-name.ts";
 import { descriptorFlags, duplicate } from "./syscalls/fd.ts";
 
 /**
@@ -25,8 +26,6 @@ export interface FdLayout {
 export const FIRST = 3;
 /** The usual limit of descriptors is 1,024: a number above this would not be had everywhere. */
 const HIGHEST = 1023;
-/** systemd's FDNAME_MAX, and the characters that it takes: ASCII without controls and colons. */
-const NAME = /^[ -9;-~]{1,255}$/;
 
 const LIST: ListRule = {
   what: "fds is an array of descriptors, or a plain object",
@@ -76,9 +75,8 @@ function target(number: number): number {
 }
 
 function checkName(name: string): string {
-  if (NAME.test(name)) return name;
-  const rule = "1 to 255 ASCII characters, no colon and no control character";
-  throw new RangeError(`a descriptor's name is ${rule}, not ${JSON.stringify(name)}`);
+  if (isFdName(name)) return name;
+  throw new RangeError(`a descriptor's name is ${FD_NAME_RULE}, not ${JSON.stringify(name)}`);
 }
 
 /** Nothing is in this slot: Bun leaves it closed from 3 on, and has a default below. */

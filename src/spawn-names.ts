@@ -3,6 +3,7 @@
 import { existsSync } from "node:fs";
 import { errno } from "../native/errno.ts";
 import { UnixError, UnsupportedError } from "./errors.ts";
+import { joinFdNames } from "./structs/fd-name.ts";
 
 /** A child's environment as Bun takes it. */
 export type Environment = Record<string, string | undefined>;
@@ -22,7 +23,7 @@ export function whyNoNames(): string | null {
 export function listenVariables(names: readonly string[]): Environment {
   return {
     LISTEN_FDS: String(names.length),
-    LISTEN_FDNAMES: names.join(":"),
+    LISTEN_FDNAMES: joinFdNames(names),
     LISTEN_PID: undefined,
     LISTEN_PIDFDID: undefined,
   };

@@ -1,6 +1,8 @@
 // The messages of a handover (docs/handover.md): bytes ↔ values. What is not exactly one of them is
 // null: the other side may be anybody.
 
+import { isFdName, MOST_FD_NAME } from "./fd-name.ts";
+
 /** A descriptor's entry in the table; the descriptors come beside it, in the same order. */
 export interface HandoverEntry {
   readonly name: string;
@@ -30,7 +32,7 @@ export const HANDOVER_VERSION = 1;
 export const FRAME_BYTES = 65_536;
 /** Entries in one table message: so many of the longest fit. */
 export const FRAME_ENTRIES = 14;
-const NAME_BYTES = 255;
+const NAME_BYTES = MOST_FD_NAME;
 const PATH_BYTES = 4_096;
 const REASON_BYTES = 1_024;
 
@@ -48,11 +50,9 @@ const FILE_BYTES = 16; // dev and ino, as the doubles that lstat gives
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-const NAME = /^[\x20-\x39\x3b-\x5b\x5d-\x7e]*$/; // what systemd takes for a name: no ":", no "\"
 
 /** Whether a descriptor may have that name. */
-export const isHandoverName = (name: string): boolean =>
-  name.length >= 1 && name.length <= NAME_BYTES && NAME.test(name);
+export const isHandoverName = isFdName;
 
 /** @throws RangeError for what does not fit; the caller has checked names and paths */
 export function encodeFrame(frame: HandoverFrame): Uint8Array {

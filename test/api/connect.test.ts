@@ -57,8 +57,8 @@ describe.each(forms)("%s", (_name, open) => {
         [dir.file("no/such/directory"), "ENOENT", "no such socket"],
         [dir.file("file/below"), "ENOTDIR", "not a directory"],
         [stale, "ECONNREFUSED", "no process listens there"],
-        [dir.file("file"), "ECONNREFUSED", "no process listens there"],
-        [dir.file("directory"), "ECONNREFUSED", "no process listens there"],
+        [dir.file("file"), "ECONNREFUSED", "a regular file of this name"],
+        [dir.file("directory"), "ECONNREFUSED", "a directory of this name"],
         [freshAddress("abstract"), "ECONNREFUSED", "no process listens there"],
       ];
       for (const [address, code, hint] of cases) {

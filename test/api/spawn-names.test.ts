@@ -6,7 +6,7 @@ import { chmodSync, writeFileSync } from "node:fs";
 import type { Fd } from "../../src/index.ts";
 import { UnsupportedError } from "../../src/index.ts";
 import { spawn, spawnSync } from "../../src/spawn.ts";
-import { slower } from "../support/child.ts";
+import { root, slower } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";
 import { noSpawnGaps, testUnless } from "../support/unless.ts";
@@ -53,6 +53,18 @@ describe("the variables", () => {
         closeAll([a, b, c]);
       }),
   );
+
+  test("a backslash arrives as one, in the middle and at the end", () =>
+    leakFree(async () => {
+      const [a, b, c] = markedMany(3) as [Fd, Fd, Fd];
+      const source = `import { inheritedFds } from ${JSON.stringify(`${root}/src/index.ts`)};
+console.log(JSON.stringify(inheritedFds().map(({ name }) => name)));`;
+      const fds = { "a\\b": a, "end\\": b, "\\\\": c };
+      const child = spawn([process.execPath, "-e", source], { fds });
+      expect(JSON.parse(await child.stdout.text())).toEqual(Object.keys(fds));
+      expect(await child.exited).toBe(0);
+      closeAll([a, b, c]);
+    }));
 
   test("instead of those that this process, or env, has", () => {
     using fd = marked("x");

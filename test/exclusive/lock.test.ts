@@ -1,7 +1,8 @@
-// The two locks: a moment's on the directory, a lifetime's on a lock file.
+// The two locks: a moment's of a name, a lifetime's on a lock file.
 
 import { describe, expect, test } from "bun:test";
 import {
+  chownSync,
   existsSync,
   linkSync,
   lstatSync,
@@ -13,12 +14,12 @@ import {
 } from "node:fs";
 import { listen } from "../../src/index.ts";
 import { libc } from "../../src/syscalls/libc.ts";
-import { codeOf, eventually, failure, withLibc } from "../api/tools.ts";
+import { codeOf, failure, withLibc } from "../api/tools.ts";
 import { ownCommand } from "../cli/tools.ts";
 import { type Child, start, startScript, writeSource } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 import { setMode, type TempDir, tempDir } from "../support/tmp.ts";
-import { leaveStale, open, startServer, types, visit } from "./crew.ts";
+import { leaveStale, open, serverCommand, startServer, types, visit } from "./crew.ts";
 
 describe("lockFile", () => {
   test("has the pid in it, is its owner's alone, and goes with the socket", () => {
@@ -27,7 +28,7 @@ describe("lockFile", () => {
       const lockFile = dir.file("lock");
       const server = open(dir.file("s"), type, { lockFile });
       expect(readFileSync(lockFile, "utf8")).toBe(`${process.pid}\n`);
-      expect(lstatSync(lockFile).mode & 0o7777).toBe(0o600);
+      expect(lstatSync(lockFile).mode & 0o7777).toBe(0o1600); // sticky: cleaners leave it
       server.close();
       expect(readdirSync(dir.path)).toEqual([]);
     }
@@ -100,6 +101,36 @@ describe("lockFile", () => {
     expect(readdirSync(dir.path)).toEqual(["precious"]);
   });
 
+  test("a file with other contents is left as it is; an empty one is used, and stays", async () => {
+    using dir = tempDir();
+    const lockFile = dir.file("lock");
+    for (const text of ["precious", "4711", "0\n", "4711\n\n", "1".repeat(64)]) {
+      writeFileSync(lockFile, text);
+      const error = await failure(() => listen(dir.file("s"), { lockFile }));
+      expect([text, error.code]).toEqual([text, "EINVAL"]);
+      expect(readFileSync(lockFile, "utf8")).toBe(text);
+    }
+    writeFileSync(lockFile, "");
+    const server = listen(dir.file("s"), { lockFile });
+    expect(readFileSync(lockFile, "utf8")).toBe(`${process.pid}\n`);
+    server.close();
+    expect(readFileSync(lockFile, "utf8")).toBe("");
+  });
+
+  peerTest("another user's file is left as it is, whatever it says", ["root"], async () => {
+    using dir = tempDir();
+    const lockFile = dir.file("lock");
+    for (const text of ["", "4711\n", "precious"]) {
+      writeFileSync(lockFile, text);
+      chownSync(lockFile, 65_534, 65_534);
+      const { code, message } = await failure(() => listen(dir.file("s"), { lockFile }));
+      expect(code).toBe("EINVAL");
+      expect(message).toContain("uid 65534");
+      expect(readFileSync(lockFile, "utf8")).toBe(text);
+    }
+    expect(readdirSync(dir.path)).toEqual(["lock"]);
+  });
+
   test("a start that fails for another reason lets go of it", async () => {
     using dir = tempDir();
     const lockFile = dir.file("lock");
@@ -148,89 +179,146 @@ async function holder(dir: TempDir, how: "lock" | "shared-lock"): Promise<Child>
   return child;
 }
 
-const PROMPT_MS = 2_000;
-
-/** A start that has to give up: ETIMEDOUT, in time. */
-async function givesUp(path: string, lockTimeoutMs: number): Promise<string> {
-  const began = performance.now();
-  const error = await failure(() => listen(path, { lockTimeoutMs }));
-  const took = performance.now() - began;
-  expect([error.code, error.syscall]).toEqual(["ETIMEDOUT", "flock"]);
-  expect(took).toBeGreaterThanOrEqual(lockTimeoutMs);
-  expect(took).toBeLessThan(lockTimeoutMs + PROMPT_MS);
-  return error.message;
+/** Everything that a server does, while it may wait for nobody. */
+async function wholeLife(dir: TempDir): Promise<void> {
+  const path = dir.file("s");
+  const sleep = Bun.sleepSync;
+  Bun.sleepSync = () => {
+    throw new Error("it slept");
+  };
+  try {
+    for (const type of types) {
+      const server = open(path, type, { lockTimeoutMs: 0 });
+      expect(await codeOf(() => open(path, type, { lockTimeoutMs: 0 }))).toBe("EADDRINUSE");
+      const next = open(path, type, { lockTimeoutMs: 0, replace: true });
+      server.close();
+      expect(existsSync(path)).toBe(true);
+      next.close();
+      leaveStale(path, type);
+      open(path, type, { lockTimeoutMs: 0 }).close();
+      expect(readdirSync(dir.path)).toEqual([]);
+    }
+  } finally {
+    Bun.sleepSync = sleep;
+  }
 }
 
-describe("the directory's lock", () => {
+describe("a lock of somebody else's on the directory is in nobody's way", () => {
   for (const how of ["lock", "shared-lock"] as const) {
-    peerTest(
-      `held by another (${how}): given up in time, and its holder named`,
-      ["python3"],
-      async () => {
-        using dir = tempDir();
-        await using child = await holder(dir, how);
-        for (const ms of [0, 50, 300]) {
-          expect(await givesUp(dir.file("s"), ms)).toContain(`process ${child.pid} (python3)`);
-        }
-        expect(readdirSync(dir.path)).toEqual([]);
-      },
-    );
+    peerTest(`flock(2) of another process (${how})`, ["python3"], async () => {
+      using dir = tempDir();
+      await using _child = await holder(dir, how);
+      await wholeLife(dir);
+    });
   }
 
-  peerTest("by default for five seconds", ["python3"], async () => {
+  peerTest("flock(1), with the server as its command", ["flock"], async () => {
     using dir = tempDir();
-    await using _child = await holder(dir, "lock");
-    const began = performance.now();
-    expect(await codeOf(() => listen(dir.file("s")))).toBe("ETIMEDOUT");
-    expect(performance.now() - began).toBeGreaterThanOrEqual(5_000);
-    expect(performance.now() - began).toBeLessThan(5_000 + PROMPT_MS);
+    const path = dir.file("s");
+    leaveStale(path);
+    const command = serverCommand(path, { lockTimeoutMs: 0 }, "close");
+    await using child = start(["flock", dir.path, ...command]);
+    await child.lineWith("listening");
+    child.endInput();
+    expect((await child.exited).code).toBe(0);
+    expect(readdirSync(dir.path)).toEqual([]);
   });
 
-  peerTest("flock(1)", ["flock"], async () => {
+  peerTest("of a user who may only read it", ["flock", "setpriv", "root"], async () => {
     using dir = tempDir();
-    await using child = start(["flock", "-F", dir.path, "sleep", "60"]);
-    const command = (): string => readFileSync(`/proc/${child.pid}/comm`, "utf8").trimEnd();
-    await eventually(() => command() === "sleep", "it has the lock");
-    expect(await givesUp(dir.file("s"), 100)).toContain(`process ${child.pid} (sleep)`);
+    setMode(dir.path, 0o755);
+    const user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    await using child = start([...user, "flock", "-s", dir.path, "sh", "-c", "echo held; cat"]);
+    await child.lineWith("held");
+    await wholeLife(dir);
+  });
+});
+
+/** The lock of the name "s", held by another process of this user. */
+async function nameHolder(dir: TempDir): Promise<Child> {
+  const lock = dir.file(".bunix-lock.s");
+  const child = start(["flock", "-F", lock, "sh", "-c", `echo $$ > ${lock}; echo held; exec cat`]);
+  await child.lineWith("held");
+  return child;
+}
+
+describe("the lock of a name", () => {
+  peerTest("is for who takes over: given up in time, its holder named", ["flock"], async () => {
+    using dir = tempDir();
+    const path = dir.file("s");
+    leaveStale(path);
+    await using child = await nameHolder(dir);
+    for (const lockTimeoutMs of [0, 50]) {
+      const error = await failure(() => listen(path, { lockTimeoutMs }));
+      expect([error.code, error.syscall, error.path]).toEqual(["ETIMEDOUT", "flock", path]);
+      expect(error.message).toContain(`process ${child.pid} (`);
+    }
+    listen(dir.file("t"), { lockTimeoutMs: 0 }).close(); // another name has another lock
     child.kill("SIGKILL");
+    await child.exited;
+    listen(path).close();
+    expect(readdirSync(dir.path)).toEqual([]); // what the dead one left is gone, too
   });
 
-  peerTest("given back in time: it waits, and starts", ["python3"], async () => {
+  peerTest("given back in time: it waits, and starts", ["flock"], async () => {
     using dir = tempDir();
-    await using child = await holder(dir, "lock");
+    const path = dir.file("s");
+    leaveStale(path);
+    await using child = await nameHolder(dir);
     const script = writeSource(
       dir,
       `import { listen } from "@/src/index.ts";
-console.log("starting");
-listen(${JSON.stringify(dir.file("s"))}).close();
+const sleep = Bun.sleepSync;
+Bun.sleepSync = (ms) => { console.log("waiting"); sleep(ms); };
+listen(${JSON.stringify(path)}, { lockTimeoutMs: 60_000 }).close();
 console.log("started");`,
     );
     await using starter = startScript(script);
-    await starter.lineWith("starting");
-    child.write("go\n");
+    await starter.lineWith("waiting");
+    child.endInput();
     await starter.lineWith("started");
   });
 
-  peerTest("a live server is told without it", ["python3"], async () => {
+  peerTest("close does not wait for it: a stale file is the lesser evil", ["flock"], async () => {
     using dir = tempDir();
-    using server = listen(dir.file("s"));
-    await using child = await holder(dir, "lock");
-    expect(await codeOf(() => listen(dir.file("s"), { lockTimeoutMs: 60_000 }))).toBe("EADDRINUSE");
-    const began = performance.now();
-    server.close(); // leaves its file rather than wait for long
-    expect(performance.now() - began).toBeLessThan(5_000);
-    expect(existsSync(dir.file("s"))).toBe(true); // whoever has the lock may have put another there
+    const path = dir.file("s");
+    const server = listen(path);
+    await using child = await nameHolder(dir);
+    expect(await codeOf(() => listen(path, { lockTimeoutMs: 60_000 }))).toBe("EADDRINUSE");
+    server.close();
+    expect(existsSync(path)).toBe(true); // whoever has the lock may have put another there
     child.kill("SIGKILL");
     await child.exited;
-    listen(dir.file("s")).close();
-    expect(existsSync(dir.file("s"))).toBe(false);
+    listen(path).close();
+    expect(readdirSync(dir.path)).toEqual([]);
+  });
+
+  test("what is no lock file is neither used nor touched", async () => {
+    using dir = tempDir();
+    const [path, lock] = [dir.file("s"), dir.file(".bunix-lock.s")];
+    leaveStale(path);
+    writeFileSync(dir.file("precious"), "precious");
+    const cases: readonly (() => unknown)[] = [
+      () => symlinkSync("precious", lock),
+      () => linkSync(dir.file("precious"), lock),
+      () => writeFileSync(lock, "precious"),
+      () => mkdirSync(lock),
+    ];
+    for (const make of cases) {
+      make();
+      expect(await codeOf(() => listen(path))).toMatch(/^E(LOOP|INVAL|ISDIR)$/);
+      expect(readFileSync(dir.file("precious"), "utf8")).toBe("precious");
+      Bun.spawnSync(["rm", "-r", lock]);
+    }
+    listen(path).close();
+    expect(readdirSync(dir.path)).toEqual(["precious"]);
   });
 
   test("where there are no locks: a fresh start is as safe, a stale file stays", async () => {
     using dir = tempDir();
     const path = dir.file("s");
     const real = libc.flock;
-    const NOWHERE = -1; // EBADF, as NFS has it for locks on what is open for reading
+    const NOWHERE = -1; // EBADF, as some file systems have it
     const flock = (_fd: number, how: number): number => real(NOWHERE, how);
     await withLibc({ flock }, async () => {
       listen(path).close();
@@ -243,85 +331,5 @@ console.log("started");`,
     expect(existsSync(path)).toBe(true);
     listen(path, { lockFile: dir.file("lock") }).close();
     expect(existsSync(path)).toBe(false);
-  });
-});
-
-describe("a starter that is stopped between look and listen", () => {
-  for (const call of ["bind", "listen"] as const) {
-    test(`at ${call}: others give up in time; when it goes on, it has the address`, async () => {
-      using dir = tempDir();
-      const path = dir.file("s");
-      leaveStale(path);
-      const script = writeSource(
-        dir,
-        `import { listen } from "@/src/index.ts";
-import { libc } from "@/src/syscalls/libc.ts";
-const real = libc.${call};
-libc.${call} = ((...args: Parameters<typeof real>) => {
-  process.kill(process.pid, "SIGSTOP");
-  return real(...args);
-}) as typeof real;
-const server = listen(${JSON.stringify(path)});
-console.log("listening");
-for await (const client of server) client.close();`,
-        "stopping.ts",
-      );
-      await using child = startScript(script);
-      const state = (): string => readFileSync(`/proc/${child.pid}/stat`, "utf8");
-      await eventually(() => / T /.test(state()), "it stops");
-      const began = performance.now();
-      const error = await failure(() => listen(path, { lockTimeoutMs: 200 }));
-      expect(performance.now() - began).toBeLessThan(200 + PROMPT_MS);
-      // bound and not yet listening it is seen; before, only its lock is
-      expect(error.code).toBe(call === "bind" ? "ETIMEDOUT" : "EADDRINUSE");
-      expect(error.message).toContain(`process ${child.pid} (${ownCommand}`);
-      child.kill("SIGCONT");
-      await child.lineWith("listening");
-      expect(visit(path, "stream")).toBe(child.pid);
-      const { holders } = (await failure(() => listen(path))) as { holders?: { pid: number }[] };
-      expect(holders?.map(({ pid }) => pid)).toEqual([child.pid]);
-    });
-  }
-
-  test("killed there, it blocks nobody", async () => {
-    using dir = tempDir();
-    const path = dir.file("s");
-    const script = writeSource(
-      dir,
-      `import { listen } from "@/src/index.ts";
-import { libc } from "@/src/syscalls/libc.ts";
-libc.listen = () => { process.kill(process.pid, "SIGSTOP"); return 0; };
-listen(${JSON.stringify(path)});`,
-    );
-    await using child = startScript(script);
-    const state = (): string => readFileSync(`/proc/${child.pid}/stat`, "utf8");
-    await eventually(() => / T /.test(state()), "it stops");
-    child.kill("SIGKILL");
-    await child.exited;
-    using server = listen(path);
-    expect(visit(path, "stream")).toBe(process.pid);
-    server.close();
-  });
-});
-
-describe("a directory that may be written and not read", () => {
-  peerTest("fresh starts go; a stale file needs the lock file", ["root"], async () => {
-    using dir = tempDir();
-    setMode(dir.path, 0o1733); // for others: no reading, so no lock
-    const path = dir.file("s");
-    const uid = 65_534;
-    const fresh = startServer(path, { uid }, "close");
-    await fresh.lineWith("listening");
-    fresh.kill("SIGKILL");
-    await fresh.exited;
-    expect(existsSync(path)).toBe(true);
-    const second = startServer(path, { uid });
-    expect(await second.line()).toContain("use lockFile");
-    await second.exited;
-    const third = startServer(path, { uid, lockFile: dir.file("lock") }, "close");
-    await third.lineWith("listening");
-    third.endInput();
-    expect((await third.exited).code).toBe(0);
-    expect(readdirSync(dir.path)).toEqual([]);
   });
 });

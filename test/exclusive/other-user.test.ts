@@ -107,6 +107,43 @@ describe("uid 65534 against root's socket in a sticky directory", () => {
   });
 });
 
+describe("root gives the file away", () => {
+  peerTest("is killed, and starts again: that is its own", needs, async () => {
+    using dir = tempDir();
+    const path = dir.file("s");
+    const options = { owner: { uid: NOBODY, gid: NOBODY } };
+    for (const type of types) {
+      const child = startServer(path, { ...options, datagram: type === "datagram" });
+      await child.lineWith("listening");
+      child.kill("SIGKILL");
+      await child.exited;
+      expect(lstatSync(path).uid).toBe(NOBODY);
+      const error = await refusal(() => open(path, type)); // which would not give it to him
+      expect(error.message).toContain(`the socket belongs to uid ${NOBODY}`);
+      const server = open(path, type, options);
+      expect(await refusal(() => open(path, type, options))).toBeInstanceOf(AddressInUseError);
+      const next = open(path, type, { ...options, replace: true });
+      server.close();
+      expect(lstatSync(path).uid).toBe(NOBODY);
+      next.close();
+      expect(readdirSync(dir.path)).toEqual([]);
+    }
+  });
+
+  peerTest("what a killed successor of it left goes, too", needs, async () => {
+    using dir = tempDir();
+    const [path, aside] = [dir.file("s"), dir.file(".bunix-01234567")];
+    leaveStale(aside);
+    chownSync(aside, NOBODY, NOBODY);
+    const options = { owner: { uid: NOBODY } };
+    const old = listen(path, options);
+    const next = listen(path, { ...options, replace: true });
+    expect(readdirSync(dir.path)).toEqual(["s"]);
+    old.close();
+    next.close();
+  });
+});
+
 describe("directories where everybody may replace files", () => {
   test("refused without a sticky bit, unless told", async () => {
     using dir = tempDir();
@@ -217,18 +254,26 @@ describe("tricks", () => {
     mkdirSync(dir.file("d"));
     chownSync(dir.file("d"), NOBODY, NOBODY);
     await using child = await hostile("flip", dir, treasure.file("s"));
-    const options = { mode: 0o666, owner: { uid: NOBODY }, unsafeDirectory: true };
+    const owner = { uid: NOBODY };
+    const unsafe = { mode: 0o666, owner, unsafeDirectory: true } as const;
+    // names that are there, and one that is free: nothing of ours may be left there
+    const names = ["s", "file", "free"];
     const codes = new Map<string, number>();
     roundsSync(AMOUNT, (i) => {
       let code = "well";
+      const name = names[i % names.length];
+      const path = `${dir.path}/d/${name}`;
+      const lock = i % 5 === 0 ? { lockFile: `${dir.path}/d/lock` } : {};
       try {
-        open(`${dir.path}/d/${i % 2 ? "s" : "file"}`, types[i % 3]!, options).close();
+        const options = { ...unsafe, ...lock, replace: name === "free" };
+        open(path, types[i % 2]!, options).close();
       } catch (error) {
         code = (error as { code?: string }).code ?? String(error);
       }
       codes.set(code, (codes.get(code) ?? 0) + 1);
     });
     child.kill("SIGKILL");
+    await child.exited;
     treasure.check();
     console.log(`note: flip: ${[...codes].map((one) => one.join(" ")).join(", ")}`);
   });

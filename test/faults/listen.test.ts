@@ -67,11 +67,11 @@ for (const route of ["path", "abstract"] as const) {
 }
 
 /**
- * What cannot be looked at is not removed: it may be another's by now. The next server takes it
- * over.
+ * What cannot be looked at, or what somebody is just taking over, is not removed: it may be
+ * another's by now. The next server takes it over.
  */
 const mayStay = (point: Point | null): boolean =>
-  /^(?:lstatSync|fstatSync|unlinkSync)$/.test(point?.call ?? "");
+  /^(?:lstatSync|fstatSync|unlinkSync|flock)$/.test(point?.call ?? "");
 
 /** Where a call of looking failed, what it was asked for may be unknown: then it is not taken. */
 function nobodyThere(error: unknown): boolean {
