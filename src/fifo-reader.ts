@@ -11,6 +11,7 @@ import { type FifoPath, lookAtFifo, openEnd } from "./fifo-file.ts";
 import { LineBuffer } from "./fifo-lines.ts";
 import { blocked } from "./leftovers.ts";
 import { attempt } from "./loop/attempt.ts";
+import { rejected } from "./loop/gate.ts";
 import { iterate } from "./socket-base.ts";
 import { integer } from "./socket-options.ts";
 import { EpollEvents, epollCreate, epollCtl } from "./syscalls/epoll.ts";
@@ -156,7 +157,7 @@ export class FifoReader extends FifoEnd {
       this.open("read");
       return attempt({ watch: this.watch, direction: "read", signal }, { once });
     } catch (error) {
-      return Promise.reject(error);
+      return rejected(error);
     }
   }
 

@@ -11,7 +11,7 @@ import { FifoEnd, type FifoWaitOptions } from "./fifo-end.ts";
 import { type FifoPath, lookAtFifo, openEnd } from "./fifo-file.ts";
 import { noReader, Pauses, WriteQueue, type Written } from "./fifo-queue.ts";
 import { blocked } from "./leftovers.ts";
-import { settled } from "./loop/attempt.ts";
+import { rejected, settled } from "./loop/gate.ts";
 import type { Payload } from "./message.ts";
 import { prepare } from "./outgoing.ts";
 import { integer } from "./socket-options.ts";
@@ -131,7 +131,7 @@ export class FifoWriter extends FifoEnd implements AsyncDisposable {
    */
   write(data: Payload, options: FifoWriteOptions & FifoWaitOptions = {}): Promise<void> {
     const bytes = this.#prepare(data, options);
-    if (options.signal?.aborted === true) return Promise.reject(options.signal.reason);
+    if (options.signal?.aborted === true) return rejected(options.signal.reason);
     try {
       this.open("write");
       let done = 0;
@@ -143,7 +143,7 @@ export class FifoWriter extends FifoEnd implements AsyncDisposable {
       this.#checkRoom(bytes.length - done);
       return this.#queue.add(bytes, done, options.signal);
     } catch (error) {
-      return Promise.reject(error);
+      return rejected(error);
     }
   }
 

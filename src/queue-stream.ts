@@ -4,7 +4,7 @@ import { errno } from "../native/errno.ts";
 import type { Credentials } from "./credentials.ts";
 import { busy, type SyncOptions } from "./endpoint.ts";
 import { closedError, UnixError } from "./errors.ts";
-import { settled } from "./loop/attempt.ts";
+import { rejected, settled } from "./loop/gate.ts";
 import type { Payload } from "./message.ts";
 import { prepare } from "./outgoing.ts";
 import { handOn, type InheritOptions, leaveToHeirs, type StreamState } from "./queue-inherit.ts";
@@ -130,7 +130,7 @@ export class QueueSocket implements Disposable, AsyncDisposable {
       this.#open("mq_timedreceive");
       return this.#reading.wait({ once: () => this.#take(most) }, options.signal);
     } catch (error) {
-      return Promise.reject(error);
+      return rejected(error);
     }
   }
 
@@ -201,14 +201,14 @@ export class QueueSocket implements Disposable, AsyncDisposable {
   send(data: Payload, options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
     const bytes = flat(data);
     const { signal } = options;
-    if (signal?.aborted === true) return Promise.reject(signal.reason);
+    if (signal?.aborted === true) return rejected(signal.reason);
     try {
       this.#mayEndOrSend("mq_timedsend");
       const skip = this.#writing.idle ? this.#put(bytes, 0) : 0;
       if (skip === bytes.length) return settled(undefined);
       return this.#enqueue(bytes, skip, signal);
     } catch (error) {
-      return Promise.reject(error);
+      return rejected(error);
     }
   }
 

@@ -6,8 +6,9 @@ import { busy, Endpoint, type SyncOptions } from "./endpoint.ts";
 import { UnixError } from "./errors.ts";
 import type { FdLike } from "./fd.ts";
 import { receiveIntoOnce, receiveOnce } from "./incoming.ts";
-import { attempt, type Operation, settled } from "./loop/attempt.ts";
+import { attempt, type Operation } from "./loop/attempt.ts";
 import { Consumer, type Feed, type Handler, isPromise } from "./loop/consume.ts";
+import { rejected, settled } from "./loop/gate.ts";
 import type { Envelope, Message, Payload, Received } from "./message.ts";
 import {
   checkFds,
@@ -175,7 +176,7 @@ export abstract class SocketBase extends Endpoint {
       this.open("recvmsg");
       return new EnvelopeConsumer(this.watch, feed, handler).start(signal);
     } catch (error) {
-      return Promise.reject(error);
+      return rejected(error);
     }
   }
 
@@ -198,7 +199,7 @@ export abstract class SocketBase extends Endpoint {
     if (options === undefined && !Array.isArray(data) && this.idle) {
       const sent = sendPlain(this.fd, data as Exclude<Payload, readonly unknown[]>);
       if (sent === plainTotal) return settled(undefined);
-      if (sent < 0 && !wouldBlock(sent)) return Promise.reject(sendError(sent, NOTHING_BESIDE));
+      if (sent < 0 && !wouldBlock(sent)) return rejected(sendError(sent, NOTHING_BESIDE));
       skip = Math.max(sent, 0);
     }
     const message = prepare(data, options);
@@ -212,7 +213,7 @@ export abstract class SocketBase extends Endpoint {
     signal: AbortSignal | undefined,
     skip = 0,
   ): Promise<void> {
-    if (signal?.aborted === true && skip === 0) return Promise.reject(signal.reason);
+    if (signal?.aborted === true && skip === 0) return rejected(signal.reason);
     try {
       this.open("sendmsg");
       if (message.total === 0 && this.kind.stream) return settled(undefined);
@@ -223,7 +224,7 @@ export abstract class SocketBase extends Endpoint {
       }
       return this.enqueue(message, { skip, signal });
     } catch (error) {
-      return Promise.reject(error);
+      return rejected(error);
     }
   }
 

@@ -1,7 +1,7 @@
 // The one way to wait: try; if it would block, wait until the kernel says otherwise; try again.
 
+import { inOrder, rejected, settled } from "./gate.ts";
 import type { Direction, Outcome, Waiter, Watch } from "./poller.ts";
-import { overdue, turnBegins } from "./turn.ts";
 
 /** Something that can be tried until it works. */
 export interface Operation<T> {
@@ -20,15 +20,6 @@ export interface Wait {
   readonly watch: Watch;
   readonly direction: Direction;
   readonly signal?: AbortSignal | undefined;
-}
-
-/** Tries that succeed at once, in a row, before the clock is looked at. */
-const SPREE = 128;
-let left = SPREE;
-
-function turnIsOver(): boolean {
-  left = SPREE;
-  return overdue();
 }
 
 /** Do `operation`; whoever already waits in its direction goes first. */
@@ -60,27 +51,7 @@ function noteBlocked(watch: Watch, direction: Direction): void {
 
 function failed<T>(operation: Operation<T>, reason: unknown): Promise<T> {
   operation.done?.();
-  return Promise.reject(reason);
-}
-
-const NOTHING = Promise.resolve();
-
-/** Opens when Bun's loop has had its turn; who comes meanwhile waits too, so that order is kept. */
-let gate: Promise<void> | null = null;
-
-/** A promise of what is known already; now and then Bun's loop gets its turn before it. */
-export function settled<T>(value: T): Promise<T> {
-  if (gate === null && (--left > 0 || !turnIsOver())) {
-    return value === undefined ? (NOTHING as Promise<T>) : Promise.resolve(value);
-  }
-  gate ??= new Promise((open) => {
-    setImmediate(() => {
-      gate = null;
-      turnBegins();
-      open();
-    });
-  });
-  return gate.then(() => value);
+  return rejected(reason);
 }
 
 class Pending<T> implements Waiter {
@@ -126,8 +97,7 @@ class Pending<T> implements Waiter {
         return "nothing";
       }
       this.#finish();
-      if (gate === null) this.#resolve(value);
-      else gate.then(() => this.#resolve(value)); // those at the gate were first
+      inOrder(this.#resolve, value);
     } catch (error) {
       this.stop(error);
     }
@@ -136,7 +106,7 @@ class Pending<T> implements Waiter {
 
   stop(reason: unknown): void {
     this.#finish();
-    this.#reject(reason);
+    inOrder(this.#reject, reason);
   }
 
   #finish(): void {
@@ -150,7 +120,7 @@ class Pending<T> implements Waiter {
       this.#watch?.leave(this.#direction, this);
       operation.done?.();
     }
-    this.#reject(signal.reason);
+    inOrder(this.#reject, signal.reason);
   }
 }
 

@@ -1,5 +1,6 @@
 // Everything that comes, handed to a function in the moment it is there: no promise for each.
 
+import { behindGate, inOrder, rejected } from "./gate.ts";
 import type { Outcome, Waiter, Watch } from "./poller.ts";
 import { overdue, turnBegins } from "./turn.ts";
 
@@ -28,6 +29,8 @@ export class Consumer<T> implements Waiter {
   /** How to tell whom this is for; null once told. */
   #resolve: (() => void) | null = null;
   #reject: ((reason: unknown) => void) | null = null;
+  /** It keeps its place in the queue meanwhile. */
+  #atGate = false;
 
   constructor(watch: Watch, feed: Feed<T>, handler: Handler<T>) {
     this.#watch = watch;
@@ -37,7 +40,7 @@ export class Consumer<T> implements Waiter {
 
   /** Resolves at the end. */
   start(signal: AbortSignal | undefined): Promise<void> {
-    if (signal?.aborted === true) return Promise.reject(signal.reason);
+    if (signal?.aborted === true) return rejected(signal.reason);
     const promise = new Promise<void>((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
@@ -72,6 +75,8 @@ export class Consumer<T> implements Waiter {
   }
 
   run(): Outcome {
+    this.#atGate ||= behindGate(this.#fromGate); // receives that were asked for before
+    if (this.#atGate) return "nothing";
     let left = SPREE;
     let outcome: Outcome = "nothing";
     try {
@@ -98,7 +103,7 @@ export class Consumer<T> implements Waiter {
 
   #after(promise: PromiseLike<unknown>): "done" {
     const failed = (reason: unknown): unknown => this.#fail(reason);
-    promise.then(() => (this.#watch.closed ? this.#finish() : this.#go()), failed);
+    promise.then(this.#goOn, failed);
     return "done";
   }
 
@@ -106,27 +111,38 @@ export class Consumer<T> implements Waiter {
   #pause(): "done" {
     setImmediate(() => {
       turnBegins();
-      if (this.#watch.closed) this.#finish();
-      else this.#go();
+      this.#goOn();
     });
     return "done";
   }
 
+  readonly #goOn = (): void => {
+    if (this.#watch.closed) this.#finish();
+    else this.#go();
+  };
+
+  readonly #fromGate = (): void => {
+    this.#atGate = false;
+    this.#watch.kick("read");
+  };
+
   #finish(): "done" {
-    this.#ended(this.#resolve);
+    const resolve = this.#resolve;
+    this.#ended();
+    if (resolve !== null) inOrder(resolve, undefined);
     return "done";
   }
 
   #fail(reason: unknown): "done" {
     const reject = this.#reject;
-    this.#ended(reject === null ? null : () => reject(reason));
+    this.#ended();
+    if (reject !== null) inOrder(reject, reason);
     return "done";
   }
 
-  #ended(tell: (() => void) | null): void {
+  #ended(): void {
     this.#resolve = null;
     this.#reject = null;
-    tell?.();
   }
 
   /** The descriptor is closed here, which is an end. */
