@@ -156,7 +156,7 @@ export class Channel implements Disposable {
       try {
         return await this.#socket.receive({ signal });
       } catch (error) {
-        if (isReset(error)) continue; // it went without reading ours: its own is behind that (K14)
+        if (isGone(error)) return null; // it went without reading our last word (K14)
         if (!isShortage(error)) throw error;
       }
       await sleep(PAUSE_MS, signal);
@@ -179,7 +179,5 @@ const isShortage = (error: unknown): boolean =>
   error instanceof UnixError && shortages.has(error.errno);
 const PAUSE_MS = 10;
 
-const isReset = (error: unknown): boolean =>
-  error instanceof UnixError && error.errno === -errno.ECONNRESET;
-const isGone = (error: unknown): boolean =>
-  isReset(error) || (error instanceof UnixError && error.errno === -errno.EPIPE);
+const gone = new Set([-errno.EPIPE, -errno.ECONNRESET]);
+const isGone = (error: unknown): boolean => error instanceof UnixError && gone.has(error.errno);

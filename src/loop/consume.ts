@@ -29,8 +29,9 @@ export class Consumer<T> implements Waiter {
   /** How to tell whom this is for; null once told. */
   #resolve: (() => void) | null = null;
   #reject: ((reason: unknown) => void) | null = null;
-  /** It keeps its place in the queue meanwhile. */
-  #atGate = false;
+  /** Others have their turn; it keeps its place in the queue meanwhile. */
+  #resting = false;
+  #waits = 0;
 
   constructor(watch: Watch, feed: Feed<T>, handler: Handler<T>) {
     this.#watch = watch;
@@ -46,7 +47,7 @@ export class Consumer<T> implements Waiter {
       this.#reject = reject;
     });
     const watched = signal === undefined ? promise : this.#listen(signal, promise);
-    this.#go();
+    this.#begin();
     return watched;
   }
 
@@ -64,9 +65,28 @@ export class Consumer<T> implements Waiter {
     return handler(value);
   }
 
-  /** Begin, or go on after a pause: what is there already brings no event. */
+  /** In its place, but behind what has been told just before. */
+  #begin(): void {
+    this.wait();
+    this.#enter();
+  }
+
+  wait(): void {
+    this.#resting = true;
+    const wait = ++this.#waits;
+    queueMicrotask(() => {
+      if (wait === this.#waits) this.#goOn();
+    });
+  }
+
+  /** Go on after a promise: what is there already brings no event. */
   #go(): void {
-    if (this.#resolve === null || this.run() === "done") return;
+    if (this.#resolve === null) return;
+    if (!this.#watch.awaits("read") && this.run() === "done") return; // else behind those
+    this.#enter();
+  }
+
+  #enter(): void {
     try {
       this.#watch.wait("read", this);
     } catch (reason) {
@@ -75,8 +95,8 @@ export class Consumer<T> implements Waiter {
   }
 
   run(): Outcome {
-    this.#atGate ||= behindGate(this.#fromGate); // receives that were asked for before
-    if (this.#atGate) return "nothing";
+    this.#resting ||= behindGate(this.#goOn); // receives that were asked for before
+    if (this.#resting) return "nothing";
     let left = SPREE;
     let outcome: Outcome = "nothing";
     try {
@@ -103,26 +123,22 @@ export class Consumer<T> implements Waiter {
 
   #after(promise: PromiseLike<unknown>): "done" {
     const failed = (reason: unknown): unknown => this.#fail(reason);
-    promise.then(this.#goOn, failed);
+    promise.then(() => (this.#watch.closed ? this.#finish() : this.#go()), failed);
     return "done";
   }
 
   /** The rest of Bun's loop gets its turn. */
-  #pause(): "done" {
+  #pause(): "more" {
+    this.#resting = true;
     setImmediate(() => {
       turnBegins();
       this.#goOn();
     });
-    return "done";
+    return "more";
   }
 
   readonly #goOn = (): void => {
-    if (this.#watch.closed) this.#finish();
-    else this.#go();
-  };
-
-  readonly #fromGate = (): void => {
-    this.#atGate = false;
+    this.#resting = false;
     this.#watch.kick("read");
   };
 

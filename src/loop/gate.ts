@@ -47,9 +47,9 @@ export function inOrder<T>(tell: (what: T) => void, what: T): void {
   else void gate.then(() => tell(what));
 }
 
-/** Whether somebody waits at the gate; if so `then` is called behind them. */
+/** Whether somebody waits at the gate; if so `then` is called when they have been told. */
 export function behindGate(then: () => void): boolean {
   if (gate === null) return false;
-  void gate.then(then);
+  void gate.then(() => queueMicrotask(then)); // their own functions are microtasks of this one's turn
   return true;
 }
