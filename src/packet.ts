@@ -78,7 +78,7 @@ export abstract class PacketSocket extends SocketBase {
 
   /** @internal One message of a batch, which waits if it must. */
   protected sendItem(item: Item, signal: AbortSignal | undefined): Promise<void> {
-    return isData(item) ? this.send(item, { signal }) : this.sendPrepared(item, signal);
+    return isData(item) ? this.send(item, { signal }) : this.sendPrepared(item, { signal });
   }
 
   /**

@@ -27,6 +27,7 @@ interface Start {
   readonly account: (bytes: number) => void;
   /** Called when it has ended, in whatever way. */
   readonly ended?: () => void;
+  readonly onRest?: ((rest: Promise<void>) => void) | undefined;
 }
 
 /**
@@ -52,6 +53,10 @@ export class SendOperation implements Operation<true> {
       this.#copies = duplicateAll(message.fds);
     }
     start.account(this.#bytes);
+  }
+
+  get onRest(): ((rest: Promise<void>) => void) | undefined {
+    return this.#start.onRest;
   }
 
   once(): true | undefined {

@@ -31,6 +31,12 @@ import { integer } from "./socket-options.ts";
 export interface SendWaitOptions extends SendOptions {
   /** Give up; the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
+  /**
+   * Called where the signal came when part of the data was out already, which happens on streams
+   * only: the rest follows all the same, or the peer would take what is sent next for it. `rest`
+   * resolves when it is out and rejects where that failed. Not called: nothing was sent.
+   */
+  readonly onRest?: ((rest: Promise<void>) => void) | undefined;
 }
 
 /** Options of one asynchronous receive. */
@@ -204,13 +210,16 @@ export abstract class SocketBase extends Endpoint {
     }
     const message = prepare(data, options);
     this.checkMessage(message);
-    return this.sendPrepared(message, options?.signal, skip);
+    if (options?.onRest !== undefined && typeof options.onRest !== "function") {
+      throw new TypeError("onRest is a function");
+    }
+    return this.sendPrepared(message, options, skip);
   }
 
   /** @internal Send what was checked, from byte `skip` on. */
   protected sendPrepared(
     message: Outgoing,
-    signal: AbortSignal | undefined,
+    { signal, onRest }: Pick<SendWaitOptions, "signal" | "onRest"> = {},
     skip = 0,
   ): Promise<void> {
     if (signal?.aborted === true && skip === 0) return rejected(signal.reason);
@@ -220,9 +229,9 @@ export abstract class SocketBase extends Endpoint {
       if (skip === 0 && this.idle) {
         const sent = this.#now(message);
         if (sent === message.total) return settled(undefined);
-        return this.enqueue(message, { skip: sent ?? 0, signal });
+        return this.enqueue(message, { skip: sent ?? 0, signal, onRest });
       }
-      return this.enqueue(message, { skip, signal });
+      return this.enqueue(message, { skip, signal, onRest });
     } catch (error) {
       return rejected(error);
     }
@@ -231,12 +240,12 @@ export abstract class SocketBase extends Endpoint {
   /** @internal Wait with what is left of `message`. */
   protected enqueue(
     message: Outgoing,
-    { skip, signal }: { skip: number; signal?: AbortSignal | undefined },
+    { skip, signal, onRest }: { skip: number } & Pick<SendWaitOptions, "signal" | "onRest">,
   ): Promise<void> {
     this.checkRoom(message.total - skip);
     const send: SendOnce = (what, rest) => sendOnce(this.fd, what, rest);
     const account = (bytes: number): void => this.account(bytes);
-    const operation = new SendOperation(message, { sendOnce: send, skip, account });
+    const operation = new SendOperation(message, { sendOnce: send, skip, account, onRest });
     return attempt({ watch: this.watch, direction: "write", signal }, operation).then(() => {});
   }
 

@@ -14,6 +14,8 @@ export interface Operation<T> {
    * the rest is out too, although the caller has been told.
    */
   committed?(): boolean;
+  /** Whom to tell what becomes of the rest then, if anybody wants to know. */
+  readonly onRest?: ((rest: Promise<void>) => void) | undefined;
 }
 
 export interface Wait {
@@ -57,8 +59,8 @@ function failed<T>(operation: Operation<T>, reason: unknown): Promise<T> {
 class Pending<T> implements Waiter {
   next: Waiter | null = null;
   readonly #operation: Operation<T>;
-  readonly #resolve: (value: T) => void;
-  readonly #reject: (reason: unknown) => void;
+  #resolve: (value: T) => void;
+  #reject: (reason: unknown) => void;
   #watch: Watch | null = null;
   #direction: Direction = "read";
   /** Where there is a signal. */
@@ -116,11 +118,21 @@ class Pending<T> implements Waiter {
 
   #abort(signal: AbortSignal): void {
     const operation = this.#operation;
+    const reject = this.#reject;
     if (operation.committed?.() !== true) {
       this.#watch?.leave(this.#direction, this);
       operation.done?.();
-    }
-    inOrder(this.#reject, signal.reason);
+    } else if (operation.onRest !== undefined) this.#promiseRest(operation.onRest);
+    inOrder(reject, signal.reason);
+  }
+
+  #promiseRest(tell: (rest: Promise<void>) => void): void {
+    const rest = new Promise<void>((resolve, reject) => {
+      this.#resolve = () => resolve();
+      this.#reject = reject;
+    });
+    rest.catch(() => {}); // whoever is told may not care
+    queueMicrotask(() => tell(rest)); // what it throws is uncaught; before the caller is told
   }
 }
 
