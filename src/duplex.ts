@@ -61,12 +61,77 @@ function checkMs(ms: unknown): number {
 
 type Listener = (...args: unknown[]) => void;
 
-/** node:stream is loaded when it is first asked for: it takes longer than all of us. */
-function makeClass() {
+/** A stream over the bridge. node:stream is loaded when it is first asked for: it takes long. */
+function streamClass() {
   const { Duplex } = process.getBuiltinModule("node:stream");
-  return class SocketDuplex extends Duplex {
-    readonly #bridge: Bridge;
-    #timer: ReturnType<typeof setTimeout> | null = null;
+  return class BridgedDuplex extends Duplex {
+    readonly bridge: Bridge;
+    timer: ReturnType<typeof setTimeout> | null = null;
+    timeout: number | undefined = undefined;
+
+    constructor(socket: StreamSocket, { allowHalfOpen = false }: DuplexOptions) {
+      super({ allowHalfOpen, emitClose: false });
+      this.bridge = new Bridge(socket, this, () => this.timer?.refresh());
+      process.nextTick(() => this.bridge.begin());
+    }
+
+    override _read(): void {
+      this.bridge.read();
+    }
+
+    override _write(chunk: Uint8Array, _encoding: unknown, done: (error?: Error | null) => void) {
+      this.bridge.write([chunk], done);
+    }
+
+    override _writev(chunks: { chunk: Uint8Array }[], done: (error?: Error | null) => void): void {
+      const bytes = chunks.map(({ chunk }) => chunk);
+      this.bridge.write(bytes, done);
+    }
+
+    override _final(done: (error?: Error | null) => void): void {
+      this.bridge.end();
+      done();
+    }
+
+    override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+      if (this.timer !== null) clearTimeout(this.timer);
+      this.timer = null;
+      this.bridge.close();
+      done(error); // "error" comes in the next tick, before this
+      process.nextTick(() => this.emit("close", error !== null && error !== undefined));
+    }
+
+    get socket(): StreamSocket {
+      return this.bridge.socket;
+    }
+  };
+}
+
+/** With a limit to idleness. */
+function timedClass() {
+  return class TimedDuplex extends streamClass() {
+    /** "timeout", and nothing else, when no byte has come or gone for so long; 0: never. */
+    setTimeout(ms: number, listener?: Listener): this {
+      const checked = checkMs(ms);
+      if (this.timer !== null) clearTimeout(this.timer);
+      this.timer = null;
+      this.timeout = checked;
+      if (checked === 0) {
+        if (listener !== undefined) this.removeListener("timeout", listener);
+        return this;
+      }
+      if (listener !== undefined) this.once("timeout", listener);
+      if (this.destroyed) return this;
+      this.timer = setTimeout(() => this.emit("timeout"), checked);
+      this.timer.unref();
+      return this;
+    }
+  };
+}
+
+/** What is looked at on a net.Socket. */
+function describedClass() {
+  return class DescribedDuplex extends timedClass() {
     // what others look for on a net.Socket, and some write to: a Unix socket has no such address
     readonly connecting = false;
     readonly localAddress = undefined;
@@ -76,50 +141,14 @@ function makeClass() {
     remotePort: number | undefined = undefined;
     remoteFamily: string | undefined = undefined;
     readonly autoSelectFamilyAttemptedAddresses: string[] = [];
-    timeout: number | undefined = undefined;
     server: unknown = null;
     readonly _handle = null;
 
-    constructor(socket: StreamSocket, { allowHalfOpen = false }: DuplexOptions) {
-      super({ allowHalfOpen, emitClose: false });
-      this.#bridge = new Bridge(socket, this, () => this.#timer?.refresh());
-      process.nextTick(() => this.#bridge.begin());
-    }
-
-    override _read(): void {
-      this.#bridge.read();
-    }
-
-    override _write(chunk: Uint8Array, _encoding: unknown, done: (error?: Error | null) => void) {
-      this.#bridge.write([chunk], done);
-    }
-
-    override _writev(chunks: { chunk: Uint8Array }[], done: (error?: Error | null) => void): void {
-      const bytes = chunks.map(({ chunk }) => chunk);
-      this.#bridge.write(bytes, done);
-    }
-
-    override _final(done: (error?: Error | null) => void): void {
-      this.#bridge.end();
-      done();
-    }
-
-    override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-      if (this.#timer !== null) clearTimeout(this.#timer);
-      this.#timer = null;
-      this.#bridge.close();
-      done(error); // "error" comes in the next tick, before this
-      process.nextTick(() => this.emit("close", error !== null && error !== undefined));
-    }
-
-    get socket(): StreamSocket {
-      return this.#bridge.socket;
-    }
     get bytesRead(): number {
-      return this.#bridge.bytesRead;
+      return this.bridge.bytesRead;
     }
     get bytesWritten(): number {
-      return this.#bridge.bytesSent + this.writableLength;
+      return this.bridge.bytesSent + this.writableLength;
     }
     get bufferSize(): number {
       return this.writableLength;
@@ -133,29 +162,17 @@ function makeClass() {
     }
 
     writeWithFds(bytes: Uint8Array, fds: readonly FdLike[]): boolean {
-      return this.#bridge.writeWithFds(bytes, fds);
+      return this.bridge.writeWithFds(bytes, fds);
     }
     closeFds(fds: readonly number[]): void {
       for (const fd of fds) close(fd);
     }
+  };
+}
 
-    /** "timeout", and nothing else, when no byte has come or gone for so long; 0: never. */
-    setTimeout(ms: number, listener?: Listener): this {
-      const checked = checkMs(ms);
-      if (this.#timer !== null) clearTimeout(this.#timer);
-      this.#timer = null;
-      this.timeout = checked;
-      if (checked === 0) {
-        if (listener !== undefined) this.removeListener("timeout", listener);
-        return this;
-      }
-      if (listener !== undefined) this.once("timeout", listener);
-      if (this.destroyed) return this;
-      this.#timer = setTimeout(() => this.emit("timeout"), checked);
-      this.#timer.unref();
-      return this;
-    }
-
+/** And what is called on one. */
+function socketClass() {
+  return class SocketDuplex extends describedClass() {
     /** It is connected, and says so to whoever has asked for it. */
     connect(...args: unknown[]): this {
       const listener = args.findLast((arg) => typeof arg === "function");
@@ -194,23 +211,23 @@ function makeClass() {
       return 0;
     }
     ref(): this {
-      this.#bridge.socket.ref();
+      this.bridge.socket.ref();
       return this;
     }
     unref(): this {
-      this.#bridge.socket.unref();
+      this.bridge.socket.unref();
       return this;
     }
   };
 }
 
-let made: ReturnType<typeof makeClass> | null = null;
+let made: ReturnType<typeof socketClass> | null = null;
 
 /** @internal */
 export function makeDuplex(
   socket: StreamSocket,
   options: DuplexOptions = {},
 ): DescriptorDuplex & NetSocket {
-  made ??= makeClass();
+  made ??= socketClass();
   return new made(socket, options) as unknown as DescriptorDuplex & NetSocket;
 }

@@ -39,7 +39,7 @@ here() {
   case "$1" in
     cc) cc -E -include stdio.h -x c /dev/null >/dev/null 2>&1 ;;
     gi) /usr/bin/python3 -c "from gi.repository import Gio" >/dev/null 2>&1 ;;
-    initdb) command -v initdb >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 ;;
+    initdb) command -v initdb /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 ;;
     nc) nc -h 2>&1 | grep -q OpenBSD ;;
     *) command -v "$1" >/dev/null 2>&1 ;;
   esac

@@ -50,6 +50,6 @@ export function inOrder<T>(tell: (what: T) => void, what: T): void {
 /** Whether somebody waits at the gate; if so `then` is called when they have been told. */
 export function behindGate(then: () => void): boolean {
   if (gate === null) return false;
-  void gate.then(() => queueMicrotask(then)); // their own functions are microtasks of this one's turn
+  void gate.then(() => queueMicrotask(then)); // what they are told is a microtask
   return true;
 }

@@ -47,12 +47,13 @@ export function socketpair(type: number): number {
 
 export function bind(fd: number, address: Address): number {
   const bytes = encodeSockaddr(address, name.bytes);
-  return uninterrupted(() => libc.bind(fd, name.address, bytes)); // a file system may be a network's
+  // a network's file system can be interrupted
+  return uninterrupted(() => libc.bind(fd, name.address, bytes));
 }
 
 /**
- * Non-blocking. A Unix socket is connected when this returns, or it is not: there is nothing between
- * that a second call could meet (EALREADY), but one that had been made when it was interrupted.
+ * Non-blocking. A Unix socket is connected when this returns, or it is not: a second call can meet
+ * nothing between (EALREADY), but a connection that was made when the first was interrupted.
  */
 export function connect(fd: number, address: Address): number {
   const bytes = encodeSockaddr(address, name.bytes);

@@ -155,42 +155,44 @@ test("allowHalfOpen: true goes on writing after the peer's end", () =>
     far.close();
   }));
 
+const words = (text: string): string[] => text.trim().split(/\s+/);
+
 /** Library → what it touches on the socket that it is given (from its source). */
 const touched: Readonly<Record<string, readonly string[]>> = {
-  "node:http server":
-    "on once off removeListener write end destroy destroySoon setTimeout setKeepAlive setNoDelay pause resume readable writable destroyed cork uncork remoteAddress remotePort remoteFamily localAddress localPort server _handle timeout bytesRead bytesWritten address listenerCount".split(
-      " ",
-    ),
-  "node:http Agent":
-    "setKeepAlive ref unref setTimeout timeout on once removeListener destroy destroySoon writable destroyed connecting _handle readyState end write".split(
-      " ",
-    ),
-  pg: "connect destroy end on once ref setKeepAlive setNoDelay unref writable write".split(" "),
-  ioredis:
-    "connecting destroy destroyed end on once remoteAddress remotePort removeAllListeners setKeepAlive setNoDelay setTimeout writable write".split(
-      " ",
-    ),
-  ws: "setTimeout setNoDelay unshift on removeListener destroy destroyed end write cork uncork readable pause resume isPaused once".split(
-    " ",
-  ),
-  undici:
-    "alpnProtocol autoSelectFamilyAttemptedAddresses bytesRead bytesWritten cork destroy destroyed errored localAddress localPort off on read ref remoteAddress remoteFamily remotePort setKeepAlive setTypeOfService timeout uncork unref unshift writableNeedDrain write".split(
-      " ",
-    ),
-  x11: "_getpeername connecting destroyed end on readyState remoteAddress remoteFamily removeListener setNoDelay writableEnded write".split(
-    " ",
-  ),
-  "dbus-native":
-    "closeFds cork destroy destroyed emit end on once read removeListener setNoDelay uncork unshift writable writableEnded write writeWithFds".split(
-      " ",
-    ),
+  "node:http server": words(`
+    on once off removeListener write end destroy destroySoon setTimeout setKeepAlive
+    setNoDelay pause resume readable writable destroyed cork uncork remoteAddress
+    remotePort remoteFamily localAddress localPort server _handle timeout bytesRead
+    bytesWritten address listenerCount`),
+  "node:http Agent": words(`
+    setKeepAlive ref unref setTimeout timeout on once removeListener destroy destroySoon
+    writable destroyed connecting _handle readyState end write`),
+  pg: words(`
+    connect destroy end on once ref setKeepAlive setNoDelay unref writable write`),
+  ioredis: words(`
+    connecting destroy destroyed end on once remoteAddress remotePort removeAllListeners
+    setKeepAlive setNoDelay setTimeout writable write`),
+  ws: words(`
+    setTimeout setNoDelay unshift on removeListener destroy destroyed end write cork
+    uncork readable pause resume isPaused once`),
+  undici: words(`
+    alpnProtocol autoSelectFamilyAttemptedAddresses bytesRead bytesWritten cork destroy
+    destroyed errored localAddress localPort off on read ref remoteAddress remoteFamily
+    remotePort setKeepAlive setTypeOfService timeout uncork unref unshift
+    writableNeedDrain write`),
+  x11: words(`
+    _getpeername connecting destroyed end on readyState remoteAddress remoteFamily
+    removeListener setNoDelay writableEnded write`),
+  "dbus-native": words(`
+    closeFds cork destroy destroyed emit end on once read removeListener setNoDelay uncork
+    unshift writable writableEnded write writeWithFds`),
 };
 
 /** Undefined also on a net.Socket that is connected by path. */
 const nothing = new Set(
-  "alpnProtocol _getpeername timeout remoteAddress remotePort remoteFamily localAddress localPort".split(
-    " ",
-  ),
+  words(`
+    alpnProtocol _getpeername timeout remoteAddress remotePort remoteFamily localAddress
+    localPort`),
 );
 
 describe("what libraries touch is there", () => {

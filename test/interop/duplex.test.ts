@@ -208,21 +208,26 @@ async function postgresClient(path: string): Promise<pg.Client> {
 }
 const STARTING_UP = "57P03";
 
-peerTest("pg and PostgreSQL", ["initdb", "setpriv", "root"], async () => {
-  using dir = tempDir();
-  const { child, path } = await startPostgres(dir);
-  await using _server = child;
-  const client = await postgresClient(path);
-  const { rows } = await client.query(
-    "select $1::int + 1 as sum, repeat('x', 300000) as long",
-    [41],
-  );
-  expect([rows[0].sum, rows[0].long.length]).toEqual([42, LONG.length]);
-  await expect(client.query("select 1/0")).rejects.toThrow("division by zero");
-  await client.end();
-  child.kill("SIGTERM");
-  await child.exited;
-});
+peerTest(
+  "pg and PostgreSQL",
+  ["initdb", "setpriv", "root"],
+  async () => {
+    using dir = tempDir();
+    const { child, path } = await startPostgres(dir);
+    await using _server = child;
+    const client = await postgresClient(path);
+    const { rows } = await client.query(
+      "select $1::int + 1 as sum, repeat('x', 300000) as long",
+      [41],
+    );
+    expect([rows[0].sum, rows[0].long.length]).toEqual([42, LONG.length]);
+    await expect(client.query("select 1/0")).rejects.toThrow("division by zero");
+    await client.end();
+    child.kill("SIGTERM");
+    await child.exited;
+  },
+  120_000,
+);
 
 /** What is taken from node-x11. */
 interface X {

@@ -206,7 +206,7 @@ test("of a real socket: values, a reset, the end, closed", async () => {
   ]);
 });
 
-test("of a real socket: a handler that comes after receives sees what comes after them", async () => {
+test("of a real socket: a handler after receives sees what comes after theirs", async () => {
   const [near, far] = socketPair("seqpacket");
   const seen: string[] = [];
   for (const text of ["one", "two", "three", "four"]) far.sendSync(text);
