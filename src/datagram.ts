@@ -14,7 +14,8 @@ import { Destination } from "./destination.ts";
 import { type Kind, remaining, type SyncOptions } from "./endpoint.ts";
 import { check, UnixError } from "./errors.ts";
 import type { Fd } from "./fd.ts";
-import { attempt, settled } from "./loop/attempt.ts";
+import { attempt } from "./loop/attempt.ts";
+import { rejected, settled } from "./loop/gate.ts";
 import type { Payload } from "./message.ts";
 import {
   closeTransferred,
@@ -106,13 +107,13 @@ export class DatagramSocket extends PacketSocket {
   }
 
   #sendTo(message: Outgoing, to: Address, signal: AbortSignal | undefined): Promise<void> {
-    if (signal?.aborted === true) return Promise.reject(signal.reason);
+    if (signal?.aborted === true) return rejected(signal.reason);
     try {
       this.open("sendmsg");
       if (this.#tryTo(message, to)) return settled(undefined);
       return this.#waitTo(message, to, signal);
     } catch (error) {
-      return Promise.reject(error);
+      return rejected(error);
     }
   }
 

@@ -1,18 +1,30 @@
-// A node:stream over a stream socket that can also carry descriptors.
+// A node:stream over a stream socket that can also carry descriptors, and stands where a net.Socket
+// does.
 
-import type { Duplex } from "node:stream";
+import type { Socket as NetSocket } from "node:net";
 import { closeMany } from "./closing.ts";
-import { Fd, type FdLike } from "./fd.ts";
-import type { Message } from "./message.ts";
-import { checkFds, duplicateAll } from "./outgoing.ts";
+import { Bridge } from "./duplex-bridge.ts";
+import { closedError } from "./errors.ts";
+import type { FdLike } from "./fd.ts";
 import type { StreamSocket } from "./stream.ts";
-import { bufferOver, hasByteElements, isView } from "./syscalls/memory.ts";
+
+/** How a stream over a socket behaves. */
+export interface DuplexOptions {
+  /**
+   * What the peer's end means. Default false, as with net.Socket: this side ends too, once what was
+   * written is out. true: writing goes on until `end()`.
+   */
+  readonly allowHalfOpen?: boolean | undefined;
+}
 
 /**
- * What `toDuplex()` adds to a Duplex.
+ * What `toDuplex()` adds to what a net.Socket has.
  *
- * The event `"fds"` brings descriptor numbers before the `"data"` whose first byte they came with.
- * They are the listener's to close; without a listener they are closed at once.
+ * The event `"fds"` brings descriptor numbers, which are the listener's to close; without a
+ * listener they are closed at once. It comes before the `"data"` that has the first byte of the
+ * write that they came with. That chunk may begin with bytes of earlier writes, and the kernel does
+ * not tell where they end: descriptors may be early, and are never late. So take them in order, as
+ * the messages in the data say that they have some.
  */
 export interface DescriptorDuplex {
   /**
@@ -24,6 +36,8 @@ export interface DescriptorDuplex {
   writeWithFds(bytes: Uint8Array, fds: readonly FdLike[]): boolean;
   /** Close descriptors that came and are not wanted. */
   closeFds(fds: readonly number[]): void;
+  /** The socket below, for its credentials and the like. The stream owns it, and reads from it. */
+  readonly socket: StreamSocket;
   /** Descriptors came, before the bytes that they came with: the listener's to close. */
   on(event: "fds", listener: (fds: number[]) => void): this;
   /** `on`, for the next ones only. */
@@ -34,145 +48,186 @@ export interface DescriptorDuplex {
   unref(): this;
 }
 
-interface Chunk {
-  readonly chunk: Uint8Array;
+/** The longest that a timer can be set to. */
+const LONG_MS = 2 ** 31 - 1;
+
+function checkMs(ms: unknown): number {
+  if (typeof ms !== "number") throw new TypeError(`a timeout is a number, not ${typeof ms}`);
+  if (!(ms >= 0) || ms === Number.POSITIVE_INFINITY) {
+    throw new RangeError(`a timeout is a number of milliseconds from 0, not ${ms}`);
+  }
+  return Math.min(ms, LONG_MS);
 }
 
-/** What a node:stream asks of us. The stream itself is made with it, by {@link makeDuplex}. */
-class Bridge {
-  readonly #socket: StreamSocket;
-  readonly #stream: () => Duplex;
-  /** Descriptors that wait to be written, by the very bytes they go with. */
-  readonly #fds = new Map<Uint8Array, Fd[]>();
-  #reading = false;
+type Listener = (...args: unknown[]) => void;
 
-  constructor(socket: StreamSocket, stream: () => Duplex) {
-    this.#socket = socket;
-    this.#stream = stream;
-  }
+/** A stream over the bridge. node:stream is loaded when it is first asked for: it takes long. */
+function streamClass() {
+  const { Duplex } = process.getBuiltinModule("node:stream");
+  return class BridgedDuplex extends Duplex {
+    readonly bridge: Bridge;
+    timer: ReturnType<typeof setTimeout> | null = null;
+    timeout: number | undefined = undefined;
 
-  writeWithFds(bytes: Uint8Array, fds: readonly FdLike[]): boolean {
-    if (!isView(bytes) || !hasByteElements(bytes)) throw new TypeError("bytes is a Uint8Array");
-    const numbers = checkFds(fds, false);
-    // a view of its own: the same bytes written twice are two writes
-    const chunk = bufferOver(bytes);
-    if (chunk.length === 0) throw new RangeError("at least one byte goes with descriptors");
-    if (numbers.length > 0) this.#fds.set(chunk, own(duplicateAll(numbers)));
-    return this.#stream().write(chunk, (error) => {
-      if (error) closeAll(this.#take(chunk));
-    });
-  }
-
-  closeFds(fds: readonly number[]): void {
-    closeMany(fds);
-  }
-
-  #take(chunk: Uint8Array): Fd[] {
-    const fds = this.#fds.get(chunk) ?? [];
-    this.#fds.delete(chunk);
-    return fds;
-  }
-
-  /** Writes without descriptors are gathered; each with descriptors begins a send of its own. */
-  async write(chunks: readonly Uint8Array[]): Promise<void> {
-    let group: Uint8Array[] = [];
-    for (const chunk of chunks) {
-      if (this.#fds.has(chunk) && group.length > 0) {
-        await this.#send(group);
-        group = [];
-      }
-      group.push(chunk);
+    constructor(socket: StreamSocket, { allowHalfOpen = false }: DuplexOptions) {
+      super({ allowHalfOpen, emitClose: false });
+      this.bridge = new Bridge(socket, this, () => this.timer?.refresh());
+      process.nextTick(() => this.bridge.begin());
     }
-    if (group.length > 0) await this.#send(group);
-  }
 
-  async #send(chunks: Uint8Array[]): Promise<void> {
-    const fds = this.#take(chunks[0]!);
-    try {
-      await this.#socket.send(chunks, { fds });
-    } finally {
-      closeAll(fds); // sent or not: closing twice does nothing
+    override _read(): void {
+      this.bridge.read();
     }
-  }
 
-  read(): void {
-    if (this.#reading) return;
-    this.#reading = true;
-    this.#socket.receive().then(
-      (message) => {
-        this.#reading = false;
-        this.#push(message);
-      },
-      (error) => {
-        this.#reading = false;
-        const stream = this.#stream();
-        if (!stream.destroyed) stream.destroy(error);
-      },
-    );
-  }
-
-  #push(message: Message | null): void {
-    if (message !== null) {
-      this.#announce(message.takeFds().map((fd) => fd.release()));
-      message.close();
+    override _write(chunk: Uint8Array, _encoding: unknown, done: (error?: Error | null) => void) {
+      this.bridge.write([chunk], done);
     }
-    this.#stream().push(message === null ? null : message.data);
-  }
 
-  #announce(fds: number[]): void {
-    if (fds.length > 0 && !this.#stream().emit("fds", fds)) this.closeFds(fds);
-  }
+    override _writev(chunks: { chunk: Uint8Array }[], done: (error?: Error | null) => void): void {
+      const bytes = chunks.map(({ chunk }) => chunk);
+      this.bridge.write(bytes, done);
+    }
 
-  end(): void {
-    this.#socket.end();
-  }
-
-  close(): void {
-    this.#socket.close();
-    for (const fds of this.#fds.values()) closeAll(fds);
-    this.#fds.clear();
-  }
-}
-
-const own = (fds: number[]): Fd[] => fds.map((fd) => Fd.adopt(fd, "writeWithFds"));
-
-function closeAll(fds: readonly Fd[]): void {
-  for (const fd of fds) fd.close();
-}
-
-/** @internal node:stream is loaded when it is first asked for: it takes longer than all of us. */
-export function makeDuplex(socket: StreamSocket): DescriptorDuplex & Duplex {
-  const { Duplex: Base } = process.getBuiltinModule("node:stream");
-  const bridge = new Bridge(socket, () => stream);
-  const stream: Duplex = new Base({
-    allowHalfOpen: true,
-    read: () => bridge.read(),
-    write: (chunk: Uint8Array, _encoding, done) => {
-      bridge.write([chunk]).then(() => done(), done);
-    },
-    writev: (chunks: Chunk[], done) => {
-      bridge.write(chunks.map(({ chunk }) => chunk)).then(() => done(), done);
-    },
-    final: (done) => {
-      bridge.end();
+    override _final(done: (error?: Error | null) => void): void {
+      this.bridge.end();
       done();
-    },
-    destroy: (error, done) => {
-      bridge.close();
-      done(error);
-    },
-  });
-  const whole: DescriptorDuplex & Duplex = Object.assign(stream, {
-    writeWithFds: (bytes: Uint8Array, fds: readonly FdLike[]) => bridge.writeWithFds(bytes, fds),
-    closeFds: (fds: readonly number[]) => bridge.closeFds(fds),
-    ref() {
-      socket.ref();
-      return whole;
-    },
-    unref() {
-      socket.unref();
-      return whole;
-    },
-  });
-  return whole;
+    }
+
+    override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+      if (this.timer !== null) clearTimeout(this.timer);
+      this.timer = null;
+      this.bridge.close();
+      done(error); // "error" comes in the next tick, before this
+      process.nextTick(() => this.emit("close", error !== null && error !== undefined));
+    }
+
+    get socket(): StreamSocket {
+      return this.bridge.socket;
+    }
+  };
+}
+
+/** With a limit to idleness. */
+function timedClass() {
+  return class TimedDuplex extends streamClass() {
+    /** "timeout", and nothing else, when no byte has come or gone for so long; 0: never. */
+    setTimeout(ms: number, listener?: Listener): this {
+      const checked = checkMs(ms);
+      if (this.timer !== null) clearTimeout(this.timer);
+      this.timer = null;
+      this.timeout = checked;
+      if (checked === 0) {
+        if (listener !== undefined) this.removeListener("timeout", listener);
+        return this;
+      }
+      if (listener !== undefined) this.once("timeout", listener);
+      if (this.destroyed) return this;
+      this.timer = setTimeout(() => this.emit("timeout"), checked);
+      this.timer.unref();
+      return this;
+    }
+  };
+}
+
+/** What is looked at on a net.Socket. */
+function describedClass() {
+  return class DescribedDuplex extends timedClass() {
+    // what others look for on a net.Socket, and some write to: a Unix socket has no such address
+    readonly connecting = false;
+    readonly localAddress = undefined;
+    readonly localPort = undefined;
+    readonly localFamily = undefined;
+    remoteAddress: string | undefined = undefined;
+    remotePort: number | undefined = undefined;
+    remoteFamily: string | undefined = undefined;
+    readonly autoSelectFamilyAttemptedAddresses: string[] = [];
+    server: unknown = null;
+    readonly _handle = null;
+
+    get bytesRead(): number {
+      return this.bridge.bytesRead;
+    }
+    get bytesWritten(): number {
+      return this.bridge.bytesSent + this.writableLength;
+    }
+    get bufferSize(): number {
+      return this.writableLength;
+    }
+    get pending(): boolean {
+      return this.destroyed;
+    }
+    get readyState(): string {
+      if (this.readable) return this.writable ? "open" : "readOnly";
+      return this.writable ? "writeOnly" : "closed";
+    }
+
+    writeWithFds(bytes: Uint8Array, fds: readonly FdLike[]): boolean {
+      return this.bridge.writeWithFds(bytes, fds);
+    }
+    closeFds(fds: readonly number[]): void {
+      closeMany(fds);
+    }
+  };
+}
+
+/** And what is called on one. */
+function socketClass() {
+  return class SocketDuplex extends describedClass() {
+    /** It is connected, and says so to whoever has asked for it. */
+    connect(...args: unknown[]): this {
+      const listener = args.findLast((arg) => typeof arg === "function");
+      if (listener !== undefined) this.once("connect", listener as Listener);
+      process.nextTick(() => {
+        if (this.destroyed) this.emit("error", closedError("connect"));
+        else {
+          this.emit("connect");
+          this.emit("ready");
+        }
+      });
+      return this;
+    }
+
+    destroySoon(): void {
+      if (this.writable) this.end();
+      if (this.writableFinished) this.destroy();
+      else this.once("finish", () => this.destroy());
+    }
+    resetAndDestroy(): this {
+      return this.destroy();
+    }
+    address(): object {
+      return {};
+    }
+    setNoDelay(): this {
+      return this;
+    }
+    setKeepAlive(): this {
+      return this;
+    }
+    setTypeOfService(): this {
+      return this;
+    }
+    getTypeOfService(): number {
+      return 0;
+    }
+    ref(): this {
+      this.bridge.socket.ref();
+      return this;
+    }
+    unref(): this {
+      this.bridge.socket.unref();
+      return this;
+    }
+  };
+}
+
+let made: ReturnType<typeof socketClass> | null = null;
+
+/** @internal */
+export function makeDuplex(
+  socket: StreamSocket,
+  options: DuplexOptions = {},
+): DescriptorDuplex & NetSocket {
+  made ??= socketClass();
+  return new made(socket, options) as unknown as DescriptorDuplex & NetSocket;
 }

@@ -14,6 +14,7 @@ import { closedError, UnixError } from "./errors.ts";
 import { Fd } from "./fd.ts";
 import type { Rules } from "./incoming.ts";
 import { attempt, type Operation } from "./loop/attempt.ts";
+import { rejected } from "./loop/gate.ts";
 import { Watch } from "./loop/poller.ts";
 import { integer, type Settings } from "./socket-options.ts";
 import type { Address } from "./structs/sockaddr-un.ts";
@@ -222,7 +223,7 @@ export abstract class Endpoint implements Disposable, AsyncDisposable {
       return attempt({ watch: this.watch, direction, signal }, operation);
     } catch (error) {
       operation.done?.();
-      return Promise.reject(error);
+      return rejected(error);
     }
   }
 

@@ -3,6 +3,7 @@
 
 import { errno } from "../native/errno.ts";
 import { closedError, UnixError } from "./errors.ts";
+import { inOrder } from "./loop/gate.ts";
 import type { Waiter, Watch } from "./loop/poller.ts";
 import type { Piece } from "./syscalls/piece.ts";
 
@@ -108,7 +109,7 @@ export class WriteQueue {
         if (needs === "reader") this.#awaitReader();
         if (needs !== null) return;
       } catch (error) {
-        this.#end(job).reject(error);
+        inOrder(this.#end(job).reject, error);
       }
     }
   }
@@ -125,7 +126,7 @@ export class WriteQueue {
     this.#pauses.reset();
     this.#bytes -= written;
     job.done += written;
-    if (job.done === job.data.bytes) this.#end(job).resolve();
+    if (job.done === job.data.bytes) inOrder(this.#end(job).resolve, undefined);
     return null;
   }
 
@@ -159,7 +160,7 @@ export class WriteQueue {
 
   /** What is half written goes on, although its caller has been told. */
   #abort(job: Job, reason: unknown): void {
-    job.reject(reason);
+    inOrder(job.reject, reason);
     if (job.done > 0) return;
     const first = this.#jobs[0] === job;
     this.#end(job);
@@ -172,7 +173,7 @@ export class WriteQueue {
     job.forget();
     this.#jobs.splice(this.#jobs.indexOf(job), 1);
     this.#bytes -= job.data.bytes - job.done;
-    if (this.idle) for (const resolve of this.#onDrained.splice(0)) resolve();
+    if (this.idle) for (const tell of this.#onDrained.splice(0)) inOrder(tell, undefined);
     return job;
   }
 
@@ -190,6 +191,6 @@ export class WriteQueue {
   fail(reason: unknown = closedError("write")): void {
     this.#roomWaiter = null; // whoever calls this has ended the watch, or is about to
     this.#rest();
-    for (const job of [...this.#jobs]) this.#end(job).reject(reason);
+    for (const job of [...this.#jobs]) inOrder(this.#end(job).reject, reason);
   }
 }

@@ -10,6 +10,7 @@ import { FifoEnd, type FifoWaitOptions } from "./fifo-end.ts";
 import { type FifoPath, lookAtFifo, openEnd } from "./fifo-file.ts";
 import { LineBuffer } from "./fifo-lines.ts";
 import { attempt } from "./loop/attempt.ts";
+import { rejected } from "./loop/gate.ts";
 import { iterate } from "./socket-base.ts";
 import { integer } from "./socket-options.ts";
 import { EpollEvents, epollCreate, epollCtl } from "./syscalls/epoll.ts";
@@ -155,7 +156,7 @@ export class FifoReader extends FifoEnd {
       this.open("read");
       return attempt({ watch: this.watch, direction: "read", signal }, { once });
     } catch (error) {
-      return Promise.reject(error);
+      return rejected(error);
     }
   }
 

@@ -10,7 +10,7 @@ import { Fd } from "./fd.ts";
 import { FifoEnd, type FifoWaitOptions } from "./fifo-end.ts";
 import { type FifoPath, lookAtFifo, openEnd } from "./fifo-file.ts";
 import { noReader, Pauses, WriteQueue, type Written } from "./fifo-queue.ts";
-import { settled } from "./loop/attempt.ts";
+import { rejected, settled } from "./loop/gate.ts";
 import type { Payload } from "./message.ts";
 import { onePiece } from "./outgoing.ts";
 import { integer } from "./socket-options.ts";
@@ -130,7 +130,7 @@ export class FifoWriter extends FifoEnd implements AsyncDisposable {
   write(data: Payload, options: FifoWriteOptions & FifoWaitOptions = {}): Promise<void> {
     const piece = this.#prepare(data, options);
     const { bytes } = piece;
-    if (options.signal?.aborted === true) return Promise.reject(options.signal.reason);
+    if (options.signal?.aborted === true) return rejected(options.signal.reason);
     try {
       this.open("write");
       let done = 0;
@@ -142,7 +142,7 @@ export class FifoWriter extends FifoEnd implements AsyncDisposable {
       this.#checkRoom(bytes - done);
       return this.#queue.add(piece, done, options.signal);
     } catch (error) {
-      return Promise.reject(error);
+      return rejected(error);
     }
   }
 

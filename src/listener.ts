@@ -14,6 +14,7 @@ import { type BindOptions, checkBindOptions, takeAddress } from "./exclusive.ts"
 import { Fd } from "./fd.ts";
 import { attempt } from "./loop/attempt.ts";
 import { Consumer } from "./loop/consume.ts";
+import { rejected } from "./loop/gate.ts";
 import { LazyWatch } from "./loop/lazy-watch.ts";
 import { iterate } from "./socket-base.ts";
 import {
@@ -145,7 +146,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
       const watch = this.#watch.of(this.#open("accept"));
       return attempt({ watch, direction: "read", signal }, this.#accepting);
     } catch (error) {
-      return Promise.reject(error);
+      return rejected(error);
     }
   }
 
@@ -164,7 +165,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
       const watch = this.#watch.of(this.#open("accept"));
       return new Consumer(watch, this.#accepting, handler).start(options.signal);
     } catch (error) {
-      return Promise.reject(error);
+      return rejected(error);
     }
   }
 

@@ -5,7 +5,8 @@ import { poll as events } from "../native/poll.ts";
 import { remaining, type SyncOptions } from "./endpoint.ts";
 import { closedError, UnixError } from "./errors.ts";
 import { Fd, type FdLike } from "./fd.ts";
-import { attempt, type Operation, settled } from "./loop/attempt.ts";
+import { attempt, type Operation } from "./loop/attempt.ts";
+import { rejected, settled } from "./loop/gate.ts";
 import { LazyWatch } from "./loop/lazy-watch.ts";
 import type { Watch } from "./loop/poller.ts";
 import type { Payload } from "./message.ts";
@@ -187,13 +188,13 @@ export class MessageQueue implements Disposable, AsyncDisposable {
   send(data: Payload, options?: QueueSendOptions & { signal?: AbortSignal }): Promise<void> {
     const message = ready(data, options);
     const signal = options?.signal;
-    if (signal?.aborted === true) return Promise.reject(signal.reason);
+    if (signal?.aborted === true) return rejected(signal.reason);
     try {
       this.#open("mq_timedsend");
       if (this.#idle && this.#put(message) !== undefined) return settled(undefined);
       return this.#enqueue(message, signal);
     } catch (error) {
-      return Promise.reject(error);
+      return rejected(error);
     }
   }
 
@@ -245,7 +246,7 @@ export class MessageQueue implements Disposable, AsyncDisposable {
       const wait = { watch: this.#watching, direction: "read", signal: options?.signal } as const;
       return attempt(wait, this.#receiving);
     } catch (error) {
-      return Promise.reject(error);
+      return rejected(error);
     }
   }
 

@@ -75,7 +75,7 @@ export abstract class PacketSocket extends SocketBase {
 
   /** @internal One message of a batch, which waits if it must. */
   protected sendItem(item: Item, signal: AbortSignal | undefined): Promise<void> {
-    return this.sendPrepared(isBare(item) ? alone(item) : item, signal);
+    return this.sendPrepared(isBare(item) ? alone(item) : item, { signal });
   }
 
   /**

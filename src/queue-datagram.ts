@@ -3,7 +3,7 @@
 import { errno } from "../native/errno.ts";
 import { busy, type SyncOptions } from "./endpoint.ts";
 import { closedError, UnixError } from "./errors.ts";
-import { settled } from "./loop/attempt.ts";
+import { rejected, settled } from "./loop/gate.ts";
 import type { Payload } from "./message.ts";
 import { checkQueueName } from "./message-queue-limits.ts";
 import { OwnName } from "./queue-name.ts";
@@ -136,7 +136,7 @@ export class QueueDatagramSocket implements Disposable, AsyncDisposable {
       this.#open("mq_timedreceive");
       return this.#reading.wait({ once: this.#take }, options.signal);
     } catch (error) {
-      return Promise.reject(error);
+      return rejected(error);
     }
   }
 
@@ -194,14 +194,14 @@ export class QueueDatagramSocket implements Disposable, AsyncDisposable {
     const message = ready(data, options);
     const to = destination(options.to);
     const { signal } = options;
-    if (signal?.aborted === true) return Promise.reject(signal.reason);
+    if (signal?.aborted === true) return rejected(signal.reason);
     try {
       this.#open("mq_timedsend");
       const target = this.#targets.find(to);
       if (target.side.idle && this.#put(target, message)) return settled(undefined);
       return this.#enqueue(target, message, signal);
     } catch (error) {
-      return Promise.reject(error);
+      return rejected(error);
     }
   }
 

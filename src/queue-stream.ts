@@ -4,7 +4,7 @@ import { errno } from "../native/errno.ts";
 import type { Credentials } from "./credentials.ts";
 import { busy, type SyncOptions } from "./endpoint.ts";
 import { closedError, UnixError } from "./errors.ts";
-import { settled } from "./loop/attempt.ts";
+import { rejected, settled } from "./loop/gate.ts";
 import type { Payload } from "./message.ts";
 import { onePiece } from "./outgoing.ts";
 import { handOn, type InheritOptions, leaveToHeirs, type StreamState } from "./queue-inherit.ts";
@@ -131,7 +131,7 @@ export class QueueSocket implements Disposable, AsyncDisposable {
       this.#open("mq_timedreceive");
       return this.#reading.wait({ once: () => this.#take(most) }, options.signal);
     } catch (error) {
-      return Promise.reject(error);
+      return rejected(error);
     }
   }
 
@@ -204,14 +204,14 @@ export class QueueSocket implements Disposable, AsyncDisposable {
   send(data: Payload, options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
     const piece = onePiece(data);
     const { signal } = options;
-    if (signal?.aborted === true) return Promise.reject(signal.reason);
+    if (signal?.aborted === true) return rejected(signal.reason);
     try {
       this.#mayEndOrSend("mq_timedsend");
       const skip = this.#writing.idle ? this.#put(piece, 0) : 0;
       if (skip === piece.bytes) return settled(undefined);
       return this.#enqueue(piece, skip, signal);
     } catch (error) {
-      return Promise.reject(error);
+      return rejected(error);
     }
   }
 

@@ -4,7 +4,8 @@ import { errno } from "../native/errno.ts";
 import { poll as events } from "../native/poll.ts";
 import { UnixError } from "./errors.ts";
 import { type FdLike, fdNumber } from "./fd.ts";
-import { attempt, settled } from "./loop/attempt.ts";
+import { attempt } from "./loop/attempt.ts";
+import { rejected, settled } from "./loop/gate.ts";
 import { Watch } from "./loop/poller.ts";
 import { setBusyPoll } from "./loop/rounds.ts";
 import { iterate } from "./socket-base.ts";
@@ -50,14 +51,14 @@ function wait(
   { signal }: WaitOptions,
 ): Promise<Readiness> {
   const fd = fdNumber(from);
-  if (signal?.aborted === true) return Promise.reject(signal.reason);
+  if (signal?.aborted === true) return rejected(signal.reason);
   try {
     const now = readiness(fd, direction);
     if (now !== undefined) return settled(now);
     const once = (): Readiness | undefined => readiness(fd, direction);
     return attempt({ watch: Watch.of(fd, false), direction, signal }, { once });
   } catch (error) {
-    return Promise.reject(error);
+    return rejected(error);
   }
 }
 

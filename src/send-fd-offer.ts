@@ -27,6 +27,9 @@ export class Offer implements Disposable {
   readonly #near: Fd;
   readonly #far: Fd;
   readonly #to: Party;
+  /** What has been read once is not there again: whoever asks next is told the same. */
+  #answer: UnixError | null | undefined;
+  #withdrawn = false;
 
   /** @throws UnixError EBADF, EMFILE, ETOOMANYREFS, EINVAL (what cannot be passed) */
   constructor({ from, to, fd }: Terms) {
@@ -58,7 +61,8 @@ export class Offer implements Disposable {
   /** Take it back. False: somebody has read it before. */
   withdraw(): boolean {
     using message = receiveMessage(this.#far, { acceptFds: 0 });
-    return message !== undefined;
+    this.#withdrawn ||= message !== undefined;
+    return this.#withdrawn;
   }
 
   /**
@@ -66,6 +70,11 @@ export class Offer implements Disposable {
    * process that may have ended, look whether it has before you ask.
    */
   answer(): UnixError | null | undefined {
+    if (this.#answer === undefined) this.#answer = this.#readAnswer();
+    return this.#answer;
+  }
+
+  #readAnswer(): UnixError | null | undefined {
     using message = receiveMessage(this.#near, { acceptFds: 0 });
     if (message === undefined) return undefined;
     const pid = message?.credentials?.pid;

@@ -28,6 +28,7 @@ interface Start {
   readonly account: (bytes: number) => void;
   /** Called when it has ended, in whatever way. */
   readonly ended?: () => void;
+  readonly onRest?: ((rest: Promise<void>) => void) | undefined;
 }
 
 /**
@@ -53,6 +54,10 @@ export class SendOperation implements Operation<true> {
       this.#copies = new Parcel(duplicateAll(message.numbers), "send");
     }
     start.account(this.#bytes);
+  }
+
+  get onRest(): ((rest: Promise<void>) => void) | undefined {
+    return this.#start.onRest;
   }
 
   once(): true | undefined {

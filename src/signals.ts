@@ -4,7 +4,7 @@ import { errno } from "../native/errno.ts";
 import { poll as events } from "../native/poll.ts";
 import { remaining, type SyncOptions } from "./endpoint.ts";
 import { closedError, UnixError, UnsupportedError } from "./errors.ts";
-import { settled } from "./loop/attempt.ts";
+import { inOrder, rejected, settled } from "./loop/gate.ts";
 import { attach, detach, interestChanged, type Receiver, signalSource } from "./signal-hub.ts";
 import { handledSignalNumber, type SignalName, signalName } from "./signal-names.ts";
 import type { Caught, Interest } from "./signal-source.ts";
@@ -136,7 +136,7 @@ export class SignalWatcher implements Disposable, AsyncDisposable {
     const first = this.#waiting.shift();
     if (first !== undefined) {
       first.forget();
-      first.resolve(event);
+      inOrder(first.resolve, event);
       if (this.#waiting.length === 0) interestChanged();
     } else if (this.#queue.length - this.#at < this.#maxQueued) this.#queue.push(event);
     else this.#overflow += 1;
@@ -166,13 +166,13 @@ export class SignalWatcher implements Disposable, AsyncDisposable {
    */
   receive(options?: { signal?: AbortSignal }): Promise<SignalEvent> {
     const signal = options?.signal;
-    if (signal?.aborted === true) return Promise.reject(signal.reason);
+    if (signal?.aborted === true) return rejected(signal.reason);
     try {
       this.#open();
       const event = this.#waiting.length === 0 ? this.#take() : undefined;
       if (event !== undefined) return settled(event);
     } catch (error) {
-      return Promise.reject(error);
+      return rejected(error);
     }
     return new Promise((resolve, reject) => this.#wait({ resolve, reject }, signal));
   }
@@ -184,7 +184,7 @@ export class SignalWatcher implements Disposable, AsyncDisposable {
     const onAbort = (): void => {
       this.#waiting = this.#waiting.filter((one) => one !== waiting);
       interestChanged();
-      reject(signal?.reason);
+      inOrder(reject, signal?.reason);
     };
     const forget = (): void => signal?.removeEventListener("abort", onAbort);
     const waiting: Waiting = { resolve, reject, forget };
@@ -195,7 +195,7 @@ export class SignalWatcher implements Disposable, AsyncDisposable {
     } catch (error) {
       this.#waiting.pop();
       forget();
-      reject(error);
+      inOrder(reject, error);
     }
   }
 
@@ -267,7 +267,7 @@ export class SignalWatcher implements Disposable, AsyncDisposable {
     this.#at = 0;
     for (const one of waiting) {
       one.forget();
-      one.reject(closedError("watchSignals"));
+      inOrder(one.reject, closedError("watchSignals"));
     }
   }
 

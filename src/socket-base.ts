@@ -6,8 +6,9 @@ import { busy, Endpoint, type SyncOptions } from "./endpoint.ts";
 import { UnixError } from "./errors.ts";
 import type { FdLike } from "./fd.ts";
 import { receiveIntoOnce, receiveOnce } from "./incoming.ts";
-import { attempt, type Operation, settled } from "./loop/attempt.ts";
+import { attempt, type Operation } from "./loop/attempt.ts";
 import { Consumer, type Feed, type Handler, isPromise } from "./loop/consume.ts";
+import { rejected, settled } from "./loop/gate.ts";
 import type { Envelope, Message, Payload, Received } from "./message.ts";
 import {
   checkFds,
@@ -31,6 +32,12 @@ import { bytesIn } from "./syscalls/memory.ts";
 export interface SendWaitOptions extends SendOptions {
   /** Give up; the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
+  /**
+   * Called where the signal came when part of the data was out already, which happens on streams
+   * only: the rest follows all the same, or the peer would take what is sent next for it. `rest`
+   * resolves when it is out and rejects where that failed. Not called: nothing was sent.
+   */
+  readonly onRest?: ((rest: Promise<void>) => void) | undefined;
 }
 
 /** Options of one asynchronous receive. */
@@ -178,7 +185,7 @@ export abstract class SocketBase extends Endpoint {
       this.open("recvmsg");
       return new EnvelopeConsumer(this.watch, feed, handler).start(signal);
     } catch (error) {
-      return Promise.reject(error);
+      return rejected(error);
     }
   }
 
@@ -203,44 +210,47 @@ export abstract class SocketBase extends Endpoint {
     if (options === undefined && !Array.isArray(data) && this.idle) {
       const sent = sendPlain(this.fd, data as Exclude<Payload, readonly unknown[]>);
       if (sent === plainTotal) return settled(undefined);
-      if (sent < 0 && !wouldBlock(sent)) return Promise.reject(sendError(sent, NOTHING_BESIDE));
+      if (sent < 0 && !wouldBlock(sent)) return rejected(sendError(sent, NOTHING_BESIDE));
       skip = Math.max(sent, 0);
     }
     const message = prepare(data, options);
     this.checkMessage(message);
-    return this.sendPrepared(message, options?.signal, skip);
+    if (options?.onRest !== undefined && typeof options.onRest !== "function") {
+      throw new TypeError("onRest is a function");
+    }
+    return this.sendPrepared(message, options, skip);
   }
 
   /** @internal Send what was checked, from byte `skip` on. */
   protected sendPrepared(
     message: Outgoing,
-    signal: AbortSignal | undefined,
+    { signal, onRest }: Pick<SendWaitOptions, "signal" | "onRest"> = {},
     skip = 0,
   ): Promise<void> {
-    if (signal?.aborted === true && skip === 0) return Promise.reject(signal.reason);
+    if (signal?.aborted === true && skip === 0) return rejected(signal.reason);
     try {
       this.open("sendmsg");
       if (message.total === 0 && this.kind.stream) return settled(undefined);
       if (skip === 0 && this.idle) {
         const sent = this.#now(message);
         if (sent === message.total) return settled(undefined);
-        return this.enqueue(message, { skip: sent ?? 0, signal });
+        return this.enqueue(message, { skip: sent ?? 0, signal, onRest });
       }
-      return this.enqueue(message, { skip, signal });
+      return this.enqueue(message, { skip, signal, onRest });
     } catch (error) {
-      return Promise.reject(error);
+      return rejected(error);
     }
   }
 
   /** @internal Wait with what is left of `message`. */
   protected enqueue(
     message: Outgoing,
-    { skip, signal }: { skip: number; signal?: AbortSignal | undefined },
+    { skip, signal, onRest }: { skip: number } & Pick<SendWaitOptions, "signal" | "onRest">,
   ): Promise<void> {
     this.checkRoom(message.total - skip);
     const send: SendOnce = (what, rest) => sendOnce(this.fd, what, rest);
     const account = (bytes: number): void => this.account(bytes);
-    const operation = new SendOperation(message, { sendOnce: send, skip, account });
+    const operation = new SendOperation(message, { sendOnce: send, skip, account, onRest });
     return attempt({ watch: this.watch, direction: "write", signal }, operation).then(() => {});
   }
 

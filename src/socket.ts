@@ -13,7 +13,7 @@ export {
   verifyPeer,
 } from "./credentials.ts";
 export { DatagramSocket, type Recipient } from "./datagram.ts";
-export type { DescriptorDuplex } from "./duplex.ts";
+export type { DescriptorDuplex, DuplexOptions } from "./duplex.ts";
 export type { SyncOptions } from "./endpoint.ts";
 export { type Data, Message, type Payload, Received } from "./message.ts";
 export { type DatagramOptions, openDatagram } from "./open-datagram.ts";

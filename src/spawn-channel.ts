@@ -9,18 +9,20 @@ import type { Fd } from "./fd.ts";
 import { describeFd } from "./fd-description.ts";
 import { socketPair } from "./pair.ts";
 import type { SeqpacketSocket } from "./seqpacket.ts";
-import type { SocketOptions } from "./socket-options.ts";
+import { type SocketOptions, toSettings } from "./socket-options.ts";
 
-/** "<descriptor>:<inode of the socket>" */
+/** "<descriptor>:<inode of the socket>", and where there are options ":<they, as JSON>" */
 export const CHANNEL = "BUNIX_CHANNEL";
-const VALUE = /^(\d{1,9}):(\d+)$/;
+const VALUE = /^(\d{1,9}):(\d+)(?::(\{.*\}))?$/;
 
 /** Both ends of a child's channel; its own may block, as foreign programs expect. */
 export class ChannelPair {
   readonly ours: SeqpacketSocket;
   readonly theirs: Fd;
+  readonly #options: string;
 
   constructor(options: SocketOptions) {
+    this.#options = JSON.stringify(options);
     const [ours, end] = socketPair("seqpacket", options);
     this.ours = ours;
     this.theirs = end.release();
@@ -34,7 +36,8 @@ export class ChannelPair {
 
   /** The variable's value where the child has its end as `fd`. */
   named(fd: number): string {
-    return `${fd}:${fileCall(() => fstatSync(this.theirs.fd)).ino}`;
+    const which = `${fd}:${fileCall(() => fstatSync(this.theirs.fd)).ino}`;
+    return this.#options === "{}" ? which : `${which}:${this.#options}`;
   }
 
   close(): void {
@@ -54,29 +57,49 @@ let channel: SeqpacketSocket | null = null;
  *
  * In another language: the number before the colon of BUNIX_CHANNEL is a connected, blocking
  * seqpacket socket: `int(os.environ["BUNIX_CHANNEL"].split(":")[0])` in Python. The inode behind
- * the colon tells a process that has only inherited the variable that it is not meant.
+ * the colon tells a process that has only inherited the variable that it is not meant. Options may
+ * follow behind a second colon, as JSON.
  *
- * @param options for this end, as in `adoptSocket`
+ * What the parent gave as options of the channel holds here too.
+ *
+ * @param options for this end, as in `adoptSocket`, in the place of the parent's
  * @throws UnixError EINVAL (the variable is none of ours), EPROTOTYPE (no seqpacket Unix socket)
  */
 export function parentChannel(options?: SocketOptions): SeqpacketSocket | null {
   if (!Bun.isMainThread) return null;
   const value = process.env[CHANNEL];
   if (value === undefined) return channel;
-  const fd = meantFor(value);
-  if (fd !== null) channel = take(fd, options);
+  const meant = meantFor(value);
+  if (meant !== null) channel = take(meant.fd, { ...meant.options, ...options });
   delete process.env[CHANNEL];
   return channel;
 }
 
-/** The descriptor, or null where another process was meant. */
-function meantFor(value: string): number | null {
-  const [, fd, inode] = VALUE.exec(value) ?? [];
-  if (fd === undefined) {
-    const hint = `${CHANNEL} is "${value}", not a descriptor and an inode`;
+interface Meant {
+  readonly fd: number;
+  readonly options: SocketOptions;
+}
+
+/** The descriptor and the parent's options, or null where another process was meant. */
+function meantFor(value: string): Meant | null {
+  const [, fd, inode, said] = VALUE.exec(value) ?? [];
+  const options = optionsOf(said);
+  if (fd === undefined || options === null) {
+    const hint = `${CHANNEL} is "${value}", not a descriptor, an inode and options`;
     throw new UnixError("parentChannel", -errno.EINVAL, { hint });
   }
-  return inodeOf(Number(fd)) === Number(inode) ? Number(fd) : null;
+  return inodeOf(Number(fd)) === Number(inode) ? { fd: Number(fd), options } : null;
+}
+
+/** null where they make no sense. */
+function optionsOf(said: string | undefined): SocketOptions | null {
+  try {
+    const options = JSON.parse(said ?? "{}") as SocketOptions;
+    toSettings(options);
+    return options;
+  } catch {
+    return null;
+  }
 }
 
 function inodeOf(fd: number): number | null {

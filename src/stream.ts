@@ -1,8 +1,8 @@
 // SOCK_STREAM: bytes in order, without boundaries.
 
-import type { Duplex } from "node:stream";
+import type { Socket as NetSocket } from "node:net";
 import { socket as c } from "../native/socket.ts";
-import { type DescriptorDuplex, makeDuplex } from "./duplex.ts";
+import { type DescriptorDuplex, type DuplexOptions, makeDuplex } from "./duplex.ts";
 import type { Kind } from "./endpoint.ts";
 import { closedError } from "./errors.ts";
 import type { Fd } from "./fd.ts";
@@ -75,12 +75,13 @@ export class StreamSocket extends SocketBase {
   }
 
   /**
-   * A node:stream over this socket, for libraries that want a net.Socket; see
-   * {@link DescriptorDuplex}. The stream owns the socket from then on.
+   * A node:stream over this socket that stands where a net.Socket does, with what libraries touch
+   * on one; see {@link DescriptorDuplex}. The stream owns the socket from then on, and reads ahead
+   * as a net.Socket does. What a listener throws is an uncaught exception; the stream reads on.
    */
-  toDuplex(): DescriptorDuplex & Duplex {
+  toDuplex(options: DuplexOptions = {}): DescriptorDuplex & NetSocket {
     if (this.closed) throw closedError("toDuplex");
-    return makeDuplex(this);
+    return makeDuplex(this, options);
   }
 
   /** The bytes as a web stream; its end is the peer's. Descriptors that come are closed. */

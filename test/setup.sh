@@ -22,6 +22,8 @@ wanted=(
   "dbus-daemon:dbus-daemon"
   "gi:python3-gi"
   "Xvfb:xvfb"
+  "redis-server:redis-server"
+  "initdb:postgresql"
   "wayland-scanner:libwayland-dev"
   "busybox:busybox"
   "zsh:zsh"
@@ -37,6 +39,7 @@ here() {
   case "$1" in
     cc) cc -E -include stdio.h -x c /dev/null >/dev/null 2>&1 ;;
     gi) /usr/bin/python3 -c "from gi.repository import Gio" >/dev/null 2>&1 ;;
+    initdb) command -v initdb /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 ;;
     nc) nc -h 2>&1 | grep -q OpenBSD ;;
     *) command -v "$1" >/dev/null 2>&1 ;;
   esac

@@ -1,7 +1,7 @@
 // The one way to wait: try; if it would block, wait until the kernel says otherwise; try again.
 
+import { inOrder, rejected, settled } from "./gate.ts";
 import type { Direction, Outcome, Waiter, Watch } from "./poller.ts";
-import { overdue, turnBegins } from "./turn.ts";
 
 /** Something that can be tried until it works. */
 export interface Operation<T> {
@@ -14,21 +14,14 @@ export interface Operation<T> {
    * the rest is out too, although the caller has been told.
    */
   committed?(): boolean;
+  /** Whom to tell what becomes of the rest then, if anybody wants to know. */
+  readonly onRest?: ((rest: Promise<void>) => void) | undefined;
 }
 
 export interface Wait {
   readonly watch: Watch;
   readonly direction: Direction;
   readonly signal?: AbortSignal | undefined;
-}
-
-/** Tries that succeed at once, in a row, before the clock is looked at. */
-const SPREE = 128;
-let left = SPREE;
-
-function turnIsOver(): boolean {
-  left = SPREE;
-  return overdue();
 }
 
 /** Do `operation`; whoever already waits in its direction goes first. */
@@ -60,34 +53,14 @@ function noteBlocked(watch: Watch, direction: Direction): void {
 
 function failed<T>(operation: Operation<T>, reason: unknown): Promise<T> {
   operation.done?.();
-  return Promise.reject(reason);
-}
-
-const NOTHING = Promise.resolve();
-
-/** Opens when Bun's loop has had its turn; who comes meanwhile waits too, so that order is kept. */
-let gate: Promise<void> | null = null;
-
-/** A promise of what is known already; now and then Bun's loop gets its turn before it. */
-export function settled<T>(value: T): Promise<T> {
-  if (gate === null && (--left > 0 || !turnIsOver())) {
-    return value === undefined ? (NOTHING as Promise<T>) : Promise.resolve(value);
-  }
-  gate ??= new Promise((open) => {
-    setImmediate(() => {
-      gate = null;
-      turnBegins();
-      open();
-    });
-  });
-  return gate.then(() => value);
+  return rejected(reason);
 }
 
 class Pending<T> implements Waiter {
   next: Waiter | null = null;
   readonly #operation: Operation<T>;
-  readonly #resolve: (value: T) => void;
-  readonly #reject: (reason: unknown) => void;
+  #resolve: (value: T) => void;
+  #reject: (reason: unknown) => void;
   #watch: Watch | null = null;
   #direction: Direction = "read";
   /** Where there is a signal. */
@@ -126,8 +99,7 @@ class Pending<T> implements Waiter {
         return "nothing";
       }
       this.#finish();
-      if (gate === null) this.#resolve(value);
-      else gate.then(() => this.#resolve(value)); // those at the gate were first
+      inOrder(this.#resolve, value);
     } catch (error) {
       this.stop(error);
     }
@@ -136,7 +108,7 @@ class Pending<T> implements Waiter {
 
   stop(reason: unknown): void {
     this.#finish();
-    this.#reject(reason);
+    inOrder(this.#reject, reason);
   }
 
   #finish(): void {
@@ -146,11 +118,21 @@ class Pending<T> implements Waiter {
 
   #abort(signal: AbortSignal): void {
     const operation = this.#operation;
+    const reject = this.#reject;
     if (operation.committed?.() !== true) {
       this.#watch?.leave(this.#direction, this);
       operation.done?.();
-    }
-    this.#reject(signal.reason);
+    } else if (operation.onRest !== undefined) this.#promiseRest(operation.onRest);
+    inOrder(reject, signal.reason);
+  }
+
+  #promiseRest(tell: (rest: Promise<void>) => void): void {
+    const rest = new Promise<void>((resolve, reject) => {
+      this.#resolve = () => resolve();
+      this.#reject = reject;
+    });
+    rest.catch(() => {}); // whoever is told may not care
+    queueMicrotask(() => tell(rest)); // what it throws is uncaught; before the caller is told
   }
 }
 

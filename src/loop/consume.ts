@@ -1,5 +1,6 @@
 // Everything that comes, handed to a function in the moment it is there: no promise for each.
 
+import { behindGate, inOrder, rejected } from "./gate.ts";
 import type { Outcome, Waiter, Watch } from "./poller.ts";
 import { overdue, turnBegins } from "./turn.ts";
 
@@ -28,6 +29,9 @@ export class Consumer<T> implements Waiter {
   /** How to tell whom this is for; null once told. */
   #resolve: (() => void) | null = null;
   #reject: ((reason: unknown) => void) | null = null;
+  /** Others have their turn; it keeps its place in the queue meanwhile. */
+  #resting = false;
+  #waits = 0;
 
   constructor(watch: Watch, feed: Feed<T>, handler: Handler<T>) {
     this.#watch = watch;
@@ -37,13 +41,13 @@ export class Consumer<T> implements Waiter {
 
   /** Resolves at the end. */
   start(signal: AbortSignal | undefined): Promise<void> {
-    if (signal?.aborted === true) return Promise.reject(signal.reason);
+    if (signal?.aborted === true) return rejected(signal.reason);
     const promise = new Promise<void>((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
     });
     const watched = signal === undefined ? promise : this.#listen(signal, promise);
-    this.#go();
+    this.#begin();
     return watched;
   }
 
@@ -61,9 +65,28 @@ export class Consumer<T> implements Waiter {
     return handler(value);
   }
 
-  /** Begin, or go on after a pause: what is there already brings no event. */
+  /** In its place, but behind what has been told just before. */
+  #begin(): void {
+    this.wait();
+    this.#enter();
+  }
+
+  wait(): void {
+    this.#resting = true;
+    const wait = ++this.#waits;
+    queueMicrotask(() => {
+      if (wait === this.#waits) this.#goOn();
+    });
+  }
+
+  /** Go on after a promise: what is there already brings no event. */
   #go(): void {
-    if (this.#resolve === null || this.run() === "done") return;
+    if (this.#resolve === null) return;
+    if (!this.#watch.awaits("read") && this.run() === "done") return; // else behind those
+    this.#enter();
+  }
+
+  #enter(): void {
     try {
       this.#watch.wait("read", this);
     } catch (reason) {
@@ -72,6 +95,8 @@ export class Consumer<T> implements Waiter {
   }
 
   run(): Outcome {
+    this.#resting ||= behindGate(this.#goOn); // receives that were asked for before
+    if (this.#resting) return "nothing";
     let left = SPREE;
     let outcome: Outcome = "nothing";
     try {
@@ -103,30 +128,37 @@ export class Consumer<T> implements Waiter {
   }
 
   /** The rest of Bun's loop gets its turn. */
-  #pause(): "done" {
+  #pause(): "more" {
+    this.#resting = true;
     setImmediate(() => {
       turnBegins();
-      if (this.#watch.closed) this.#finish();
-      else this.#go();
+      this.#goOn();
     });
-    return "done";
+    return "more";
   }
 
+  readonly #goOn = (): void => {
+    this.#resting = false;
+    this.#watch.kick("read");
+  };
+
   #finish(): "done" {
-    this.#ended(this.#resolve);
+    const resolve = this.#resolve;
+    this.#ended();
+    if (resolve !== null) inOrder(resolve, undefined);
     return "done";
   }
 
   #fail(reason: unknown): "done" {
     const reject = this.#reject;
-    this.#ended(reject === null ? null : () => reject(reason));
+    this.#ended();
+    if (reject !== null) inOrder(reject, reason);
     return "done";
   }
 
-  #ended(tell: (() => void) | null): void {
+  #ended(): void {
     this.#resolve = null;
     this.#reject = null;
-    tell?.();
   }
 
   /** The descriptor is closed here, which is an end. */

@@ -42,6 +42,8 @@ export type Outcome = "nothing" | "done" | "more";
 
 /** Someone who waits, in one queue at a time. `run` tries; it never throws. */
 export interface Waiter extends Link<Waiter> {
+  /** It would be told at once, those just served in a microtask: behind them, not now. */
+  wait?(): void;
   run(): Outcome;
   /** The descriptor is closed, or cannot be watched: stop waiting with this reason. */
   stop(reason: unknown): void;
@@ -185,6 +187,7 @@ export class Watch {
       threadPoller().waiting(this.#referenced, -1);
       served = true;
       if (waiter === end) break;
+      this.#last(direction)?.next?.wait?.();
     }
     return served;
   }

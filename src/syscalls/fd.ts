@@ -108,12 +108,13 @@ export function open(path: string | Uint8Array, flags: number, mode = 0): number
   return uninterrupted(() => libc.open(name.address, flags | file.O_CLOEXEC, mode));
 }
 
-export const fchmod = (fd: number, mode: number): number => result(libc.fchmod(fd, mode));
+export const fchmod = (fd: number, mode: number): number =>
+  uninterrupted(() => libc.fchmod(fd, mode));
 
 /** Not node:fs's: in Bun 1.3 that one drops all but the permission bits, the sticky bit too. */
 export function chmod(path: string, mode: number): number {
   const name = cString(path);
-  return result(libc.chmod(name.address, mode));
+  return uninterrupted(() => libc.chmod(name.address, mode));
 }
 
 /** An exclusive lock on the open file, if it is free now; it goes with the last descriptor. */
@@ -128,7 +129,7 @@ export const unlock = (fd: number): number => uninterrupted(() => libc.flock(fd,
 
 export function chown(path: string | Uint8Array, uid: number, gid: number): number {
   const name = typeof path === "string" ? cString(path) : bytesToC(path);
-  return result(libc.chown(name.address, uid, gid));
+  return uninterrupted(() => libc.chown(name.address, uid, gid));
 }
 
 export const read = (fd: number, address: number, bytes: number): number =>

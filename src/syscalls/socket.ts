@@ -1,5 +1,6 @@
 // Socket calls that are not messages: create, bind, connect, accept, options.
 
+import { errno } from "../../native/errno.ts";
 import { socket as c, option } from "../../native/socket.ts";
 import {
   type Address,
@@ -10,7 +11,7 @@ import {
 import { close, setCloseOnExec, setNonBlocking } from "./fd.ts";
 import { libc } from "./libc.ts";
 import { cells, Memory } from "./memory.ts";
-import { INTERRUPTED, result } from "./result.ts";
+import { INTERRUPTED, result, uninterrupted } from "./result.ts";
 
 /** Every descriptor of ours is close-on-exec and never blocks; atomically where the kernel can. */
 const FLAGS = (c.SOCK_CLOEXEC ?? 0) | (c.SOCK_NONBLOCK ?? 0);
@@ -45,12 +46,21 @@ export function socketpair(type: number): number {
 }
 
 export function bind(fd: number, address: Address): number {
-  return result(libc.bind(fd, name.address, encodeSockaddr(address, name.bytes)));
+  const bytes = encodeSockaddr(address, name.bytes);
+  // a network's file system can be interrupted
+  return uninterrupted(() => libc.bind(fd, name.address, bytes));
 }
 
-/** Non-blocking; EINTR is not retried, because a second connect would say EALREADY or EISCONN. */
+/**
+ * Non-blocking. A Unix socket is connected when this returns, or it is not: a second call can meet
+ * nothing between (EALREADY), but a connection that was made when the first was interrupted.
+ */
 export function connect(fd: number, address: Address): number {
-  return result(libc.connect(fd, name.address, encodeSockaddr(address, name.bytes)));
+  const bytes = encodeSockaddr(address, name.bytes);
+  const first = result(libc.connect(fd, name.address, bytes));
+  if (first !== INTERRUPTED) return first;
+  const again = uninterrupted(() => libc.connect(fd, name.address, bytes));
+  return again === -errno.EISCONN ? 0 : again;
 }
 
 export const listen = (fd: number, backlog: number): number => result(libc.listen(fd, backlog));

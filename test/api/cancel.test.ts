@@ -135,6 +135,43 @@ describe("a stream send that is out in part", () => {
       expect(pair.near.queuedBytes).toBe(0);
     }));
 
+  test("onRest is told what becomes of the rest, and is not called where nothing was sent", () =>
+    leakFree(async () => {
+      using pair = ends(...socketPair("stream"));
+      const bytes = pattern(2 ** 20);
+      const told: Promise<void>[] = [];
+      const onRest = (rest: Promise<void>): unknown => told.push(rest);
+      const stop = new AbortController();
+      const { signal } = stop;
+      const begun = thrown(() => pair.near.send(bytes, { signal, onRest }));
+      const waiting = thrown(() => pair.near.send("behind it", { signal, onRest }));
+      await turns();
+      stop.abort(reason);
+      expect([await begun, await waiting]).toEqual([reason, reason]);
+      expect(told).toHaveLength(1);
+      const received = await readExactly(pair.far, bytes.length);
+      await told[0];
+      expect(received.equals(bytes)).toBe(true);
+      expect(pair.far.tryReceive()).toBeUndefined();
+    }));
+
+  test("onRest is told where the rest could not be sent", () =>
+    leakFree(async () => {
+      using pair = ends(...socketPair("stream"));
+      let rest: Promise<void> | undefined;
+      const stop = new AbortController();
+      const { signal } = stop;
+      const onRest = (promise: Promise<void>): void => void (rest = promise);
+      const given = thrown(() => pair.near.send(Buffer.alloc(2 ** 20), { signal, onRest }));
+      await turns();
+      stop.abort(reason);
+      expect(await given).toBe(reason);
+      pair.near.close();
+      expect(await thrown(() => rest)).toMatchObject({ code: "ERR_CLOSED" });
+      const odd = { onRest: 1 } as object;
+      expect(await thrown(() => pair.far.send("x", odd))).toBeInstanceOf(TypeError);
+    }));
+
   test("close after that drops the rest without an unhandled rejection", () =>
     leakFree(async () => {
       using pair = ends(...socketPair("stream"));

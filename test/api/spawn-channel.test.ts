@@ -95,6 +95,46 @@ describe("both sides", () => {
       expect(await child.exited).toBe(6);
     }));
 
+  test("those of this process too: the longest message, and how many descriptors", () =>
+    leakFree(async () => {
+      const source = `
+          for await (const message of channel) {
+            const { data, truncated, fds, fdsTruncated } = message;
+            await channel.send(JSON.stringify([data.length, truncated, fds.length, fdsTruncated]));
+            message.close();
+          }
+          process.exit(0);`;
+      const options = { maxMessageBytes: 1_000_000, acceptFds: 1, sendBufferBytes: 1_000_000 };
+      const child = spawn(program(source), { channel: options });
+      const { channel } = child;
+      const ask = async (bytes: number, fds: number[]): Promise<unknown> => {
+        await channel.send(Buffer.alloc(bytes), { fds });
+        using answer = must(await channel.receive());
+        return JSON.parse(answer.text());
+      };
+      expect(await ask(10, [0])).toEqual([10, false, 1, false]);
+      expect(await ask(10, [0, 0, 0])).toEqual([10, false, 1, true]);
+      expect(await ask(150_000, [])).toEqual([150_000, false, 0, false]);
+      expect(await ask(300_000, [])).toEqual([300_000, false, 0, false]);
+      channel.close();
+      expect(await child.exited).toBe(0);
+    }));
+
+  test("the child's own options go before the parent's", () =>
+    leakFree(async () => {
+      const imports = `import { parentChannel } from "${root}/src/spawn.ts";`;
+      const source = `
+          const channel = parentChannel({ acceptFds: 2 });
+          const { data, fds } = await channel.receive();
+          await channel.send(JSON.stringify([data.length, fds.length]));`;
+      const command = [process.execPath, "-e", imports + source];
+      const child = spawn(command, { channel: { acceptFds: 1, maxMessageBytes: 5 } });
+      await child.channel.send("123456", { fds: [0, 0, 0] });
+      expect(must(await child.channel.receive({ maxBytes: 100 })).text()).toBe("[5,2]");
+      await child.exited;
+      child.channel.close();
+    }));
+
   test("options hold for both ends", () =>
     leakFree(async () => {
       const source = `
@@ -227,7 +267,17 @@ describe("not meant", () => {
     const [a, b] = socketPair("stream");
     const { ino } = await Bun.file(`/proc/self/fd/${a.fd}`).stat();
     expect(await found(`3:${ino}`, a.fd)).toContain("EPROTOTYPE");
-    for (const value of ["", "3", "x", "-1:1", "3:", "3:4:5", "99999999999:1"]) {
+    for (const value of [
+      "",
+      "3",
+      "x",
+      "-1:1",
+      "3:",
+      "3:4:5",
+      "99999999999:1",
+      "3:4:{",
+      '3:4:{"acceptFds":-1}',
+    ]) {
       expect(await found(value, a.fd)).toContain("EINVAL");
     }
     closeAll([a, b]);

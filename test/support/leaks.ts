@@ -74,6 +74,7 @@ async function settled(): Promise<Open> {
 
 /** Start what stays open until the process ends: this library's loop, Bun's loop for spawnSync. */
 async function warmUp(): Promise<void> {
+  void [process.stdout, process.stderr]; // Bun has descriptors of its own for them, when asked
   if (capabilities().waker === null) return;
   const [a, b] = socketPair("stream");
   const received = a.receive();

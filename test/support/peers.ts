@@ -3,9 +3,17 @@
 
 import { test } from "bun:test";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import {
+  existsSync,
+  globSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { root, slower } from "./child.ts";
 
 export interface Peer {
@@ -40,6 +48,7 @@ const packages: Readonly<Record<string, string>> = {
   journalctl: "systemd",
   busctl: "systemd",
   Xvfb: "xvfb",
+  initdb: "postgresql",
   "wayland-scanner": "libwayland-dev",
 };
 
@@ -63,10 +72,17 @@ function remedyFor(name: string): string {
 function usable(name: string): boolean {
   if (name === "root") return process.getuid?.() === 0;
   if (name === "python3-gi") return works([debianPython, "-c", "from gi.repository import Gio"]);
+  if (name === "initdb") return postgresTools() !== null;
   if (Bun.which(name) === null) return false;
   if (name === "cc") return works(["cc", "-E", "-include", "stdio.h", "-x", "c", "/dev/null"]);
   if (name === "nc") return works(["nc", "-h"], "OpenBSD");
   return true;
+}
+
+/** Where initdb and postgres are: Debian keeps them out of $PATH, a folder for each version. */
+export function postgresTools(): string | null {
+  const found = globSync("/usr/lib/postgresql/*/bin/initdb").sort().at(-1) ?? Bun.which("initdb");
+  return found === null ? null : dirname(found);
 }
 
 /** The Python that Debian's packages of modules are for, whichever is first in $PATH. */

@@ -5,20 +5,41 @@ import { describe, expect, test } from "bun:test";
 import { errno } from "../../native/errno.ts";
 import { file } from "../../native/file.ts";
 import { poll as events } from "../../native/poll.ts";
+import { connect as connectApi, connectSync, listen } from "../../src/index.ts";
 import { addressRoom } from "../../src/structs/sockaddr-un.ts";
 import { controlRoom } from "../../src/syscalls/envelope.ts";
 import { EpollEvents } from "../../src/syscalls/epoll.ts";
-import { close, open, poll, read, write } from "../../src/syscalls/fd.ts";
+import {
+  chmod,
+  chown,
+  close,
+  duplicateOnto,
+  fchmod,
+  open,
+  poll,
+  read,
+  tryLock,
+  tryShareLock,
+  unlock,
+  write,
+} from "../../src/syscalls/fd.ts";
+import { mkfifo } from "../../src/syscalls/fifo.ts";
 import { isMusl, type Libc } from "../../src/syscalls/libc.ts";
-import { cells, lend } from "../../src/syscalls/memory.ts";
+import { truncate } from "../../src/syscalls/mapping.ts";
+import { cells, lend, Memory } from "../../src/syscalls/memory.ts";
 import { recvmmsg, recvmsg, send, sendmmsg, sendmsg } from "../../src/syscalls/message.ts";
-import { accept, connect } from "../../src/syscalls/socket.ts";
+import { mqOpen, mqReceive, mqSend } from "../../src/syscalls/message-queue.ts";
+import { accept, bind, connect } from "../../src/syscalls/socket.ts";
 import { failures, fake, forever, type Step } from "../support/seam.ts";
+import { tempDir } from "../support/tmp.ts";
 import { at, batch, envelope, Scope, SOCK_STREAM } from "./sockets.ts";
 
 const BURST = 64;
 const FD = 77;
 const byte = new Uint8Array(1);
+const room = new Memory(8);
+const path = new TextEncoder().encode("/none");
+const MODE = 0o600;
 
 const again: Readonly<Record<string, readonly [keyof Libc, () => number]>> = {
   send: ["send", () => send(FD, lend(byte), 1)],
@@ -30,6 +51,20 @@ const again: Readonly<Record<string, readonly [keyof Libc, () => number]>> = {
   open: ["open", () => open("/dev/null", file.O_RDONLY)],
   read: ["read", () => read(FD, cells.address, 1)],
   write: ["write", () => write(FD, cells.address, 1)],
+  connect: ["connect", () => connect(FD, at("/none"))],
+  bind: ["bind", () => bind(FD, at("/none"))],
+  mkfifo: ["mkfifo", () => mkfifo(path, MODE)],
+  chmod: ["chmod", () => chmod("/none", MODE)],
+  fchmod: ["fchmod", () => fchmod(FD, MODE)],
+  chown: ["chown", () => chown("/none", 0, 0)],
+  flock: ["flock", () => tryLock(FD)],
+  "flock, shared": ["flock", () => tryShareLock(FD)],
+  "flock, given back": ["flock", () => unlock(FD)],
+  dup3: ["dup3", () => duplicateOnto(FD, FD + 1)],
+  ftruncate: ["ftruncate", () => truncate(FD, 1)],
+  mq_open: ["mq_open", () => mqOpen("/none", 0)],
+  mq_timedsend: ["mq_timedsend", () => mqSend(FD, byte, 0)],
+  mq_timedreceive: ["mq_timedreceive", () => mqReceive(FD, room)],
   "epoll_wait, which does not wait": ["epoll_wait", () => new EpollEvents(1).wait(FD)],
 };
 
@@ -56,11 +91,33 @@ describe("not made again", () => {
     expect(close(FD)).toBe(-errno.EINTR);
     expect(calls.calls).toEqual([[FD]]);
   });
+});
 
-  test("connect: a second one would say EALREADY or EISCONN", () => {
-    using calls = fake("connect", failures(errno.EINTR, 2));
-    expect(connect(FD, at("/none"))).toBe(-errno.EINTR);
-    expect(calls.calls).toHaveLength(1);
+describe("connect", () => {
+  test("made when it was interrupted: the second call says so, and it is connected", () => {
+    const steps = [...failures(errno.EINTR, 2), ...failures(errno.EISCONN, 1)];
+    using calls = fake("connect", steps);
+    expect(connect(FD, at("/none"))).toBe(0);
+    expect(calls.calls).toHaveLength(3);
+  });
+
+  test("EISCONN at once is an error", () => {
+    using _ = fake("connect", failures(errno.EISCONN, 1));
+    expect(connect(FD, at("/none"))).toBe(-errno.EISCONN);
+  });
+
+  test("interrupted at its first to third call, with a real listener", async () => {
+    using dir = tempDir();
+    using server = listen(dir.file("s"));
+    for (let burst = 1; burst <= 3; burst++) {
+      for (const open of [connectApi, connectSync]) {
+        using calls = fake("connect", failures(errno.EINTR, burst));
+        using client = await open(dir.file("s"));
+        expect(client.closed).toBe(false);
+        expect(calls.calls).toHaveLength(burst + 1);
+        (await server.accept()).close();
+      }
+    }
   });
 });
 

@@ -1,0 +1,55 @@
+// What is known at once is told at once, but not for ever: now and then Bun's loop gets its turn
+// first. Whoever comes meanwhile is told behind that, a value, an error and the end alike: outcomes
+// come in the order of the calls.
+
+import { overdue, turnBegins } from "./turn.ts";
+
+/** Tries that succeed at once, in a row, before the clock is looked at. */
+const SPREE = 128;
+let left = SPREE;
+
+function turnIsOver(): boolean {
+  left = SPREE;
+  return overdue();
+}
+
+const NOTHING = Promise.resolve();
+
+/** Opens when Bun's loop has had its turn; null while it is open. */
+let gate: Promise<void> | null = null;
+
+/** A promise of what is known already. */
+export function settled<T>(value: T): Promise<T> {
+  if (gate === null && (--left > 0 || !turnIsOver())) {
+    return value === undefined ? (NOTHING as Promise<T>) : Promise.resolve(value);
+  }
+  gate ??= new Promise((open) => {
+    setImmediate(() => {
+      gate = null;
+      turnBegins();
+      open();
+    });
+  });
+  return gate.then(() => value);
+}
+
+/** The same of an error: behind the values that wait at the gate. */
+export function rejected(reason: unknown): Promise<never> {
+  if (gate === null) return Promise.reject(reason);
+  return gate.then(() => {
+    throw reason;
+  });
+}
+
+/** Tell somebody of an outcome: now, or behind those who wait at the gate. */
+export function inOrder<T>(tell: (what: T) => void, what: T): void {
+  if (gate === null) tell(what);
+  else void gate.then(() => tell(what));
+}
+
+/** Whether somebody waits at the gate; if so `then` is called when they have been told. */
+export function behindGate(then: () => void): boolean {
+  if (gate === null) return false;
+  void gate.then(() => queueMicrotask(then)); // what they are told is a microtask
+  return true;
+}
