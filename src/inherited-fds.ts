@@ -6,6 +6,7 @@ import { check, UnixError, UnsupportedError } from "./errors.ts";
 import { Fd } from "./fd.ts";
 import { describeFd, type FdDescription } from "./fd-description.ts";
 import { ownProcessId } from "./pidfs.ts";
+import { toJson } from "./structs/printable.ts";
 import { descriptorFlags, setCloseOnExec } from "./syscalls/fd.ts";
 
 /** A descriptor that this process was started with. */
@@ -70,7 +71,7 @@ function sameProcess(): boolean {
 }
 
 function number(variable: Variable, value: string): bigint {
-  if (!/^\d+$/.test(value)) throw wrong(`${variable} is ${JSON.stringify(value)}, not a number`);
+  if (!/^\d+$/.test(value)) throw wrong(`${variable} is ${toJson(value)}, not a number`);
   return BigInt(value);
 }
 

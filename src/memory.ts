@@ -9,6 +9,7 @@ import { Fd, type FdLike } from "./fd.ts";
 import type { Payload } from "./message.ts";
 import { closeTransferred, prepare } from "./outgoing.ts";
 import { integer } from "./socket-options.ts";
+import { toJson } from "./structs/printable.ts";
 import { memfdCreate, seals as sealsOf } from "./syscalls/fd.ts";
 import { addSeals, collected, map, truncate } from "./syscalls/mapping.ts";
 
@@ -73,7 +74,7 @@ function sealMask(which: readonly Seal[]): number {
   let mask = 0;
   for (const name of which) {
     if (!names.includes(name)) {
-      throw new TypeError(`a seal is one of ${names.join(", ")}, not ${JSON.stringify(name)}`);
+      throw new TypeError(`a seal is one of ${names.join(", ")}, not ${toJson(name)}`);
     }
     mask |= bits[name] ?? 0;
   }

@@ -2,6 +2,7 @@
 
 import { UnixError, UnsupportedError } from "./errors.ts";
 import { type FdLike, fdNumber } from "./fd.ts";
+import { toJson } from "./structs/printable.ts";
 import { close, descriptorFlags, duplicate } from "./syscalls/fd.ts";
 
 /**
@@ -41,7 +42,9 @@ export function layOut(fds: SpawnFds = []): FdLayout {
     if (isNumeral(key)) continue;
     const number = target(FIRST + names.length);
     if (slots.has(number)) {
-      throw new RangeError(`"${key}" would be descriptor ${number}, which fds gives a number too`);
+      throw new RangeError(
+        `${toJson(key)} would be descriptor ${number}, which fds gives a number too`,
+      );
     }
     slots.set(number, fdNumber(fd));
     names.push(checkName(key));
@@ -68,7 +71,7 @@ function target(number: number): number {
 function checkName(name: string): string {
   if (NAME.test(name)) return name;
   const rule = "1 to 255 ASCII characters, no colon and no control character";
-  throw new RangeError(`a descriptor's name is ${rule}, not ${JSON.stringify(name)}`);
+  throw new RangeError(`a descriptor's name is ${rule}, not ${toJson(name)}`);
 }
 
 /** Nothing is in this slot: Bun leaves it closed from 3 on, and has a default below. */

@@ -4,7 +4,7 @@ import { type Capabilities, type Capability, capabilities } from "../capabilitie
 import { LIMIT_MS } from "./check-tools.ts";
 import { type Check, checks } from "./checks.ts";
 import { wanted } from "./commands.ts";
-import { json, parse } from "./options.ts";
+import { json, parse, printable } from "./options.ts";
 
 interface Result {
   readonly name: string;
@@ -68,5 +68,5 @@ function asText(found: Capabilities, results: readonly Result[]): string {
   for (const { name, result, reason: why } of results) {
     lines.push(`  ${result.padEnd(8)}  ${name}${reason(why)}`);
   }
-  return lines.join("\n");
+  return lines.map(printable).join("\n");
 }
