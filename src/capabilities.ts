@@ -45,7 +45,7 @@ export interface Capabilities {
   readonly peerCredentials: Capability;
   readonly peerGroups: Capability;
   readonly peerPidfd: Capability;
-  /** Whether the kernel refuses descriptors for us (`acceptFds: 0`); otherwise we close them. */
+  /** Whether the kernel refuses descriptors for us (`acceptFds: "refuse"`); otherwise we close them. */
   readonly refuseFds: Capability;
   /** `adoptServer`: whether a server can be put on a socket that is there already. */
   readonly adoptServer: Capability;
