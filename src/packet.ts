@@ -73,7 +73,9 @@ export abstract class PacketSocket extends SocketBase {
     if (result >= 0) return result;
     if (result === AGAIN) return 0;
     const first = items[0]!;
-    throw sendError(result, isData(first) ? { fds: [], credentials: undefined } : first);
+    if (isData(first)) throw this.sendFailed(result, { fds: [], credentials: undefined });
+    const { to } = first;
+    throw to === undefined ? this.sendFailed(result, first) : sendError(result, first, { to });
   }
 
   /** @internal One message of a batch, which waits if it must. */
