@@ -15,8 +15,9 @@ import { settled } from "./loop/attempt.ts";
 import type { Payload } from "./message.ts";
 import { prepare } from "./outgoing.ts";
 import { integer } from "./socket-options.ts";
-import { poll, write } from "./syscalls/fd.ts";
+import { poll } from "./syscalls/fd.ts";
 import { addressOf } from "./syscalls/memory.ts";
+import { writePipe } from "./syscalls/pipe-write.ts";
 import { AGAIN } from "./syscalls/result.ts";
 
 /** PIPE_BUF in bytes: a write of so many or fewer is never mixed with another's. @see pipe(7) */
@@ -105,7 +106,7 @@ export class FifoWriter extends FifoEnd implements AsyncDisposable {
 
   #now(bytes: Uint8Array): Written {
     if (!this.#connect()) return "no-reader";
-    const written = write(this.fd, addressOf(bytes), bytes.length);
+    const written = writePipe(this.fd, addressOf(bytes), bytes.length);
     if (written >= 0) return written;
     if (written === AGAIN) return null;
     if (written === -errno.EPIPE) return "no-reader";
