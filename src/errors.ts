@@ -90,6 +90,11 @@ export function check(result: number, syscall: string, detail?: ErrorDetail): nu
   return result;
 }
 
+/** What a container does with `-v /run/x.sock:/run/x.sock`; the new server's file is another one. */
+const MOUNTED =
+  "the file is a mount of its own: mount its directory instead, in which files can come and go";
+const moves: ReadonlySet<string> = new Set(["unlink", "rename"]);
+
 /**
  * @internal A call of node:fs's, made again for as long as signals interrupt it; what it throws is
  * made an error like all the others.
@@ -102,7 +107,8 @@ export function fileCall<T>(call: () => T, detail?: ErrorDetail): T {
       const { errno: number, syscall } = cause as { errno?: number; syscall?: string };
       const own = cause instanceof UnixError || number === undefined || syscall === undefined;
       if (own) throw cause;
-      if (number !== -errno.EINTR) throw new UnixError(syscall, number, { ...detail, cause });
+      const hint = moves.has(syscall) && number === -errno.EBUSY ? MOUNTED : detail?.hint;
+      if (number !== -errno.EINTR) throw new UnixError(syscall, number, { ...detail, hint, cause });
     }
   }
 }
