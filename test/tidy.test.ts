@@ -90,6 +90,17 @@ const nativeIsData: Rule = (source) =>
     ? matches(source, /\b(?:dlopen|read|ptr|toArrayBuffer)\(/, "native/ is data: no calls to C")
     : [];
 
+const escapedIn = ["src/structs/printable.ts", "src/queue-inherit.ts"];
+
+const textEscaped: Rule = (source) =>
+  !source.file.startsWith("src/") || escapedIn.includes(source.file)
+    ? []
+    : matches(
+        source,
+        /\bJSON\.stringify\(|\bconsole\.log\(/,
+        "toJson of src/structs/printable.ts, or print of src/cli/terminal.ts: text of others is in it",
+      );
+
 const short: Rule = (source) => {
   const lines = source.text.trimEnd().split("\n").length;
   if (lines <= MOST_LINES) return [];
@@ -191,6 +202,7 @@ const rules: readonly (readonly [string, readonly Source[], Rule])[] = [
   ["one reading of the platform", own, onePlatform],
   ["the waker's thread stands alone", own, threadAlone],
   ["native/ is data", own, nativeIsData],
+  ["text of others is escaped", own, textEscaped],
   [`at most ${MOST_LINES} lines in a file`, everything, short],
   [`at most ${MOST_COLUMNS} columns in a line`, everything, narrow],
   [`at most ${MOST_FUNCTION_LINES} lines in a function`, everything, shortFunctions],
@@ -237,6 +249,7 @@ describe("the rules find what they look for", () => {
     [onePlatform, "src/a.ts", "process.arch;", '"process.arch";'],
     [onePlatform, inErrorText, "f(process.platform);", "f(`\u0024{process.platform}`);"],
     [threadAlone, aloneIn, 'import "../errors.ts";', 'import "node:fs";'],
+    [textEscaped, "src/a.ts", "JSON.stringify(x);", "toJson(x);"],
     [nativeIsData, "native/a.ts", "dlopen(x);", "constants(x);"],
     [short, "a.ts", "x\n".repeat(401), "x\n".repeat(400)],
     [narrow, "a.ts", "x".repeat(101), "x".repeat(100)],
