@@ -1,5 +1,5 @@
-// Whether the kernel makes a call for us, asked without harm: a filter (seccomp) may end the process
-// that makes it. So under a filter another process makes it, with arguments that lead to nothing.
+// Whether the kernel makes a call for us, asked without harm: a filter (seccomp) may end whoever
+// makes it. So under a filter another process does, with arguments that lead to nothing.
 
 import { readFileSync } from "node:fs";
 import { errno } from "../native/errno.ts";
@@ -61,5 +61,6 @@ function reasonOf(name: AskedCall, found: Attempt): string | null {
     return `${name}: ${errnoName(-found)}, perhaps from the seccomp filter that is in force`;
   }
   if ("endedBy" in found) return `${name}: the seccomp filter in force ends whoever calls it`;
-  return `${name}: unknown, a seccomp filter is in force and it could not be tried: ${found.unknown}`;
+  const why = "unknown, a seccomp filter is in force and it could not be tried";
+  return `${name}: ${why}: ${found.unknown}`;
 }

@@ -46,7 +46,7 @@ export interface Capabilities {
   readonly peerCredentials: Capability;
   readonly peerGroups: Capability;
   readonly peerPidfd: Capability;
-  /** Whether the kernel refuses descriptors for us (`acceptFds: "refuse"`); otherwise we close them. */
+  /** Whether the kernel refuses descriptors for us (`acceptFds: "refuse"`); else we close them. */
   readonly refuseFds: Capability;
   /** `adoptServer`: whether a server can be put on a socket that is there already. */
   readonly adoptServer: Capability;
@@ -205,8 +205,8 @@ function sendFd({ pidfdGetfd, pidfdSignals }: Pidfds): Capability {
 }
 
 /**
- * What works here; each entry that does not says why. Starts the event loop's waker. Under a seccomp
- * filter, which may end whoever makes a call, short-lived processes ask in this one's place.
+ * What works here; each entry that does not says why. Starts the event loop's waker. Under a
+ * seccomp filter, which may end whoever makes a call, short-lived processes ask in our place.
  */
 export function capabilities(): Capabilities {
   const processes = pidfds();

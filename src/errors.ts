@@ -90,7 +90,7 @@ export function check(result: number, syscall: string, detail?: ErrorDetail): nu
   return result;
 }
 
-/** What a container does with `-v /run/x.sock:/run/x.sock`; the new server's file is another one. */
+/** As a container has it with `-v /run/x.sock:/run/x.sock`: no other file can take its place. */
 const MOUNTED =
   "the file is a mount of its own: mount its directory instead, in which files can come and go";
 const moves: ReadonlySet<string> = new Set(["unlink", "rename"]);

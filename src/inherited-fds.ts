@@ -74,8 +74,8 @@ function sayWhose(): void {
   warned = true;
   const whose = Number(pid) === process.ppid ? `${pid}, its parent` : pid;
   const text =
-    `LISTEN_FDS=${fds} is for process ${whose}, not for this one, ${process.pid}: descriptors that ` +
-    "a service manager passed are not here. Have it start the program itself (ExecStart=bun " +
+    `LISTEN_FDS=${fds} is for process ${whose}, not for this one, ${process.pid}: descriptors ` +
+    "that a service manager passed are not here. Have it start the program itself (ExecStart=bun " +
     "server.ts, not `bun run start` or a shell without exec), or take LISTEN_FDS out of the " +
     "environment of children.";
   const how = { type: "InheritedFdsWarning", code: "BUNIX_LISTEN_PID" };

@@ -193,9 +193,9 @@ export class QueueDatagramSocket implements Disposable, AsyncDisposable {
    * Send one datagram; waits for room. Resolves when it is in the receiver's queue, not when it has
    * been read. Data that waits must not be changed until the promise settles.
    *
-   * @throws TypeError, RangeError at once; UnixError ENOENT, ECONNREFUSED (nobody reads), EACCES (mode, or `owner`),
-   *   EPROTOTYPE (a listener's name), ENOBUFS (more than `maxQueuedBytes` wait already),
-   *   ERR_CLOSED; QueueLimitError EMSGSIZE; the signal's reason
+   * @throws TypeError, RangeError at once; UnixError ENOENT, ECONNREFUSED (nobody reads), EACCES
+   *   (its mode, or another owner), EPROTOTYPE (a listener's name), ENOBUFS (more than
+   *   `maxQueuedBytes` wait already), ERR_CLOSED; QueueLimitError EMSGSIZE; the signal's reason
    */
   send(
     data: Payload,

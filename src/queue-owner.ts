@@ -1,5 +1,5 @@
-// Whose queue it may be. Names of queues are anybody's to take: who writes to one looks at its owner
-// first, on the open descriptor.
+// Whose queue it may be. Names of queues are anybody's to take: who writes to one looks at its
+// owner first, on the open descriptor.
 
 import { errno } from "../native/errno.ts";
 import { UnixError } from "./errors.ts";
@@ -38,6 +38,7 @@ export function checkOwner(
   { syscall, address }: { syscall: string; address: string },
 ): void {
   if (expected === "anybody" || uid === expected) return;
-  const hint = `this queue belongs to uid ${uid}, not to uid ${expected}; \`owner\` says whose it may be`;
+  const whose = `this queue belongs to uid ${uid}, not to uid ${expected}`;
+  const hint = `${whose}; \`owner\` says whose it may be`;
   throw new UnixError(syscall, -errno.EACCES, { address, hint });
 }

@@ -98,7 +98,7 @@ const textEscaped: Rule = (source) =>
     : matches(
         source,
         /\bJSON\.stringify\(|\bconsole\.log\(/,
-        "toJson of src/structs/printable.ts, or print of src/cli/terminal.ts: text of others is in it",
+        "text of others is in it: toJson (structs/printable.ts), or print (cli/terminal.ts)",
       );
 
 const short: Rule = (source) => {

@@ -72,7 +72,7 @@ export class Output implements Disposable {
     process.stdout.on("error", this.#failed);
   }
 
-  /** When nobody reads it any more. @throws UnixError for any other reason why it cannot be written */
+  /** When nobody reads it any more. Rejects with the UnixError of any other end. */
   get gone(): Promise<void> {
     return this.#gone.promise;
   }

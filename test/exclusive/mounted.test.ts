@@ -21,7 +21,8 @@ peerTest("stale or live, the error says what to mount", ["root", "unshare", "mou
     try { listen(process.env.AT + "-live", { replace: true }).close(); } catch (error) {
       console.log(error.code, error.syscall, error.message);
     }`;
-  const line = `mount --bind "$1" "$2" && : > "$2-live" && mount --bind "$3" "$2-live" && exec "$4" -e "$5"`;
+  const mounts = 'mount --bind "$1" "$2" && : > "$2-live" && mount --bind "$3" "$2-live"';
+  const line = `${mounts} && exec "$4" -e "$5"`;
   const live = Bun.listen({ unix: dir.file("live"), socket: { data() {} } });
   const args = [outside, inside, dir.file("live"), process.execPath, source];
   const outcome = await run(["unshare", "-m", "sh", "-c", line, "sh", ...args], {
