@@ -46,6 +46,19 @@ export const action = constants(["signal.h"], {
   SA_RESTART: [0x10000000, 0x2],
 });
 
+export const nr = constants(["sys/syscall.h"], {
+  SYS_rt_sigprocmask: [{ x64: 14, arm64: 135 }, null],
+  SYS_rt_sigtimedwait: [{ x64: 128, arm64: 137 }, null],
+});
+
+export const blocking = constants(["signal.h"], {
+  SIG_BLOCK: [0, 1],
+  SIG_SETMASK: [2, 3],
+});
+
+/** The kernel's sigset_t (asm/signal.h), which is not libc's: one bit for each of 64 signals. */
+export const kernelSignalSet = { bytes: 8 } as const;
+
 /** What stands where the handler's address would. */
 export const handlers = constants(["signal.h"], {
   "(long)SIG_DFL": [0, 0],

@@ -5,6 +5,7 @@ import { errno } from "../native/errno.ts";
 import { file } from "../native/file.ts";
 import { system } from "../native/platform.ts";
 import { check, UnixError, UnsupportedError } from "./errors.ts";
+import { toJson } from "./structs/printable.ts";
 import {
   type Address,
   fitsSockaddr,
@@ -58,7 +59,7 @@ export function parseAddress(input: AddressInput): Address {
 
 function notAnAddress(input: unknown): TypeError {
   const forms = '"/path", "@abstract", { path }, { abstract } or { autobind: true }';
-  return new TypeError(`an address is ${forms}, not ${JSON.stringify(input) ?? typeof input}`);
+  return new TypeError(`an address is ${forms}, not ${toJson(input)}`);
 }
 
 function textOrBytes(value: unknown): Uint8Array {

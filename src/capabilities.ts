@@ -4,6 +4,7 @@ import { errno } from "../native/errno.ts";
 import { file, memfd } from "../native/file.ts";
 import { arch, system, verified } from "../native/platform.ts";
 import { socket as c, local, option } from "../native/socket.ts";
+import { type AskedCall, underFilter, whyFatal, whyRefused } from "./asked-calls.ts";
 import { errnoName } from "./errors.ts";
 import { whyNotInherited } from "./inherited-fds.ts";
 import { wakerChoice } from "./loop/poller.ts";
@@ -14,7 +15,7 @@ import { whyNoGaps } from "./spawn-fds.ts";
 import { whyNoNames } from "./spawn-names.ts";
 import { close, memfdCreate } from "./syscalls/fd.ts";
 import { absentFunctions, isMusl, libcName } from "./syscalls/libc.ts";
-import { mqUnlink } from "./syscalls/message-queue.ts";
+import { mqOpen } from "./syscalls/message-queue.ts";
 import { dumpUnixSockets } from "./syscalls/netlink.ts";
 import { pidfdGetfd, pidfdOpen, pidfdSendSignal } from "./syscalls/process.ts";
 import { setOption, socket } from "./syscalls/socket.ts";
@@ -45,7 +46,7 @@ export interface Capabilities {
   readonly peerCredentials: Capability;
   readonly peerGroups: Capability;
   readonly peerPidfd: Capability;
-  /** Whether the kernel refuses descriptors for us (`acceptFds: 0`); otherwise we close them. */
+  /** Whether the kernel refuses descriptors for us (`acceptFds: "refuse"`); else we close them. */
   readonly refuseFds: Capability;
   /** `adoptServer`: whether a server can be put on a socket that is there already. */
   readonly adoptServer: Capability;
@@ -62,7 +63,7 @@ export interface Capabilities {
   readonly pidfdGetfd: Capability;
   /** Whether signals go to a process by its descriptor (`ProcessHandle.signal`). */
   readonly pidfdSignals: Capability;
-  /** Whether /proc tells `sendFd` and `receiveFds` of other processes; they need pidfdGetfd too. */
+  /** `sendFd` and `receiveFds`: whether /proc tells of other processes, and pidfdGetfd is there. */
   readonly sendFd: Capability;
   /** POSIX message queues (`MessageQueue`). */
   readonly messageQueues: Capability;
@@ -108,15 +109,21 @@ function seqpacket(): Capability {
 }
 
 function sockDiag(): Capability {
+  const fatal = system === "linux" ? whyFatal("socket") : null;
+  if (fatal !== null) return no(fatal);
   const dump = dumpUnixSockets();
   return typeof dump === "number" ? no(`NETLINK_SOCK_DIAG: ${errnoName(-dump)}`) : yes;
 }
 
+/** Under a filter the answer of another process; null: this one may ask. */
+const asked = (name: AskedCall): Capability | null =>
+  underFilter() && system === "linux" ? unless(whyRefused(name)) : null;
+
 /** No queue can have this name; a kernel without queues says so before it looks. */
 function messageQueues(): Capability {
   if (system !== "linux") return no("only Linux has it");
-  const missing = mqUnlink("/");
-  return missing === -errno.ENOSYS ? no("mq_unlink: ENOSYS") : yes;
+  const missing = mqOpen("/", file.O_RDONLY);
+  return missing === -errno.ENOENT ? yes : no(`mq_open: ${errnoName(-missing)}`);
 }
 
 function sharedMemory(): Capability {
@@ -131,6 +138,11 @@ type Pidfds = Pick<Capabilities, "pidfd" | "pidfdGetfd" | "pidfdSignals">;
 
 /** Tried on this process itself: a filter for system calls says no to any of them. */
 function pidfds(): Pidfds {
+  const pidfdOpens = asked("pidfd_open");
+  if (pidfdOpens !== null) {
+    const [pidfdGetfd, pidfdSignals] = [asked("pidfd_getfd"), asked("pidfd_send_signal")];
+    return { pidfd: pidfdOpens, pidfdGetfd: pidfdGetfd!, pidfdSignals: pidfdSignals! };
+  }
   const pidfd = pidfdOpen(process.pid);
   if (pidfd < 0) {
     const none = system === "linux" ? refused("pidfd_open", pidfd, "5.3") : linuxOnly();
@@ -155,6 +167,10 @@ const refused = (call: string, result: number, since: string): Capability =>
   );
 
 function waiting(): Pick<Capabilities, "waker" | "waiting"> {
+  const fatal = process.env["BUNIX_WAKER"] === "thread" ? null : whyFatal("io_setup");
+  if (fatal !== null) {
+    return { waker: null, waiting: no(`${fatal}; BUNIX_WAKER=thread waits without it`) };
+  }
   try {
     const { waker, reason } = wakerChoice();
     const found = reason === undefined ? { kind: waker.kind } : { kind: waker.kind, reason };
@@ -181,8 +197,19 @@ function peerCredentials(): Capability {
   return known ? yes : no("no option for it on this system");
 }
 
-/** What works here; each entry that does not says why. Starts the event loop's waker. */
+/** Both ends: one looks at the other in /proc, and takes the descriptor from it. */
+function sendFd({ pidfdGetfd, pidfdSignals }: Pidfds): Capability {
+  const proc = whyNoProc();
+  if (proc !== null) return no(proc);
+  return pidfdGetfd.available ? pidfdSignals : pidfdGetfd;
+}
+
+/**
+ * What works here; each entry that does not says why. Starts the event loop's waker. Under a
+ * seccomp filter, which may end whoever makes a call, short-lived processes ask in our place.
+ */
 export function capabilities(): Capabilities {
+  const processes = pidfds();
   const passPidfd = optionWorks(option.SO_PASSPIDFD, "Linux 6.5");
   return {
     system,
@@ -205,10 +232,10 @@ export function capabilities(): Capabilities {
     closeOnExecAtomic: linuxOnly(),
     sockDiag: sockDiag(),
     fifos: file.O_PATH === null ? no("it needs O_PATH, Linux's") : yes,
-    sharedMemory: sharedMemory(),
-    ...pidfds(),
-    sendFd: unless(whyNoProc()),
-    messageQueues: messageQueues(),
+    sharedMemory: asked("memfd_create") ?? sharedMemory(),
+    ...processes,
+    sendFd: sendFd(processes),
+    messageQueues: asked("mq_open") ?? messageQueues(),
     signals: unless(whyNotHere()),
     signalSenders: unless(whyNoSenders()),
     spawnGaps: unless(whyNoGaps()),

@@ -18,6 +18,7 @@ import { attempt } from "./loop/attempt.ts";
 import { rejected, settled } from "./loop/gate.ts";
 import type { Payload } from "./message.ts";
 import {
+  type Beside,
   closeTransferred,
   type Outgoing,
   prepare,
@@ -60,6 +61,8 @@ export class DatagramSocket extends PacketSocket {
   /** Receivers that sends are waiting for, by address. */
   readonly #destinations = new Map<string, Destination>();
   readonly #sending = new Set<Promise<void>>();
+  /** Where it was connected last. */
+  #connected: Address | null = null;
 
   /** @internal */
   constructor(handle: Fd, settings: Settings, binding: Binding | null = null) {
@@ -82,7 +85,10 @@ export class DatagramSocket extends PacketSocket {
   }
 
   /**
-   * Send all further messages to `address`, and receive from there only.
+   * Send all further messages to `address`, and receive from there only. When the receiver goes
+   * away, a daemon that is started again for example, the kernel takes the connection back: one
+   * send fails with ECONNREFUSED, all others with ENOTCONN, until this is called again.
+   *
    * @throws UnixError ECONNREFUSED, ENOENT, EACCES, EPERM (it is connected to another)
    * @see connect(2)
    */
@@ -92,6 +98,12 @@ export class DatagramSocket extends PacketSocket {
     const result = withShortAddress(target, "connect", (short) => connect(fd, short));
     const hint = whyUnreachable(target, result);
     check(result, "connect", { address: formatAddress(target), hint });
+    this.#connected = target;
+  }
+
+  /** @internal */
+  protected override sendFailed(result: number, message: Beside): UnixError {
+    return sendError(result, message, { connected: this.#connected });
   }
 
   /**
@@ -122,7 +134,7 @@ export class DatagramSocket extends PacketSocket {
     if (this.#destinations.size > 0 && this.#destinations.has(keyOf(to))) return false;
     const sent = this.#once(message, message.numbers, to);
     if (wouldBlock(sent)) return false;
-    if (sent < 0) throw sendError(sent, message, to);
+    if (sent < 0) throw sendError(sent, message, { to });
     closeTransferred(message);
     return true;
   }
@@ -149,7 +161,7 @@ export class DatagramSocket extends PacketSocket {
     let operation: SendOperation;
     try {
       operation = new SendOperation(message, {
-        to,
+        failed: (result) => sendError(result, message, { to }),
         account: (bytes) => this.account(bytes),
         sendOnce: (what, { fds }) =>
           destination.attempt(this.watch, () => this.#once(what, fds, to)),

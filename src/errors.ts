@@ -1,6 +1,8 @@
-// Every error that this library throws. All layers may import this file; it imports only numbers.
+// Every error that this library throws. All layers may import this file; it imports only numbers,
+// and what makes the text of others safe to show.
 
 import { type ErrnoName, errno, meanings } from "../native/errno.ts";
+import { printable } from "./structs/printable.ts";
 
 const names = new Map<number, ErrnoName>();
 for (const [name, number] of Object.entries(errno)) names.set(number, name as ErrnoName);
@@ -24,7 +26,8 @@ export interface ErrorDetail {
  *
  * The fields are Node's: `code` ("EADDRINUSE", or "ERR_CLOSED" after close), `errno` (negative),
  * `syscall` ("bind"), and `address`/`path` where there is one. The message has all of them in
- * words, and for the common mistakes what to do.
+ * words, and for the common mistakes what to do. What others chose (a process's name, a path) has
+ * no control characters there: they are written `\xHH`.
  *
  * @see errno(3)
  */
@@ -40,15 +43,15 @@ export class UnixError extends Error {
   constructor(syscall: string, result: number, detail: ErrorDetail & { code?: string } = {}) {
     const code = detail.code ?? errnoName(-result);
     super(
-      sentence(syscall, code, detail),
+      printable(sentence(syscall, code, detail)),
       detail.cause === undefined ? undefined : { cause: detail.cause },
     );
     this.code = code;
     this.errno = result;
     this.syscall = syscall;
     if (detail.address !== undefined) {
-      this.address = detail.address;
-      if (!detail.address.startsWith("@")) this.path = detail.address;
+      this.address = printable(detail.address);
+      if (!this.address.startsWith("@")) this.path = this.address;
     }
   }
 }
@@ -71,7 +74,7 @@ export class UnsupportedError extends Error {
   readonly capability: string;
 
   constructor(capability: string, reason: string) {
-    super(`${capability} is not available here: ${reason}`);
+    super(printable(`${capability} is not available here: ${reason}`));
     this.capability = capability;
   }
 }
@@ -87,6 +90,11 @@ export function check(result: number, syscall: string, detail?: ErrorDetail): nu
   return result;
 }
 
+/** As a container has it with `-v /run/x.sock:/run/x.sock`: no other file can take its place. */
+const MOUNTED =
+  "the file is a mount of its own: mount its directory instead, in which files can come and go";
+const moves: ReadonlySet<string> = new Set(["unlink", "rename"]);
+
 /**
  * @internal A call of node:fs's, made again for as long as signals interrupt it; what it throws is
  * made an error like all the others.
@@ -99,7 +107,8 @@ export function fileCall<T>(call: () => T, detail?: ErrorDetail): T {
       const { errno: number, syscall } = cause as { errno?: number; syscall?: string };
       const own = cause instanceof UnixError || number === undefined || syscall === undefined;
       if (own) throw cause;
-      if (number !== -errno.EINTR) throw new UnixError(syscall, number, { ...detail, cause });
+      const hint = moves.has(syscall) && number === -errno.EBUSY ? MOUNTED : detail?.hint;
+      if (number !== -errno.EINTR) throw new UnixError(syscall, number, { ...detail, hint, cause });
     }
   }
 }

@@ -59,8 +59,12 @@ export class AddressInUseError extends UnixError {
     super("bind", -errno.EADDRINUSE, { address: formatAddress(address), hint });
     this.found = found;
     this.holders = found.holders;
+    // the message has them, escaped; whoever prints the error would print them as they are
+    for (const name of ["found", "holders"]) Object.defineProperty(this, name, HIDDEN);
   }
 }
+
+const HIDDEN: PropertyDescriptor = { enumerable: false };
 
 const LOCK_TIMEOUT_MS = 5000;
 /** Others may come and go between looking and binding, but not for ever. */

@@ -14,8 +14,9 @@ import { rejected, settled } from "./loop/gate.ts";
 import type { Payload } from "./message.ts";
 import { onePiece } from "./outgoing.ts";
 import { integer } from "./socket-options.ts";
-import { poll, write } from "./syscalls/fd.ts";
+import { poll } from "./syscalls/fd.ts";
 import type { Piece } from "./syscalls/piece.ts";
+import { writePipe } from "./syscalls/pipe-write.ts";
 import { AGAIN } from "./syscalls/result.ts";
 
 /** PIPE_BUF in bytes: a write of so many or fewer is never mixed with another's. @see pipe(7) */
@@ -104,7 +105,7 @@ export class FifoWriter extends FifoEnd implements AsyncDisposable {
 
   #now(data: Piece, done: number): Written {
     if (!this.#connect()) return "no-reader";
-    const written = write(this.fd, data.address(done), data.bytes - done);
+    const written = writePipe(this.fd, data.address(done), data.bytes - done);
     if (written >= 0) return written;
     if (written === AGAIN) return null;
     if (written === -errno.EPIPE) return "no-reader";

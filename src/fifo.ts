@@ -3,6 +3,7 @@
 import { fifoPath } from "./fifo-file.ts";
 import { FifoReader, type FifoReaderOptions } from "./fifo-reader.ts";
 import { FifoWriter, type FifoWriterOptions } from "./fifo-writer.ts";
+import { toJson } from "./structs/printable.ts";
 
 export type { FifoWaitOptions } from "./fifo-end.ts";
 export { type MakeFifoOptions, makeFifo, type NotAFifo, NotAFifoError } from "./fifo-file.ts";
@@ -42,5 +43,5 @@ export function openFifo(
   const where = fifoPath(path);
   if (access === "read") return FifoReader.open(where, options);
   if (access === "write") return FifoWriter.open(where, options);
-  throw new TypeError(`a FIFO is opened to "read" or to "write", not ${JSON.stringify(access)}`);
+  throw new TypeError(`a FIFO is opened to "read" or to "write", not ${toJson(access)}`);
 }

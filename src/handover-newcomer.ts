@@ -64,12 +64,14 @@ async function collect(
     const arrived = await channel.receive(signal);
     if (arrived === null) return false;
     const { frame, fds } = arrived;
-    if (frame.kind !== "table") throw answerError(frame);
-    for (const [i, entry] of frame.entries.entries()) got.push({ entry, fd: fds[i]! });
+    if (frame.kind === "table") {
+      for (const [i, entry] of frame.entries.entries()) got.push({ entry, fd: fds[i]! });
+    }
     if (channel.peer === null || !allow(channel.peer)) {
       const whose = `it is uid ${channel.peer?.uid} who has answered: nothing is taken from there`;
       throw handoverError(errno.EACCES, whose);
     }
+    if (frame.kind !== "table") throw answerError(frame); // what it says is shown only now
     if (got.length > MOST_KEPT + 1) throw handoverError(errno.EPROTO, "the table does not end");
     if (frame.last) return true;
     if (fds.length === 0) throw handoverError(errno.EPROTO, "an empty part of a table");

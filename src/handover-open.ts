@@ -23,7 +23,7 @@ export interface OpenOptions extends FileOptions {
 
 const CONTROL_MODE = 0o600;
 /** Whoever connects is looked at, and told why he may not (src/handover-holder.ts). */
-const control = { ...channelOptions, acceptFds: 0, allow: () => true } as const;
+const control = { ...channelOptions, acceptFds: "refuse", allow: () => true } as const;
 
 const nobody = new Set([errno.ENOENT, errno.ECONNREFUSED]);
 

@@ -64,6 +64,7 @@ export {
   QueueMessage,
   type QueueNotification,
   type QueueOptions,
+  type QueueOwner,
   type QueueSendOptions,
 } from "./message-queue.ts";
 export {
@@ -87,6 +88,7 @@ export {
   type QueueDatagramOptions,
   QueueDatagramSocket,
   QueueListener,
+  type QueueOwnerOptions,
   type QueueProcess,
   type QueueReceiveOptions,
   type QueueSizeOptions,

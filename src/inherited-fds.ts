@@ -7,6 +7,7 @@ import { Fd } from "./fd.ts";
 import { describeFd, type FdDescription } from "./fd-description.ts";
 import { ownProcessId } from "./pidfs.ts";
 import { splitFdNames } from "./structs/fd-name.ts";
+import { printable, toJson } from "./structs/printable.ts";
 import { descriptorFlags, setCloseOnExec } from "./syscalls/fd.ts";
 
 /** A descriptor that this process was started with. */
@@ -26,11 +27,13 @@ const variables = ["LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES
 type Variable = (typeof variables)[number];
 
 let inherited: readonly InheritedFd[] | null = null;
+let warned = false;
 
 /**
  * The descriptors that a service manager passed to this process, in its order: systemd's protocol
  * (`LISTEN_FDS`), which `systemd-socket-activate` and others speak too. None where the variables
- * name another process, or are not there: they are then left alone.
+ * name another process, or are not there: they are then left alone. Where they name another, this
+ * process is warned once: a wrapper (`bun run start`) gets descriptors that it does not pass on.
  *
  * The first call takes the descriptors over: each is owned by its `fd` and close-on-exec, and the
  * variables go from `process.env`. (A child that Bun.spawn starts without `env` gets them all the
@@ -49,7 +52,10 @@ let inherited: readonly InheritedFd[] | null = null;
  */
 export function inheritedFds(): InheritedFd[] {
   if (inherited === null) {
-    if (!meantForUs()) return [];
+    if (!meantForUs()) {
+      sayWhose();
+      return [];
+    }
     inherited = takeOver();
     for (const name of variables) delete process.env[name];
   }
@@ -62,6 +68,21 @@ function meantForUs(): boolean {
   return fds !== undefined && sameProcess();
 }
 
+/** Empty in silence is what a program under a wrapper would have, and nobody would know why. */
+function sayWhose(): void {
+  const [pid, fds] = [process.env["LISTEN_PID"], process.env["LISTEN_FDS"]];
+  if (warned || pid === undefined || fds === undefined || fds === "0") return;
+  warned = true;
+  const whose = Number(pid) === process.ppid ? `${pid}, its parent` : pid;
+  const text =
+    `LISTEN_FDS=${fds} is for process ${whose}, not for this one, ${process.pid}: descriptors ` +
+    "that a service manager passed are not here. Have it start the program itself (ExecStart=bun " +
+    "server.ts, not `bun run start` or a shell without exec), or take LISTEN_FDS out of the " +
+    "environment of children.";
+  const how = { type: "InheritedFdsWarning", code: "BUNIX_LISTEN_PID" };
+  process.emitWarning(printable(text), how);
+}
+
 /** A pid can be used again; the inode of a pidfd is not. @see systemd.exec(5), LISTEN_PIDFDID */
 function sameProcess(): boolean {
   const id = process.env["LISTEN_PIDFDID"];
@@ -71,7 +92,7 @@ function sameProcess(): boolean {
 }
 
 function number(variable: Variable, value: string): bigint {
-  if (!/^\d+$/.test(value)) throw wrong(`${variable} is ${JSON.stringify(value)}, not a number`);
+  if (!/^\d+$/.test(value)) throw wrong(`${variable} is ${toJson(value)}, not a number`);
   return BigInt(value);
 }
 

@@ -17,6 +17,7 @@ import {
 } from "./bound-sockets.ts";
 import { peerCredentials, processInfo } from "./credentials.ts";
 import { fileCall, isShortage, UnixError, UnsupportedError } from "./errors.ts";
+import { toJson } from "./structs/printable.ts";
 import type { Address } from "./structs/sockaddr-un.ts";
 import { close } from "./syscalls/fd.ts";
 import { connect, socket } from "./syscalls/socket.ts";
@@ -103,7 +104,7 @@ export interface ProbeOptions {
 export function probe(address: AddressInput, options: ProbeOptions = {}): Probe {
   const name = parseAddress(address);
   if (options.type !== undefined && !Object.hasOwn(types, options.type)) {
-    throw new TypeError(`a socket's type is ${order.join(", ")}, not ${options.type}`);
+    throw new TypeError(`a socket's type is ${order.join(", ")}, not ${toJson(options.type)}`);
   }
   if (name.kind === "unnamed") throw new TypeError("an unnamed socket cannot be looked for");
   return name.kind === "abstract" ? probeName(name, options) : probePath(name, options);

@@ -10,6 +10,7 @@ import type { Payload } from "./message.ts";
 import { checkFds, closeTransferred, prepare } from "./outgoing.ts";
 import { type ListRule, ownList } from "./own-list.ts";
 import { integer } from "./socket-options.ts";
+import { toJson } from "./structs/printable.ts";
 import { memfdCreate, seals as sealsOf } from "./syscalls/fd.ts";
 import { addSeals, collected, map, truncate } from "./syscalls/mapping.ts";
 import { bytesIn } from "./syscalls/memory.ts";
@@ -75,7 +76,7 @@ function sealMask(which: readonly Seal[]): number {
   let mask = 0;
   for (const name of which) {
     if (!names.includes(name)) {
-      throw new TypeError(`a seal is one of ${names.join(", ")}, not ${JSON.stringify(name)}`);
+      throw new TypeError(`a seal is one of ${names.join(", ")}, not ${toJson(name)}`);
     }
     mask |= bits[name] ?? 0;
   }

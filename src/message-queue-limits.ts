@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { errno } from "../native/errno.ts";
 import { file } from "../native/file.ts";
 import { type ErrorDetail, UnixError, UnsupportedError } from "./errors.ts";
+import { toJson } from "./structs/printable.ts";
 import { close, open } from "./syscalls/fd.ts";
 
 /** Which limit a queue or a message met. */
@@ -184,6 +185,6 @@ export function checkQueueName(name: unknown): asserts name is string {
   const special = rest === "." || rest === ".." || /[/\0]/.test(rest);
   if (name.startsWith("/") && bytes > 0 && bytes <= MOST_NAME_BYTES && !special) return;
   const rule = `"/" and then 1 to ${MOST_NAME_BYTES} bytes, no "/" or NUL among them`;
-  const given = JSON.stringify(name.length > 40 ? `${name.slice(0, 40)}…` : name);
+  const given = toJson(name.length > 40 ? `${name.slice(0, 40)}…` : name);
   throw new RangeError(`a queue's name is ${rule}, and not "/." or "/..": not ${given}`);
 }

@@ -7,6 +7,7 @@ import { priorities } from "../native/message-queue.ts";
 import { check, fileCall, UnixError, UnsupportedError } from "./errors.ts";
 import { Fd, type FdLike, fdNumber } from "./fd.ts";
 import { checkQueueName, completeSize, openError, type QueueSize } from "./message-queue-limits.ts";
+import { checkOwner, expectedOwner, type QueueOwner } from "./queue-owner.ts";
 import { integer } from "./socket-options.ts";
 import { close, fchmod, setCloseOnExec, statusFlags, tryLock } from "./syscalls/fd.ts";
 import { mqGetattr, mqOpen, mqUnlink } from "./syscalls/message-queue.ts";
@@ -41,6 +42,11 @@ export interface QueueOptions {
   readonly maxMessages?: number | undefined;
   /** The most bytes of one message in a new queue. Default: the system's, usually 8,192. */
   readonly messageBytes?: number | undefined;
+  /**
+   * The user (uid) to whom a queue that is there already must belong; another's gets EACCES. Names
+   * are anybody's to take first. Default "anybody": the queue's mode says who may open it.
+   */
+  readonly owner?: QueueOwner | undefined;
   /** Default "read-write". */
   readonly access?: Access | undefined;
   /** Bytes that may wait in this process before `send` fails with ENOBUFS. Default 64 MiB. */
@@ -60,6 +66,7 @@ interface How {
   readonly mode: number;
   readonly size: QueueSize | undefined;
   readonly flags: number;
+  readonly owner: QueueOwner;
 }
 
 const accesses: Readonly<Record<Access, number>> = {
@@ -88,7 +95,8 @@ function howTo(options: QueueOptions): How {
   if (messageBytes !== undefined) integer("messageBytes", messageBytes, { least: 1 });
   const size = completeSize({ maxMessages, messageBytes });
   const flags = accesses[access] | file.O_NONBLOCK;
-  return { create, exclusive, onlyOnce, mode, size, flags };
+  const owner = expectedOwner(options.owner === undefined ? "anybody" : options.owner);
+  return { create, exclusive, onlyOnce, mode, size, flags, owner };
 }
 
 function needQueues(): void {
@@ -127,8 +135,22 @@ function openOrMake(name: string, how: How): Opened {
       if (made !== -errno.EEXIST || mustBeNew) throw openError(made, name, how.size);
     }
     const fd = mqOpen(name, how.flags);
-    if (fd >= 0) return { fd, created: false };
+    if (fd >= 0) {
+      requireOwner(fd, name, how.owner);
+      return { fd, created: false };
+    }
     if (fd !== -errno.ENOENT || !how.create) throw openError(fd, name, undefined);
+  }
+}
+
+/** @throws UnixError EACCES, and `fd` is closed */
+function requireOwner(fd: number, address: string, owner: QueueOwner): void {
+  try {
+    const { uid } = fileCall(() => fstatSync(fd), { address });
+    checkOwner(uid, owner, { syscall: "mq_open", address });
+  } catch (error) {
+    close(fd);
+    throw error;
   }
 }
 

@@ -33,6 +33,7 @@ import { AGAIN } from "./syscalls/result.ts";
 export { type QueueLimit, QueueLimitError } from "./message-queue-limits.ts";
 export type { QueueNotification } from "./message-queue-notify.ts";
 export type { Access as QueueAccess, QueueOptions } from "./message-queue-open.ts";
+export type { QueueOwner } from "./queue-owner.ts";
 export { maxPriority, QueueMessage, type QueueSendOptions } from "./queued-message.ts";
 export type { QueueAttributes } from "./structs/mq-attr.ts";
 

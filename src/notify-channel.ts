@@ -7,6 +7,7 @@ import { check, UnixError, UnsupportedError } from "./errors.ts";
 import { Fd, type FdLike } from "./fd.ts";
 import { openDatagram } from "./open-datagram.ts";
 import { waitReadable } from "./readiness.ts";
+import { toJson } from "./structs/printable.ts";
 import { pipe, read } from "./syscalls/fd.ts";
 import { cells } from "./syscalls/memory.ts";
 
@@ -56,7 +57,7 @@ function managerAddress(where: string): AddressInput {
   if (where.startsWith("vsock")) {
     throw new UnsupportedError("notifyVsock", `NOTIFY_SOCKET is ${where}: ${whyNoVsock}`);
   }
-  const hint = `NOTIFY_SOCKET is ${JSON.stringify(where)}, neither an absolute path nor "@name"`;
+  const hint = `NOTIFY_SOCKET is ${toJson(where)}, neither an absolute path nor "@name"`;
   throw new UnixError("notify", -errno.EINVAL, { hint });
 }
 

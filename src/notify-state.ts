@@ -6,6 +6,7 @@ import { processId } from "./pidfs.ts";
 import { ProcessHandle } from "./process.ts";
 import { integer } from "./socket-options.ts";
 import { FD_NAME_RULE, isStorableFdName } from "./structs/fd-name.ts";
+import { toJson } from "./structs/printable.ts";
 import { monotonicNanoseconds } from "./syscalls/clock.ts";
 
 /** The state of a service. What is left out, or false, is not said. @see sd_notify(3) */
@@ -90,7 +91,7 @@ const given = <T>(
 function flag(name: string, field: string, value: unknown): string | null {
   if (value === undefined || value === false) return null;
   if (value === true) return `${name}=1`;
-  throw new TypeError(`${field} is true or false, not ${JSON.stringify(value)}`);
+  throw new TypeError(`${field} is true or false, not ${toJson(value)}`);
 }
 
 const text = (name: string, field: string, value: unknown): string | null =>
@@ -100,7 +101,7 @@ const text = (name: string, field: string, value: unknown): string | null =>
 function oneLine(field: string, value: unknown): string {
   if (typeof value !== "string") throw new TypeError(`${field} is a string, not ${typeof value}`);
   if (!/[\n\r\0]/.test(value)) return value;
-  throw new RangeError(`${field} is one line, without NUL: ${JSON.stringify(value)}`);
+  throw new RangeError(`${field} is one line, without NUL: ${toJson(value)}`);
 }
 
 function access(value: unknown): string {
@@ -135,7 +136,7 @@ function mainProcess(main: NotifyState["mainPid"]): (string | null)[] {
 
 function variable([name, value]: [string, unknown]): string {
   if (!/^[A-Z_][A-Z0-9_]*$/.test(name)) {
-    throw new RangeError(`a variable's name is like X_NAME, not ${JSON.stringify(name)}`);
+    throw new RangeError(`a variable's name is like X_NAME, not ${toJson(name)}`);
   }
   return `${name}=${oneLine(name, typeof value === "number" ? String(value) : value)}`;
 }
@@ -149,5 +150,5 @@ export function checkFdName(name: unknown): string {
   if (typeof name !== "string") throw new TypeError(`an fdName is a string, not ${typeof name}`);
   if (isStorableFdName(name)) return name;
   const rule = `${FD_NAME_RULE} and "\\"`;
-  throw new RangeError(`an fdName is ${rule}, not ${JSON.stringify(name)}`);
+  throw new RangeError(`an fdName is ${rule}, not ${toJson(name)}`);
 }

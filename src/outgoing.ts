@@ -257,21 +257,34 @@ const hints = new Map<number, string>([
   [errno.ESRCH, "credentials.pid names no live process"],
 ]);
 
-/** The error of a send that failed with `result`. */
+/** What a message brings beside its data. */
+export type Beside = Pick<Outgoing, "fds" | "credentials">;
+
+/**
+ * The error of a send that failed with `result`: to an address, or where the socket is, or was,
+ * connected.
+ */
 export function sendError(
   result: number,
-  message: Pick<Outgoing, "fds" | "credentials">,
-  to?: Address,
+  message: Beside,
+  { to, connected }: { to?: Address | undefined; connected?: Address | null } = {},
 ): UnixError {
-  const place = to === undefined ? undefined : whyUnreachable(to, result);
+  const place = to === undefined ? left.get(-result) : whyUnreachable(to, result);
+  const where = to ?? (place === undefined ? null : connected);
   const detail: ErrorDetail = {
     hint: result === -errno.EPERM ? whyForbidden(message) : (place ?? hints.get(-result)),
-    address: to && formatAddress(to),
+    address: where ? formatAddress(where) : undefined,
   };
   return new UnixError("sendmsg", result, detail);
 }
 
-function whyForbidden({ fds, credentials }: Pick<Outgoing, "fds" | "credentials">): string {
+/** A datagram's receiver went away: once the first, and the second from then on (unix(7)). */
+const left = new Map<number, string>([
+  [errno.ECONNREFUSED, "the receiver has gone, and the connection with it: connect() again"],
+  [errno.ENOTCONN, "connected to nobody, or to one who has gone: connect() again"],
+]);
+
+function whyForbidden({ fds, credentials }: Beside): string {
   if (credentials !== undefined) return "credentials other than one's own are root's privilege";
   if (fds.length > 0) return "the receiver refuses descriptors (SO_PASSRIGHTS is off)";
   return "the receiver is connected to another socket";

@@ -70,7 +70,9 @@ export abstract class PacketSocket extends SocketBase {
     if (result >= 0) return result;
     if (result === AGAIN) return 0;
     const first = items[0]!;
-    throw sendError(result, isBare(first) ? { fds: [], credentials: undefined } : first);
+    if (isBare(first)) throw this.sendFailed(result, { fds: [], credentials: undefined });
+    const { to } = first;
+    throw to === undefined ? this.sendFailed(result, first) : sendError(result, first, { to });
   }
 
   /** @internal One message of a batch, which waits if it must. */

@@ -14,6 +14,7 @@ import {
   REQUEST_BYTES,
   type Size,
 } from "./queue-own.ts";
+import { expectedOwner, type QueueOwner, type QueueOwnerOptions } from "./queue-owner.ts";
 import { QueuePeer, refused, wrongKind } from "./queue-peer.ts";
 import { QueueReader } from "./queue-reader.ts";
 import { QueueSocket } from "./queue-stream.ts";
@@ -22,15 +23,18 @@ import { integer } from "./socket-options.ts";
 import type { QueueIdentity } from "./structs/queue-frame.ts";
 
 /** How a socket is made and connected. */
-export interface ConnectQueueOptions extends QueueSizeOptions {
-  /** Milliseconds until it fails with ETIMEDOUT. Default: as long as somebody listens. */
+export interface ConnectQueueOptions extends QueueSizeOptions, QueueOwnerOptions {
+  /** Milliseconds until it fails with ETIMEDOUT. Default 10,000: who listens need not answer. */
   readonly timeoutMs?: number | undefined;
   /** Bytes that may wait in this process before `send` fails with ENOBUFS. Default 64 MiB. */
   readonly maxQueuedBytes?: number | undefined;
 }
 
+const TIMEOUT_MS = 10_000;
+
 /** One connection that is being made: it waits twice. */
 class Attempt {
+  readonly #owner: QueueOwner;
   readonly name: string;
   readonly #options: ConnectQueueOptions;
   readonly #listener: QueuePeer;
@@ -43,7 +47,8 @@ class Attempt {
     this.name = name;
     this.#options = options;
     const size = check(name, options);
-    this.#listener = QueuePeer.named(name);
+    this.#owner = expectedOwner(options.owner);
+    this.#listener = QueuePeer.named(name, this.#owner);
     try {
       if (!this.#listener.holder.alive()) throw this.#nobody();
       if (this.#listener.messageBytes !== REQUEST_BYTES) throw wrongKind(name, "datagram socket");
@@ -101,7 +106,7 @@ class Attempt {
   /** A server that says all it has to say and goes was there all the same. */
   #reach(identity: QueueIdentity): QueuePeer {
     try {
-      return QueuePeer.of(identity, { device: this.#own.device, fresh: true });
+      return QueuePeer.of(identity, { device: this.#own.device, fresh: true, owner: this.#owner });
     } catch (error) {
       if (!(error instanceof UnixError) || error.code !== "ECONNREFUSED") throw error;
       return QueuePeer.gone(identity, this.#listener);
@@ -137,7 +142,7 @@ function isHiddenFrom({ pid, uid }: Credentials): boolean {
 /** @throws TypeError, RangeError */
 function check(name: string, options: ConnectQueueOptions): Size {
   kernelName(name);
-  const { timeoutMs = 0, maxQueuedBytes = 0 } = options;
+  const { timeoutMs = TIMEOUT_MS, maxQueuedBytes = 0 } = options;
   integer("timeoutMs", timeoutMs);
   integer("maxQueuedBytes", maxQueuedBytes, { most: Number.MAX_SAFE_INTEGER });
   return queueSize(options);
@@ -150,17 +155,14 @@ export async function connect(
 ): Promise<QueueSocket> {
   options.signal?.throwIfAborted();
   const attempt = new Attempt(name, options);
-  const late = options.timeoutMs === undefined ? null : AbortSignal.timeout(options.timeoutMs);
-  const signals = [options.signal, late].filter(
-    (signal) => signal !== null && signal !== undefined,
-  );
-  const signal = signals.length > 0 ? AbortSignal.any(signals) : undefined;
+  const late = AbortSignal.timeout(options.timeoutMs ?? TIMEOUT_MS);
+  const signal = options.signal === undefined ? late : AbortSignal.any([options.signal, late]);
   try {
     await attempt.asking.wait({ once: attempt.ask }, signal);
     return await attempt.answered.wait({ once: attempt.answer }, signal);
   } catch (error) {
     attempt.give();
-    if (late?.aborted === true && error === late.reason) throw attempt.timedOut();
+    if (late.aborted && error === late.reason) throw attempt.timedOut();
     throw error;
   }
 }
@@ -168,11 +170,8 @@ export async function connect(
 /** @internal */
 export function connectSync(name: string, options: ConnectQueueOptions): QueueSocket {
   const attempt = new Attempt(name, options);
-  const left = remaining(options.timeoutMs);
-  const rest = (): SyncOptions => {
-    const ms = left();
-    return ms < 0 ? {} : { timeoutMs: ms };
-  };
+  const left = remaining(options.timeoutMs ?? TIMEOUT_MS);
+  const rest = (): SyncOptions => ({ timeoutMs: left() });
   try {
     attempt.asking.block("connect", rest(), attempt.ask);
     return attempt.answered.block("connect", rest(), attempt.answer);

@@ -16,6 +16,7 @@ import {
   type QueueSizeOptions,
   queueSize,
 } from "./queue-own.ts";
+import { expectedOwner, type QueueOwner, type QueueOwnerOptions } from "./queue-owner.ts";
 import { QueueReader } from "./queue-reader.ts";
 import { QUEUED_BYTES } from "./queue-stream.ts";
 import { QueueTargets, type Target } from "./queue-targets.ts";
@@ -25,8 +26,8 @@ import { iterate } from "./socket-base.ts";
 import { integer } from "./socket-options.ts";
 import type { QueueIdentity, Sender } from "./structs/queue-frame.ts";
 
-/** How a datagram socket is made. */
-export interface QueueDatagramOptions extends QueueSizeOptions {
+/** How a datagram socket is made. `owner` is of all queues that it sends to. */
+export interface QueueDatagramOptions extends QueueSizeOptions, QueueOwnerOptions {
   /** Bytes that may wait in this process before `send` fails with ENOBUFS. Default 64 MiB. */
   readonly maxQueuedBytes?: number | undefined;
 }
@@ -77,12 +78,16 @@ export class QueueDatagramSocket implements Disposable, AsyncDisposable {
   #queuedBytes = 0;
   readonly #waiting = new Set<Promise<unknown>>();
 
-  private constructor(own: OwnQueue, name: string | null, maxQueuedBytes: number) {
+  private constructor(
+    own: OwnQueue,
+    name: string | null,
+    { maxQueuedBytes, owner }: { maxQueuedBytes: number; owner: QueueOwner },
+  ) {
     this.#own = own;
     this.#name = name === null ? null : new OwnName(name, own);
     this.#reader = new QueueReader(own);
     this.#reading = new QueueSide(own.handle, "read", null);
-    this.#targets = new QueueTargets(own.device);
+    this.#targets = new QueueTargets(own.device, owner);
     this.#maxQueuedBytes = maxQueuedBytes;
   }
 
@@ -90,10 +95,11 @@ export class QueueDatagramSocket implements Disposable, AsyncDisposable {
   static open(name: string | undefined, options: QueueDatagramOptions): QueueDatagramSocket {
     const { maxQueuedBytes = QUEUED_BYTES } = options;
     integer("maxQueuedBytes", maxQueuedBytes, { most: Number.MAX_SAFE_INTEGER });
+    const owner = expectedOwner(options.owner);
     const size = queueSize(options);
     const place = "openQueueDatagram";
     const own = name === undefined ? makeUnnamed(size, place) : makeNamed(name, size, place);
-    return new QueueDatagramSocket(own, name ?? null, maxQueuedBytes);
+    return new QueueDatagramSocket(own, name ?? null, { maxQueuedBytes, owner });
   }
 
   /** Where others reach it. */
@@ -183,9 +189,9 @@ export class QueueDatagramSocket implements Disposable, AsyncDisposable {
    * been read. Data that waits must not be changed until the promise settles.
    *
    * @throws TypeError, RangeError at once; TypeError later where data that waits was detached,
-   *   transferred or made smaller; UnixError ENOENT, ECONNREFUSED (nobody reads), EACCES,
-   *   EPROTOTYPE (a listener's name), ENOBUFS (more than `maxQueuedBytes` wait already),
-   *   ERR_CLOSED; QueueLimitError EMSGSIZE; the signal's reason
+   *   transferred or made smaller; UnixError ENOENT, ECONNREFUSED (nobody reads), EACCES
+   *   (its mode, or another owner), EPROTOTYPE (a listener's name), ENOBUFS (more than
+   *   `maxQueuedBytes` wait already), ERR_CLOSED; QueueLimitError EMSGSIZE; the signal's reason
    */
   send(
     data: Payload,

@@ -16,12 +16,14 @@ import {
   REQUEST_BYTES,
   type Size,
 } from "./queue-own.ts";
+import { ownUser } from "./queue-owner.ts";
 import { QueuePeer } from "./queue-peer.ts";
 import { QueueReader } from "./queue-reader.ts";
 import { QueueSocket } from "./queue-stream.ts";
 import { QueueSide } from "./queue-wait.ts";
 import { iterate } from "./socket-base.ts";
 import { integer } from "./socket-options.ts";
+import { printable } from "./structs/printable.ts";
 import type { QueueIdentity } from "./structs/queue-frame.ts";
 import { unlock } from "./syscalls/fd.ts";
 
@@ -29,7 +31,7 @@ import { unlock } from "./syscalls/fd.ts";
 export interface ListenQueueOptions extends QueueSizeOptions {
   /** Connections that wait to be accepted; more clients wait for a place. Default 8. */
   readonly backlog?: number | undefined;
-  /** Who may connect; others get EACCES. Default: everyone whom the queue's mode lets in. */
+  /** Who may connect; others get EACCES. Default: this process's own user. */
   readonly allow?: ((peer: Credentials) => boolean) | undefined;
   /** Of the accepted sockets. Default 64 MiB. */
   readonly maxQueuedBytes?: number | undefined;
@@ -193,7 +195,8 @@ export class QueueListener implements Disposable, AsyncDisposable {
 
   #reach(request: QueueIdentity): QueuePeer | null {
     try {
-      return QueuePeer.of(request, { device: this.#own.device, fresh: true });
+      const { device } = this.#own;
+      return QueuePeer.of(request, { device, fresh: true, owner: "anybody" });
     } catch (error) {
       if (!(error instanceof UnixError)) throw error;
       if (error.code === "EACCES") this.#warn(error); // it cannot be told
@@ -205,7 +208,8 @@ export class QueueListener implements Disposable, AsyncDisposable {
 
   #allowed(peer: QueuePeer): boolean {
     const { allow } = this.#options;
-    if (allow === undefined || allow(peer.credentials)) return true;
+    const { credentials } = peer;
+    if (allow === undefined ? credentials.uid === ownUser() : allow(credentials)) return true;
     told(peer, (it) => it.putRefusal(errno.EACCES));
     return false;
   }
@@ -224,10 +228,8 @@ export class QueueListener implements Disposable, AsyncDisposable {
   #warn(error: UnixError): void {
     if (this.#warned) return;
     this.#warned = true;
-    process.emitWarning(`a connection to ${this.name} was refused: ${error.message}`, {
-      type: "AcceptWarning",
-      code: error.code,
-    });
+    const text = printable(`a connection to ${this.name} was refused: ${error.message}`);
+    process.emitWarning(text, { type: "AcceptWarning", code: error.code });
   }
 
   /** Keep the process alive while `accept` waits. The default. */

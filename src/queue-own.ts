@@ -8,7 +8,9 @@ import { check, fileCall, UnixError } from "./errors.ts";
 import { Fd } from "./fd.ts";
 import { checkQueueName } from "./message-queue-limits.ts";
 import { isSame, openQueue, unlinkSame } from "./message-queue-open.ts";
+import { ownUser } from "./queue-owner.ts";
 import { integer } from "./socket-options.ts";
+import { toJson } from "./structs/printable.ts";
 import {
   headerBytes,
   identityBytes,
@@ -66,7 +68,9 @@ const MOST_NAME_BYTES = 256 - SUFFIX.length;
 export function kernelName(name: string): string {
   checkQueueName(name);
   if (Buffer.byteLength(name) > MOST_NAME_BYTES) {
-    throw new RangeError(`a queue socket's name has at most ${MOST_NAME_BYTES} bytes: ${name}`);
+    throw new RangeError(
+      `a queue socket's name has at most ${MOST_NAME_BYTES} bytes: ${toJson(name)}`,
+    );
   }
   return name + SUFFIX;
 }
@@ -80,7 +84,7 @@ const TRIES = 64;
 
 /** @internal A queue that nobody finds by a name. @throws QueueLimitError, UnsupportedError */
 export function makeUnnamed(size: Size, place: string): OwnQueue {
-  const shared = `/unnamed-${process.geteuid?.() ?? 0}${SUFFIX}`;
+  const shared = `/unnamed-${ownUser()}${SUFFIX}`;
   for (let tries = 0; ; tries++) {
     const name = tries < TRIES / 2 ? shared : `${shared}-${crypto.randomUUID()}`;
     try {
@@ -188,6 +192,11 @@ function buried(kernel: string, name: string): boolean {
   check(fd, "mq_open", { address: name, hint: "another user's socket has this name, or had it" });
   try {
     if (tryShareLock(fd) === AGAIN) return false; // the exclusive one: a living owner's
+    const { uid } = fileCall(() => fstatSync(fd));
+    if (uid !== ownUser()) {
+      const hint = `uid ${uid} has left a queue of this name, which bunix never removes`;
+      throw new UnixError("mq_open", -errno.EACCES, { address: name, hint });
+    }
     // others may look too, and then we cannot have it alone: the next try will tell
     if (tryLock(fd) >= 0 && isSame(kernel, fd)) check(mqUnlink(kernel), "mq_unlink");
     return true;

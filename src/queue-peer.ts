@@ -8,6 +8,7 @@ import { Fd } from "./fd.ts";
 import { messageTooLong } from "./message-queue-limits.ts";
 import { QueueHolder } from "./queue-holder.ts";
 import { kernelName, LEAST_BYTES } from "./queue-own.ts";
+import { checkOwner, type QueueOwner } from "./queue-owner.ts";
 import type { Credentials } from "./structs/credentials.ts";
 import {
   encodeDatagram,
@@ -46,6 +47,16 @@ interface Start {
   readonly file: { readonly messageBytes: number; readonly inode: number; readonly device: number };
 }
 
+/** What is known of a queue before it is looked at. */
+interface Known {
+  readonly pid: number | null;
+  readonly number: number;
+  readonly tag: QueueTag;
+  readonly owner: QueueOwner;
+  /** For people to read. */
+  readonly address?: string;
+}
+
 export class QueuePeer {
   readonly handle: Fd;
   readonly holder: QueueHolder;
@@ -73,12 +84,13 @@ export class QueuePeer {
   static #open(
     handle: Fd,
     pidfd: Fd | null,
-    { pid, number, tag }: { pid: number | null; number: number; tag: QueueTag },
+    { pid, number, tag, owner, address = `process ${pid}` }: Known,
   ): QueuePeer {
     try {
       const attributes = mqGetattr(handle.fd);
       if (typeof attributes === "number") throw new UnixError("mq_getattr", attributes);
       const { ino: inode, dev: device, uid, gid } = fileCall(() => fstatSync(handle.fd));
+      checkOwner(uid, owner, { syscall: "connect", address });
       const file = { messageBytes: attributes.messageBytes, inode, device };
       return new QueuePeer({ handle, pidfd, credentials: { pid, uid, gid }, number, tag, file });
     } catch (error) {
@@ -90,12 +102,13 @@ export class QueuePeer {
 
   /**
    * The queue that a process says is its own. `fresh`: nobody has written into it yet, so that it
-   * still wears its tag; who does not know the tag speaks of somebody else's queue.
+   * still wears its tag; who does not know the tag speaks of somebody else's queue. `owner`: to
+   * whom it must belong.
    * @throws UnixError ECONNREFUSED (there is no such queue), EACCES, EMFILE, …
    */
   static of(
     identity: QueueIdentity,
-    { device, fresh }: { device: number; fresh: boolean },
+    { device, fresh, owner }: { device: number; fresh: boolean; owner: QueueOwner },
   ): QueuePeer {
     const { pidfd, value: handle } = proven(identity, (look) => {
       const { ino, dev, atimeMs, mtimeMs } = fileCall(() => fstatSync(look));
@@ -106,7 +119,7 @@ export class QueuePeer {
       return Fd.adopt(must(fd, "open"), "queue socket");
     });
     const { pid, fd } = identity;
-    const peer = QueuePeer.#open(handle, pidfd, { pid, number: fd, tag: identity });
+    const peer = QueuePeer.#open(handle, pidfd, { pid, number: fd, tag: identity, owner });
     if (peer.messageBytes >= LEAST_BYTES) return peer;
     peer.close();
     throw refused(`its queue takes less than ${LEAST_BYTES} bytes`);
@@ -132,23 +145,24 @@ export class QueuePeer {
   /** A queue that this process has inherited. Owns `handle` also on failure. */
   static inherited(handle: Fd, identity: QueueIdentity): QueuePeer {
     const { pid, fd } = identity;
-    const peer = QueuePeer.#open(handle, null, { pid, number: fd, tag: identity });
+    const known = { pid, number: fd, tag: identity, owner: "anybody" } as const;
+    const peer = QueuePeer.#open(handle, null, known);
     peer.moved(identity);
     return peer;
   }
 
   /**
-   * The queue that a listener or a datagram socket has by name.
+   * The queue that a listener or a datagram socket has by name, and that `owner` has made.
    * @throws UnixError ENOENT, EACCES
    */
-  static named(name: string): QueuePeer {
+  static named(name: string, owner: QueueOwner): QueuePeer {
     const fd = mqOpen(kernelName(name), file.O_WRONLY | file.O_NONBLOCK);
     const hint = hints.get(-fd);
     const handle = Fd.of(check(fd, "mq_open", { address: name, hint }), "queue socket", "ours");
     const pid = lockedBy(handle.fd);
     const pidfd = pid === null ? -1 : pidfdOpen(pid);
     const known = pidfd < 0 ? null : Fd.of(pidfd, "queue socket", "ours");
-    return QueuePeer.#open(handle, known, { pid, number: -1, tag: NO_TAG });
+    return QueuePeer.#open(handle, known, { pid, number: -1, tag: NO_TAG, owner, address: name });
   }
 
   /** Somebody else has the queue now: believed if that process has it open. */

@@ -18,6 +18,7 @@ export {
 export type { InheritOptions } from "./queue-inherit.ts";
 export { type ListenQueueOptions, QueueListener } from "./queue-listener.ts";
 export type { QueueSizeOptions } from "./queue-own.ts";
+export type { QueueOwner, QueueOwnerOptions } from "./queue-owner.ts";
 export type { QueueProcess } from "./queue-process.ts";
 export { type QueueReceiveOptions, QueueSocket } from "./queue-stream.ts";
 
@@ -35,7 +36,8 @@ export function listenQueue(name: string, options: ListenQueueOptions = {}): Que
 }
 
 /**
- * Connect to a listener. A full backlog is waited for; where nobody listens it fails at once.
+ * Connect to a listener of this process's user, or of the `owner` given: anybody can take a name
+ * first. A full backlog is waited for; where nobody listens it fails at once.
  *
  * @throws TypeError, RangeError; UnixError ENOENT, ECONNREFUSED, EACCES (another user's, or `allow`
  *   said no), EPROTOTYPE (a datagram socket's name), EMFILE, ETIMEDOUT; QueueLimitError;

@@ -1,6 +1,7 @@
 // The queues that a datagram socket has sent to lately, kept open.
 
 import { LEAST_BYTES } from "./queue-own.ts";
+import type { QueueOwner } from "./queue-owner.ts";
 import { QueuePeer, refused, wrongKind } from "./queue-peer.ts";
 import { QueueSide } from "./queue-wait.ts";
 import type { QueueIdentity } from "./structs/queue-frame.ts";
@@ -20,12 +21,14 @@ const keyOf = (to: string | QueueIdentity): string =>
 
 export class QueueTargets {
   readonly #device: number;
+  readonly #owner: QueueOwner;
   /** The one that was used last is last. */
   readonly #targets = new Map<string, Target>();
   #referenced = true;
 
-  constructor(device: number) {
+  constructor(device: number, owner: QueueOwner) {
     this.#device = device;
+    this.#owner = owner;
   }
 
   /**
@@ -51,8 +54,9 @@ export class QueueTargets {
 
   #reach(to: string | QueueIdentity): Target {
     const named = typeof to === "string";
-    const where = { device: this.#device, fresh: false };
-    const peer = named ? QueuePeer.named(to) : QueuePeer.of(to, where);
+    const owner = this.#owner;
+    const where = { device: this.#device, fresh: false, owner };
+    const peer = named ? QueuePeer.named(to, owner) : QueuePeer.of(to, where);
     const address = named ? to : `process ${to.pid}`;
     if (!peer.holder.alive()) {
       peer.close();

@@ -1,16 +1,10 @@
 // A send that has to wait: what it holds meanwhile, and how it lets go.
 
+import type { UnixError } from "./errors.ts";
 import { Fd } from "./fd.ts";
 import type { Operation } from "./loop/attempt.ts";
 import { Parcel } from "./message.ts";
-import {
-  closeTransferred,
-  duplicateAll,
-  type Outgoing,
-  sendError,
-  wouldBlock,
-} from "./outgoing.ts";
-import type { Address } from "./structs/sockaddr-un.ts";
+import { closeTransferred, duplicateAll, type Outgoing, wouldBlock } from "./outgoing.ts";
 import type { Piece } from "./syscalls/piece.ts";
 
 /** One try on some socket: bytes taken, or a negative errno. */
@@ -23,7 +17,8 @@ interface Start {
   readonly sendOnce: SendOnce;
   /** Bytes that an earlier try has sent; descriptors are then gone too. */
   readonly skip?: number;
-  readonly to?: Address | undefined;
+  /** What a try that failed is thrown as. */
+  readonly failed: (result: number) => UnixError;
   /** Told how many bytes wait in this operation: positive when it begins, negative at its end. */
   readonly account: (bytes: number) => void;
   /** Called when it has ended, in whatever way. */
@@ -68,7 +63,7 @@ export class SendOperation implements Operation<true> {
     );
     if (sent < 0) {
       if (wouldBlock(sent)) return undefined;
-      throw sendError(sent, this.#message, this.#start.to);
+      throw this.#start.failed(sent);
     }
     if (this.#skip === 0) this.#taken();
     this.#skip += sent;

@@ -1,4 +1,6 @@
-// Who watches which signal. A signal is caught once and handed to all who watch it.
+// Who watches which signal. A signal is caught once and handed to all who watch it, also by other
+// copies of this library in the process (two versions of a package, a module loaded anew): a signal
+// has one handler, so the first copy that watches has it, and the others ask that one.
 
 import { UnsupportedError } from "./errors.ts";
 import { ProcessSource } from "./signal-fallback.ts";
@@ -38,8 +40,8 @@ function deliver(caught: Caught): void {
   for (const receiver of receivers.get(caught.info.number) ?? []) receiver.deliver(caught);
 }
 
-/** The process's source, made when it is first needed. @throws UnsupportedError in a Worker */
-export function signalSource(): SignalSource {
+/** This copy's source, made when it is first needed. @throws UnsupportedError in a Worker */
+function ownSource(): SignalSource {
   if (source !== undefined) return source;
   const elsewhere = whyNotHere();
   if (elsewhere !== null) throw new UnsupportedError("signals", elsewhere);
@@ -48,9 +50,8 @@ export function signalSource(): SignalSource {
   return source;
 }
 
-/** From now on `receiver` gets these signals: all of them, or on an error none. */
-export function attach(receiver: Receiver, numbers: Iterable<number>): void {
-  const from = signalSource();
+function ownAttach(receiver: Receiver, numbers: Iterable<number>): void {
+  const from = ownSource();
   from.collect(); // what was caught before is for those who watched before
   const done: number[] = [];
   try {
@@ -63,24 +64,22 @@ export function attach(receiver: Receiver, numbers: Iterable<number>): void {
       done.push(number);
     }
   } catch (error) {
-    detach(receiver, done);
+    ownDetach(receiver, done);
     throw error;
   }
 }
 
-/** The last who goes has the signal's disposition restored. */
-export function detach(receiver: Receiver, numbers: Iterable<number>): void {
+function ownDetach(receiver: Receiver, numbers: Iterable<number>): void {
   for (const number of numbers) {
     const all = receivers.get(number);
     if (all?.delete(receiver) !== true || all.size > 0) continue;
     receivers.delete(number);
-    signalSource().end(number);
+    ownSource().end(number);
   }
-  interestChanged();
+  ownInterestChanged();
 }
 
-/** Somebody waits who did not, or the other way round. */
-export function interestChanged(): void {
+function ownInterestChanged(): void {
   let most: Interest = "none";
   for (const all of receivers.values()) {
     for (const { interest } of all) {
@@ -88,5 +87,45 @@ export function interestChanged(): void {
       else if (most === "none") most = interest;
     }
   }
-  signalSource().await(most);
+  ownSource().await(most);
 }
+
+/** What the copies have in common; another shape of it gets another number. */
+interface Hub {
+  readonly protocol: number;
+  signalSource(): SignalSource;
+  attach(receiver: Receiver, numbers: Iterable<number>): void;
+  detach(receiver: Receiver, numbers: Iterable<number>): void;
+  interestChanged(): void;
+}
+
+const own: Hub = {
+  protocol: 1,
+  signalSource: ownSource,
+  attach: ownAttach,
+  detach: ownDetach,
+  interestChanged: ownInterestChanged,
+};
+
+const KEY = Symbol.for("bunix.signals");
+const shared = globalThis as { [KEY]?: Hub };
+
+/** The first copy's that watches a signal. @throws UnsupportedError for one that cannot be asked */
+function hub(): Hub {
+  const first = (shared[KEY] ??= own);
+  if (first.protocol === own.protocol) return first;
+  const why = "another version of bunix in this process watches signals already: load only one";
+  throw new UnsupportedError("signals", why);
+}
+
+/** The process's source, made when it is first needed. @throws UnsupportedError in a Worker */
+export const signalSource = (): SignalSource => hub().signalSource();
+
+/** From now on `receiver` gets these signals: all of them, or on an error none. */
+export const attach: Hub["attach"] = (receiver, numbers) => hub().attach(receiver, numbers);
+
+/** The last who goes has the signal's disposition restored. */
+export const detach: Hub["detach"] = (receiver, numbers) => hub().detach(receiver, numbers);
+
+/** Somebody waits who did not, or the other way round. */
+export const interestChanged = (): void => hub().interestChanged();

@@ -1,6 +1,7 @@
 // The names of signals, their numbers here, and which of them are somebody else's to handle.
 
 import { lastSignal, signals } from "../native/signal.ts";
+import { toJson } from "./structs/printable.ts";
 import { realTimeRange } from "./syscalls/signal.ts";
 
 /** The signals that have a name of their own on some system. */
@@ -45,7 +46,7 @@ export function signalNumber(signal: SignalName | number): number {
   const match = realTime.exec(signal);
   if (match === null) {
     const how = signal in signals ? "this system has no" : "there is no signal";
-    throw new RangeError(`${how} ${JSON.stringify(signal)}; names are "SIGUSR1", "SIGRTMIN+3", …`);
+    throw new RangeError(`${how} ${toJson(signal)}; names are "SIGUSR1", "SIGRTMIN+3", …`);
   }
   return realTimeNumber(signal, match);
 }

@@ -11,6 +11,7 @@ import { Consumer, type Feed, type Handler, isPromise } from "./loop/consume.ts"
 import { rejected, settled } from "./loop/gate.ts";
 import type { Envelope, Message, Payload, Received } from "./message.ts";
 import {
+  type Beside,
   checkFds,
   closeTransferred,
   isShort,
@@ -210,7 +211,7 @@ export abstract class SocketBase extends Endpoint {
     if (options === undefined && !Array.isArray(data) && this.idle) {
       const sent = sendPlain(this.fd, data as Exclude<Payload, readonly unknown[]>);
       if (sent === plainTotal) return settled(undefined);
-      if (sent < 0 && !wouldBlock(sent)) return rejected(sendError(sent, NOTHING_BESIDE));
+      if (sent < 0 && !wouldBlock(sent)) return rejected(this.sendFailed(sent, NOTHING_BESIDE));
       skip = Math.max(sent, 0);
     }
     const message = prepare(data, options);
@@ -250,7 +251,8 @@ export abstract class SocketBase extends Endpoint {
     this.checkRoom(message.total - skip);
     const send: SendOnce = (what, rest) => sendOnce(this.fd, what, rest);
     const account = (bytes: number): void => this.account(bytes);
-    const operation = new SendOperation(message, { sendOnce: send, skip, account, onRest });
+    const failed = (result: number): UnixError => this.sendFailed(result, message);
+    const operation = new SendOperation(message, { sendOnce: send, skip, account, failed, onRest });
     return attempt({ watch: this.watch, direction: "write", signal }, operation).then(() => {});
   }
 
@@ -280,7 +282,7 @@ export abstract class SocketBase extends Endpoint {
       return sent;
     }
     if (wouldBlock(sent)) return null;
-    throw sendError(sent, message);
+    throw this.sendFailed(sent, message);
   }
 
   /**
@@ -294,7 +296,7 @@ export abstract class SocketBase extends Endpoint {
       const sent = sendPlain(this.fd, data as Exclude<Payload, readonly unknown[]>);
       if (sent >= 0) return sent;
       if (wouldBlock(sent)) return null;
-      throw sendError(sent, NOTHING_BESIDE);
+      throw this.sendFailed(sent, NOTHING_BESIDE);
     }
     if (options?.fds !== undefined && isShort(data, options)) {
       return this.#tryShort(data, checkFds(options.fds, false), options.fds);
@@ -310,7 +312,7 @@ export abstract class SocketBase extends Endpoint {
     const sent = sendShort(this.fd, data, numbers);
     if (sent >= 0) return sent;
     if (wouldBlock(sent)) return null;
-    throw sendError(sent, { fds, credentials: undefined });
+    throw this.sendFailed(sent, { fds, credentials: undefined });
   }
 
   /** Send all of it, blocking the thread. @throws UnixError ETIMEDOUT, EBUSY (sends are queued) */
@@ -324,12 +326,17 @@ export abstract class SocketBase extends Endpoint {
     this.blocking("sendmsg", events.POLLOUT, options, () => {
       const rest = { skip, fds: skip === 0 ? message.numbers : [] };
       const sent = sendOnce(this.fd, message, rest);
-      if (sent < 0 && !wouldBlock(sent)) throw sendError(sent, message);
+      if (sent < 0 && !wouldBlock(sent)) throw this.sendFailed(sent, message);
       if (sent < 0) return undefined;
       if (skip === 0) closeTransferred(message);
       skip += sent;
       return skip >= message.total ? true : undefined;
     });
+  }
+
+  /** @internal The error of a send. */
+  protected sendFailed(result: number, message: Beside): UnixError {
+    return sendError(result, message);
   }
 
   /** @internal Rules of the kind that hold before any call. */

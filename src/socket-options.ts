@@ -14,10 +14,11 @@ export interface SocketOptions {
   readonly passPidfd?: boolean | undefined;
   /**
    * How many descriptors a message may bring: true or nothing for 253, the most there can be; 0 or
-   * false to take none. Those beyond are closed. With 0 the kernel is told to refuse them (Linux
-   * 6.16: the sender then gets EPERM).
+   * false to take none. Those beyond are closed on arrival, and the message comes all the same.
+   * "refuse": take none, and have the kernel refuse the whole message (Linux 6.16: its sender gets
+   * EPERM; before that it is as 0).
    */
-  readonly acceptFds?: boolean | number | undefined;
+  readonly acceptFds?: boolean | number | "refuse" | undefined;
   /** SO_SNDBUF: the kernel doubles it, and limits it to net.core.wmem_max. In bytes. */
   readonly sendBufferBytes?: number | undefined;
   /** SO_RCVBUF in bytes. Unix sockets hold what is in flight in the sender's buffer instead. */
@@ -36,6 +37,7 @@ export interface Settings {
   readonly passCredentials: boolean;
   readonly passPidfd: boolean;
   readonly acceptFds: number;
+  readonly refuseFds: boolean;
   readonly sendBufferBytes: number | undefined;
   readonly receiveBufferBytes: number | undefined;
   readonly maxMessageBytes: number;
@@ -68,11 +70,13 @@ export function toSettings(options: SocketOptions = {}): Settings {
     maxMessageBytes = receiveBytes,
     maxQueuedBytes = QUEUED_BYTES,
   } = options;
-  const fds = typeof acceptFds === "boolean" ? (acceptFds ? SCM_MAX_FD : 0) : acceptFds;
+  const refuseFds = acceptFds === "refuse";
+  const fds = acceptFds === true ? SCM_MAX_FD : acceptFds === false || refuseFds ? 0 : acceptFds;
   return {
     passCredentials: options.passCredentials ?? false,
     passPidfd: options.passPidfd ?? false,
     acceptFds: integer("acceptFds", fds, { most: SCM_MAX_FD }),
+    refuseFds,
     sendBufferBytes: optional("sendBufferBytes", options.sendBufferBytes),
     receiveBufferBytes: optional("receiveBufferBytes", options.receiveBufferBytes),
     maxMessageBytes: integer("maxMessageBytes", maxMessageBytes, { least: 1 }),
@@ -84,7 +88,7 @@ export function toSettings(options: SocketOptions = {}): Settings {
 export function applySettings(fd: number, settings: Settings): void {
   if (settings.passCredentials) need(fd, option.SO_PASSCRED, "passCredentials");
   if (settings.passPidfd) need(fd, option.SO_PASSPIDFD, "passPidfd");
-  if (settings.acceptFds === 0 && option.SO_PASSRIGHTS !== null) {
+  if (settings.refuseFds && option.SO_PASSRIGHTS !== null) {
     setOption(fd, option.SO_PASSRIGHTS, 0); // before Linux 6.16 they are closed on arrival only
   }
   setSize(fd, option.SO_SNDBUF, settings.sendBufferBytes);

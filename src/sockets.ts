@@ -6,6 +6,7 @@ import type { Fd } from "./fd.ts";
 import { SeqpacketSocket } from "./seqpacket.ts";
 import type { Settings } from "./socket-options.ts";
 import { StreamSocket } from "./stream.ts";
+import { toJson } from "./structs/printable.ts";
 
 /** The three kinds by their names in this library. */
 export interface SocketKinds {
@@ -27,7 +28,7 @@ const numbers: Readonly<Record<SocketType, number>> = {
 export function typeNumber(type: SocketType): number {
   const number = Object.hasOwn(numbers, type) ? numbers[type] : undefined;
   if (number !== undefined) return number;
-  throw new TypeError(`a socket's type is ${Object.keys(numbers).join(", ")}, not ${type}`);
+  throw new TypeError(`a socket's type is ${Object.keys(numbers).join(", ")}, not ${toJson(type)}`);
 }
 
 /** The kind of a SOCK_… number. */

@@ -10,6 +10,7 @@ import { describeFd } from "./fd-description.ts";
 import { socketPair } from "./pair.ts";
 import type { SeqpacketSocket } from "./seqpacket.ts";
 import { type SocketOptions, toSettings } from "./socket-options.ts";
+import { toJson } from "./structs/printable.ts";
 
 /** "<descriptor>:<inode of the socket>", and where there are options ":<they, as JSON>" */
 export const CHANNEL = "BUNIX_CHANNEL";
@@ -22,7 +23,7 @@ export class ChannelPair {
   readonly #options: string;
 
   constructor(options: SocketOptions) {
-    this.#options = JSON.stringify(options);
+    this.#options = toJson(options);
     const [ours, end] = socketPair("seqpacket", options);
     this.ours = ours;
     this.theirs = end.release();

@@ -5,6 +5,7 @@ import { UnixError, UnsupportedError } from "./errors.ts";
 import { type FdLike, fdNumber } from "./fd.ts";
 import { type ListRule, ownList } from "./own-list.ts";
 import { FD_NAME_RULE, isFdName } from "./structs/fd-name.ts";
+import { toJson } from "./structs/printable.ts";
 import { descriptorFlags, duplicate } from "./syscalls/fd.ts";
 
 /**
@@ -50,7 +51,9 @@ export function layOut(fds: SpawnFds = []): FdLayout {
     if (isNumeral(key)) continue;
     const number = target(FIRST + names.length);
     if (slots.has(number)) {
-      throw new RangeError(`"${key}" would be descriptor ${number}, which fds gives a number too`);
+      throw new RangeError(
+        `${toJson(key)} would be descriptor ${number}, which fds gives a number too`,
+      );
     }
     slots.set(number, fdNumber(fd));
     names.push(checkName(key));
@@ -76,7 +79,7 @@ function target(number: number): number {
 
 function checkName(name: string): string {
   if (isFdName(name)) return name;
-  throw new RangeError(`a descriptor's name is ${FD_NAME_RULE}, not ${JSON.stringify(name)}`);
+  throw new RangeError(`a descriptor's name is ${FD_NAME_RULE}, not ${toJson(name)}`);
 }
 
 /** Nothing is in this slot: Bun leaves it closed from 3 on, and has a default below. */

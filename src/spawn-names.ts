@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import { errno } from "../native/errno.ts";
 import { UnixError, UnsupportedError } from "./errors.ts";
 import { joinFdNames } from "./structs/fd-name.ts";
+import { toJson } from "./structs/printable.ts";
 
 /** A child's environment as Bun takes it. */
 export type Environment = Record<string, string | undefined>;
@@ -60,7 +61,8 @@ function keeping(env: Environment, program: string): string[] {
   );
   if (odd.length === 0) return [];
   if (program.includes("=")) {
-    throw new RangeError(`${ENV} would take ${program} for a variable: start it by another path`);
+    const why = `${ENV} would take ${toJson(program)} for a variable`;
+    throw new RangeError(`${why}: start it by another path`);
   }
   return [ENV, "--", ...odd.map(([name, value]) => `${name}=${value}`)];
 }

@@ -3,6 +3,7 @@
 import { errno } from "../native/errno.ts";
 import { closedError, UnixError } from "./errors.ts";
 import { deliver } from "./notify-channel.ts";
+import { printable, toJson } from "./structs/printable.ts";
 
 /** How a watchdog decides, and whom it tells what goes wrong. */
 export interface WatchdogOptions {
@@ -85,7 +86,8 @@ export class Watchdog implements Disposable {
   #warn(error: unknown): void {
     if (this.#warned) return;
     this.#warned = true;
-    process.emitWarning(`no sign of life was sent: ${error}`, { type: "WatchdogWarning" });
+    const text = printable(`no sign of life was sent: ${error}`);
+    process.emitWarning(text, { type: "WatchdogWarning" });
   }
 
   /**
@@ -145,6 +147,6 @@ function number(variable: string): bigint | null {
 }
 
 function wrong(variable: string, what: string): UnixError {
-  const hint = `${variable} is ${JSON.stringify(process.env[variable])}, not ${what}`;
+  const hint = `${variable} is ${toJson(process.env[variable])}, not ${what}`;
   return new UnixError("watchdog", -errno.EINVAL, { hint });
 }

@@ -2,6 +2,7 @@
 
 import { type Command, commands, type Option, wanted } from "./commands.ts";
 import { parse, UsageError } from "./options.ts";
+import { print } from "./terminal.ts";
 
 /** Print the script; the result is the exit code. */
 export function completion(args: readonly string[]): number {
@@ -9,7 +10,7 @@ export function completion(args: readonly string[]): number {
   if (shell === undefined) throw new UsageError("for which shell? bash, zsh or fish");
   const script = scripts.get(shell);
   if (script === undefined) throw new UsageError(`bash, zsh or fish, not ${shell}`);
-  console.log(script());
+  print(script());
   return 0;
 }
 

@@ -4,7 +4,8 @@ import { type Capabilities, type Capability, capabilities } from "../capabilitie
 import { LIMIT_MS } from "./check-tools.ts";
 import { type Check, checks } from "./checks.ts";
 import { wanted } from "./commands.ts";
-import { json, parse } from "./options.ts";
+import { json, parse, printable } from "./options.ts";
+import { print } from "./terminal.ts";
 
 interface Result {
   readonly name: string;
@@ -20,8 +21,8 @@ export async function doctor(args: readonly string[]): Promise<number> {
   const results: Result[] = [];
   for (const check of checks) results.push(await tryOut(check, found));
   const failed = results.filter(({ result }) => result === "fails");
-  if (asJson) console.log(json({ capabilities: found, checks: results, ok: failed.length === 0 }));
-  else console.log(asText(found, results));
+  if (asJson) print(json({ capabilities: found, checks: results, ok: failed.length === 0 }));
+  else print(asText(found, results));
   return failed.length === 0 ? 0 : 1;
 }
 
@@ -68,5 +69,5 @@ function asText(found: Capabilities, results: readonly Result[]): string {
   for (const { name, result, reason: why } of results) {
     lines.push(`  ${result.padEnd(8)}  ${name}${reason(why)}`);
   }
-  return lines.join("\n");
+  return lines.map(printable).join("\n");
 }

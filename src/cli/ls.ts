@@ -4,6 +4,7 @@ import { formatAddress } from "../address.ts";
 import { listSockets, type UnixSocketInfo } from "../inspect.ts";
 import { wanted } from "./commands.ts";
 import { json, parse, printable, typeOption } from "./options.ts";
+import { print } from "./terminal.ts";
 
 /** List the sockets; the result is the exit code. */
 export function ls(args: readonly string[]): number {
@@ -16,8 +17,8 @@ export function ls(args: readonly string[]): number {
     .map((socket) => ({ socket, row: rowOf(socket) }))
     .filter(({ row }) => row.join(" ").includes(text))
     .sort((a, b) => byPlace(a.socket, b.socket));
-  if (parsed.json) console.log(json(found.map(({ socket }) => plain(socket))));
-  else console.log(table(found.map(({ row }) => row)));
+  if (parsed.json) print(json(found.map(({ socket }) => plain(socket))));
+  else print(table(found.map(({ row }) => row)));
   return 0;
 }
 

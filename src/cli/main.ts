@@ -21,6 +21,7 @@ import {
 import { postbox } from "./postbox.ts";
 import { probeCommand } from "./probe.ts";
 import { send } from "./send.ts";
+import { print } from "./terminal.ts";
 
 type Run = (args: readonly string[]) => number | Promise<number>;
 
@@ -44,7 +45,7 @@ const others = new Map([
 ]);
 
 function say(text: string): number {
-  console.log(text);
+  print(text);
   return 0;
 }
 

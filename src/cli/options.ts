@@ -3,6 +3,9 @@
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
+import { printable, toJson } from "../structs/printable.ts";
+
+export { printable, toJson } from "../structs/printable.ts";
 
 /** sysexits(3): used wrongly; and the system refused. */
 export const usageCode = 64;
@@ -110,20 +113,11 @@ export function typeOption({ values }: Parsed): "stream" | "seqpacket" | "datagr
   throw new UsageError(`--type is stream, seqpacket or datagram, not ${type}`);
 }
 
-/** Text from elsewhere, such as a process's name, without what a terminal would obey. */
-export function printable(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) =>
-    Array.from(new TextEncoder().encode(character), hex).join(""),
-  );
-}
-
 /** Nothing in a message can end its line or look like what it is not: "\\" itself is doubled. */
 export const escaped = (text: string): string => printable(text.replaceAll("\\", "\\\\"));
 
-const hex = (byte: number): string => `\\x${byte.toString(16).padStart(2, "0")}`;
-
 /** The value as JSON, two spaces deep. */
-export const json = (value: unknown): string => JSON.stringify(value, null, 2);
+export const json = (value: unknown): string => toJson(value, 2);
 
 /** This package's version, from the package.json above this file. */
 export function version(): string {

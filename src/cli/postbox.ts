@@ -3,7 +3,7 @@
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { wanted } from "./commands.ts";
-import { escaped, parse, printable } from "./options.ts";
+import { escaped, parse, printable, toJson } from "./options.ts";
 import { type Places, PostBox } from "./postbox-channels.ts";
 import type { Letter } from "./postbox-letters.ts";
 import { Output, Stop } from "./terminal.ts";
@@ -15,8 +15,8 @@ export async function postbox(args: readonly string[]): Promise<number> {
   using box = PostBox.open(rest[0] ?? ownDirectory());
   using output = new Output();
   const print = (letter: Letter): Promise<void> | undefined =>
-    output.line(json ? JSON.stringify(letter) : asText(letter));
-  output.line(json ? JSON.stringify({ channel: "box", ...box.places }) : help(box.places));
+    output.line(json ? toJson(letter) : asText(letter));
+  output.line(json ? toJson({ channel: "box", ...box.places }) : help(box.places));
   await Promise.race([box.run(print), stop.next(), output.gone]);
   await Promise.race([box.takeRest(print), stop.next(), output.gone]);
   if (box.lost > 0) console.error(`bunix: ${box.lost} signals came too fast and were lost`);

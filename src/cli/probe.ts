@@ -4,6 +4,7 @@ import { formatAddress } from "../address.ts";
 import { type Probe, probe } from "../inspect.ts";
 import { wanted } from "./commands.ts";
 import { json, parse, printable, typeOption, UsageError } from "./options.ts";
+import { print } from "./terminal.ts";
 
 const codes: Readonly<Record<Probe["state"], number>> = {
   listening: 0,
@@ -38,7 +39,7 @@ export function probeCommand(args: readonly string[]): number {
   const [address] = parsed.rest;
   if (address === undefined) throw new UsageError("probe what? A path, or @name");
   const found = probe(address, { type: typeOption(parsed) });
-  console.log(parsed.json ? asJson(found) : asText(found));
+  print(parsed.json ? asJson(found) : asText(found));
   return codes[found.state];
 }
 

@@ -7,7 +7,7 @@ import { UnixError } from "../errors.ts";
 import type { Fd, FdDescription, FdLike } from "../fd.ts";
 import type { Message } from "../message.ts";
 import type { SocketType } from "../sockets.ts";
-import { escaped, type Parsed, printable, UsageError } from "./options.ts";
+import { escaped, type Parsed, printable, toJson, UsageError } from "./options.ts";
 import type { Output } from "./terminal.ts";
 
 /** --seqpacket, --datagram, or neither. @throws UsageError for both */
@@ -112,7 +112,7 @@ export class Reporter {
 
   /** With --raw to standard error. A promise where the reader has to catch up first. */
   say({ text, json }: Report): Promise<void> | undefined {
-    if (this.#mode === "json") return this.#output.line(JSON.stringify(json));
+    if (this.#mode === "json") return this.#output.line(toJson(json));
     if (this.#mode === "text") return this.#output.line(text);
     console.error(`bunix: ${text}`);
     return undefined;

@@ -1,6 +1,38 @@
 // What a command that runs for a while has to do with whoever started it: signals that end it,
 // standard output, which may be slow or end, and standard input.
 
+import { fstatSync, readSync, writeSync } from "node:fs";
+import { errno } from "../../native/errno.ts";
+import { poll as events } from "../../native/poll.ts";
+import { UnixError } from "../errors.ts";
+import { poll } from "../syscalls/fd.ts";
+
+const STDIN = 0;
+const STDOUT = 1;
+
+/** What reading or writing failed with, as all other errors are. */
+function failed(syscall: "read" | "write", cause: unknown): UnixError {
+  const { errno: number } = cause as { errno?: number };
+  const hint = syscall === "read" ? "standard input" : "standard output";
+  return new UnixError(syscall, -Math.abs(number ?? errno.EIO), { hint, cause });
+}
+
+const isCode = (error: unknown, ...codes: string[]): boolean =>
+  codes.includes(String((error as { code?: unknown }).code));
+
+/** Lines to standard output, all of them before this returns. @throws UnixError, but for EPIPE */
+export function print(text: string): void {
+  for (let rest = Buffer.from(`${text}\n`); rest.length > 0; ) {
+    try {
+      rest = rest.subarray(writeSync(STDOUT, rest));
+    } catch (error) {
+      if (isCode(error, "EPIPE")) return; // the reader has gone, and has had enough
+      if (!isCode(error, "EAGAIN", "EINTR")) throw failed("write", error);
+      poll(STDOUT, events.POLLOUT, -1);
+    }
+  }
+}
+
 const stops = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 /** Somebody wants this to end. */
@@ -30,13 +62,17 @@ export class Stop implements Disposable {
 export class Output implements Disposable {
   #room: Promise<void> | null = null;
   readonly #gone = Promise.withResolvers<void>();
-  readonly #failed = (): void => this.#gone.resolve();
+  readonly #failed = (error: unknown): void => {
+    if (isCode(error, "EPIPE")) this.#gone.resolve();
+    else this.#gone.reject(failed("write", error));
+  };
 
   constructor() {
+    this.#gone.promise.catch(() => {}); // whoever waits for it is told
     process.stdout.on("error", this.#failed);
   }
 
-  /** When nobody reads it any more. */
+  /** When nobody reads it any more. Rejects with the UnixError of any other end. */
   get gone(): Promise<void> {
     return this.#gone.promise;
   }
@@ -63,11 +99,31 @@ export class Output implements Disposable {
   }
 }
 
+/** Bun reports one with a stack, and to nobody who could catch it. */
+function isDirectory(): boolean {
+  try {
+    return fstatSync(STDIN).isDirectory();
+  } catch {
+    return false; // closed: reading will say so
+  }
+}
+
+/** Bun tells of some errors as if they were the end (EIO); the end itself can be read again. */
+function lastError(): UnixError | null {
+  try {
+    readSync(STDIN, new Uint8Array(1));
+    return null;
+  } catch (error) {
+    return isCode(error, "EAGAIN", "EINTR") ? null : failed("read", error);
+  }
+}
+
 const NEWLINE = 10;
 
 /** Standard input, in pieces as they come; it is not touched before it is asked for. */
 export class Input implements Disposable {
-  #wanted: ((chunk: Uint8Array | null) => void) | null = null;
+  #wanted: PromiseWithResolvers<Uint8Array | null> | null = null;
+  #error: UnixError | null = null;
   readonly #chunks: Uint8Array[] = [];
   #begun = false;
   #ended = false;
@@ -77,29 +133,38 @@ export class Input implements Disposable {
     this.#answer();
   };
   readonly #end = (): void => {
+    this.#error ??= lastError();
     this.#ended = true;
     this.#answer();
   };
 
+  readonly #failed = (error: unknown): void => {
+    this.#error ??= failed("read", error);
+    this.#end();
+  };
+
   #begin(): void {
+    if (isDirectory()) throw failed("read", { errno: errno.EISDIR });
     this.#begun = true;
-    process.stdin.on("data", this.#data).on("end", this.#end).on("error", this.#end).pause();
+    process.stdin.on("data", this.#data).on("end", this.#end).on("error", this.#failed).pause();
   }
 
-  /** The next piece; null at the end. */
-  next(): Promise<Uint8Array | null> {
+  /** The next piece; null at the end. @throws UnixError where it cannot be read */
+  async next(): Promise<Uint8Array | null> {
     if (!this.#begun) this.#begin();
-    return new Promise((resolve) => {
-      this.#wanted = resolve;
-      if (!this.#answer()) process.stdin.resume();
-    });
+    const wanted = Promise.withResolvers<Uint8Array | null>();
+    this.#wanted = wanted;
+    if (!this.#answer()) process.stdin.resume();
+    return await wanted.promise;
   }
 
   #answer(): boolean {
-    if (this.#wanted === null || (this.#chunks.length === 0 && !this.#ended)) return false;
-    const answer = this.#wanted;
+    const wanted = this.#wanted;
+    if (wanted === null || (this.#chunks.length === 0 && !this.#ended)) return false;
     this.#wanted = null;
-    answer(this.#chunks.shift() ?? null);
+    const chunk = this.#chunks.shift() ?? null;
+    if (chunk === null && this.#error !== null) wanted.reject(this.#error);
+    else wanted.resolve(chunk);
     return true;
   }
 
@@ -130,7 +195,7 @@ export class Input implements Disposable {
   /** Read no more; whatever waits for input does not keep the program alive. */
   [Symbol.dispose](): void {
     if (!this.#begun) return;
-    process.stdin.off("data", this.#data).off("end", this.#end).off("error", this.#end);
+    process.stdin.off("data", this.#data).off("end", this.#end).off("error", this.#failed);
     process.stdin.pause();
     (process.stdin as { unref?: () => void }).unref?.(); // a file or /dev/null has none
   }

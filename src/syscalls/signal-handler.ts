@@ -1,12 +1,9 @@
-// Compiles native/signal-handler.c in this process's memory. Bun brings the compiler (FACTS F7): no
-// toolchain, no header and no file is needed; the text is inside whatever `bun build` makes.
+// Compiles native/signal-handler.c in this process's memory.
 
-import { cc } from "bun:ffi";
-import { memfd } from "../../native/file.ts";
+import type { cc } from "bun:ffi";
 import source from "../../native/signal-handler.c" with { type: "text" };
-import { close, memfdCreate, write } from "./fd.ts";
-import { symbol } from "./libc.ts";
-import { addressOf, asPointer } from "./memory.ts";
+import { callees, compiled } from "./compiled.ts";
+import { asPointer } from "./memory.ts";
 
 const symbols = {
   aim: { args: ["i32"], returns: "void" },
@@ -34,30 +31,12 @@ export interface SignalHandler {
   now(): number;
 }
 
-let compiled: SignalHandler | string | undefined;
+let made: SignalHandler | string | undefined;
 
 /** The handler, compiled once; or the reason why there is none here. */
 export function signalHandler(): SignalHandler | string {
-  compiled ??= compile();
-  return compiled;
-}
-
-function compile(): SignalHandler | string {
-  const pointers = callees();
-  if (typeof pointers === "string") return pointers;
-  const fd = memfdCreate("signal-handler", memfd.MFD_CLOEXEC ?? 0);
-  if (fd < 0) return "memfd_create failed";
-  try {
-    const text = new TextEncoder().encode(source);
-    if (write(fd, addressOf(text), text.length) !== text.length) return "write failed";
-    const flags = ["-nostdlib", "-nostdinc"] as unknown as string;
-    const library = cc({ source: `/proc/self/fd/${fd}`, flags, symbols });
-    return configured(library, pointers);
-  } catch (error) {
-    return `cc: ${error instanceof Error ? error.message : String(error)}`;
-  } finally {
-    close(fd);
-  }
+  made ??= compile();
+  return made;
 }
 
 const needed = [
@@ -65,10 +44,11 @@ const needed = [
   ...["sem_init", "sem_post", "sem_getvalue"],
 ];
 
-function callees(): number[] | string {
-  const found = needed.map(symbol);
-  const missing = needed.filter((_, i) => !found[i]);
-  return missing.length === 0 ? found : `this libc has no ${missing.join(", ")}`;
+function compile(): SignalHandler | string {
+  const pointers = callees(needed);
+  if (typeof pointers === "string") return pointers;
+  const library = compiled(source, symbols);
+  return typeof library === "string" ? library : configured(library, pointers);
 }
 
 type Library = ReturnType<typeof cc<typeof symbols>>;

@@ -6,6 +6,7 @@ import { signals } from "../../native/signal.ts";
 import { socket as c, cmsghdr, iovec, message, mmsghdr, msghdr } from "../../native/socket.ts";
 import { errnoName } from "../errors.ts";
 import { type Control, decodeControl } from "../structs/cmsg.ts";
+import { toJson } from "../structs/printable.ts";
 import { decodeSockaddr, toBytes } from "../structs/sockaddr-un.ts";
 import { addressOf, asPointer, bytesIn } from "./memory.ts";
 
@@ -133,7 +134,7 @@ export const dataOut: Show = (value, { result }) =>
 export const text: Show = (value) => {
   const address = addressIn(value);
   if (address === 0) return "NULL";
-  return JSON.stringify(String(new CString(asPointer(address))));
+  return toJson(String(new CString(asPointer(address))));
 };
 
 /** A sockaddr of so many bytes. */

@@ -51,28 +51,39 @@ describe.each(pairVariants)("$name", ({ kind, open, stream }) => {
     }));
 
   for (const acceptFds of [0, false] as const) {
-    test(`acceptFds ${acceptFds}: the sender is told where the kernel can, nothing leaks`, () =>
+    test(`acceptFds ${acceptFds}: on every kernel the message comes, without its descriptors`, () =>
       leakFree(async () => {
         using pair = await open({ acceptFds });
-        using fd = marked("refused");
-        const refused = capabilities().refuseFds;
-        if (refused.available) {
-          const error = await failure(() => pair.near.send("x", { fds: [fd] }));
-          expect([error.code, error.syscall]).toEqual(["EPERM", "sendmsg"]);
-          expect(error.message).toContain("refuses descriptors");
-          expect(pair.far.tryReceive()).toBeUndefined();
-        } else {
-          console.log(`descriptors are closed on arrival: ${refused.reason}`);
-          await pair.near.send("x", { fds: [fd] });
-          using message = must(pair.far.tryReceive());
-          expect([message.fds.length, message.fdsTruncated]).toEqual([0, true]);
-        }
-        await pair.near.send("plain data passes");
+        using fd = marked("closed");
+        await pair.near.send("x", { fds: [fd, fd] });
         using message = must(pair.far.tryReceive());
-        expect([message.text(), message.fdsTruncated]).toEqual(["plain data passes", false]);
-        expect(markOf(fd)).toBe("refused");
+        const { fds, fdsTruncated } = message;
+        expect([message.text(), fds.length, fdsTruncated]).toEqual(["x", 0, true]);
+        expect(markOf(fd)).toBe("closed");
       }));
   }
+
+  test('acceptFds "refuse": the sender is told where the kernel can, nothing leaks', () =>
+    leakFree(async () => {
+      using pair = await open({ acceptFds: "refuse" });
+      using fd = marked("refused");
+      const refused = capabilities().refuseFds;
+      if (refused.available) {
+        const error = await failure(() => pair.near.send("x", { fds: [fd] }));
+        expect([error.code, error.syscall]).toEqual(["EPERM", "sendmsg"]);
+        expect(error.message).toContain("refuses descriptors");
+        expect(pair.far.tryReceive()).toBeUndefined();
+      } else {
+        console.log(`descriptors are closed on arrival: ${refused.reason}`);
+        await pair.near.send("x", { fds: [fd] });
+        using message = must(pair.far.tryReceive());
+        expect([message.fds.length, message.fdsTruncated]).toEqual([0, true]);
+      }
+      await pair.near.send("plain data passes");
+      using message = must(pair.far.tryReceive());
+      expect([message.text(), message.fdsTruncated]).toEqual(["plain data passes", false]);
+      expect(markOf(fd)).toBe("refused");
+    }));
 
   test("acceptFds true is the most there can be; more than that is a RangeError", async () => {
     using pair = await open({ acceptFds: true });
@@ -83,6 +94,9 @@ describe.each(pairVariants)("$name", ({ kind, open, stream }) => {
     closeAll(fds);
     for (const acceptFds of [254, -1, 1.5]) {
       expect(() => socketPair(kind, { acceptFds })).toThrow(RangeError);
+    }
+    for (const acceptFds of ["no", "", null] as never[]) {
+      expect(() => socketPair(kind, { acceptFds })).toThrow(TypeError);
     }
   });
 
@@ -97,6 +111,7 @@ describe.each(pairVariants)("$name", ({ kind, open, stream }) => {
       for (const [acceptFds, want] of [
         [0, []],
         [false, []],
+        ["refuse", []],
         [2, ["fd 0", "fd 1"]],
       ] as const) {
         sendMessage(pair.near, "y", { fds });
@@ -140,7 +155,7 @@ test("a listener's acceptFds holds for what it accepts, from before accept", () 
 
 test("a listener that refuses descriptors refuses those sent before accept", async () => {
   const path = freshPath();
-  using server = listen(path, { acceptFds: false });
+  using server = listen(path, { acceptFds: "refuse" });
   using client = await connect(path);
   using fd = marked("x");
   if (capabilities().refuseFds.available) {

@@ -2,11 +2,12 @@
 // program is a process of its own, for only at its start can it be given descriptors.
 
 import { describe, expect, test } from "bun:test";
-import { existsSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { release } from "node:os";
 import { connect, listen, openDatagram } from "../../src/index.ts";
 import { type Outcome, type RunOptions, run, start, succeeded } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
+import { tempDir } from "../support/tmp.ts";
 import { noListeningOnFds, opensInheritable, testUnless } from "../support/unless.ts";
 import { activated, program, runActivated } from "./managers.ts";
 import { freshAddress, freshPath } from "./pairs.ts";
@@ -173,6 +174,33 @@ describe("not for this process: nothing, and the variables stay", () => {
     const { first, left } = await look({ fds: [a.fd], env: { LISTEN_FDS: undefined } });
     expect(first).toHaveLength(0);
     expect(left).toEqual(["LISTEN_PID"]);
+  });
+});
+
+describe("under a wrapper", () => {
+  for (const wrapper of [
+    ["run", "start"],
+    ["run", "--silent", "start"],
+  ]) {
+    test(`bun ${wrapper.join(" ")}: nothing, and a warning says why`, async () => {
+      using dir = tempDir();
+      const script = { scripts: { start: `${program(LOOK).join(" ")} && true` } };
+      writeFileSync(dir.file("package.json"), JSON.stringify(script));
+      using a = marked("a");
+      const command = activated([process.execPath, ...wrapper]);
+      const env = { LISTEN_FDS: "1" };
+      const outcome = await run(command, { cwd: dir.path, fds: [a.fd], env });
+      expect((said(outcome) as Look).first).toEqual([]);
+      expect(outcome.stderr.match(/InheritedFdsWarning/g)).toHaveLength(1);
+      expect(outcome.stderr).toMatch(/LISTEN_FDS=1 is for process \d+/);
+      expect(outcome.stderr).toContain("ExecStart=bun server.ts");
+    });
+  }
+
+  test("no descriptors, no warning", async () => {
+    const env = { LISTEN_FDS: "0", LISTEN_PID: "1" };
+    const { stderr } = await run(program(LOOK), { env });
+    expect(stderr).toBe("");
   });
 });
 

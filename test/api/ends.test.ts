@@ -183,6 +183,7 @@ describe.each(pairVariants)("$name: with options that add to each message", ({ k
     { passPidfd: true },
     { passCredentials: true, passPidfd: true },
     { acceptFds: false },
+    { acceptFds: "refuse" as const },
   ];
   for (const option of options) {
     const lacking = "passPidfd" in option ? noPidfds() : null;

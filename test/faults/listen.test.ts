@@ -38,8 +38,8 @@ const options = {
   passPidfd: capabilities().passPidfd.available,
   sendBufferBytes: 100_000,
   receiveBufferBytes: 100_000,
-  acceptFds: 0,
-};
+  acceptFds: "refuse",
+} as const;
 
 for (const route of ["path", "abstract"] as const) {
   for (const type of ["stream", "seqpacket"] as const) {

@@ -46,6 +46,19 @@ describe("notifications of others reach a socket of ours", () => {
     }),
   );
 
+  peerTest("systemd-notify, to a receiver that takes no descriptors", ["systemd-notify"], () =>
+    leakFree(async () => {
+      for (const acceptFds of [0, false] as const) {
+        using socket = manager(freshAddress("path"), { acceptFds });
+        const child = run(["systemd-notify", "--ready"]);
+        expect((await next(socket)).text.trimEnd().split("\n")).toContain("READY=1");
+        const { text, message } = await next(socket);
+        expect([text, message.fds.length, message.fdsTruncated]).toEqual(["BARRIER=1", 0, true]);
+        succeeded(await child); // its end of the barrier was closed
+      }
+    }),
+  );
+
   peerTest("systemd-notify", ["systemd-notify"], () =>
     leakFree(async () => {
       using socket = manager();
