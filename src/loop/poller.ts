@@ -1,32 +1,13 @@
-// One epoll instance per JS thread, and who waits for what in it. Knows descriptors, nothing of
-// messages. Every registration is edge-triggered: a condition that stays true with nobody to act
-// on it (a listener at EMFILE, a FIFO without writers, K8 and K21) wakes us once and not again.
+// Who waits for what in this JS thread's epoll instance. Knows descriptors, nothing of messages.
 
-import { errno } from "../../native/errno.ts";
-import { epoll } from "../../native/poll.ts";
-import { check, closedError, UnsupportedError } from "../errors.ts";
-import { EpollEvents, epollCreate, epollCtl } from "../syscalls/epoll.ts";
+import { closedError } from "../errors.ts";
 import { close } from "../syscalls/fd.ts";
 import { atThreadEnd } from "../syscalls/thread.ts";
+import { EpollSet, eventFlag as flag } from "./epoll-set.ts";
 import { append, entries, type Link, prepend, without, withoutFirst } from "./ring.ts";
 import { Rounds, type Source } from "./rounds.ts";
 import { ThreadWaker } from "./thread-waker.ts";
 import { chooseWaker, type Waker, type WakerChoice } from "./waker.ts";
-
-const flag = {
-  in: epoll.EPOLLIN ?? 0,
-  out: epoll.EPOLLOUT ?? 0,
-  readHangUp: epoll.EPOLLRDHUP ?? 0,
-  urgent: epoll.EPOLLPRI ?? 0,
-  gone: (epoll.EPOLLERR ?? 0) | (epoll.EPOLLHUP ?? 0),
-  edge: epoll.EPOLLET ?? 0,
-} as const;
-
-/** What is asked for as long as anybody waits. */
-const READING = flag.edge | flag.in | flag.readHangUp | flag.urgent;
-
-/** Events taken from the kernel at once. */
-const BATCH = 256;
 
 /** Unreferenced waiters are served by a thread; it starts when they have waited this long. */
 const BACKGROUND_DELAY_MS = 5;
@@ -215,16 +196,11 @@ export function stopWaiting(fd: number, reason: () => unknown): void {
   poller?.find(fd)?.close(reason());
 }
 
-class Poller implements Source {
-  readonly #epfd: number;
-  readonly #events = new EpollEvents(BATCH);
-  /** By descriptor: small numbers, used anew. */
-  readonly #watches: (Watch | undefined)[] = [];
+class Poller extends EpollSet<Watch> implements Source {
   readonly atEnd: unknown;
   choice: WakerChoice;
   #background: Waker | null = null;
   #backgroundTimer = false;
-  #tag = 0;
   #referenced = 0;
   #unreferenced = 0;
   #armed = false;
@@ -233,64 +209,14 @@ class Poller implements Source {
   readonly #rounds = new Rounds(this);
 
   constructor() {
-    if (epoll.EPOLL_CTL_ADD === null) {
-      throw new UnsupportedError("waiting", "the event loop needs epoll, which is Linux's");
-    }
-    this.#epfd = check(epollCreate(), "epoll_create1");
+    super();
     try {
-      this.choice = chooseWaker(this.#epfd, () => this.#woken());
+      this.choice = chooseWaker(this.epfd, () => this.#woken());
     } catch (error) {
-      close(this.#epfd);
+      close(this.epfd);
       throw error;
     }
-    this.atEnd = atThreadEnd("close", this.#epfd);
-  }
-
-  find(fd: number): Watch | undefined {
-    return this.#watches[fd];
-  }
-
-  /** Know `watch` by its number: its tag. */
-  add(watch: Watch): number {
-    this.#watches[watch.fd] = watch;
-    return ++this.#tag;
-  }
-
-  register(watch: Watch, direction: Direction): void {
-    const asked = READING | (direction === "write" ? flag.out : 0);
-    const events = asked | watch.registered;
-    // a borrowed number may have been closed and given to another file since: ask again each time
-    if (events !== watch.registered || !watch.owned) this.#control(watch, events);
-  }
-
-  /** Ask for the same events again, of the file that has the number now. */
-  renew(watch: Watch): void {
-    this.#control(watch, watch.registered);
-  }
-
-  /** Nobody waits for room any more: each read by the peer would wake us for nothing. */
-  registerReadOnly(watch: Watch): void {
-    this.#try(watch, watch.registered & ~flag.out); // nobody is there to be told of a failure
-  }
-
-  #control(watch: Watch, events: number): void {
-    check(this.#try(watch, events), "epoll_ctl");
-  }
-
-  #try(watch: Watch, events: number): number {
-    const change = { fd: watch.fd, events, tag: watch.tag };
-    let done = -errno.ENOENT;
-    if (watch.registered !== 0) done = epollCtl(this.#epfd, epoll.EPOLL_CTL_MOD ?? 0, change);
-    if (done === -errno.ENOENT) done = epollCtl(this.#epfd, epoll.EPOLL_CTL_ADD ?? 0, change);
-    if (done >= 0) watch.registered = events;
-    return done;
-  }
-
-  remove(watch: Watch): void {
-    if (this.#watches[watch.fd] === watch) this.#watches[watch.fd] = undefined;
-    // ENOENT or EBADF: the number was closed behind our back, and the kernel has let go of it
-    if (watch.registered !== 0) epollCtl(this.#epfd, epoll.EPOLL_CTL_DEL ?? 0, { fd: watch.fd });
-    watch.registered = 0;
+    this.atEnd = atThreadEnd("close", this.epfd);
   }
 
   /** `count` more (or fewer) waiters; the waker follows when this turn's microtasks are done. */
@@ -298,20 +224,6 @@ class Poller implements Source {
     if (referenced) this.#referenced += count;
     else this.#unreferenced += count;
     this.#rounds.touch();
-  }
-
-  take(): number {
-    return this.#events.wait(this.#epfd);
-  }
-
-  takeWithin(nanoseconds: number): number {
-    return this.#events.waitFor(this.#epfd, nanoseconds);
-  }
-
-  serve(index: number): Watch | null {
-    const watch = this.#watches[this.#events.fd(index)];
-    if (watch?.tag !== this.#events.tag(index)) return null; // closed, or another file's by now
-    return watch.notify(this.#events.events(index)) ? watch : null;
   }
 
   get awaited(): boolean {
@@ -364,7 +276,7 @@ class Poller implements Source {
   /** The other waker; null while this process is out of descriptors: nobody is there to be told. */
   #thread(): ThreadWaker | null {
     try {
-      return new ThreadWaker(this.#epfd, () => this.#woken());
+      return new ThreadWaker(this.epfd, () => this.#woken());
     } catch {
       return null;
     }
