@@ -21,6 +21,7 @@ import { LockFile, withDirectoryLock } from "./locks.ts";
 import { integer } from "./socket-options.ts";
 import type { SocketType } from "./sockets.ts";
 import type { Address } from "./structs/sockaddr-un.ts";
+import { isOwnUid } from "./user-ids.ts";
 
 /** How an address is taken. */
 export interface BindOptions extends FileOptions {
@@ -245,9 +246,9 @@ function refuseForeign(found: Probe, { address, options }: Start): void {
   }
   const { owner } = found;
   const live = isLive(found);
-  if (owner === undefined || owner === process.geteuid?.()) return;
+  if (owner === undefined || isOwnUid(owner)) return;
   if (options.takeOver === true && !live) return;
-  const whose = `the socket belongs to uid ${owner}`;
+  const whose = `the socket belongs to ${owner === null ? "a user without a name here" : `uid ${owner}`}`;
   const state = live ? `${who(found)} has it` : "it is stale: remove it, or pass takeOver: true";
   throw new AddressInUseError(found, address, `${whose}; ${state}`);
 }
@@ -272,7 +273,7 @@ const asideName = (): string => `.bunix-${crypto.randomUUID().slice(0, 8)}`;
 function removeAsides(place: Place): void {
   for (const name of namesIn(place).filter((one) => ASIDE.test(one))) {
     const stats = place.stat(name);
-    const ours = stats?.isSocket() === true && stats.uid === process.geteuid?.();
+    const ours = stats?.isSocket() === true && isOwnUid(stats.uid);
     if (ours && socketsAt(place.at(name))?.records.length === 0) place.removeIf(stats, name);
   }
 }

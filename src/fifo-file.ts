@@ -10,6 +10,7 @@ import { integer } from "./socket-options.ts";
 import { toBytes } from "./structs/sockaddr-un.ts";
 import { chmod, close, fchmod, open } from "./syscalls/fd.ts";
 import { mkfifo } from "./syscalls/fifo.ts";
+import { isOwnUid } from "./user-ids.ts";
 
 /** How a FIFO is made. */
 export interface MakeFifoOptions {
@@ -127,7 +128,7 @@ function setMode(where: FifoPath, mode: number): void {
   try {
     const stats = statOf(fd, where);
     const bits = stats.mode & MODE_MASK;
-    const ours = stats.isFIFO() && stats.uid === process.geteuid?.() && stats.nlink === 1;
+    const ours = stats.isFIFO() && isOwnUid(stats.uid) && stats.nlink === 1;
     if (!ours || (bits & ~mode) !== 0) {
       const hint = "another file has been put in its place";
       throw new UnixError("mkfifo", -errno.ESTALE, { address: where.text, hint });

@@ -24,6 +24,7 @@ import { Memory } from "./syscalls/memory.ts";
 import { mqGetattr, mqOpen, mqSend } from "./syscalls/message-queue.ts";
 import { pidfdOpen } from "./syscalls/process.ts";
 import { AGAIN } from "./syscalls/result.ts";
+import { knownIds } from "./user-ids.ts";
 
 /** One frame is written at a time, and is with the kernel when the call returns. */
 let scratch = new Memory(8192);
@@ -79,7 +80,8 @@ export class QueuePeer {
       if (typeof attributes === "number") throw new UnixError("mq_getattr", attributes);
       const { ino: inode, dev: device, uid, gid } = fileCall(() => fstatSync(handle.fd));
       const file = { messageBytes: attributes.messageBytes, inode, device };
-      return new QueuePeer({ handle, pidfd, credentials: { pid, uid, gid }, number, tag, file });
+      const credentials = knownIds({ pid, uid, gid });
+      return new QueuePeer({ handle, pidfd, credentials, number, tag, file });
     } catch (error) {
       pidfd?.close();
       handle.close();
