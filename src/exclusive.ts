@@ -234,6 +234,8 @@ const isTaken = (error: unknown): boolean =>
 
 const isLive = ({ state }: Probe): boolean => state !== "stale" && state !== "free";
 
+const UNKNOWN = "65534, which is anybody in this user namespace";
+
 /** What is no socket, or not ours to judge, stays as it is. */
 function refuseForeign(found: Probe, { address, options }: Start): void {
   if (found.state === "not-a-socket") {
@@ -248,7 +250,7 @@ function refuseForeign(found: Probe, { address, options }: Start): void {
   const live = isLive(found);
   if (owner === undefined || isOwnUid(owner)) return;
   if (options.takeOver === true && !live) return;
-  const whose = `the socket belongs to ${owner === null ? "a user without a name here" : `uid ${owner}`}`;
+  const whose = `the socket belongs to uid ${owner ?? UNKNOWN}`;
   const state = live ? `${who(found)} has it` : "it is stale: remove it, or pass takeOver: true";
   throw new AddressInUseError(found, address, `${whose}; ${state}`);
 }

@@ -76,8 +76,9 @@ export class Holder {
     this.#channels.add(channel);
     try {
       if (!this.#allowed(channel)) {
-        const who = `uid ${channel.peer?.uid ?? "unknown"} may not take over from uid ${process.geteuid?.()}`;
-        return channel.say({ kind: "refused", reason: who });
+        const who = channel.peer?.uid ?? "unknown";
+        const reason = `uid ${who} may not take over from uid ${process.geteuid?.()}`;
+        return channel.say({ kind: "refused", reason });
       }
       const hello = await channel.receive(AbortSignal.timeout(HELLO_TIMEOUT_MS));
       if (hello?.frame.kind !== "hello") return this.#misunderstood(channel);

@@ -68,7 +68,8 @@ async function collect(
     if (frame.kind !== "table") throw answerError(frame);
     for (const [i, entry] of frame.entries.entries()) got.push({ entry, fd: fds[i]! });
     if (channel.peer === null || !admits(allow, channel.peer)) {
-      const whose = `it is uid ${channel.peer?.uid ?? "unknown"} who has answered: nothing is taken from there`;
+      const who = channel.peer?.uid ?? "unknown";
+      const whose = `it is uid ${who} who has answered: nothing is taken from there`;
       throw handoverError(errno.EACCES, whose);
     }
     if (got.length > MOST_KEPT + 1) throw handoverError(errno.EPROTO, "the table does not end");

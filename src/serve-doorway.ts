@@ -173,8 +173,8 @@ export class Doorway {
     this.#turns += 1;
     if (before >= MOST_GUESTS) this.#watch.known?.kick("read");
     this.#looking = this.#guests.length > 0;
-    if (!this.#looking) return this.#endIfClosed();
-    if (this.#turns < EAGER_TURNS) setImmediate(this.#makeRoom);
+    if (!this.#looking) this.#endIfClosed();
+    else if (this.#turns < EAGER_TURNS) setImmediate(this.#makeRoom);
     else setTimeout(this.#makeRoom, PAUSE_MS);
   };
 
