@@ -2,6 +2,7 @@
 // connects to the hidden socket where Bun listens, and puts the client's connection in the place of
 // the one that Bun accepts there. From then on there is one connection, and it is Bun's.
 
+import { errno } from "../native/errno.ts";
 import { poll as events } from "../native/poll.ts";
 import { socket as c } from "../native/socket.ts";
 import { Acceptor } from "./acceptor.ts";
@@ -17,6 +18,7 @@ import {
   exchange,
   inodeOf,
   isCurrent,
+  isStill,
   type Registration,
 } from "./serve-registration.ts";
 import { applySettings, type Settings } from "./socket-options.ts";
@@ -115,9 +117,9 @@ export class Doorway {
     const welcome = (client: number): void => this.#welcome(client);
     new Consumer(watch, feed, welcome).start(signal).catch((error: unknown) => {
       if (signal.aborted || this.#closed) return;
-      if (error instanceof UnixError && error.syscall === "accept") {
-        this.#warn(`nobody can be accepted any more: ${error.message}`);
-        this.close();
+      if (error instanceof UnixError) {
+        this.#warn(`a connection could not be accepted: ${error.message}`);
+        setTimeout(() => this.#again(signal), PAUSE_MS).unref();
         return;
       }
       this.#admit(signal);
@@ -125,6 +127,10 @@ export class Doorway {
         throw error; // what `allow` threw, as if it were a listener of an event
       });
     });
+  }
+
+  #again(signal: AbortSignal): void {
+    if (!signal.aborted && !this.#closed) this.#admit(signal);
   }
 
   /** The next client; null: the server has gone. */
@@ -194,7 +200,7 @@ export class Doorway {
       guest.seat = fd;
       missing.delete(guest.name);
     };
-    for (const { room } of [...missing.values()]) look(room);
+    for (const { room } of [...missing.values()]) if (this.#view.find(room)) look(room);
     if (missing.size === 0 || often === 0) return;
     for (const { fd, inode } of this.#view.all()) {
       if (this.#kept.get(fd) !== inode) look(fd);
@@ -221,7 +227,7 @@ export class Doorway {
   #seat(guest: Guest, entry: Registration, ended: boolean): void {
     const { fd } = guest.client;
     const inode = inodeOf(fd);
-    const failed = exchange(entry, fd);
+    const failed = inode < 0 ? { step: "fstat", result: -errno.EIO } : exchange(entry, fd);
     if (failed !== null) {
       this.#turnAway(guest, new UnixError(failed.step, failed.result).message);
       return;
@@ -252,7 +258,7 @@ export class Doorway {
   /** Bun closes connections without a word: see which numbers mean something else by now. */
   readonly #recount = (): void => {
     for (const [fd, inode] of this.#kept) {
-      if (inodeOf(fd) === inode) continue;
+      if (isStill(fd, inode)) continue;
       this.#kept.delete(fd);
       this.#options.rules.open -= 1;
     }

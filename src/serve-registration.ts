@@ -65,8 +65,16 @@ export class EpollView {
     this.#file = Fd.adopt(opened, "adoptServer");
   }
 
-  /** Look: what `find` and `all` say is as of now. */
+  /** Look: what `find` and `all` say is as of now; nothing where that cannot be read. */
   look(): void {
+    try {
+      this.#read();
+    } catch {
+      this.#length = 0;
+    }
+  }
+
+  #read(): void {
     for (this.#length = 0; ; ) {
       const free = this.#room.length - this.#length;
       const got = readSync(this.#file.fd, this.#room, this.#length, free, this.#length);
@@ -107,7 +115,16 @@ export function inodeOf(fd: number): number {
 }
 
 /** Whether the number still stands for the socket that was registered under it. */
-export const isCurrent = ({ fd, inode }: Registration): boolean => inodeOf(fd) === inode;
+export const isCurrent = ({ fd, inode }: Registration): boolean => isStill(fd, inode);
+
+/** Whether a number still stands for the file with that inode, as far as is known. */
+export function isStill(fd: number, inode: number): boolean {
+  try {
+    return fstatSync(fd).ino === inode;
+  } catch (error) {
+    return (error as { code?: string }).code !== "EBADF";
+  }
+}
 
 export const isListening = (fd: number): boolean => getOption(fd, option.SO_ACCEPTCONN) === 1;
 

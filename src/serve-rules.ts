@@ -1,5 +1,6 @@
 // Which rules a server's listener has, and the doorway that keeps them.
 
+import { errno } from "../native/errno.ts";
 import { formatAddress } from "./address.ts";
 import type { Rules } from "./admission.ts";
 import { UnixError, UnsupportedError } from "./errors.ts";
@@ -58,11 +59,7 @@ export function weAccept(
 ): { epoll: number; door: Door } {
   const { socket, way } = openHidden();
   try {
-    const hidden = put(socket, entry);
-    const listening = Fd.duplicate(listener.fd);
-    listening.nonBlocking = true;
-    const where = formatAddress(decodeSockaddr(listener.name, listener.name.length));
-    const door = new Doorway({ ...terms, listening, way, entry: hidden, where });
+    const door = doorway({ listener, terms, entry: put(socket, entry) }, way);
     followServer(server, door);
     if (!paused) door.resume();
     return { epoll: entry.epoll, door };
@@ -74,9 +71,22 @@ export function weAccept(
   }
 }
 
+function doorway({ listener, terms, entry }: Omit<Start, "paused">, way: Fd): Doorway {
+  const listening = Fd.duplicate(listener.fd);
+  try {
+    listening.nonBlocking = true;
+    const where = formatAddress(decodeSockaddr(listener.name, listener.name.length));
+    return new Doorway({ ...terms, listening, way, entry, where });
+  } catch (error) {
+    listening.close();
+    throw error;
+  }
+}
+
 function put(socket: Fd, entry: Registration): Registration {
-  const failed = exchange(entry, socket.fd);
-  if (failed === null) return { ...entry, inode: inodeOf(entry.fd) };
+  const inode = inodeOf(socket.fd);
+  const failed = inode < 0 ? { step: "fstat", result: -errno.EIO } : exchange(entry, socket.fd);
+  if (failed === null) return { ...entry, inode };
   const { message } = new UnixError(failed.step, failed.result);
   throw new UnsupportedError("adoptServer", `the listener's rules cannot be kept: ${message}`);
 }
