@@ -128,7 +128,8 @@ test("unref lets the process end, and so does stop", async () => {
 import { adoptServer, listen } from "@/src/index.ts";
 for (const way of ["stop", "unref"]) {
   const listener = listen("@doorway-" + process.pid + way);
-  const server = adoptServer(listener, (where) => Bun.serve({ ...where, fetch: () => new Response() }));
+  const fetch = () => new Response();
+  const server = adoptServer(listener, (where) => Bun.serve({ ...where, fetch }));
   if (way === "stop") server.stop(true);
   else server.unref();
 }

@@ -148,8 +148,9 @@ describe("only true is yes", () => {
 import { adoptServer, listen } from "@/src/index.ts";
 let answer = async () => true;
 using listener = listen("@admission-${process.pid}", { allow: () => answer() });
-const server = adoptServer(listener, (where) =>
-  Bun.serve({ ...where, fetch: () => new Response("served", { headers: { Connection: "close" } }) }));
+const headers = { Connection: "close" };
+const fetch = () => new Response("served", { headers });
+const server = adoptServer(listener, (where) => Bun.serve({ ...where, fetch }));
 process.on("uncaughtException", (error) => {
   console.log(error.name + ": " + error.message);
   answer = error instanceof TypeError ? () => { throw new RangeError("mine"); } : () => true;

@@ -34,14 +34,16 @@ const [dir, name] = process.argv.slice(2);
 const say = (what) => console.log(JSON.stringify(what));
 using own = listen("@" + name);
 void own.consume((socket) => { socket.trySend("own user"); socket.close(); });
-using all = listen("@" + name + "-all", { allow: (peer) => (say(["allow", peer.uid, peer.gid]), true) });
+const allow = (peer) => (say(["allow", peer.uid, peer.gid]), true);
+using all = listen("@" + name + "-all", { allow });
 void all.consume((socket) => {
   const { uid, gid } = socket.peer();
   say(["peer", uid, gid]);
   socket.close();
 });
 using web = listen("@" + name + "-web");
-const server = adoptServer(web, (where) => Bun.serve({ ...where, fetch: () => new Response("own user") }));
+const fetch = () => new Response("own user");
+const server = adoptServer(web, (where) => Bun.serve({ ...where, fetch }));
 using box = openDatagram("@" + name + "-box", { passCredentials: true });
 void box.consume((message) => say(["message", message.credentials.uid, message.credentials.gid]));
 using signals = watchSignals("SIGUSR1");
