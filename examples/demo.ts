@@ -124,7 +124,7 @@ async function end(child: Bun.Subprocess, socket: SeqpacketSocket): Promise<void
 async function demo(directory: string): Promise<void> {
   const before = listOpen();
   const path = join(directory, "demo.sock");
-  const allow = ({ uid }: { uid: number }): boolean => uid === process.getuid?.();
+  const allow = ({ uid }: { uid: number | null }): boolean => uid === process.getuid?.();
   listener = listen(path, { type: "seqpacket", mode: 0o600, allow });
   heading("Server", `is pid ${process.pid}`);
   fact("listens on", `${formatAddress(listener.address)}, mode 0600`);

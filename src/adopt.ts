@@ -6,7 +6,7 @@ import type { DatagramSocket } from "./datagram.ts";
 import { check, UnixError } from "./errors.ts";
 import { Fd, type FdLike, fdNumber } from "./fd.ts";
 import { receiveOnce } from "./incoming.ts";
-import { adoptListener, type Listener } from "./listener.ts";
+import { type AdmissionOptions, adoptListener, checkAdmission, type Listener } from "./listener.ts";
 import type { Message, Payload } from "./message.ts";
 import {
   closeTransferred,
@@ -17,11 +17,11 @@ import {
   wouldBlock,
 } from "./outgoing.ts";
 import type { SeqpacketSocket } from "./seqpacket.ts";
-import { applySettings, type SocketOptions, toSettings } from "./socket-options.ts";
+import { applySettings, integer, type SocketOptions, toSettings } from "./socket-options.ts";
 import { type SocketType, socketOf, typeName } from "./sockets.ts";
 import type { StreamSocket } from "./stream.ts";
-import { setCloseOnExec, setNonBlocking } from "./syscalls/fd.ts";
-import { getOption } from "./syscalls/socket.ts";
+import { setCloseOnExec } from "./syscalls/fd.ts";
+import { getOption, listen } from "./syscalls/socket.ts";
 
 /** @throws UnixError ENOTSOCK, EBADF, EAFNOSUPPORT */
 function unixSocketType(fd: number): SocketType {
@@ -34,27 +34,50 @@ function unixSocketType(fd: number): SocketType {
 }
 
 /**
+ * How to take a socket over. `allow`, `maxConnections` and `backlog` are for one that listens: the
+ * kernel keeps no rules with a socket, so whoever accepts from it brings them. Socket options hold
+ * for what is accepted.
+ */
+export interface AdoptSocketOptions extends SocketOptions, AdmissionOptions {
+  /**
+   * Connections that wait to be accepted, as `listen` has it: set anew, for all who share the
+   * socket; clients are then told that this process listens. Default: as it is.
+   */
+  readonly backlog?: number | undefined;
+}
+
+/**
  * Take over a Unix socket that somebody else opened; the kernel says of which kind it is. A number
  * or an Fd is owned by the result from then on, an object with an `fd` (a Bun socket) keeps its own
  * and a duplicate is used. On failure everything is as it was.
  *
+ * A listener on an abstract name admits this process's own user only, exactly as `listen` has it,
+ * unless `allow` says otherwise: also if whoever opened it had other rules.
+ *
  * @throws UnixError ENOTSOCK, EBADF, EAFNOSUPPORT (not a Unix socket)
+ * @throws TypeError, RangeError; TypeError for rules of a listener where the socket is none
  * @see getsockopt(2), socket(7)
  */
 export function adoptSocket(
   from: FdLike,
-  options?: SocketOptions,
+  options: AdoptSocketOptions = {},
 ): StreamSocket | SeqpacketSocket | DatagramSocket | Listener {
   const settings = toSettings(options);
+  checkAdmission(options);
+  const { allow, maxConnections, backlog } = options;
+  if (backlog !== undefined) integer("backlog", backlog);
   const number = fdNumber(from);
   const type = unixSocketType(number);
   const listening = check(getOption(number, option.SO_ACCEPTCONN), "getsockopt") === 1;
+  if (!listening && (allow ?? maxConnections ?? backlog) !== undefined) {
+    throw new TypeError("allow, maxConnections and backlog are for a socket that listens");
+  }
   applySettings(number, settings);
   check(setCloseOnExec(number, true), "fcntl");
+  if (backlog !== undefined) check(listen(number, backlog), "listen");
   const handle = take(from, number);
   if (!listening || type === "datagram") return socketOf(type, handle, settings);
-  setNonBlocking(handle.fd, true); // accept has no MSG_DONTWAIT
-  return adoptListener(handle, type, settings);
+  return adoptListener(handle, { type, settings, admission: options });
 }
 
 function take(from: FdLike, number: number): Fd {

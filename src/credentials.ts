@@ -6,10 +6,12 @@ import { poll as events } from "../native/poll.ts";
 import { local, option } from "../native/socket.ts";
 import { check, UnixError, UnsupportedError } from "./errors.ts";
 import { Fd, type FdLike, fdNumber } from "./fd.ts";
+import { whoseEnd } from "./stand-ins.ts";
 import { type Credentials, decodeUcred, decodeXucred } from "./structs/credentials.ts";
 import { poll } from "./syscalls/fd.ts";
 import { Memory } from "./syscalls/memory.ts";
 import { getOption, getOptionBytes } from "./syscalls/socket.ts";
+import { knownGid, knownIds } from "./user-ids.ts";
 
 export type { Credentials } from "./structs/credentials.ts";
 
@@ -27,12 +29,12 @@ const small = new Memory(128);
  * @see unix(7), SO_PEERCRED
  */
 export function peerCredentials(socket: FdLike): Credentials {
-  const fd = fdNumber(socket);
+  const fd = whoseEnd(fdNumber(socket));
   if (option.SO_PEERCRED === null) return darwinCredentials(fd);
   check(getOptionBytes(fd, { which: option.SO_PEERCRED, room: small }), "getsockopt");
   const credentials = decodeUcred(small.view, 0);
   if (credentials === null) throw unknownPeer();
-  return credentials;
+  return knownIds(credentials);
 }
 
 function unknownPeer(): UnixError {
@@ -57,12 +59,13 @@ function darwinCredentials(fd: number): Credentials {
 }
 
 /**
- * The supplementary groups of the peer when it called connect or listen.
+ * The supplementary groups of the peer when it called connect or listen; those that this user
+ * namespace cannot name are left out.
  * @throws UnixError ENODATA; UnsupportedError where the system has no such option
  * @see unix(7), SO_PEERGROUPS (Linux 4.13)
  */
 export function peerGroups(socket: FdLike): number[] {
-  const fd = fdNumber(socket);
+  const fd = whoseEnd(fdNumber(socket));
   if (option.SO_PEERGROUPS === null) {
     throw new UnsupportedError("peerGroups", "SO_PEERGROUPS is Linux's");
   }
@@ -75,7 +78,8 @@ export function peerGroups(socket: FdLike): number[] {
   }
   if (bytes === -errno.ENODATA) throw unknownPeer();
   check(bytes, "getsockopt");
-  return Array.from({ length: bytes / 4 }, (_, i) => room.view.getUint32(4 * i, true));
+  const all = Array.from({ length: bytes / 4 }, (_, i) => room.view.getUint32(4 * i, true));
+  return all.filter((gid) => knownGid(gid) !== null);
 }
 
 /**
@@ -86,7 +90,7 @@ export function peerGroups(socket: FdLike): number[] {
  * @see unix(7), SO_PEERPIDFD; pidfd_open(2)
  */
 export function peerPidfd(socket: FdLike): Fd {
-  const fd = fdNumber(socket);
+  const fd = whoseEnd(fdNumber(socket));
   const got =
     option.SO_PEERPIDFD === null ? -errno.ENOPROTOOPT : getOption(fd, option.SO_PEERPIDFD);
   if (got === -errno.ENOPROTOOPT) {
@@ -103,7 +107,7 @@ export function peerPidfd(socket: FdLike): Fd {
  * @see unix(7), SO_PEERSEC
  */
 export function peerSecurity(socket: FdLike): string | null {
-  const fd = fdNumber(socket);
+  const fd = whoseEnd(fdNumber(socket));
   if (option.SO_PEERSEC === null) return null;
   const room = new Memory(LABEL_ROOM);
   const bytes = getOptionBytes(fd, { which: option.SO_PEERSEC, room });

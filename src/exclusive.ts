@@ -14,6 +14,7 @@ import { isForbidden, LockFile } from "./locks.ts";
 import { integer } from "./socket-options.ts";
 import type { SocketType } from "./sockets.ts";
 import type { Address } from "./structs/sockaddr-un.ts";
+import { isOwnUid, knownUid } from "./user-ids.ts";
 
 /** How an address is taken. */
 export interface BindOptions extends FileOptions {
@@ -296,6 +297,8 @@ const isTaken = (error: unknown): boolean =>
 
 const isLive = ({ state }: Probe): boolean => state !== "stale" && state !== "free";
 
+const UNKNOWN = "65534, which is anybody in this user namespace";
+
 /** What is no socket, or not ours to judge, stays as it is. */
 function refuseForeign(found: Probe, { address, options }: Start): void {
   if (found.state === "not-a-socket") {
@@ -310,14 +313,14 @@ function refuseForeign(found: Probe, { address, options }: Start): void {
   const live = isLive(found);
   if (owner === undefined || isOurs(owner, options)) return;
   if (options.takeOver === true && !live) return;
-  const whose = `the socket belongs to uid ${owner}`;
+  const whose = `the socket belongs to uid ${owner ?? UNKNOWN}`;
   const state = live ? `${who(found)} has it` : "it is stale: remove it, or pass takeOver: true";
   throw new AddressInUseError(found, address, `${whose}; ${state}`);
 }
 
 /** Whether files of that user are ours: what this very call would give to him is. */
-const isOurs = (uid: number, { owner }: BindOptions): boolean =>
-  uid === process.geteuid?.() || uid === owner?.uid;
+const isOurs = (uid: number | null, { owner }: BindOptions): boolean =>
+  isOwnUid(uid) || (uid !== null && knownUid(uid) === owner?.uid);
 
 function inUse(found: Probe): string {
   const since = found.since === undefined ? "" : ` since ${found.since.toISOString()}`;

@@ -12,6 +12,7 @@ import { fromBytes, toBytes } from "./structs/sockaddr-un.ts";
 import { chmod, close, fchmod, open } from "./syscalls/fd.ts";
 import { mkfifo } from "./syscalls/fifo.ts";
 import { copyOf, hasByteElements, isView } from "./syscalls/memory.ts";
+import { isOwnUid } from "./user-ids.ts";
 
 /** How a FIFO is made. */
 export interface MakeFifoOptions {
@@ -137,7 +138,7 @@ function setMode(where: FifoPath, directory: Directory, mode: number): void {
   try {
     const stats = statOf(fd, where);
     const bits = stats.mode & MODE_MASK;
-    const ours = stats.isFIFO() && stats.uid === process.geteuid?.() && stats.nlink === 1;
+    const ours = stats.isFIFO() && isOwnUid(stats.uid) && stats.nlink === 1;
     if (!ours || (bits & ~mode) !== 0) {
       const hint = "another file has been put in its place";
       throw new UnixError("mkfifo", -errno.ESTALE, { address: where.text, hint });

@@ -19,12 +19,6 @@ import {
 /** Options of both ends of the control socket. */
 export const channelOptions = { type: "seqpacket", maxMessageBytes: FRAME_BYTES } as const;
 
-/** Whoever may be asked, and may ask. */
-export type Allow = (peer: Credentials) => boolean;
-
-/** The same user, and nobody else: root too would be told to remove files, by whoever it asks. */
-export const sameUser: Allow = ({ uid }) => uid === process.geteuid?.();
-
 /** An error of the protocol: what went wrong between two processes. */
 export const handoverError = (number: number, hint: string, cause?: unknown): UnixError =>
   new UnixError("handover", -number, { hint, cause });

@@ -1,9 +1,10 @@
 // The process that has the descriptors: it waits for the next one, and hands them over.
 
 import { errno } from "../native/errno.ts";
+import { type Allow, admits } from "./admission.ts";
 import { sleep } from "./connect.ts";
 import type { FdLike } from "./fd.ts";
-import { type Allow, type Arrived, Channel, handoverError } from "./handover-channel.ts";
+import { type Arrived, Channel, handoverError } from "./handover-channel.ts";
 import type { Listener } from "./listener.ts";
 import type { SeqpacketSocket } from "./seqpacket.ts";
 import { FRAME_ENTRIES, HANDOVER_VERSION, type HandoverEntry } from "./structs/handover-frame.ts";
@@ -75,8 +76,9 @@ export class Holder {
     this.#channels.add(channel);
     try {
       if (!this.#allowed(channel)) {
-        const who = `uid ${channel.peer?.uid} may not take over from uid ${process.geteuid?.()}`;
-        return channel.say({ kind: "refused", reason: who });
+        const who = channel.peer?.uid ?? "unknown";
+        const reason = `uid ${who} may not take over from uid ${process.geteuid?.()}`;
+        return channel.say({ kind: "refused", reason });
       }
       const hello = await channel.receive(AbortSignal.timeout(HELLO_TIMEOUT_MS));
       if (hello?.frame.kind !== "hello") return this.#misunderstood(channel);
@@ -95,9 +97,9 @@ export class Holder {
   /** An `allow` that throws allows nothing. */
   #allowed({ peer, pid }: Channel): boolean {
     try {
-      return peer !== null && this.#options.allow(peer) === true;
+      return peer !== null && admits(this.#options.allow, peer);
     } catch (error) {
-      this.#options.failed({ pid, reason: `allow() threw: ${error}` });
+      this.#options.failed({ pid, reason: `allow: ${error}` });
       return false;
     }
   }

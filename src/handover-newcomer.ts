@@ -2,9 +2,10 @@
 
 import { errno } from "../native/errno.ts";
 import type { AddressInput } from "./address.ts";
+import { type Allow, admits } from "./admission.ts";
 import type { UnixError } from "./errors.ts";
 import type { Fd } from "./fd.ts";
-import { type Allow, Channel, handoverError } from "./handover-channel.ts";
+import { Channel, handoverError } from "./handover-channel.ts";
 import { MOST_KEPT } from "./handover-table.ts";
 import { CONTROL, type HandoverEntry } from "./structs/handover-frame.ts";
 
@@ -67,8 +68,9 @@ async function collect(
     if (frame.kind === "table") {
       for (const [i, entry] of frame.entries.entries()) got.push({ entry, fd: fds[i]! });
     }
-    if (channel.peer === null || !allow(channel.peer)) {
-      const whose = `it is uid ${channel.peer?.uid} who has answered: nothing is taken from there`;
+    if (channel.peer === null || !admits(allow, channel.peer)) {
+      const who = channel.peer?.uid ?? "unknown";
+      const whose = `it is uid ${who} who has answered: nothing is taken from there`;
       throw handoverError(errno.EACCES, whose);
     }
     if (frame.kind !== "table") throw answerError(frame); // what it says is shown only now

@@ -3,15 +3,15 @@
 import { errno } from "../native/errno.ts";
 import { socket as c, option } from "../native/socket.ts";
 import type { AddressInput } from "./address.ts";
+import { type Allow, everybody } from "./admission.ts";
 import type { Binding, FileOptions } from "./binding.ts";
 import { UnixError } from "./errors.ts";
 import type { Fd } from "./fd.ts";
-import { type Allow, channelOptions, handoverError } from "./handover-channel.ts";
+import { channelOptions, handoverError } from "./handover-channel.ts";
 import { ask, type Offer, release } from "./handover-newcomer.ts";
 import { AddressInUseError, adoptListener, type Listener, listen } from "./listener.ts";
 import type { SeqpacketSocket } from "./seqpacket.ts";
 import { toSettings } from "./socket-options.ts";
-import { setNonBlocking } from "./syscalls/fd.ts";
 import { getOption } from "./syscalls/socket.ts";
 
 /** The socket that newcomers connect to. */
@@ -23,7 +23,7 @@ export interface OpenOptions extends FileOptions {
 
 const CONTROL_MODE = 0o600;
 /** Whoever connects is looked at, and told why he may not (src/handover-holder.ts). */
-const control = { ...channelOptions, acceptFds: "refuse", allow: () => true } as const;
+const control = { ...channelOptions, acceptFds: "refuse", allow: everybody } as const;
 
 const nobody = new Set([errno.ENOENT, errno.ECONNREFUSED]);
 
@@ -62,8 +62,13 @@ function checked(offer: Offer | null): Offer | null {
 
 /** The control socket around a descriptor that came. */
 export function controlOf(handle: Fd, binding: Binding | null): Control {
-  setNonBlocking(handle.fd, true);
-  return adoptListener(handle, "seqpacket", toSettings(control), binding) as Control;
+  const settings = toSettings(control);
+  return adoptListener(handle, {
+    type: "seqpacket",
+    settings,
+    admission: control,
+    binding,
+  }) as Control;
 }
 
 /** `body`, with a signal that also ends when the time is up: then with ETIMEDOUT. */

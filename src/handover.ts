@@ -1,11 +1,12 @@
 // Zero downtime: one process hands its listeners, and other descriptors, to the next one.
 
 import type { AddressInput } from "./address.ts";
+import { type Allow, checkAllow, sameUser } from "./admission.ts";
 import type { Binding, FileOptions } from "./binding.ts";
 import { sleep } from "./connect.ts";
 import { closedError } from "./errors.ts";
 import type { Fd, FdLike } from "./fd.ts";
-import { type Allow, type Channel, sameUser } from "./handover-channel.ts";
+import type { Channel } from "./handover-channel.ts";
 import { Holder } from "./handover-holder.ts";
 import { type Offer, takeOver } from "./handover-newcomer.ts";
 import { type Control, controlOf, firstOrNext, within } from "./handover-open.ts";
@@ -26,7 +27,8 @@ export interface HandoverOptions extends Omit<FileOptions, "unlinkOnClose"> {
   readonly inherited?: Iterable<NamedFd> | undefined;
   /**
    * Who may take over, and from whom this process takes anything: both sides have to agree.
-   * Default: the same user, and nobody else, not even root.
+   * Only `true` is yes. A promise, or what it throws, is a no: a newcomer's `open` fails with it, a
+   * holder's `failed` is told. Default: the same user, and nobody else, not even root.
    */
   readonly allow?: ((peer: Credentials) => boolean) | undefined;
   /** How long a successor may take until it is ready, in milliseconds. Default 60,000. */
@@ -116,7 +118,7 @@ export class Handover implements Disposable {
     const { readyTimeoutMs = READY_TIMEOUT_MS, timeoutMs = TIMEOUT_MS } = options;
     const settings: Settings = {
       options,
-      allow: options.allow ?? sameUser,
+      allow: checkAllow(options.allow) ?? sameUser,
       readyTimeoutMs: integer("readyTimeoutMs", readyTimeoutMs, { least: 1 }),
       timeoutMs: integer("timeoutMs", timeoutMs, { least: 1 }),
     };

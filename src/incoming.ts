@@ -13,6 +13,7 @@ import { setCloseOnExec } from "./syscalls/fd.ts";
 import { addressOf, Memory } from "./syscalls/memory.ts";
 import { recvmsg } from "./syscalls/message.ts";
 import { AGAIN } from "./syscalls/result.ts";
+import { knownIds } from "./user-ids.ts";
 
 /** How a socket wants its messages. */
 export interface Rules {
@@ -132,7 +133,7 @@ export function beside(from: Envelope, rules: Rules): Ancillary | null {
   const lost = (from.flags & flag.MSG_CTRUNC) !== 0 || control.fds.length > rules.acceptFds;
   return {
     fds: control.fds.length > 0 ? parcel(control.fds, rules) : null,
-    credentials: control.credentials ?? undefined,
+    credentials: control.credentials === null ? undefined : knownIds(control.credentials),
     // negative is an errno in a descriptor's place: this process is at its limit (K17)
     pidfd: (control.pidfd ?? -1) >= 0 ? Fd.of(control.pidfd ?? -1, rules.place, "ours") : undefined,
     security: control.security === null ? undefined : label(control.security),

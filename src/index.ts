@@ -43,6 +43,7 @@ export {
 } from "./inspect.ts";
 export {
   AddressInUseError,
+  type AdmissionOptions,
   type BindOptions,
   Listener,
   type ListenOptions,

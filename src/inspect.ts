@@ -21,6 +21,7 @@ import { toJson } from "./structs/printable.ts";
 import type { Address } from "./structs/sockaddr-un.ts";
 import { close } from "./syscalls/fd.ts";
 import { connect, socket } from "./syscalls/socket.ts";
+import { knownUid } from "./user-ids.ts";
 
 export type { Holder, SocketSource } from "./bound-sockets.ts";
 
@@ -64,8 +65,11 @@ export interface Probe {
   readonly holders: readonly Holder[];
   /** What kind of file is there, in words: "a socket", "a regular file", … */
   readonly found?: string;
-  /** The file's owner; of an abstract name, the user that made the socket. */
-  readonly owner?: number;
+  /**
+   * The file's owner; of an abstract name, the user that made the socket. null: one that this user
+   * namespace cannot name.
+   */
+  readonly owner?: number | null;
   /** The file's permissions: 0o600. Connecting takes the right to write. */
   readonly mode?: number;
   /** The very file at this path (not what a link leads to), to be recognized later. */
@@ -138,7 +142,7 @@ function probeName(address: AbstractAddress, { type }: ProbeOptions): Probe {
   const wanted = live?.records.filter((record) => type === undefined || record.type === type);
   const record = best(wanted, type);
   if (live !== null && record !== undefined) {
-    const owner = record.uid === null ? {} : { owner: record.uid };
+    const owner = record.uid === null ? {} : { owner: knownUid(record.uid) };
     return { address, ...owner, ...told(record, type), source: live.source };
   }
   for (const one of type === undefined ? order : [type]) {
@@ -184,7 +188,7 @@ function look(address: PathAddress, follow: boolean): Look {
     return { state: "forbidden", facts: { found: "a symbolic link", file } };
   }
   const found = `${link && follow ? "a symbolic link to " : ""}${kindOf(there)}`;
-  const facts = { found, owner: there.uid, mode: there.mode & 0o7777, file };
+  const facts = { found, owner: knownUid(there.uid), mode: there.mode & 0o7777, file };
   if (!there.isSocket()) return { state: "not-a-socket", facts };
   const since = there.birthtimeMs > 0 ? { since: there.birthtime } : {};
   return { state: null, facts: { ...facts, ...since } };
@@ -323,7 +327,7 @@ export interface UnixSocketInfo {
   /** Bytes that the other end has not received; of a listener: its backlog. */
   readonly sendQueue: number | null;
   readonly shutdown: "none" | "read" | "write" | "both" | null;
-  /** The user that made it. */
+  /** The user that made it; null: not told, or none that this user namespace can name. */
   readonly uid: number | null;
   /** Who has it open, as far as this process may see; empty with `holders: false`. */
   readonly holders: readonly Holder[];
@@ -346,8 +350,9 @@ export function listSockets(options: { readonly holders?: boolean } = {}): UnixS
   if (all === null) throw new UnsupportedError("sockDiag", "neither sock_diag nor /proc/net/unix");
   const byInode = new Map(all.records.map((record) => [record.inode, record]));
   const holders = options.holders === false ? null : holdersOf(byInode.keys());
-  return [...byInode.values()].map(({ name, peer, ...rest }) => ({
+  return [...byInode.values()].map(({ name, peer, uid, ...rest }) => ({
     ...rest,
+    uid: uid === null ? null : knownUid(uid),
     address: name,
     peer: peer ? { inode: peer, address: byInode.get(peer)?.name ?? null } : null,
     holders: holders?.get(rest.inode) ?? [],

@@ -3,13 +3,14 @@
 import { errno } from "../native/errno.ts";
 import { poll as events } from "../native/poll.ts";
 import { socket as c } from "../native/socket.ts";
+import { Acceptor } from "./acceptor.ts";
 import { type AddressInput, formatAddress, parseAddress } from "./address.ts";
+import { type Allow, checkAllow, Rules, sameUser } from "./admission.ts";
 import { type Binding, checkFileOptions } from "./binding.ts";
-import { closeOne } from "./closing.ts";
 import type { ConnectionType } from "./connect.ts";
-import { type Credentials, peerCredentials } from "./credentials.ts";
+import type { Credentials } from "./credentials.ts";
 import { remaining, type SyncOptions } from "./endpoint.ts";
-import { check, closedError, isShortage, UnixError } from "./errors.ts";
+import { check, closedError, UnixError } from "./errors.ts";
 import { type BindOptions, checkBindOptions, takeAddress } from "./exclusive.ts";
 import { Fd } from "./fd.ts";
 import { attempt } from "./loop/attempt.ts";
@@ -26,26 +27,33 @@ import {
 } from "./socket-options.ts";
 import { type SocketKinds, socketOf, typeNumber } from "./sockets.ts";
 import type { Address } from "./structs/sockaddr-un.ts";
-import { poll } from "./syscalls/fd.ts";
-import { accept, listen as listenOn, socket, socketName } from "./syscalls/socket.ts";
+import { poll, setNonBlocking } from "./syscalls/fd.ts";
+import { listen as listenOn, socket, socketName } from "./syscalls/socket.ts";
 
 export { AddressInUseError, type BindOptions } from "./exclusive.ts";
 
-/** How to listen. Socket options hold for the accepted sockets. */
-export interface ListenOptions<T extends ConnectionType = ConnectionType>
-  extends SocketOptions,
-    BindOptions {
-  /** Default "stream". */
-  readonly type?: T | undefined;
-  /** Connections that wait to be accepted. Default and most: net.core.somaxconn. */
-  readonly backlog?: number | undefined;
+/** Who may connect, and how many. */
+export interface AdmissionOptions {
   /**
-   * Who may connect; others are closed as soon as they are accepted. Default: everyone whom the
-   * file's permissions admit; for an abstract name, which has none, this process's own user.
+   * Who may connect: `true` is yes, anything else is no. Others are closed as soon as they are
+   * accepted. It is not waited for: a promise is a TypeError for whoever accepts, and a no, as is
+   * what it throws. Default: everyone whom the file's permissions admit; for an abstract name,
+   * which has none, this process's own user.
    */
   readonly allow?: ((peer: Credentials) => boolean) | undefined;
   /** Accepted sockets that may be open at a time; more wait in the backlog. Default: no limit. */
   readonly maxConnections?: number | undefined;
+}
+
+/** How to listen. Socket options hold for the accepted sockets. */
+export interface ListenOptions<T extends ConnectionType = ConnectionType>
+  extends SocketOptions,
+    BindOptions,
+    AdmissionOptions {
+  /** Default "stream". */
+  readonly type?: T | undefined;
+  /** Connections that wait to be accepted. Default and most: net.core.somaxconn. */
+  readonly backlog?: number | undefined;
 }
 
 interface Start {
@@ -53,14 +61,8 @@ interface Start {
   readonly type: ConnectionType;
   readonly settings: Settings;
   readonly binding: Binding | null;
-  readonly allow: ((peer: Credentials) => boolean) | null;
-  readonly maxConnections: number;
+  readonly rules: Rules;
 }
-
-const FIRST_PAUSE_MS = 5;
-const LONGEST_PAUSE_MS = 1000;
-/** Refused connections closed in one try, before the rest of Bun's loop gets its turn. */
-const REFUSALS = 64;
 
 /**
  * A listening socket. Made by {@link listen}, or by `adoptSocket` from one that was inherited.
@@ -72,16 +74,18 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
 {
   readonly #start: Start;
   readonly #watch = new LazyWatch();
-  readonly #accepting: { once(): S | undefined };
-  #connections = 0;
-  #warned = false;
-  #pauseMs = FIRST_PAUSE_MS;
-  #pausing = false;
+  readonly #acceptor: Acceptor<S>;
 
   /** @internal */
   constructor(start: Start) {
     this.#start = start;
-    this.#accepting = { once: () => this.#acceptInTime() };
+    this.#acceptor = new Acceptor<S>({
+      handle: start.handle,
+      watch: this.#watch,
+      rules: start.rules,
+      where: () => formatAddress(this.address),
+      take: (fd) => this.#wrap(fd),
+    });
   }
 
   /** Tells listeners from sockets. */
@@ -111,9 +115,14 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
     return name;
   }
 
-  /** Accepted sockets that are still open. */
+  /** Accepted sockets that are still open, those of a server that `adoptServer` started too. */
   get connections(): number {
-    return this.#connections;
+    return this.#start.rules.count();
+  }
+
+  /** @internal By what rules, and with what options, whoever accepts from this has to accept. */
+  get terms(): Pick<Start, "rules" | "settings"> {
+    return this.#start;
   }
 
   #open(syscall: string): number {
@@ -144,7 +153,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
     const { signal } = options;
     try {
       const watch = this.#watch.of(this.#open("accept"));
-      return attempt({ watch, direction: "read", signal }, this.#accepting);
+      return attempt({ watch, direction: "read", signal }, this.#acceptor);
     } catch (error) {
       return rejected(error);
     }
@@ -163,52 +172,16 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
   ): Promise<void> {
     try {
       const watch = this.#watch.of(this.#open("accept"));
-      return new Consumer(watch, this.#accepting, handler).start(options.signal);
+      return new Consumer(watch, this.#acceptor, handler).start(options.signal);
     } catch (error) {
       return rejected(error);
     }
   }
 
-  /** A connection, if there is one and this process can have it now. */
-  #acceptInTime(): S | undefined {
-    try {
-      const accepted = this.#acceptOnce() ?? undefined;
-      this.#pauseMs = FIRST_PAUSE_MS;
-      return accepted;
-    } catch (error) {
-      if (!cannotAccept(error)) throw error;
-      this.#warn(error);
-      this.#pause();
-      return undefined;
-    }
-  }
-
-  /** Try again in a while: the kernel says nothing when a descriptor is free again (K8). */
-  #pause(): void {
-    if (this.#pausing) return;
-    this.#pausing = true;
-    const again = (): void => {
-      this.#pausing = false;
-      this.#watch.known?.kick("read");
-    };
-    setTimeout(again, this.#pauseMs).unref();
-    this.#pauseMs = Math.min(2 * this.#pauseMs, LONGEST_PAUSE_MS);
-  }
-
-  #warn(error: UnixError): void {
-    if (this.#warned) return;
-    this.#warned = true;
-    const where = formatAddress(this.address);
-    process.emitWarning(`connections to ${where} have to wait: ${error.message}`, {
-      type: "AcceptWarning",
-      code: error.code,
-    });
-  }
-
   /** A connection that waits, or null. @throws UnixError EMFILE: it goes on waiting */
   tryAccept(): S | null {
     this.#open("accept");
-    return this.#acceptOnce();
+    return this.#acceptor.now();
   }
 
   /** The next connection; blocks the thread. @throws UnixError ETIMEDOUT */
@@ -223,30 +196,6 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
     }
   }
 
-  #acceptOnce(): S | null {
-    for (let refused = 0; refused < REFUSALS; refused++) {
-      if (this.#connections >= this.#start.maxConnections) return null;
-      const fd = accept(this.#open("accept")); // `allow` may have closed it
-      if (fd === -errno.EAGAIN) return null;
-      if (fd < 0 && fd !== -errno.ECONNABORTED) throw new UnixError("accept", fd);
-      if (fd >= 0 && this.#allowed(fd)) return this.#wrap(fd);
-      if (fd >= 0) closeOne(fd, "socket");
-    }
-    setImmediate(() => this.#watch.known?.kick("read"));
-    return null;
-  }
-
-  #allowed(fd: number): boolean {
-    const { allow } = this.#start;
-    if (allow === null) return true;
-    try {
-      return allow(peerCredentials(fd));
-    } catch (error) {
-      closeOne(fd, "socket");
-      throw error;
-    }
-  }
-
   #wrap(fd: number): S {
     const { type, settings } = this.#start;
     const handle = Fd.of(fd, "Listener.accept", "socket");
@@ -257,15 +206,9 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
       throw error;
     }
     const socket = socketOf(type, handle, settings);
-    this.#connections += 1;
-    socket.onClose(this.#oneLess);
+    socket.onClose(this.#acceptor.ended);
     return socket as S;
   }
-
-  readonly #oneLess = (): void => {
-    this.#connections -= 1;
-    if (this.#connections === this.#start.maxConnections - 1) this.#watch.known?.kick("read");
-  };
 
   /** Connections as they come, until the listener is closed. */
   [Symbol.asyncIterator](): AsyncIterableIterator<S> {
@@ -307,16 +250,6 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
   }
 }
 
-/** It may pass (K8). */
-function cannotAccept(error: unknown): error is UnixError {
-  return isShortage(error) && error.syscall === "accept";
-}
-
-/** Abstract names have no permissions: everyone could connect. */
-function sameUser({ uid }: Credentials): boolean {
-  return uid === process.geteuid?.();
-}
-
 /**
  * Listen on an address.
  *
@@ -327,13 +260,13 @@ export function listen<T extends ConnectionType = "stream">(
   address: AddressInput,
   options: ListenOptions<T> = {},
 ): Listener<SocketKinds[T]> {
-  const { type = "stream", backlog = c.SOMAXCONN, maxConnections = Infinity } = options;
+  const { type = "stream", backlog = c.SOMAXCONN } = options;
   const name = parseAddress(address);
   const settings = toSettings(options);
   checkFileOptions(options);
   checkBindOptions(options);
   integer("backlog", backlog);
-  if (maxConnections !== Infinity) integer("maxConnections", maxConnections, { least: 1 });
+  const rules = rulesFor(options, name.kind === "path");
   if ((type as string) === "datagram") throw new TypeError("a datagram socket cannot listen");
   const handle = Fd.of(check(socket(typeNumber(type)), "socket"), "listen", "socket");
   let binding: Binding;
@@ -347,23 +280,44 @@ export function listen<T extends ConnectionType = "stream">(
     handle.close();
     throw error;
   }
-  const allow = options.allow ?? (name.kind === "path" ? null : sameUser);
-  return new Listener({ handle, type, settings, binding, allow, maxConnections });
+  return new Listener({ handle, type, settings, binding, rules });
+}
+
+/** @throws TypeError, RangeError */
+export function checkAdmission({ allow, maxConnections = Infinity }: AdmissionOptions): void {
+  checkAllow(allow);
+  if (maxConnections !== Infinity) integer("maxConnections", maxConnections, { least: 1 });
+}
+
+/**
+ * @internal The rules that `options` make. `permissions`: a file's decide who gets so far at all.
+ * @throws TypeError, RangeError
+ */
+export function rulesFor(options: AdmissionOptions, permissions: boolean): Rules {
+  checkAdmission(options);
+  const allow: Allow | null = options.allow ?? (permissions ? null : sameUser);
+  return new Rules(allow, options.maxConnections);
+}
+
+/** Whether connecting to the socket takes permissions: a path does, an abstract name does not. */
+export function hasPermissions(fd: number): boolean {
+  const name = socketName(fd, "getsockname");
+  return typeof name !== "number" && name.kind === "path";
 }
 
 /** @internal A listener around a descriptor that somebody else opened and bound. */
 export function adoptListener(
   handle: Fd,
-  type: ConnectionType,
-  settings: Settings,
-  binding: Binding | null = null,
+  { type, settings, admission, binding = null }: Adoption,
 ): Listener {
-  return new Listener({
-    handle,
-    type,
-    settings,
-    binding,
-    allow: null,
-    maxConnections: Infinity,
-  });
+  const rules = rulesFor(admission, hasPermissions(handle.fd));
+  setNonBlocking(handle.fd, true); // accept has no MSG_DONTWAIT
+  return new Listener({ handle, type, settings, binding, rules });
+}
+
+interface Adoption {
+  readonly type: ConnectionType;
+  readonly settings: Settings;
+  readonly admission: AdmissionOptions;
+  readonly binding?: Binding | null;
 }

@@ -13,6 +13,7 @@ import { type SignalName, signalName } from "./signal-names.ts";
 import { integer } from "./socket-options.ts";
 import { poll } from "./syscalls/fd.ts";
 import { endingOf, pidfdGetfd, pidfdOpen } from "./syscalls/process.ts";
+import { knownGid, knownUid } from "./user-ids.ts";
 import { yamaScope } from "./yama.ts";
 
 export { type SendSignalOptions, type SignalName, sendSignal } from "./send-signal.ts";
@@ -31,9 +32,9 @@ export interface ProcessInfo {
   readonly pid: number;
   /** Its parent; 0 where that is outside of this pid namespace. */
   readonly ppid: number;
-  /** The effective user and group. */
-  readonly uid: number;
-  readonly gid: number;
+  /** The effective user and group; null: none that this user namespace can name. */
+  readonly uid: number | null;
+  readonly gid: number | null;
   /** Its name as the kernel keeps it, at most 15 bytes; a process chooses it itself. */
   readonly command: string | null;
   /** null where it may not be looked at. */
@@ -262,8 +263,8 @@ function statusOf(pid: number): Pick<ProcessInfo, "ppid" | "uid" | "gid"> | null
     const field = (pattern: RegExp): number => Number(pattern.exec(status)?.[1]);
     return {
       ppid: field(/^PPid:\s+(\d+)/m),
-      uid: field(/^Uid:\s+\d+\s+(\d+)/m),
-      gid: field(/^Gid:\s+\d+\s+(\d+)/m),
+      uid: knownUid(field(/^Uid:\s+\d+\s+(\d+)/m)),
+      gid: knownGid(field(/^Gid:\s+\d+\s+(\d+)/m)),
     };
   } catch {
     return null; // gone, or not shown

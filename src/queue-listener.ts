@@ -1,6 +1,7 @@
 // A queue with a name, into which clients write who they are.
 
 import { errno } from "../native/errno.ts";
+import { admits, checkAllow, sameUser } from "./admission.ts";
 import { sleep } from "./connect.ts";
 import type { Credentials } from "./credentials.ts";
 import type { SyncOptions } from "./endpoint.ts";
@@ -16,7 +17,6 @@ import {
   REQUEST_BYTES,
   type Size,
 } from "./queue-own.ts";
-import { ownUser } from "./queue-owner.ts";
 import { QueuePeer } from "./queue-peer.ts";
 import { QueueReader } from "./queue-reader.ts";
 import { QueueSocket } from "./queue-stream.ts";
@@ -31,7 +31,11 @@ import { unlock } from "./syscalls/fd.ts";
 export interface ListenQueueOptions extends QueueSizeOptions {
   /** Connections that wait to be accepted; more clients wait for a place. Default 8. */
   readonly backlog?: number | undefined;
-  /** Who may connect; others get EACCES. Default: this process's own user. */
+  /**
+   * Who may connect: `true` is yes, anything else is no. Others get EACCES. It is not waited for: a
+   * promise is a TypeError for whoever accepts, and a no, as is what it throws. Default: this
+   * process's own user.
+   */
   readonly allow?: ((peer: Credentials) => boolean) | undefined;
   /** Of the accepted sockets. Default 64 MiB. */
   readonly maxQueuedBytes?: number | undefined;
@@ -76,7 +80,7 @@ export class QueueListener implements Disposable, AsyncDisposable {
     queueSize(options);
     const { backlog = BACKLOG, allow, maxQueuedBytes = 0 } = options;
     integer("maxQueuedBytes", maxQueuedBytes, { most: Number.MAX_SAFE_INTEGER });
-    if (allow !== undefined && typeof allow !== "function") throw new TypeError("allow is called");
+    checkAllow(allow);
     const size = {
       maxMessages: integer("backlog", backlog, { least: 1 }),
       messageBytes: REQUEST_BYTES,
@@ -208,10 +212,13 @@ export class QueueListener implements Disposable, AsyncDisposable {
 
   #allowed(peer: QueuePeer): boolean {
     const { allow } = this.#options;
-    const { credentials } = peer;
-    if (allow === undefined ? credentials.uid === ownUser() : allow(credentials)) return true;
-    told(peer, (it) => it.putRefusal(errno.EACCES));
-    return false;
+    let allowed = false;
+    try {
+      allowed = admits(allow ?? sameUser, peer.credentials);
+    } finally {
+      if (!allowed) told(peer, (it) => it.putRefusal(errno.EACCES));
+    }
+    return allowed;
   }
 
   #makeQueue(peer: QueuePeer): OwnQueue | null {

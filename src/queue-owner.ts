@@ -4,6 +4,7 @@
 import { errno } from "../native/errno.ts";
 import { UnixError } from "./errors.ts";
 import { integer } from "./socket-options.ts";
+import { knownUid } from "./user-ids.ts";
 
 /** A user's id, or whoever it is. */
 export type QueueOwner = number | "anybody";
@@ -37,7 +38,7 @@ export function checkOwner(
   expected: QueueOwner,
   { syscall, address }: { syscall: string; address: string },
 ): void {
-  if (expected === "anybody" || uid === expected) return;
+  if (expected === "anybody" || knownUid(uid) === expected) return;
   const whose = `this queue belongs to uid ${uid}, not to uid ${expected}`;
   const hint = `${whose}; \`owner\` says whose it may be`;
   throw new UnixError(syscall, -errno.EACCES, { address, hint });

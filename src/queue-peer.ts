@@ -26,6 +26,7 @@ import { mqGetattr, mqOpen, mqSendFrom } from "./syscalls/message-queue.ts";
 import type { Piece } from "./syscalls/piece.ts";
 import { pidfdOpen } from "./syscalls/process.ts";
 import { AGAIN } from "./syscalls/result.ts";
+import { knownIds } from "./user-ids.ts";
 
 /** One frame is written at a time, and is with the kernel when the call returns. */
 let scratch = new Memory(8192);
@@ -92,7 +93,8 @@ export class QueuePeer {
       const { ino: inode, dev: device, uid, gid } = fileCall(() => fstatSync(handle.fd));
       checkOwner(uid, owner, { syscall: "connect", address });
       const file = { messageBytes: attributes.messageBytes, inode, device };
-      return new QueuePeer({ handle, pidfd, credentials: { pid, uid, gid }, number, tag, file });
+      const credentials = knownIds({ pid, uid, gid });
+      return new QueuePeer({ handle, pidfd, credentials, number, tag, file });
     } catch (error) {
       pidfd?.close();
       handle.close();

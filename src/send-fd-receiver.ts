@@ -4,6 +4,7 @@ import { readlinkSync } from "node:fs";
 import { errno } from "../native/errno.ts";
 import { poll as events } from "../native/poll.ts";
 import { socket as c, option } from "../native/socket.ts";
+import { type Allow, admits, checkAllow, everybody } from "./admission.ts";
 import { receiveMessage, sendMessage } from "./adopt.ts";
 import { type Credentials, peerCredentials } from "./credentials.ts";
 import { remaining, type SyncOptions } from "./endpoint.ts";
@@ -25,17 +26,16 @@ import { pidfdGetfd, pidfdOpen } from "./syscalls/process.ts";
 import { Disposition } from "./syscalls/signal.ts";
 import { getOption, socketName } from "./syscalls/socket.ts";
 
-type Allow = (sender: Credentials) => boolean;
-
 /** How descriptors are received. */
 export interface ReceiveFdsOptions {
   /** What senders announce with: "SIGRTMIN+3". */
   readonly realtimeSignal: RealtimeSignal | number;
   /**
-   * Whether to take something from this sender: the kernel's word on who made the offer. Default:
-   * from whoever may send this process a signal. The sender gets EACCES.
+   * Whether to take something from this sender: the kernel's word on who made the offer. `true` is
+   * yes, anything else is no, and the sender gets EACCES; a promise is a TypeError for whoever
+   * receives, and a no. Default: from whoever may send this process a signal.
    */
-  readonly allow?: Allow | undefined;
+  readonly allow?: ((sender: Credentials) => boolean) | undefined;
 }
 
 /** A descriptor that came, and who sent it, by the kernel's word. */
@@ -43,9 +43,9 @@ export interface ReceivedFd {
   /** Yours to close. */
   readonly fd: Fd;
   readonly pid: number;
-  /** The sender's effective user and group. */
-  readonly uid: number;
-  readonly gid: number;
+  /** The sender's effective user and group; null: none that this user namespace can name. */
+  readonly uid: number | null;
+  readonly gid: number | null;
 }
 
 /** A call's result; null where the sender has gone or has nothing of that number. */
@@ -184,7 +184,7 @@ export class FdReceiver implements Disposable, AsyncDisposable {
   #allowed({ socket, sender }: FoundOffer): boolean {
     let allowed = false;
     try {
-      allowed = this.#allow(sender) === true;
+      allowed = admits(this.#allow, sender);
     } finally {
       if (!allowed) answer(socket, errno.EACCES);
     }
@@ -347,8 +347,7 @@ function watchIgnored(number: number): SignalWatcher {
  */
 export function receiveFds(options: ReceiveFdsOptions): FdReceiver {
   const number = realtimeNumber(options.realtimeSignal);
-  const { allow = () => true } = options;
-  if (typeof allow !== "function") throw new TypeError("allow is a function");
+  const allow = checkAllow(options.allow) ?? everybody;
   requireProc();
   const self = ownParty();
   return new FdReceiver({ watcher: watchIgnored(number), allow, self });

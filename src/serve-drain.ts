@@ -27,10 +27,33 @@ export interface DrainOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Where connections come in: Bun itself accepts, or somebody who asks the rules first. */
+export interface Door {
+  /** Whether the server still listens there. */
+  readonly current: boolean;
+  /** Connections that are accepted, and not the server's yet. */
+  readonly arriving: number;
+  /** Accept nobody more, and go on: 0, or a negative errno. */
+  suspend(): number;
+  resume(): number;
+}
+
+/** Bun accepts, as long as its epoll watches the socket. */
+export const directDoor = (entry: Registration): Door => ({
+  get current(): boolean {
+    return isCurrent(entry);
+  },
+  arriving: 0,
+  suspend: () => suspend(entry),
+  resume: () => resume(entry),
+});
+
 interface Adopted {
   /** Adopted with `paused`, and not resumed yet. */
   paused: boolean;
-  readonly entry: Registration;
+  readonly door: Door;
+  /** The epoll that has the server's connections. */
+  readonly epoll: number;
   /** The listener's name, which the accepted sockets have too. */
   readonly name: Uint8Array;
 }
@@ -53,8 +76,8 @@ export function resumeServer(server: object): void {
   const how = adopted.get(server);
   if (how === undefined) throw new TypeError("only what adoptServer has returned can be resumed");
   if (!how.paused) return;
-  if (!isCurrent(how.entry)) throw closedError("epoll_ctl");
-  check(resume(how.entry), "epoll_ctl");
+  if (!how.door.current) throw closedError("epoll_ctl");
+  check(how.door.resume(), "epoll_ctl");
   how.paused = false;
 }
 
@@ -106,7 +129,7 @@ export async function drain(server: Drainable, options: DrainOptions = {}): Prom
   const idleMs = integer("idleMs", options.idleMs ?? IDLE_MS);
   const left = remaining(options.timeoutMs);
   drainingNow.add(server);
-  if (isCurrent(how.entry)) suspend(how.entry);
+  if (how.door.current) how.door.suspend();
   try {
     const enough = (): boolean => options.signal?.aborted === true || left() === 0;
     await emptied(server, how, { idleMs, enough, signal: options.signal });
@@ -124,7 +147,7 @@ interface Patience {
 /** Until all connections are gone, or those that are left have had their time, or it is enough. */
 async function emptied(
   server: Drainable,
-  { entry, name }: Adopted,
+  { door, epoll, name }: Adopted,
   { idleMs, enough, signal }: Patience,
 ): Promise<void> {
   const idleEnd = performance.now() + idleMs;
@@ -132,7 +155,7 @@ async function emptied(
   do {
     await sleep(pause, signal).catch(() => {});
     pause = Math.min(2 * pause, LONGEST_PAUSE_MS);
-    if (connectionsOf(name, entry.epoll) === 0) return;
+    if (connectionsOf(name, epoll) + door.arriving === 0) return;
     const busy = server.pendingRequests + server.pendingWebSockets;
     if (busy === 0 && performance.now() >= idleEnd) return;
   } while (!enough());

@@ -1,13 +1,15 @@
 // Where Bun's event loop watches a listener: in an epoll of this process, as /proc tells.
 
-import { fstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { fstatSync, readdirSync, readFileSync, readlinkSync, readSync } from "node:fs";
+import { file } from "../native/file.ts";
 import { epoll } from "../native/poll.ts";
 import { option } from "../native/socket.ts";
-import { fileCall } from "./errors.ts";
+import { check, fileCall } from "./errors.ts";
+import { Fd } from "./fd.ts";
 import { decodeEpollInfo, type EpollEntry } from "./structs/epoll-info.ts";
 import { decodeInet, isWildcard } from "./structs/sockaddr-in.ts";
 import { epollAddAs, epollCtl } from "./syscalls/epoll.ts";
-import { duplicateOnto } from "./syscalls/fd.ts";
+import { duplicateOnto, open } from "./syscalls/fd.ts";
 import { getOption, rawName } from "./syscalls/socket.ts";
 
 /** A socket in an epoll: which, under what number, and with what events and data. */
@@ -38,12 +40,70 @@ function epolls(): number[] {
 
 function watchedBy(fd: number): Registration[] {
   try {
-    const text = readFileSync(`/proc/self/fdinfo/${fd}`, "utf8");
+    const text = readFileSync(`/proc/self/fdinfo/${fd}`, "latin1");
     return decodeEpollInfo(text).map((entry) => ({ ...entry, epoll: fd }));
   } catch {
     return []; // closed in the meantime
   }
 }
+
+/** As ep_show_fdinfo in fs/eventpoll.c writes a number. */
+const FD_COLUMNS = 8;
+const ROOM = 16_384;
+
+/** What one epoll watches, looked at again and again. Owns a descriptor of /proc. */
+export class EpollView {
+  readonly #epoll: number;
+  readonly #file: Fd;
+  #room = Buffer.from(new ArrayBuffer(ROOM));
+  #length = 0;
+
+  /** @throws UnixError EMFILE, … */
+  constructor(epfd: number) {
+    this.#epoll = epfd;
+    const opened = check(open(`/proc/self/fdinfo/${epfd}`, file.O_RDONLY), "open");
+    this.#file = Fd.adopt(opened, "adoptServer");
+  }
+
+  /** Look: what `find` and `all` say is as of now; nothing where that cannot be read. */
+  look(): void {
+    try {
+      this.#read();
+    } catch {
+      this.#length = 0;
+    }
+  }
+
+  #read(): void {
+    for (this.#length = 0; ; ) {
+      const free = this.#room.length - this.#length;
+      const got = readSync(this.#file.fd, this.#room, this.#length, free, this.#length);
+      this.#length += got;
+      if (got < free) return;
+      this.#room = Buffer.concat([this.#room], 2 * this.#room.length);
+    }
+  }
+
+  all(): Registration[] {
+    const text = this.#room.toString("latin1", 0, this.#length);
+    return decodeEpollInfo(text).map((entry) => ({ ...entry, epoll: this.#epoll }));
+  }
+
+  /** What is registered under that number: one line of many. */
+  find(fd: number): Registration | undefined {
+    const from = this.#room.indexOf(`tfd: ${String(fd).padStart(FD_COLUMNS)} `, 0, "latin1");
+    if (from < 0 || from >= this.#length) return undefined;
+    const end = this.#room.indexOf(NEW_LINE, from);
+    const [entry] = decodeEpollInfo(this.#room.toString("latin1", from, end));
+    return entry === undefined ? undefined : { ...entry, epoll: this.#epoll };
+  }
+
+  close(): void {
+    this.#file.close();
+  }
+}
+
+const NEW_LINE = 10;
 
 /** The inode behind a number; −1 where nothing is open under it. */
 export function inodeOf(fd: number): number {
@@ -55,7 +115,16 @@ export function inodeOf(fd: number): number {
 }
 
 /** Whether the number still stands for the socket that was registered under it. */
-export const isCurrent = ({ fd, inode }: Registration): boolean => inodeOf(fd) === inode;
+export const isCurrent = ({ fd, inode }: Registration): boolean => isStill(fd, inode);
+
+/** Whether a number still stands for the file with that inode, as far as is known. */
+export function isStill(fd: number, inode: number): boolean {
+  try {
+    return fstatSync(fd).ino === inode;
+  } catch (error) {
+    return (error as { code?: string }).code !== "EBADF";
+  }
+}
 
 export const isListening = (fd: number): boolean => getOption(fd, option.SO_ACCEPTCONN) === 1;
 

@@ -6,7 +6,8 @@ import { system } from "../native/platform.ts";
 import { check, UnixError, UnsupportedError } from "./errors.ts";
 import { Fd, type FdLike, fdNumber } from "./fd.ts";
 import { describeFd } from "./fd-description.ts";
-import { remember } from "./serve-drain.ts";
+import { type AdmissionOptions, checkAdmission } from "./listener.ts";
+import { type Door, directDoor, remember } from "./serve-drain.ts";
 import { closeIfStill, takesDescriptors } from "./serve-native.ts";
 import {
   exchange,
@@ -14,8 +15,8 @@ import {
   isListening,
   type Registration,
   registrations,
-  suspend,
 } from "./serve-registration.ts";
+import { termsOf, weAccept } from "./serve-rules.ts";
 import { decodeInet, isLoopback } from "./structs/sockaddr-in.ts";
 import { decodeSockaddr, toBytes } from "./structs/sockaddr-un.ts";
 import { setNonBlocking, statusFlags } from "./syscalls/fd.ts";
@@ -48,8 +49,11 @@ export type Startable =
   | { stop(closeActiveConnections?: boolean): unknown }
   | { close(callback?: () => void): unknown };
 
-/** How to adopt. */
-export interface AdoptOptions {
+/**
+ * How to adopt. `allow` and `maxConnections` are for a descriptor of a Unix socket, which has no
+ * rules of its own; a `Listener` keeps those that it was made with.
+ */
+export interface AdoptOptions extends AdmissionOptions {
   /**
    * Accept nothing until `resumeServer`: for a process that has to be sure that it can serve before
    * it may. Connections wait in the socket, or are another process's that has it too.
@@ -72,8 +76,19 @@ const WHY = "it leans on how Bun keeps its sockets, and here that is different";
  * a socket's file is left alone. The caller's stays open, his to close, at once or later; it must
  * not be accepted from meanwhile. The socket is made non-blocking, which all who share it see.
  *
- * @throws what `start` throws; TypeError where it returns no server; UnixError ENOTSOCK, EBADF,
- *   EINVAL (not listening), EPROTOTYPE (no stream); then nothing has been started
+ * The rules of a `Listener` hold: `allow` (on an abstract name: this process's own user), and
+ * `maxConnections`. A descriptor has those of `options`, by default as `listen` has them: everybody
+ * whom the file admits, and for an abstract name this process's own user. By rules this side
+ * accepts, asks, and has the client's connection take the place of one that the server has accepted
+ * from this process; no byte is copied, but for what a server says before it has heard anything. So
+ * `open` of Bun.listen and "connection" of node:net come a moment early: what they send arrives,
+ * and `peerCredentials`, `peer` and the like speak of the client already, but the descriptor is not
+ * to be duplicated or passed on before the first byte has come. What `allow` throws refuses, and is
+ * an uncaught exception.
+ *
+ * @throws what `start` throws; TypeError where it returns no server, and for rules beside a
+ *   `Listener` or for TCP; RangeError; UnixError ENOTSOCK, EBADF, EINVAL (not listening),
+ *   EPROTOTYPE (no stream); then nothing has been started
  * @throws UnsupportedError where a step does not hold in this Bun: all is undone, the server
  *   stopped, the descriptor as it was
  * @see listen(2), epoll_ctl(2)
@@ -81,13 +96,16 @@ const WHY = "it leans on how Bun keeps its sockets, and here that is different";
 export function adoptServer<T extends Startable>(
   listening: FdLike,
   start: (where: Where) => T,
-  { paused = false }: AdoptOptions = {},
+  options: AdoptOptions = {},
 ): T {
   if (system !== "linux") throw new UnsupportedError("adoptServer", "it takes epoll and /proc");
+  checkAdmission(options);
   const listener = checkListener(fdNumber(listening));
+  const terms = termsOf(listening, listener, options);
   const where = throwAway(listener.family);
   const before = new Set(registrations().map(({ inode }) => inode));
-  const given = takesDescriptors() ? Fd.duplicate(listener.fd) : null;
+  const given = terms === null && takesDescriptors() ? Fd.duplicate(listener.fd) : null;
+  const { paused = false } = options;
   let server: T;
   try {
     server = start(given === null ? where : { ...where, fd: given.fd });
@@ -97,15 +115,25 @@ export function adoptServer<T extends Startable>(
   }
   try {
     checkServer(server);
-    const entry = taken(given, listener) ?? put(listener, started(where, { before, server }));
-    if (paused) check(suspend(entry), "epoll_ctl"); // still in the same turn: nothing was accepted
-    remember(server, { entry, paused, name: listener.name });
+    const find = (): Registration => started(where, { before, server });
+    const { epoll, door } =
+      terms === null
+        ? bunAccepts(taken(given, listener) ?? put(listener, find()), paused)
+        : weAccept(server, { listener, terms, entry: find(), paused });
+    remember(server, { epoll, door, paused, name: listener.name });
   } catch (error) {
     stop(server);
     if (given !== null) closeIfStill(given, listener.inode);
     throw error;
   }
   return server;
+}
+
+/** Bun accepts from the listener itself. */
+function bunAccepts(entry: Registration, paused: boolean): { epoll: number; door: Door } {
+  const door = directDoor(entry);
+  if (paused) check(door.suspend(), "epoll_ctl"); // still in the same turn: nothing was accepted
+  return { epoll: entry.epoll, door };
 }
 
 interface Listening {

@@ -12,6 +12,7 @@ import { iterate } from "./socket-base.ts";
 import { integer } from "./socket-options.ts";
 import type { SignalOrigin } from "./structs/siginfo.ts";
 import { poll } from "./syscalls/fd.ts";
+import { knownUid } from "./user-ids.ts";
 
 export { type SendSignalOptions, sendSignal } from "./send-signal.ts";
 export { type SignalName, signalName, signalNumber } from "./signal-names.ts";
@@ -40,7 +41,8 @@ export interface SignalEvent {
   readonly rawCode: number | undefined;
   /** The sender; undefined where there is none, or none that this pid namespace sees. */
   readonly pid: number | undefined;
-  readonly uid: number | undefined;
+  /** Its user; null: none that this user namespace can name. */
+  readonly uid: number | null | undefined;
   /** sival_int: what sigqueue or a timer carries, a signed 32-bit integer. */
   readonly value: number | undefined;
   /** sival_ptr: all 64 bits of the same. */
@@ -132,7 +134,8 @@ export class SignalWatcher implements Disposable, AsyncDisposable {
   }
 
   #deliver({ info, time }: Caught): void {
-    const event: SignalEvent = { signal: signalName(info.number), ...info, time };
+    const uid = info.uid === undefined ? undefined : knownUid(info.uid);
+    const event: SignalEvent = { signal: signalName(info.number), ...info, uid, time };
     const first = this.#waiting.shift();
     if (first !== undefined) {
       first.forget();

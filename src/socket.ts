@@ -1,6 +1,12 @@
 // bunix/socket: stream, seqpacket and datagram sockets.
 
-export { adoptSocket, type ReceiveMessageOptions, receiveMessage, sendMessage } from "./adopt.ts";
+export {
+  type AdoptSocketOptions,
+  adoptSocket,
+  type ReceiveMessageOptions,
+  receiveMessage,
+  sendMessage,
+} from "./adopt.ts";
 export type { BatchMessage } from "./batch.ts";
 export { type ConnectionType, type ConnectOptions, connect, connectSync } from "./connect.ts";
 export {

@@ -24,6 +24,7 @@ import { MessageQueue } from "../message-queue.ts";
 import { openDatagram } from "../open-datagram.ts";
 import { type SignalName, type SignalWatcher, signalNumber, watchSignals } from "../signals.ts";
 import type { StreamSocket } from "../stream.ts";
+import { isOwnUid } from "../user-ids.ts";
 import {
   datagramLetter,
   isTooLong,
@@ -245,7 +246,7 @@ function makeDirectory(path: string): { directory: string; made: string[] } {
 /** Whoever has the directory, or left a file in it for us to find, could read what comes. */
 function requireOwn(address: string, look: () => Stats, others: readonly number[] = []): void {
   const { uid } = fileCall(look, { address });
-  if (uid === process.geteuid?.() || others.includes(uid)) return;
+  if (isOwnUid(uid) || others.includes(uid)) return;
   const hint = `it belongs to uid ${uid}`;
   throw new UnixError("postbox", -errno.EPERM, { address, hint });
 }

@@ -59,7 +59,7 @@ function asText(found: Probe): string {
   if (type !== undefined) add("type", type);
   if (inode !== undefined) add("inode", String(inode));
   if (found.found !== undefined) add("file", found.found);
-  if (owner !== undefined) add("owner", `uid ${owner}`);
+  if (owner !== undefined) add("owner", `uid ${owner ?? "unknown"}`);
   if (mode !== undefined) add("mode", mode.toString(8).padStart(4, "0"));
   if (since !== undefined) add("since", since.toISOString());
   add("known by", sources[source]);

@@ -2,7 +2,7 @@
 // never trusts a cmsg_len, and reports every descriptor number that lies inside the bytes.
 
 import { cmsgAlign, cmsghdr, option, scm } from "../../native/socket.ts";
-import { type Credentials, decodeUcred, encodeUcred, ucredBytes } from "./credentials.ts";
+import { decodeUcred, encodeUcred, type RawCredentials, ucredBytes } from "./credentials.ts";
 
 const header = cmsghdr.size;
 const INT = 4;
@@ -25,7 +25,7 @@ export interface Control {
   /** Every descriptor of every SCM_RIGHTS, in order. */
   fds: number[];
   /** SCM_CREDENTIALS: what the sender said, checked by the kernel unless the sender is root. */
-  credentials: Credentials | null;
+  credentials: RawCredentials | null;
   /** SCM_PIDFD; negative is an errno, not a descriptor (K17). */
   pidfd: number | null;
   /** SCM_SECURITY: the sender's security label, as bytes. */

@@ -8,9 +8,20 @@ import { ucred, xucred } from "../../native/socket.ts";
  * `pid` is null where the kernel cannot name the process: it lives outside this process's pid
  * namespace, or nobody asked for credentials when the message was sent.
  *
- * @see unix(7), SO_PEERCRED and SCM_CREDENTIALS
+ * `uid` and `gid` are null where this user namespace has no name for them, so that the kernel shows
+ * the overflow id instead (65534): that can be anybody, and is never the same as anybody. In a
+ * namespace with a partial map that number is null whoever it is.
+ *
+ * @see unix(7), SO_PEERCRED and SCM_CREDENTIALS; user_namespaces(7), "Unmapped user and group IDs"
  */
 export interface Credentials {
+  readonly pid: number | null;
+  readonly uid: number | null;
+  readonly gid: number | null;
+}
+
+/** What a ucred says, in the kernel's numbers: the overflow id is one of them. */
+export interface RawCredentials {
   readonly pid: number | null;
   readonly uid: number;
   readonly gid: number;
@@ -22,7 +33,7 @@ const UNKNOWN = 0xffffffff;
 export const ucredBytes = ucred.size;
 
 /** Read a ucred at byte `at`; null where the kernel recorded nobody (K20: 0, −1, −1). */
-export function decodeUcred(view: DataView, at: number): Credentials | null {
+export function decodeUcred(view: DataView, at: number): RawCredentials | null {
   const pid = view.getInt32(at + ucred.at.pid, true);
   const uid = view.getUint32(at + ucred.at.uid, true);
   const gid = view.getUint32(at + ucred.at.gid, true);

@@ -57,6 +57,31 @@ describe("who may", () => {
       ]);
     }));
 
+  test("only true is yes, on both sides; a promise is a TypeError", () =>
+    leakFree(async () => {
+      type Allow = (peer: Credentials) => boolean;
+      const address = freshPath();
+      let answer: unknown;
+      const reasons: string[] = [];
+      using old = await first(address, {
+        allow: (() => answer) as Allow,
+        failed: ({ reason }) => void reasons.push(reason),
+      });
+      await old.ready();
+      for (answer of [1, "no", { ok: false }, Promise.resolve(true)]) {
+        expect((await failure(() => Handover.open(address))).code).toBe("EACCES");
+      }
+      expect(reasons).toEqual([expect.stringContaining("TypeError: allow has to return")]);
+      answer = true;
+      for (const other of [1, "no", { ok: false }]) {
+        const allow = (() => other) as unknown as Allow;
+        expect((await failure(() => Handover.open(address, { allow }))).code).toBe("EACCES");
+      }
+      const promising = (async () => true) as unknown as Allow;
+      const opening = Handover.open(address, { allow: promising });
+      expect(await opening.catch((error: unknown) => error)).toBeInstanceOf(TypeError);
+    }));
+
   test("the control socket's file is its owner's alone", async () => {
     const address = freshPath();
     using old = await first(address);

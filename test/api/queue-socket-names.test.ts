@@ -255,6 +255,25 @@ describe("connecting", () => {
     expect((await server.receive())?.text()).toBe("x");
   });
 
+  test("only true is yes; a promise is a TypeError here, and EACCES there", async () => {
+    const name = freshName();
+    let answer: unknown;
+    using listener = listenQueue(name, { allow: (() => answer) as () => boolean });
+    const accepting = listener.accept();
+    for (answer of [1, "no", { ok: false }, undefined]) {
+      expect(await codeOf(() => connectQueue(name))).toBe("EACCES");
+    }
+    answer = Promise.reject(new Error("later"));
+    const refused = codeOf(() => connectQueue(name));
+    expect(await thrown(() => accepting)).toBeInstanceOf(TypeError);
+    expect(await refused).toBe("EACCES");
+    answer = true;
+    const next = listener.accept();
+    using client = await connectQueue(name);
+    using server = await next;
+    expect([client.closed, server.closed]).toEqual([false, false]);
+  });
+
   test("the iterator ends with the listener; accept gets ERR_CLOSED or the reason", async () => {
     const name = freshName();
     using listener = listenQueue(name);

@@ -216,6 +216,26 @@ describe("receiving", () => {
     }));
 });
 
+test("allow: only true is yes; a promise is a TypeError for whoever receives", () =>
+  leakFree(async () => {
+    let answer: unknown;
+    using receiver = receiveFds({ realtimeSignal, allow: (() => answer) as () => boolean });
+    using fd = marked("asked");
+    for (answer of [1, "no", { ok: false }]) {
+      const before = receiver.refused;
+      const refused = codeOf(() => sent(fd));
+      while (receiver.refused === before) {
+        expect(receiver.tryReceive()).toBeUndefined();
+        await Bun.sleep(1);
+      }
+      expect(await refused).toBe("EACCES");
+    }
+    answer = Promise.resolve(true);
+    const refused = codeOf(() => sent(fd));
+    expect(await thrown(() => receiver.receive())).toBeInstanceOf(TypeError);
+    expect(await refused).toBe("EACCES");
+  }));
+
 describe("when it closes", () => {
   test("who waits is told, and a late signal does nothing", () =>
     leakFree(async () => {

@@ -104,6 +104,7 @@ const faults: Readonly<Record<string, string>> = {
   realpathSync: "EACCES EIO ENOMEM",
   renameSync: "EACCES EIO ENOENT ENOSPC EROFS",
   rmSync: "EACCES EIO EROFS",
+  readSync: "EINTR EIO ENOMEM",
   rmdirSync: "EACCES EIO EROFS",
   statSync: "EACCES EIO ENOENT ENOMEM",
   statfsSync: "EIO ENOMEM ENOSYS",

@@ -45,6 +45,29 @@ underFaults("adoptServer", {
   },
 });
 
+underFaults("adoptServer by rules", {
+  prepare: (keep) => {
+    const path = freshAddress("path");
+    return { listening: keep(listen(path, { allow: () => true, maxConnections: 9 })), path };
+  },
+  run: async ({ listening, path }) => {
+    const server = adoptServer(listening, hello);
+    try {
+      // a client that could not be handed over is closed, and nobody else is
+      const answer = await fetchOnce({ path }).catch((error: Error) => error.message);
+      same(answer === "hello /" || answer.startsWith("ended; so far: "), true);
+    } finally {
+      await server.stop(true);
+    }
+  },
+  right: (error) => error instanceof UnsupportedError, // with the call that failed in it
+  after: async ({ listening, path }) => {
+    const server = adoptServer(listening, hello);
+    same(await fetchOnce({ path }), "hello /");
+    await server.stop(true);
+  },
+});
+
 /**
  * What is only said of a peer that has gone, or of a frame with descriptors: the first then
  * believes that the next has gone, and goes on.

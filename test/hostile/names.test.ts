@@ -53,7 +53,7 @@ describe("forged SCM_CREDENTIALS", () => {
     const root = process.getuid?.() === 0;
     const { came, said, peer, pid } = await claimed(root ? 65_534 : undefined);
     const truth = { pid, uid: peer.uid, gid: peer.gid };
-    expect([peer, peer.uid > 0]).toEqual([truth, true]);
+    expect([peer, peer.uid !== 0]).toEqual([truth, true]);
     expect([...came]).toEqual([["itself", truth]]);
     for (const [label, what] of said) {
       if (label !== "itself") expect([label, what]).toEqual([label, expect.stringMatching(/^E/)]);

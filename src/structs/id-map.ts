@@ -1,0 +1,22 @@
+// /proc/PID/uid_map and gid_map (user_namespaces(7)): text → what of it matters here.
+
+/** How many ids there are: 2³² − 1, for (uid_t)-1 is none. */
+const ALL = 0xffff_ffff;
+
+const LINE = /^\s*\d+\s+\d+\s+(\d+)\s*$/;
+
+/**
+ * What a namespace knows: "all" ids there are, only "some" of them, or "none" yet (the map has not
+ * been written). null: the text is no map.
+ */
+export function decodeIdMap(text: string): "all" | "some" | "none" | null {
+  const lines = text.split("\n").filter((line) => line.trim() !== "");
+  let count = 0;
+  for (const line of lines) {
+    const found = LINE.exec(line);
+    if (found === null) return null;
+    count += Number(found[1]);
+  }
+  if (count === 0) return "none";
+  return count >= ALL ? "all" : "some";
+}

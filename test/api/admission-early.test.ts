@@ -1,0 +1,138 @@
+// Between a client's admission and the moment when its connection is the server's.
+
+import { expect, spyOn, test } from "bun:test";
+import { readdirSync, readFileSync } from "node:fs";
+import net from "node:net";
+import { tmpdir } from "node:os";
+import { errno } from "../../native/errno.ts";
+import { connect, listen, peerCredentials, verifyPeer } from "../../src/index.ts";
+import { adoptServer, type Where } from "../../src/serve.ts";
+import { runSource, start, succeeded } from "../support/child.ts";
+import { peerTest } from "../support/peers.ts";
+import { fake } from "../support/seam.ts";
+import { freshAddress, freshPath } from "./pairs.ts";
+import { fetchOnce, hello, readAll } from "./servers.ts";
+import { leakFree, pattern } from "./tools.ts";
+
+const allow = (): boolean => true;
+
+function opening(where: Where, open: (socket: Bun.Socket<undefined>) => void) {
+  const socket = { open, data() {} };
+  return "unix" in where ? Bun.listen({ ...where, socket }) : Bun.listen({ ...where, socket });
+}
+
+peerTest("who asks in open is told of the client", ["root", "python3"], () =>
+  leakFree(async () => {
+    const address = freshAddress("abstract");
+    using listener = listen(address, { allow });
+    const server = adoptServer(listener, (where) =>
+      opening(where, (socket) => {
+        const { fd } = socket as unknown as { fd: number };
+        const { uid, pid } = peerCredentials(fd);
+        using peer = verifyPeer(fd);
+        socket.end(JSON.stringify([uid, pid, peer.uid, peer.pid]));
+      }),
+    );
+    const source = `
+import os, socket, sys
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+one = socket.socket(socket.AF_UNIX); one.connect("\\0" + sys.argv[1])
+print(os.getpid(), one.recv(4096).decode(), flush=True)`;
+    const child = start(["python3", "-c", source, address.slice(1)]);
+    const [pid, said] = succeeded(await child.exited)
+      .trim()
+      .split(" ", 2);
+    expect(JSON.parse(said ?? "")).toEqual([65_534, Number(pid), 65_534, Number(pid)]);
+    server.stop(true);
+  }),
+);
+
+test("a greeting that is more than the client takes at once comes whole", () =>
+  leakFree(async () => {
+    const path = freshPath();
+    using listener = listen(path, { allow });
+    const greeting = pattern(2_000_000);
+    const server = adoptServer(listener, (where) =>
+      "unix" in where ? net.createServer((socket) => socket.end(greeting)).listen(where) : never(),
+    );
+    using client = await connect(path);
+    await Bun.sleep(30); // it does not read
+    const parts: Buffer[] = [];
+    for await (const message of client) parts.push(Buffer.from(message.data));
+    expect(Buffer.compare(Buffer.concat(parts), greeting)).toBe(0);
+    server.close();
+  }));
+
+function never(): never {
+  throw new Error("not Unix");
+}
+
+test("many clients at once, each gets its own greeting", () =>
+  leakFree(async () => {
+    const path = freshPath();
+    using listener = listen(path, { allow });
+    let count = 0;
+    const server = adoptServer(listener, (where) =>
+      opening(where, (socket) => void socket.end(`${++count}`)),
+    );
+    const all = await Promise.all(Array.from({ length: 150 }, () => readAll({ path })));
+    expect(new Set(all).size).toBe(150);
+    server.stop(true);
+  }));
+
+test("nobody else finds the way to where the server listens", () =>
+  leakFree(async () => {
+    const made = (): string[] => readdirSync(tmpdir()).filter((name) => /^bunix-\w{6}$/.test(name));
+    const before = made();
+    using listener = listen(freshPath(), { allow });
+    const server = adoptServer(listener, hello);
+    const named = readFileSync("/proc/net/unix", "utf8").split("\n");
+    const hidden = named.filter((line) => /@bunix-[0-9a-f-]{36}$/.test(line));
+    expect(hidden.filter((line) => / 00010000 /.test(line))).toEqual([]);
+    expect(made()).toEqual(before);
+    await server.stop(true);
+  }));
+
+test("dup3 fails: the client is closed, the next is served", () =>
+  leakFree(async () => {
+    const path = freshPath();
+    using listener = listen(path, { allow });
+    const server = adoptServer(listener, hello);
+    expect(await fetchOnce({ path })).toBe("hello /");
+    using warnings = spyOn(process, "emitWarning").mockImplementation(() => {});
+    {
+      using _faults = fake("dup3", [{ errno: errno.EBUSY }]);
+      const outcome = await fetchOnce({ path }).catch((error: Error) => error.message);
+      expect(outcome).toStartWith("ended; so far:");
+    }
+    expect(warnings.mock.calls[0]?.[0]).toContain("could not be handed to the server");
+    while (listener.connections > 0) await Bun.sleep(1);
+    expect(await fetchOnce({ path })).toBe("hello /");
+    await server.stop(true);
+  }));
+
+test("when the server is stopped and the listener closed, the name is free at once", () =>
+  leakFree(async () => {
+    const address = freshAddress("abstract");
+    for (let i = 0; i < 3; i++) {
+      using listener = listen(address);
+      const server = adoptServer(listener, hello);
+      listener.close(); // the server goes on
+      expect(await fetchOnce({ path: address.replace("@", "\0") })).toBe("hello /");
+      await server.stop(true);
+    }
+  }));
+
+test("unref lets the process end, and so does stop", async () => {
+  const source = `
+import { adoptServer, listen } from "@/src/index.ts";
+for (const way of ["stop", "unref"]) {
+  const listener = listen("@doorway-" + process.pid + way);
+  const fetch = () => new Response();
+  const server = adoptServer(listener, (where) => Bun.serve({ ...where, fetch }));
+  if (way === "stop") server.stop(true);
+  else server.unref();
+}
+console.log("the end");`;
+  expect(succeeded(await runSource(source))).toBe("the end\n");
+});
