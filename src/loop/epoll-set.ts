@@ -1,5 +1,5 @@
-// One epoll instance and what is registered in it. Every registration is edge-triggered: a condition
-// that stays true with nobody to act on it (a listener at EMFILE, a FIFO without writers, K8 and K21)
+// One epoll instance and what is registered in it. Every registration is edge-triggered: what
+// stays true with nobody to act on it (a listener at EMFILE, K8; a FIFO without writers, K21)
 // wakes us once and not again.
 
 import { errno } from "../../native/errno.ts";
