@@ -169,7 +169,7 @@ class Taking {
     for (let tries = 0; tries < TRIES; ) {
       const binding = kernelTells() ? this.#bindIfFree() : null;
       if (binding !== null) return binding;
-      if (this.#isHeld()) refuse(this.#look(), this.#start);
+      if (this.#isHeld()) refuse(this.#lookByPath(), this.#start);
       const lock = this.#tryLock();
       if (lock === "busy") continue;
       tries += 1;
@@ -184,12 +184,13 @@ class Taking {
   }
 
   /**
-   * Whether the kernel knows of a socket there. Without the lock nobody is connected to: whom that
-   * meets may change.
+   * Whether the kernel knows of a socket there, by its path, which /proc/net/unix knows too. Without
+   * the lock nobody is connected to: whom that meets may change.
    */
   #isHeld(): boolean {
+    const { address } = this.#start;
     try {
-      return (socketsAt(this.#directory.at())?.records.length ?? 0) > 0;
+      return address.kind === "path" && (socketsAt(address.path)?.records.length ?? 0) > 0;
     } catch {
       return false; // bind will say what is wrong
     }
@@ -252,8 +253,13 @@ class Taking {
     const { address, type } = this.#start;
     const found = { ...probe({ path: this.#directory.at() }, { type, follow: false }), address };
     if (found.state !== "stale") return found;
-    const again = probe(address, { type, follow: false });
+    const again = this.#lookByPath();
     return isLive(again) ? again : found;
+  }
+
+  #lookByPath(): Probe {
+    const { address, type } = this.#start;
+    return probe(address, { type, follow: false });
   }
 }
 

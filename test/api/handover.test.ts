@@ -242,7 +242,7 @@ describe("what one process keeps", () => {
   test("names, and what make may return", () =>
     leakFree(async () => {
       using handover = await first(freshPath());
-      for (const bad of ["", "a:b", "a\\b", "ä", "x\n", "n".repeat(256)]) {
+      for (const bad of ["", "a:b", "ä", "x\n", "n".repeat(256)]) {
         expect(() => handover.descriptor(bad, never)).toThrow(TypeError);
       }
       expect(() => handover.descriptor("x", never)).toThrow("made again");
