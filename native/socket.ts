@@ -34,6 +34,7 @@ export const option = constants(socketHeaders, {
   SO_TIMESTAMP: [29, null],
   SO_ACCEPTCONN: [30, 0x0002],
   SO_PEERSEC: [31, null],
+  SO_PEEK_OFF: [42, null],
   SO_SNDBUFFORCE: [32, null],
   SO_RCVBUFFORCE: [33, null],
   SO_PASSSEC: [34, null],

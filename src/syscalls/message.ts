@@ -50,14 +50,14 @@ export function recvmsg(fd: number, envelope: Envelope, withName: boolean): numb
 }
 
 /**
- * Look at what a receive would bring, leaving it there and taking no control data: the flags then
- * say MSG_CTRUNC where there is some.
+ * Look at what a receive would bring, leaving it there, with room for so many bytes of control data:
+ * the flags say MSG_CTRUNC if there is more. Room for a descriptor would get one.
  */
-export function peek(fd: number, envelope: Envelope): number {
+export function peek(fd: number, envelope: Envelope, room: number): number {
   let received: number;
   do {
     envelope.nameBytes = 0;
-    envelope.controlBytes = 0;
+    envelope.controlBytes = room;
     const flags = message.MSG_DONTWAIT | message.MSG_PEEK;
     received = result(libc.recvmsg(fd, envelope.header, flags));
   } while (received === INTERRUPTED);

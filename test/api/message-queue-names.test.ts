@@ -247,7 +247,7 @@ describe("limits", () => {
 
   test("capabilities() knows whether there are queues", () => {
     expect(capabilities().messageQueues).toEqual({ available: true });
-    using _ = fake("mq_unlink", [{ errno: errno.ENOSYS }]);
+    using _ = fake("mq_open", [{ errno: errno.ENOSYS }]);
     expect(capabilities().messageQueues.available).toBeFalse();
   });
 });

@@ -325,7 +325,8 @@ peerTest("listeners are killed in a flood: each send is taken, or fails", ["cc"]
       };
       await Promise.all(Array.from({ length: 8 }, one));
       expect(taken).toBeGreaterThanOrEqual(50);
-      expect(offers()).toBe(0);
+      // an offer that was taken into a process that died with it is closed beside this thread
+      await eventually(() => offers() === 0, "no offer is left");
     }
   }),
 );
