@@ -4,8 +4,8 @@
 import { Bench } from "tinybench";
 import type { StreamSocket } from "../src/index.ts";
 import { encodeControl } from "../src/structs/cmsg.ts";
-import { Envelope } from "../src/syscalls/envelope.ts";
 import { close } from "../src/syscalls/fd.ts";
+import { Envelope } from "../src/syscalls/header.ts";
 import { lend, Memory } from "../src/syscalls/memory.ts";
 import { recvmsg, send, sendmsg } from "../src/syscalls/message.ts";
 import { output, scaled } from "./harness.ts";

@@ -1,47 +1,12 @@
 // FIFOs: pipes with a name in the file system. The shell's end is `echo text > path`.
 
-import { fifoPath } from "./fifo-file.ts";
-import { FifoReader, type FifoReaderOptions } from "./fifo-reader.ts";
-import { FifoWriter, type FifoWriterOptions } from "./fifo-writer.ts";
-import { toJson } from "./structs/printable.ts";
-
-export type { FifoWaitOptions } from "./fifo-end.ts";
-export { type MakeFifoOptions, makeFifo, type NotAFifo, NotAFifoError } from "./fifo-file.ts";
-export { FifoReader, type FifoReaderOptions, type LinesOptions } from "./fifo-reader.ts";
+export type { FifoWaitOptions } from "./fifo/end.ts";
+export { type MakeFifoOptions, makeFifo, type NotAFifo, NotAFifoError } from "./fifo/file.ts";
+export { openFifo } from "./fifo/open.ts";
+export { FifoReader, type FifoReaderOptions, type LinesOptions } from "./fifo/reader.ts";
 export {
   type FifoWriteOptions,
   FifoWriter,
   type FifoWriterOptions,
   pipeBuf,
-} from "./fifo-writer.ts";
-
-/**
- * Open one end of a FIFO. Never waits for the other: a reader may be first, and a writer waits in
- * `write` only. A path that is no FIFO is refused without being opened.
- *
- * @throws TypeError before any call; UnixError ENOENT, EACCES, EMFILE
- * @throws NotAFifoError for a file, a directory, a device, …
- * @see fifo(7)
- */
-export function openFifo(
-  path: string | Uint8Array,
-  access: "read",
-  options?: FifoReaderOptions,
-): FifoReader;
-/** The same for the writing end, which needs no reader yet. */
-export function openFifo(
-  path: string | Uint8Array,
-  access: "write",
-  options?: FifoWriterOptions,
-): FifoWriter;
-/** @internal Both, as one. */
-export function openFifo(
-  path: string | Uint8Array,
-  access: "read" | "write",
-  options: FifoReaderOptions & FifoWriterOptions = {},
-): FifoReader | FifoWriter {
-  const where = fifoPath(path);
-  if (access === "read") return FifoReader.open(where, options);
-  if (access === "write") return FifoWriter.open(where, options);
-  throw new TypeError(`a FIFO is opened to "read" or to "write", not ${toJson(access)}`);
-}
+} from "./fifo/writer.ts";

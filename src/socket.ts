@@ -6,28 +6,33 @@ export {
   type ReceiveMessageOptions,
   receiveMessage,
   sendMessage,
-} from "./adopt.ts";
-export type { BatchMessage } from "./batch.ts";
-export { type ConnectionType, type ConnectOptions, connect, connectSync } from "./connect.ts";
+} from "./listener/adopt.ts";
 export {
-  type Credentials,
   peerCredentials,
   peerGroups,
   peerPidfd,
   peerSecurity,
   type VerifiedPeer,
   verifyPeer,
-} from "./credentials.ts";
-export { DatagramSocket, type Recipient } from "./datagram.ts";
-export type { DescriptorDuplex, DuplexOptions } from "./duplex.ts";
-export type { SyncOptions } from "./endpoint.ts";
-export { type Data, Message, type Payload, Received } from "./message.ts";
-export { type DatagramOptions, openDatagram } from "./open-datagram.ts";
-export { maxFdsPerMessage, type SendOptions } from "./outgoing.ts";
-export type { ReceiveBatchOptions } from "./packet.ts";
-export { socketPair } from "./pair.ts";
-export { SeqpacketSocket } from "./seqpacket.ts";
-export type { ReceiveOptions, SendWaitOptions } from "./socket-base.ts";
-export type { SocketOptions } from "./socket-options.ts";
-export type { SocketKinds, SocketType } from "./sockets.ts";
-export { StreamSocket } from "./stream.ts";
+} from "./peer/credentials.ts";
+export type { BatchMessage } from "./socket/batch.ts";
+export {
+  type ConnectionType,
+  type ConnectOptions,
+  connect,
+  connectSync,
+} from "./socket/connect.ts";
+export { DatagramSocket, type Recipient } from "./socket/datagram.ts";
+export type { SyncOptions } from "./socket/endpoint.ts";
+export { type Data, Message, type Payload, Received } from "./socket/message.ts";
+export type { ReceiveOptions, SendWaitOptions } from "./socket/messaging.ts";
+export type { DescriptorDuplex, DuplexOptions } from "./socket/node-stream.ts";
+export { type DatagramOptions, openDatagram } from "./socket/open-datagram.ts";
+export type { SocketOptions } from "./socket/options.ts";
+export type { ReceiveBatchOptions } from "./socket/packet.ts";
+export { socketPair } from "./socket/pair.ts";
+export { maxFdsPerMessage, type SendOptions } from "./socket/send.ts";
+export { SeqpacketSocket } from "./socket/seqpacket.ts";
+export { StreamSocket } from "./socket/stream.ts";
+export type { SocketKinds, SocketType } from "./socket/types.ts";
+export type { Credentials } from "./structs/credentials.ts";

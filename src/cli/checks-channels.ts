@@ -2,19 +2,19 @@
 
 import { join } from "node:path";
 import { notify } from "../activation.ts";
-import type { Fd } from "../fd.ts";
-import { makeFifo, openFifo } from "../fifo.ts";
-import { listen } from "../listener.ts";
-import { SharedMemory } from "../memory.ts";
-import { MessageQueue } from "../message-queue.ts";
-import { openDatagram } from "../open-datagram.ts";
-import { socketPair } from "../pair.ts";
-import { ProcessHandle, sendSignal } from "../process.ts";
-import { connectQueue, listenQueue } from "../queue-socket.ts";
-import { receiveFds, sendFd } from "../send-fd.ts";
-import { adoptServer } from "../serve.ts";
-import { watchSignals } from "../signals.ts";
-import { type SpawnFds, spawn } from "../spawn.ts";
+import type { Fd } from "../fd/fd.ts";
+import { makeFifo, openFifo } from "../fifo/open.ts";
+import { listen } from "../listener/listener.ts";
+import { SharedMemory } from "../memory/shared-memory.ts";
+import { MessageQueue } from "../message-queue/queue.ts";
+import { ProcessHandle, sendSignal } from "../process/handle.ts";
+import { connectQueue, listenQueue } from "../queue-socket/open.ts";
+import { receiveFds, sendFd } from "../send-fd/send.ts";
+import { adoptServer } from "../serve/adopt.ts";
+import { watchSignals } from "../signals/watcher.ts";
+import { openDatagram } from "../socket/open-datagram.ts";
+import { socketPair } from "../socket/pair.ts";
+import { type SpawnFds, spawn } from "../spawn/spawn.ts";
 import { both, expect, inDirectory, LIMIT_MS } from "./check-tools.ts";
 import type { Check } from "./checks.ts";
 

@@ -3,17 +3,17 @@
 
 import { mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
-import type { AddressInput } from "../address.ts";
-import { adoptSocket } from "../adopt.ts";
-import type { Capabilities } from "../capabilities.ts";
-import { connect } from "../connect.ts";
-import { probe } from "../inspect.ts";
-import { listen } from "../listener.ts";
-import type { Message } from "../message.ts";
-import { socketPair } from "../pair.ts";
-import type { SeqpacketSocket } from "../seqpacket.ts";
-import type { SocketOptions } from "../socket-options.ts";
-import type { StreamSocket } from "../stream.ts";
+import type { AddressInput } from "../address/address.ts";
+import type { Capabilities } from "../capabilities/capabilities.ts";
+import { probe } from "../inspect/probe.ts";
+import { adoptSocket } from "../listener/adopt.ts";
+import { listen } from "../listener/listener.ts";
+import { connect } from "../socket/connect.ts";
+import type { Message } from "../socket/message.ts";
+import type { SocketOptions } from "../socket/options.ts";
+import { socketPair } from "../socket/pair.ts";
+import type { SeqpacketSocket } from "../socket/seqpacket.ts";
+import type { StreamSocket } from "../socket/stream.ts";
 import { maxPathBytes } from "../structs/sockaddr-un.ts";
 import { both, expect, inDirectory, LIMIT_MS } from "./check-tools.ts";
 import { channelChecks } from "./checks-channels.ts";

@@ -1,6 +1,6 @@
 // bunix doctor: what this system promises, and whether it keeps it.
 
-import { type Capabilities, type Capability, capabilities } from "../capabilities.ts";
+import { type Capabilities, type Capability, capabilities } from "../capabilities/capabilities.ts";
 import { LIMIT_MS } from "./check-tools.ts";
 import { type Check, checks } from "./checks.ts";
 import { wanted } from "./commands.ts";

@@ -1,12 +1,12 @@
 // bunix listen ADDRESS: print who connects and what they send; say what standard input says.
 
-import { formatAddress } from "../address.ts";
-import type { Credentials } from "../credentials.ts";
-import type { DatagramSocket } from "../datagram.ts";
-import { UnixError } from "../errors.ts";
-import { listen } from "../listener.ts";
-import { openDatagram } from "../open-datagram.ts";
-import type { SocketKinds } from "../sockets.ts";
+import { formatAddress } from "../address/address.ts";
+import { UnixError } from "../base/errors.ts";
+import { listen } from "../listener/listener.ts";
+import type { Credentials } from "../peer/credentials.ts";
+import type { DatagramSocket } from "../socket/datagram.ts";
+import { openDatagram } from "../socket/open-datagram.ts";
+import type { SocketKinds } from "../socket/types.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
 import { wanted } from "./commands.ts";
 import { type Parsed, parse, printable, UsageError } from "./options.ts";

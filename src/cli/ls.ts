@@ -1,7 +1,7 @@
 // bunix ls: every Unix socket, in columns.
 
-import { formatAddress } from "../address.ts";
-import { listSockets, type UnixSocketInfo } from "../inspect.ts";
+import { formatAddress } from "../address/address.ts";
+import { listSockets, type UnixSocketInfo } from "../inspect/probe.ts";
 import { wanted } from "./commands.ts";
 import { json, parse, printable, typeOption } from "./options.ts";
 import { print } from "./terminal.ts";

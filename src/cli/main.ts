@@ -1,7 +1,7 @@
 #!/usr/bin/env bun
 // bunx bunix …: which command, and with what it ends.
 
-import { UnixError, UnsupportedError } from "../errors.ts";
+import { UnixError, UnsupportedError } from "../base/errors.ts";
 import { commandNamed, commands, wanted } from "./commands.ts";
 import { completion } from "./completion.ts";
 import { doctor } from "./doctor.ts";

@@ -14,17 +14,22 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { errno } from "../../native/errno.ts";
-import { capabilities } from "../capabilities.ts";
-import type { DatagramSocket } from "../datagram.ts";
-import { fileCall, UnixError } from "../errors.ts";
-import { type FifoReader, makeFifo, openFifo } from "../fifo.ts";
-import { LineBuffer } from "../fifo-lines.ts";
-import { AddressInUseError, type Listener, listen } from "../listener.ts";
-import { MessageQueue } from "../message-queue.ts";
-import { openDatagram } from "../open-datagram.ts";
-import { type SignalName, type SignalWatcher, signalNumber, watchSignals } from "../signals.ts";
-import type { StreamSocket } from "../stream.ts";
-import { isOwnUid } from "../user-ids.ts";
+import { fileCall, UnixError } from "../base/errors.ts";
+import { capabilities } from "../capabilities/capabilities.ts";
+import { LineBuffer } from "../fifo/lines.ts";
+import { type FifoReader, makeFifo, openFifo } from "../fifo/open.ts";
+import { AddressInUseError, type Listener, listen } from "../listener/listener.ts";
+import { MessageQueue } from "../message-queue/queue.ts";
+import {
+  type SignalName,
+  type SignalWatcher,
+  signalNumber,
+  watchSignals,
+} from "../signals/watcher.ts";
+import type { DatagramSocket } from "../socket/datagram.ts";
+import { openDatagram } from "../socket/open-datagram.ts";
+import type { StreamSocket } from "../socket/stream.ts";
+import { isOwnUid } from "../users/known-ids.ts";
 import {
   datagramLetter,
   isTooLong,

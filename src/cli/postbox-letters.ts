@@ -1,12 +1,12 @@
 // What comes into a post box: one message, and how it came; and lines made out of bytes.
 
 import { errno } from "../../native/errno.ts";
-import type { Credentials } from "../credentials.ts";
-import { UnixError } from "../errors.ts";
-import type { LineBuffer } from "../fifo-lines.ts";
-import type { Message } from "../message.ts";
-import type { QueueMessage } from "../message-queue.ts";
-import type { SignalEvent } from "../signals.ts";
+import { UnixError } from "../base/errors.ts";
+import type { LineBuffer } from "../fifo/lines.ts";
+import type { QueueMessage } from "../message-queue/queue.ts";
+import type { Credentials } from "../peer/credentials.ts";
+import type { SignalEvent } from "../signals/watcher.ts";
+import type { Message } from "../socket/message.ts";
 
 /** A longer line comes in pieces. */
 export const MOST_LINE_BYTES = 65_536;

@@ -1,7 +1,7 @@
 // bunix probe ADDRESS.
 
-import { formatAddress } from "../address.ts";
-import { type Probe, probe } from "../inspect.ts";
+import { formatAddress } from "../address/address.ts";
+import { type Probe, probe } from "../inspect/probe.ts";
 import { wanted } from "./commands.ts";
 import { json, parse, printable, typeOption, UsageError } from "./options.ts";
 import { print } from "./terminal.ts";

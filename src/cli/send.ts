@@ -2,13 +2,13 @@
 
 import { openSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
-import { connect } from "../connect.ts";
-import { fileCall, UnixError } from "../errors.ts";
-import { Fd } from "../fd.ts";
-import type { Message } from "../message.ts";
-import { openDatagram } from "../open-datagram.ts";
-import { type RealtimeSignal, sendFd } from "../send-fd.ts";
-import type { SocketKinds, SocketType } from "../sockets.ts";
+import { fileCall, UnixError } from "../base/errors.ts";
+import { Fd } from "../fd/fd.ts";
+import { type RealtimeSignal, sendFd } from "../send-fd/send.ts";
+import { connect } from "../socket/connect.ts";
+import type { Message } from "../socket/message.ts";
+import { openDatagram } from "../socket/open-datagram.ts";
+import type { SocketKinds, SocketType } from "../socket/types.ts";
 import { wanted } from "./commands.ts";
 import { type Parsed, parse, UsageError } from "./options.ts";
 import { addressOf, peerOf, peerText, Reporter, typeOf } from "./talk.ts";

@@ -1,12 +1,12 @@
 // What bunix listen and bunix send have in common: which kind of socket, and what came as text.
 
-import type { AddressInput } from "../address.ts";
-import { formatAddress } from "../address.ts";
-import { type Credentials, verifyPeer } from "../credentials.ts";
-import { UnixError } from "../errors.ts";
-import type { Fd, FdDescription, FdLike } from "../fd.ts";
-import type { Message } from "../message.ts";
-import type { SocketType } from "../sockets.ts";
+import type { AddressInput } from "../address/address.ts";
+import { formatAddress } from "../address/address.ts";
+import { UnixError } from "../base/errors.ts";
+import type { Fd, FdDescription, FdLike } from "../fd/fd.ts";
+import { type Credentials, verifyPeer } from "../peer/credentials.ts";
+import type { Message } from "../socket/message.ts";
+import type { SocketType } from "../socket/types.ts";
 import { escaped, type Parsed, printable, toJson, UsageError } from "./options.ts";
 import type { Output } from "./terminal.ts";
 

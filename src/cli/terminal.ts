@@ -4,7 +4,7 @@
 import { fstatSync, readSync, writeSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
-import { UnixError } from "../errors.ts";
+import { UnixError } from "../base/errors.ts";
 import { poll } from "../syscalls/fd.ts";
 
 const STDIN = 0;

@@ -2,7 +2,7 @@
 // eventfd, which Bun itself reads as a stream (FACTS, "Waiting without a thread").
 
 import { eventfd as flags } from "../../native/poll.ts";
-import { errnoName } from "../errors.ts";
+import { errnoName } from "../base/errors.ts";
 import { AioPoll, eventfd } from "../syscalls/epoll.ts";
 import { close, duplicate } from "../syscalls/fd.ts";
 import { atThreadEnd } from "../syscalls/thread.ts";

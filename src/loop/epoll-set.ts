@@ -4,7 +4,7 @@
 
 import { errno } from "../../native/errno.ts";
 import { epoll } from "../../native/poll.ts";
-import { check, UnsupportedError } from "../errors.ts";
+import { check, UnsupportedError } from "../base/errors.ts";
 import { EpollEvents, epollCreate, epollCtl } from "../syscalls/epoll.ts";
 
 /** The kernel's words for what happened. */

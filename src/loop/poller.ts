@@ -1,12 +1,12 @@
 // Who waits for what in this JS thread's epoll instance. Knows descriptors, nothing of messages.
 
-import { closedError } from "../errors.ts";
+import { closedError } from "../base/errors.ts";
 import { close } from "../syscalls/fd.ts";
 import { atThreadEnd } from "../syscalls/thread.ts";
 import { EpollSet, eventFlag as flag } from "./epoll-set.ts";
-import { append, entries, type Link, prepend, without, withoutFirst } from "./ring.ts";
 import { Rounds, type Source } from "./rounds.ts";
 import { ThreadWaker } from "./thread-waker.ts";
+import { append, entries, type Link, prepend, without, withoutFirst } from "./waiter-ring.ts";
 import { chooseWaker, type Waker, type WakerChoice } from "./waker.ts";
 
 /** Unreferenced waiters are served by a thread; it starts when they have waited this long. */

@@ -6,7 +6,7 @@
 
 import type { Worker } from "node:worker_threads";
 import { eventfd as flags } from "../../native/poll.ts";
-import { check } from "../errors.ts";
+import { check } from "../base/errors.ts";
 import { eventfd, signalEventfd } from "../syscalls/epoll.ts";
 import { libcName } from "../syscalls/libc.ts";
 import { atThreadEnd } from "../syscalls/thread.ts";

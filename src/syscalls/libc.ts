@@ -11,9 +11,9 @@ import {
   posix,
   type Signature,
 } from "../../native/symbols.ts";
-import { UnsupportedError } from "../errors.ts";
+import { UnsupportedError } from "../base/errors.ts";
 import { cString, type Lent } from "./memory.ts";
-import { trace, wantedGroups } from "./trace.ts";
+import { trace, wantedGroups } from "./trace/trace.ts";
 
 /** What an FFI call takes for a pointer: an address, a typed array that was lent, or NULL. */
 export type Address = number | Lent | null;

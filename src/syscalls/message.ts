@@ -4,7 +4,7 @@
 import { nr } from "../../native/poll.ts";
 import { message } from "../../native/socket.ts";
 import { addressRoom } from "../structs/sockaddr-un.ts";
-import { controlRoom, type Envelope } from "./envelope.ts";
+import { controlRoom, type Envelope } from "./header.ts";
 import { isMusl, libc } from "./libc.ts";
 import type { Lent } from "./memory.ts";
 import { INTERRUPTED, result } from "./result.ts";

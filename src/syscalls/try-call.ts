@@ -2,7 +2,7 @@
 
 import { nr } from "../../native/process.ts";
 import source from "../../native/try-call.c" with { type: "text" };
-import { errnoName } from "../errors.ts";
+import { errnoName } from "../base/errors.ts";
 import { callees, compiled } from "./compiled.ts";
 import { asPointer } from "./memory.ts";
 

@@ -299,7 +299,7 @@ os.execvp(sys.argv[2], sys.argv[2:])`;
   peerTest("of another that had the same pid", ["python3"], async () => {
     const { first, left } = await launched("1");
     const source = `
-import { ownProcessId } from "@/src/pidfs.ts";
+import { ownProcessId } from "@/src/process/pidfd-inode.ts";
 console.log(ownProcessId() !== null);`;
     const known = said(await run(program(source)));
     const [major = 0, minor = 0] = release().split(".").map(Number);

@@ -6,7 +6,7 @@ import net from "node:net";
 import { tmpdir } from "node:os";
 import { errno } from "../../native/errno.ts";
 import { connect, listen, peerCredentials, verifyPeer } from "../../src/index.ts";
-import { adoptServer, type Where } from "../../src/serve.ts";
+import { adoptServer, type Where } from "../../src/serve/adopt.ts";
 import { runSource, start, succeeded } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 import { fake } from "../support/seam.ts";

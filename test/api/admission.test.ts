@@ -6,7 +6,7 @@ import { afterAll, describe, expect, test } from "bun:test";
 import http from "node:http";
 import net from "node:net";
 import { type AdmissionOptions, adoptSocket, Fd, listen, socketPair } from "../../src/index.ts";
-import { adoptServer, listenTcp, type Where } from "../../src/serve.ts";
+import { adoptServer, listenTcp, type Where } from "../../src/serve/adopt.ts";
 import { type Child, start, succeeded, writeSource } from "../support/child.ts";
 import { missing, peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";

@@ -12,6 +12,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
+import { connect, listen, type Probe } from "../../src/index.ts";
 import {
   allSockets,
   holdersOf,
@@ -19,8 +20,7 @@ import {
   parseProcNetUnix,
   socketsAt,
   socketsBoundTo,
-} from "../../src/bound-sockets.ts";
-import { connect, listen, type Probe } from "../../src/index.ts";
+} from "../../src/inspect/unix-sockets.ts";
 import { root, run, runSource, succeeded, writeSource } from "../support/child.ts";
 import { missing } from "../support/peers.ts";
 import { fake } from "../support/seam.ts";
@@ -90,7 +90,7 @@ describe("sockets of a file", () => {
   testUnless(lacking ?? mounting, "on an overlay over two file systems", async () => {
     const source = `
 import { mkdirSync, statSync } from "node:fs";
-import { socketsAt, socketsBoundTo } from "@/src/bound-sockets.ts";
+import { socketsAt, socketsBoundTo } from "@/src/inspect/unix-sockets.ts";
 import { listen, probe } from "@/src/index.ts";
 const [base, path] = [process.argv[2], process.argv[2] + "/m/s"];
 const mount = (...args) => {
@@ -177,7 +177,7 @@ describe("holders", () => {
   test("a process's name may hold anything", async () => {
     const source = `
 import { writeFileSync } from "node:fs";
-import { holdersOf } from "@/src/bound-sockets.ts";
+import { holdersOf } from "@/src/inspect/unix-sockets.ts";
 import { socketPair } from "@/src/index.ts";
 import { fstatSync } from "node:fs";
 writeFileSync("/proc/self/comm", "a b) S\\n1");

@@ -43,7 +43,7 @@ test("every key that an UnsupportedError can have is here, with its reason where
   const { keys, others } = thrownKeys();
   expect(keys.size).toBeGreaterThan(15);
   for (const key of keys) expect(found[key], key).toHaveProperty("available");
-  expect(others).toEqual(["src/socket-options.ts: capability"]); // need(), whose calls are read too
+  expect(others).toEqual(["src/socket/options.ts: capability"]); // need(), whose calls are read too
 });
 
 test("what only the main thread has says so in a Worker", async () => {

@@ -3,7 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { closeSync, constants, fstatSync, openSync, writeSync } from "node:fs";
 import { open as openFile } from "node:fs/promises";
-import { fdNumber } from "../../src/fd.ts";
+import { fdNumber } from "../../src/fd/fd.ts";
 import {
   type Fd,
   type FdLike,

@@ -2,7 +2,7 @@
 
 import { heapStats } from "bun:jsc";
 import { describe, expect, test } from "bun:test";
-import { LineBuffer } from "../../src/fifo-lines.ts";
+import { LineBuffer } from "../../src/fifo/lines.ts";
 import { fifo, stillWaits, text } from "./fifos.ts";
 import { codeOf } from "./tools.ts";
 

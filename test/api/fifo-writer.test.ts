@@ -3,7 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { chmodSync, closeSync, constants, openSync, readSync, renameSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
-import { type FifoWriterOptions, makeFifo, openFifo, pipeBuf } from "../../src/fifo.ts";
+import { type FifoWriterOptions, makeFifo, openFifo, pipeBuf } from "../../src/fifo/open.ts";
 import { libc } from "../../src/syscalls/libc.ts";
 import { runSource, startScript, succeeded, writeSource } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
@@ -149,7 +149,7 @@ describe("no reader", () => {
       using dir = tempDir();
       makeFifo(dir.file("f"));
       const source = (how: string): string => `
-      import { openFifo } from "@/src/fifo.ts";
+      import { openFifo } from "@/src/fifo/open.ts";
       const end = openFifo(${JSON.stringify(dir.file("f"))}, "${access}").${how}();
       end.${access}("x").then(() => console.log("done"));
       console.log("started");`;
@@ -177,7 +177,7 @@ peerTest("a drop box: others may write and not read", ["root"], async () => {
   makeFifo(dir.file("f"), { mode: 0o622 });
   using reader = openFifo(dir.file("f"), "read");
   const source = `
-    import { openFifo } from "@/src/fifo.ts";
+    import { openFifo } from "@/src/fifo/open.ts";
     process.setgid(65534);
     process.setuid(65534);
     const path = ${JSON.stringify(dir.file("f"))};

@@ -8,7 +8,7 @@ import {
   type FifoWriterOptions,
   makeFifo,
   openFifo,
-} from "../../src/fifo.ts";
+} from "../../src/fifo/open.ts";
 import { tempDir } from "../support/tmp.ts";
 import { turns } from "./tools.ts";
 

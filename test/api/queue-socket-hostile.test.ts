@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { closeSync, fstatSync, futimesSync, openSync } from "node:fs";
 import fc from "fast-check";
 import { connectQueue, listenQueue, MessageQueue } from "../../src/index.ts";
-import { makeUnnamed, type OwnQueue } from "../../src/queue-own.ts";
+import { makeUnnamed, type OwnQueue } from "../../src/queue-socket/receive-queue.ts";
 import { encodeIdentityFrame, type QueueIdentity } from "../../src/structs/queue-frame.ts";
 import { tempDir } from "../support/tmp.ts";
 import { freshName, queuePair, rawSend, rawSendTo } from "./queue-sockets.ts";

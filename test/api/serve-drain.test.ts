@@ -9,7 +9,7 @@ import {
   isDraining,
   resumeServer,
   type Where,
-} from "../../src/serve.ts";
+} from "../../src/serve/adopt.ts";
 import { fetchOnce, HttpClient, listeners } from "./servers.ts";
 import { codeOf, eventually, isOpen, leakFree, thrown, turns } from "./tools.ts";
 

@@ -11,9 +11,9 @@ import {
   socketPair,
   UnsupportedError,
 } from "../../src/index.ts";
-import { adoptServer, listenTcp } from "../../src/serve.ts";
-import { native } from "../../src/serve-native.ts";
-import { registrations } from "../../src/serve-registration.ts";
+import { adoptServer, listenTcp } from "../../src/serve/adopt.ts";
+import { registrations } from "../../src/serve/epoll-entry.ts";
+import { native } from "../../src/serve/native-fd.ts";
 import { statusFlags } from "../../src/syscalls/fd.ts";
 import { libc } from "../../src/syscalls/libc.ts";
 import { fake } from "../support/seam.ts";

@@ -11,7 +11,7 @@ import {
   signalNumber,
   watchSignals,
 } from "../../src/index.ts";
-import { reservedSignal } from "../../src/signal-names.ts";
+import { reservedSignal } from "../../src/signals/names.ts";
 import { Disposition } from "../../src/syscalls/signal.ts";
 import { tempDir } from "../support/tmp.ts";
 import { codeOf, leakFree, thrown, turns } from "./tools.ts";

@@ -4,7 +4,7 @@ import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { connect, Fd, probe, type StreamSocket } from "../../src/index.ts";
-import { letGo, spawn } from "../../src/spawn.ts";
+import { letGo, spawn } from "../../src/spawn/spawn.ts";
 import { root, run, slower, succeeded } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";
@@ -162,7 +162,7 @@ describe("a connection", () => {
         [
           process.execPath,
           "-e",
-          `import { parentChannel } from "${root}/src/spawn.ts";
+          `import { parentChannel } from "${root}/src/spawn/spawn.ts";
            for await (const message of parentChannel()) {
              const [fd] = message.takeFds();
              Bun.connect({ fd: fd.release(), socket: {

@@ -5,7 +5,7 @@ import * as fs from "node:fs";
 import { chmodSync, writeFileSync } from "node:fs";
 import type { Fd } from "../../src/index.ts";
 import { UnsupportedError } from "../../src/index.ts";
-import { spawn, spawnSync } from "../../src/spawn.ts";
+import { spawn, spawnSync } from "../../src/spawn/spawn.ts";
 import { root, slower } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";

@@ -5,7 +5,7 @@ import { openSync } from "node:fs";
 import type { Subprocess } from "bun";
 import { file } from "../../native/file.ts";
 import { Fd, type FdLike, type SeqpacketSocket, socketPair } from "../../src/index.ts";
-import { type SpawnFds, spawn, spawnSync } from "../../src/spawn.ts";
+import { type SpawnFds, spawn, spawnSync } from "../../src/spawn/spawn.ts";
 import { libc } from "../../src/syscalls/libc.ts";
 import { runSource, slower, succeeded } from "../support/child.ts";
 import { tempDir } from "../support/tmp.ts";
@@ -107,7 +107,7 @@ describe("which ones, where", () => {
     // a parent whose 0 differs from its 3 and 4, which Bun would hand on in its place
     using dir = tempDir();
     const source = `
-      import { spawnSync } from "@/src/spawn.ts";
+      import { spawnSync } from "@/src/spawn/spawn.ts";
       const { stdout } = spawnSync(["sh", "-c", "cat <&3; cat <&5"], { fds: { 3: 0, 5: 4 } });
       console.log(stdout.toString());`;
     await Bun.write(dir.file("zero"), "zero ");

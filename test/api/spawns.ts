@@ -2,8 +2,8 @@
 
 import { fstatSync } from "node:fs";
 import { join } from "node:path";
-import { type FdLike, fdNumber } from "../../src/fd.ts";
-import type { SpawnFds } from "../../src/spawn.ts";
+import { type FdLike, fdNumber } from "../../src/fd/fd.ts";
+import type { SpawnFds } from "../../src/spawn/spawn.ts";
 import { root } from "../support/child.ts";
 import { compileC } from "../support/peers.ts";
 

@@ -2,7 +2,7 @@
 
 import { fstatSync, readdirSync, readlinkSync, readSync, writeSync } from "node:fs";
 import { file, memfd } from "../../native/file.ts";
-import { fdNumber } from "../../src/fd.ts";
+import { fdNumber } from "../../src/fd/fd.ts";
 import {
   Fd,
   type FdLike,

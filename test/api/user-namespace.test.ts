@@ -3,7 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { chownSync, statSync, writeFileSync } from "node:fs";
 import { decodeIdMap } from "../../src/structs/id-map.ts";
-import { isOwnUid, knownUid } from "../../src/user-ids.ts";
+import { isOwnUid, knownUid } from "../../src/users/known-ids.ts";
 import { start, writeSource } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";

@@ -15,7 +15,7 @@ import {
   UnixError,
   waitReadable,
 } from "../../src/index.ts";
-import { adoptServer, type Where } from "../../src/serve.ts";
+import { adoptServer, type Where } from "../../src/serve/adopt.ts";
 import { root, start, writeSource } from "../support/child.ts";
 import { tempDir } from "../support/tmp.ts";
 

@@ -4,7 +4,7 @@
 import { epoll, poll as events, nr } from "../../native/poll.ts";
 import { nr as processNr } from "../../native/process.ts";
 import { message as flag, iovec, msghdr, option } from "../../native/socket.ts";
-import { errnoName } from "../../src/errors.ts";
+import { errnoName } from "../../src/base/errors.ts";
 import type { SocketType } from "../../src/index.ts";
 import {
   type Control,

@@ -6,7 +6,7 @@ import { errno } from "../../native/errno.ts";
 import { file } from "../../native/file.ts";
 import { epoll } from "../../native/poll.ts";
 import { option } from "../../native/socket.ts";
-import { capabilities } from "../../src/capabilities.ts";
+import { capabilities } from "../../src/capabilities/capabilities.ts";
 import { open, tryLock, unlock } from "../../src/syscalls/fd.ts";
 import { mkfifo } from "../../src/syscalls/fifo.ts";
 import { mqOpen, mqUnlink } from "../../src/syscalls/message-queue.ts";

@@ -3,7 +3,7 @@
 import { expect } from "bun:test";
 import { readFileSync } from "node:fs";
 import { aio, epoll, iocb, nr } from "../../native/poll.ts";
-import { errnoName } from "../../src/errors.ts";
+import { errnoName } from "../../src/base/errors.ts";
 import { epollCreate, epollCtl } from "../../src/syscalls/epoll.ts";
 import { libc } from "../../src/syscalls/libc.ts";
 import { Memory } from "../../src/syscalls/memory.ts";

@@ -8,7 +8,7 @@ import {
   UnixError,
   UnsupportedError,
 } from "../../src/index.ts";
-import { adoptServer } from "../../src/serve.ts";
+import { adoptServer } from "../../src/serve/adopt.ts";
 import { freshAddress } from "../api/pairs.ts";
 import { fetchOnce, hello, portOf } from "../api/servers.ts";
 import { eventually } from "../api/tools.ts";

@@ -1,17 +1,17 @@
 // Fuzzing: text from users, the environment, /proc and other programs.
 
 import { expect } from "bun:test";
-import { formatAddress, parseAddress } from "../../src/address.ts";
+import { inheritedFds } from "../../src/activation/inherited-fds.ts";
+import { checkFdName, encodeState } from "../../src/activation/state.ts";
+import { watchdog } from "../../src/activation/watchdog.ts";
+import { formatAddress, parseAddress } from "../../src/address/address.ts";
+import { UnixError } from "../../src/base/errors.ts";
 import { parse, printable, typeOption, UsageError } from "../../src/cli/options.ts";
-import { UnixError } from "../../src/errors.ts";
-import { LineBuffer } from "../../src/fifo-lines.ts";
-import { inheritedFds } from "../../src/inherited-fds.ts";
-import { checkFdName, encodeState } from "../../src/notify-state.ts";
-import { type SignalName, signalName, signalNumber } from "../../src/signal-names.ts";
+import { LineBuffer } from "../../src/fifo/lines.ts";
+import { type SignalName, signalName, signalNumber } from "../../src/signals/names.ts";
 import { decodeEpollInfo } from "../../src/structs/epoll-info.ts";
 import { isHandoverName } from "../../src/structs/handover-frame.ts";
 import { decodeStart, decodeStatus } from "../../src/structs/process-status.ts";
-import { watchdog } from "../../src/watchdog.ts";
 import type { Target } from "./engine.ts";
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);

@@ -3,7 +3,7 @@
 
 import { describe, expect, setDefaultTimeout } from "bun:test";
 import { type Fd, type FdLike, socketPair } from "../../src/index.ts";
-import { type SpawnFds, spawn } from "../../src/spawn.ts";
+import { type SpawnFds, spawn } from "../../src/spawn/spawn.ts";
 import { expected, inventory, listers } from "../api/spawns.ts";
 import {
   closeAll,

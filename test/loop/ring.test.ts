@@ -2,7 +2,14 @@
 
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { append, entries, type Link, prepend, without, withoutFirst } from "../../src/loop/ring.ts";
+import {
+  append,
+  entries,
+  type Link,
+  prepend,
+  without,
+  withoutFirst,
+} from "../../src/loop/waiter-ring.ts";
 
 class Entry implements Link<Entry> {
   next: Entry | null = null;

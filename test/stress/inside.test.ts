@@ -2,6 +2,7 @@
 // with the reason that it should, nothing that was accepted or received is lost, and nothing leaks.
 
 import { describe, expect, test } from "bun:test";
+import { Watchdog } from "../../src/activation/watchdog.ts";
 import {
   connect,
   connectQueue,
@@ -16,7 +17,6 @@ import {
   watchReadiness,
   watchSignals,
 } from "../../src/index.ts";
-import { Watchdog } from "../../src/watchdog.ts";
 import { freshAddress, freshPath, pairVariants } from "../api/pairs.ts";
 import { freshName } from "../api/queue-sockets.ts";
 import { freshQueueName } from "../api/queues.ts";

@@ -4,7 +4,7 @@
 import { expect, setDefaultTimeout } from "bun:test";
 import { join } from "node:path";
 import { type Fd, type Listener, listen, type StreamSocket, UnixError } from "../../src/index.ts";
-import { type SpawnedProcess, spawn } from "../../src/spawn.ts";
+import { type SpawnedProcess, spawn } from "../../src/spawn/spawn.ts";
 import { freshPath } from "../api/pairs.ts";
 import { eventually, leakFree, must, openFds } from "../api/tools.ts";
 import { fewer, root, run, slower, succeeded } from "../support/child.ts";

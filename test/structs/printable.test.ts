@@ -1,7 +1,7 @@
 // Text of others as it is shown: nothing in it moves a cursor, turns a line round or ends it.
 
 import { describe, expect, test } from "bun:test";
-import { UnixError, UnsupportedError } from "../../src/errors.ts";
+import { UnixError, UnsupportedError } from "../../src/base/errors.ts";
 import { printable, toJson } from "../../src/structs/printable.ts";
 
 /** Each kind that a terminal, a log or a reader obeys, and its neighbours that they do not. */

@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { check } from "../../src/errors.ts";
+import { check } from "../../src/base/errors.ts";
 import { chmod } from "../../src/syscalls/fd.ts";
 
 export interface TempDir extends Disposable {

@@ -10,8 +10,8 @@ import {
   decodeControl,
   encodeControl,
 } from "../../src/structs/cmsg.ts";
-import type { Envelope } from "../../src/syscalls/envelope.ts";
 import { close, open } from "../../src/syscalls/fd.ts";
+import type { Envelope } from "../../src/syscalls/header.ts";
 import { lend } from "../../src/syscalls/memory.ts";
 import { recvmmsg, recvmsg, send, sendmmsg, sendmsg } from "../../src/syscalls/message.ts";
 import { connect, getOption, setOption, shutdown } from "../../src/syscalls/socket.ts";

@@ -4,7 +4,7 @@
 import { expect, test } from "bun:test";
 import { type ErrnoName, errno, meanings } from "../../native/errno.ts";
 import { file } from "../../native/file.ts";
-import { errnoName } from "../../src/errors.ts";
+import { errnoName } from "../../src/base/errors.ts";
 import { close, descriptorFlags, duplicate, open } from "../../src/syscalls/fd.ts";
 import { AGAIN, INTERRUPTED, result, uninterrupted } from "../../src/syscalls/result.ts";
 import { accept, listen } from "../../src/syscalls/socket.ts";

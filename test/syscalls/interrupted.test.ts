@@ -7,7 +7,6 @@ import { file } from "../../native/file.ts";
 import { poll as events } from "../../native/poll.ts";
 import { connect as connectApi, connectSync, listen } from "../../src/index.ts";
 import { addressRoom } from "../../src/structs/sockaddr-un.ts";
-import { controlRoom } from "../../src/syscalls/envelope.ts";
 import { EpollEvents } from "../../src/syscalls/epoll.ts";
 import {
   chmod,
@@ -24,6 +23,7 @@ import {
   write,
 } from "../../src/syscalls/fd.ts";
 import { mkfifo } from "../../src/syscalls/fifo.ts";
+import { controlRoom } from "../../src/syscalls/header.ts";
 import { isMusl, type Libc } from "../../src/syscalls/libc.ts";
 import { truncate } from "../../src/syscalls/mapping.ts";
 import { cells, lend, Memory } from "../../src/syscalls/memory.ts";

@@ -4,7 +4,7 @@ import { read } from "bun:ffi";
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { msghdr } from "../../native/socket.ts";
-import { Envelope } from "../../src/syscalls/envelope.ts";
+import { Envelope } from "../../src/syscalls/header.ts";
 import {
   addressOf,
   asPointer,

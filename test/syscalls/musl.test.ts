@@ -6,7 +6,7 @@ import { errno } from "../../native/errno.ts";
 import { file } from "../../native/file.ts";
 import { SCM_MAX_FD } from "../../native/socket.ts";
 import { cmsgSpace, encodeControl } from "../../src/structs/cmsg.ts";
-import type { Envelope } from "../../src/syscalls/envelope.ts";
+import type { Envelope } from "../../src/syscalls/header.ts";
 import { isMusl, libc } from "../../src/syscalls/libc.ts";
 import { cString } from "../../src/syscalls/memory.ts";
 import { recvmsg, sendmmsg, sendmsg } from "../../src/syscalls/message.ts";

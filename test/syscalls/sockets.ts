@@ -3,8 +3,8 @@
 import { expect } from "bun:test";
 import { socket as numbers } from "../../native/socket.ts";
 import type { Address } from "../../src/structs/sockaddr-un.ts";
-import { Envelope } from "../../src/syscalls/envelope.ts";
 import { close } from "../../src/syscalls/fd.ts";
+import { Envelope } from "../../src/syscalls/header.ts";
 import { cells, Memory } from "../../src/syscalls/memory.ts";
 import { bind, listen, socket, socketpair } from "../../src/syscalls/socket.ts";
 

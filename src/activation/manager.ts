@@ -1,0 +1,140 @@
+// The way to the service manager's notification socket.
+
+import { errno } from "../../native/errno.ts";
+import type { AddressInput } from "../address/address.ts";
+import { check, UnixError, UnsupportedError } from "../base/errors.ts";
+import { Fd, type FdLike } from "../fd/fd.ts";
+import { waitReadable } from "../readiness/readiness.ts";
+import type { DatagramSocket } from "../socket/datagram.ts";
+import { openDatagram } from "../socket/open-datagram.ts";
+import { toJson } from "../structs/printable.ts";
+import { pipe, read } from "../syscalls/fd.ts";
+import { cells } from "../syscalls/memory.ts";
+
+/** One datagram to the manager. */
+export interface Notice {
+  readonly text: string;
+  readonly fds?: readonly FdLike[];
+}
+
+export interface Delivery {
+  readonly notices: readonly Notice[];
+  readonly barrier?: boolean;
+  readonly signal?: AbortSignal | undefined;
+  /** Whether waiting for room keeps the process alive. */
+  readonly referenced: boolean;
+}
+
+/**
+ * Send to the manager, if there is one; false: there is none. Where the manager has room it is all
+ * out when this returns.
+ */
+export async function deliver(delivery: Delivery): Promise<boolean> {
+  const where = process.env["NOTIFY_SOCKET"];
+  if (where === undefined || where === "") return false;
+  const { notices, barrier = false, signal, referenced } = delivery;
+  signal?.throwIfAborted();
+  const channel = Channel.enter(where, referenced);
+  try {
+    for (const notice of notices) {
+      const waiting = channel.say(notice, { signal });
+      if (waiting !== null) await waiting;
+    }
+    if (barrier) await channel.barrier(signal);
+  } finally {
+    channel.leave();
+  }
+  return true;
+}
+
+/** Why a manager outside of this virtual machine is not told. */
+export const whyNoVsock = "only Unix sockets are spoken to";
+
+/** @throws UnixError EINVAL, UnsupportedError */
+function managerAddress(where: string): AddressInput {
+  if (where.startsWith("/")) return { path: where };
+  if (where.startsWith("@")) return { abstract: where.slice(1) };
+  if (where.startsWith("vsock")) {
+    throw new UnsupportedError("notifyVsock", `NOTIFY_SOCKET is ${where}: ${whyNoVsock}`);
+  }
+  const hint = `NOTIFY_SOCKET is ${toJson(where)}, neither an absolute path nor "@name"`;
+  throw new UnixError("notify", -errno.EINVAL, { hint });
+}
+
+interface Saying {
+  readonly signal: AbortSignal | undefined;
+  readonly transfer?: boolean;
+}
+
+/**
+ * A socket for the notifications that are under way at the same time: so they keep their order, and
+ * nothing stays open between them.
+ */
+class Channel {
+  static readonly #open = new Map<string, Channel>();
+  readonly #key: string;
+  readonly #to: AddressInput;
+  readonly #socket: DatagramSocket;
+  #users = 0;
+  #identified = true;
+
+  private constructor(key: string, where: string) {
+    this.#key = key;
+    this.#to = managerAddress(where);
+    this.#socket = openDatagram();
+  }
+
+  static enter(where: string, referenced: boolean): Channel {
+    const key = `${referenced} ${where}`;
+    let channel = Channel.#open.get(key);
+    if (channel === undefined) {
+      channel = new Channel(key, where);
+      if (!referenced) channel.#socket.unref();
+      Channel.#open.set(key, channel);
+    }
+    channel.#users += 1;
+    return channel;
+  }
+
+  leave(): void {
+    this.#users -= 1;
+    if (this.#users > 0) return;
+    this.#socket.close();
+    Channel.#open.delete(this.#key);
+  }
+
+  /**
+   * null: it is out. It carries this process's credentials, whether or not the receiver has asked
+   * the kernel for them yet. In a user namespace where they cannot be named (EINVAL) only the
+   * kernel's own remain.
+   */
+  say(notice: Notice, options: Saying): Promise<void> | null {
+    try {
+      return this.#send(notice, options);
+    } catch (error) {
+      if (!(error instanceof UnixError && error.code === "EINVAL" && this.#identified)) throw error;
+      this.#identified = false;
+      return this.#send(notice, options);
+    }
+  }
+
+  #send({ text, fds }: Notice, { signal, transfer }: Saying): Promise<void> | null {
+    const credentials = this.#identified ? {} : undefined;
+    const options = { fds, transfer, credentials, to: this.#to };
+    if (this.#socket.trySend(text, options) !== null) return null;
+    return this.#socket.send(text, { ...options, signal });
+  }
+
+  /** Send one end of a pipe and wait until nobody has it any more. @see sd_notify_barrier(3) */
+  async barrier(signal: AbortSignal | undefined): Promise<void> {
+    check(pipe(), "pipe2");
+    const [near, far] = [cells.words[0]!, cells.words[1]!];
+    using reader = Fd.of(near, "notify", "ours");
+    using writer = Fd.of(far, "notify", "ours");
+    const notice = { text: "BARRIER=1", fds: [writer] };
+    await this.say(notice, { signal, transfer: true });
+    while (!(await waitReadable(reader, { signal })).ended) {
+      check(read(near, cells.address, cells.bytes.length), "read"); // somebody wrote into it
+    }
+  }
+}

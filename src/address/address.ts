@@ -1,0 +1,221 @@
+// Addresses: text ↔ Address, and the way to name one that is too long for the kernel.
+
+import { basename, dirname } from "node:path";
+import { errno } from "../../native/errno.ts";
+import { file } from "../../native/file.ts";
+import { system } from "../../native/platform.ts";
+import { check, UnixError, UnsupportedError } from "../base/errors.ts";
+import { toJson } from "../structs/printable.ts";
+import {
+  type Address,
+  fitsSockaddr,
+  fromBytes,
+  maxNameBytes,
+  maxPathBytes,
+  toBytes,
+} from "../structs/sockaddr-un.ts";
+import { close, open } from "../syscalls/fd.ts";
+import { copyOf, hasByteElements, isView } from "../syscalls/memory.ts";
+
+export type { Address } from "../structs/sockaddr-un.ts";
+
+/**
+ * What users write for an address.
+ *
+ * A string is a path, unless it begins with "@" or NUL: then it is an abstract name ("./@x" is a
+ * path again). In a plain string `\xHH` stands for one byte, as `formatAddress` writes it; the
+ * forms with `path` and `abstract` are taken to the letter. A plain string is no URL: one that
+ * begins like one ("unix:", "file:") is refused ("./unix:x" is a path again). A path that ends in
+ * "/" is a directory's, and refused.
+ *
+ * A relative path means what it means at the moment of the call, also where the call has to wait.
+ */
+export type AddressInput =
+  | string
+  | { readonly path: string | Uint8Array }
+  | { readonly abstract: string | Uint8Array }
+  | { readonly autobind: true }
+  | Address;
+
+/**
+ * Check an address and bring it into one form. `{ autobind: true }` becomes `unnamed`.
+ *
+ * @throws TypeError for what is no address, an empty path, a path with a NUL or with a "/" at its
+ *   end, and a string that begins with "unix:" or another prefix of a URL
+ * @throws RangeError for an abstract name of more than 107 bytes
+ * @throws UnsupportedError for an abstract name where the system has none
+ * @see unix(7)
+ */
+export function parseAddress(input: AddressInput): Address {
+  if (typeof input === "string") return parseText(input);
+  if (typeof input !== "object" || input === null) throw notAnAddress(input);
+  if ("autobind" in input && input.autobind) return { kind: "unnamed" };
+  if ("path" in input) return pathAddress(textOrBytes(input.path));
+  if ("abstract" in input) return abstractAddress(textOrBytes(input.abstract));
+  if ("kind" in input && input.kind === "abstract") return abstractAddress(textOrBytes(input.name));
+  if ("kind" in input && input.kind === "unnamed") return { kind: "unnamed" };
+  throw notAnAddress(input);
+}
+
+function notAnAddress(input: unknown): TypeError {
+  const forms = '"/path", "@abstract", { path }, { abstract } or { autobind: true }';
+  return new TypeError(`an address is ${forms}, not ${toJson(input)}`);
+}
+
+function textOrBytes(value: unknown): Uint8Array {
+  if (typeof value === "string") return toBytes(value);
+  if (isView(value) && hasByteElements(value)) return copyOf(value);
+  throw new TypeError("a path or abstract name is a string or a Uint8Array");
+}
+
+/** How other programs write that a path follows. */
+const PREFIX = /^(?:unix|unix-(?:abstract|connect|listen)|file|https?\+unix):/i;
+
+function parseText(text: string): Address {
+  const [prefix] = PREFIX.exec(text) ?? [];
+  if (prefix !== undefined) {
+    throw new TypeError(
+      `an address is a path without "${prefix}" before it ("/run/x", not "unix:///run/x"); ` +
+        `a file of that very name is "./${prefix}…"`,
+    );
+  }
+  const bytes = unescapeBytes(text);
+  const abstract = text.startsWith("@") || text.startsWith("\0");
+  return abstract ? abstractAddress(bytes.subarray(1)) : pathAddress(bytes);
+}
+
+function pathAddress(bytes: Uint8Array): Address {
+  if (bytes.length === 0) throw new TypeError("the path of an address is empty");
+  if (bytes.includes(0)) {
+    throw new TypeError(
+      "the path of an address has a NUL in it (an abstract name begins with one)",
+    );
+  }
+  if (bytes.at(-1) === SLASH) {
+    throw new TypeError('the path of an address ends in "/": that is a directory, not a socket');
+  }
+  return { kind: "path", path: fromBytes(bytes) };
+}
+
+function abstractAddress(name: Uint8Array): Address {
+  if (system !== "linux") throw new UnsupportedError("abstractNames", "only Linux has them");
+  if (name.length > maxNameBytes) {
+    const most = `an abstract name has at most ${maxNameBytes} bytes`;
+    throw new RangeError(`${most}, this one has ${name.length}`);
+  }
+  return { kind: "abstract", name: new Uint8Array(name) };
+}
+
+const SLASH = 0x2f;
+
+const escaped = /\\x([0-9a-fA-F]{2})/;
+
+function unescapeBytes(text: string): Uint8Array {
+  const parts = text.split(new RegExp(escaped, "g"));
+  if (parts.length === 1) return toBytes(text);
+  const bytes: number[] = [];
+  for (const [i, part] of parts.entries()) {
+    if (i % 2 === 1) bytes.push(Number.parseInt(part, 16));
+    else bytes.push(...toBytes(part));
+  }
+  return Uint8Array.from(bytes);
+}
+
+/**
+ * The text form: a path as it is, an abstract name after "@", an unnamed socket as "". Bytes that
+ * do not print, and a backslash that would read as an escape, are written `\xHH`; a path that
+ * begins with "@" or a prefix of a URL gets "./" before it. `parseAddress` reads it back.
+ */
+export function formatAddress(address: Address): string {
+  if (address.kind === "unnamed") return "";
+  if (address.kind === "abstract") return `@${printable(address.name)}`;
+  const text = printable(toBytes(address.path));
+  return text.startsWith("@") || PREFIX.test(text) ? `./${text}` : text;
+}
+
+function printable(bytes: Uint8Array): string {
+  const text = fromBytes(bytes);
+  if (typeof text === "string") {
+    return text.replace(/\\(?=x[0-9a-fA-F]{2})|[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, hex);
+  }
+  return Array.from(bytes, (byte) => hexOrSelf(byte)).join("");
+}
+
+function hex(text: string): string {
+  return Array.from(toBytes(text), hexByte).join("");
+}
+
+const hexByte = (byte: number): string => `\\x${byte.toString(16).padStart(2, "0")}`;
+
+function hexOrSelf(byte: number): string {
+  const character = String.fromCharCode(byte);
+  return byte > 0x20 && byte < 0x7f && character !== "\\" ? character : hexByte(byte);
+}
+
+/** @internal True for an address whose path begins at the root: it means the same after a chdir. */
+export function isAbsolute(address: Address): boolean {
+  return address.kind === "path" && toBytes(address.path)[0] === SLASH;
+}
+
+/**
+ * @internal With a relative path made absolute, so that it stays the same after a chdir. A ".." is
+ * left to the kernel: what is before it may be a link.
+ */
+export function absolute(address: Address): Address {
+  if (address.kind !== "path" || isAbsolute(address)) return address;
+  const path = `${latin(currentDirectory())}/${latin(address.path)}`;
+  return { kind: "path", path: fromBytes(bytesOf(path.replaceAll(NOTHING, "/"))) };
+}
+
+/** "/./" and "//". */
+const NOTHING = /\/(?:\.?\/)+/g;
+
+function currentDirectory(): string {
+  try {
+    return process.cwd();
+  } catch (cause) {
+    const hint = "the current directory is gone, so no relative path leads anywhere";
+    throw new UnixError("getcwd", -errno.ENOENT, { hint, cause });
+  }
+}
+
+/** The path's bytes as latin-1 text, which node:path can cut without knowing the encoding. */
+const latin = (path: string | Uint8Array): string => Buffer.from(toBytes(path)).toString("latin1");
+const bytesOf = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, "latin1"));
+
+const procPath = (fd: number): string => `/proc/self/fd/${fd}`;
+
+/**
+ * @internal
+ * Call `use` with an address that fits into sun_path and leads to the same place. A path that is
+ * too long goes through a descriptor (Linux; FACTS K6): of its directory where the socket is yet to
+ * be made, of the socket's file itself where that exists, so that no part is too long.
+ */
+export function withShortAddress<T>(
+  address: Address,
+  purpose: "bind" | "connect",
+  use: (short: Address) => T,
+): T {
+  if (address.kind !== "path" || fitsSockaddr(address)) return use(address);
+  if (file.O_PATH === null) throw tooLong(address, maxPathBytes);
+  const path = latin(address.path);
+  const [target, flags, rest] =
+    purpose === "connect"
+      ? [path, file.O_PATH, ""]
+      : [dirname(path), file.O_PATH | file.O_DIRECTORY, `/${basename(path)}`];
+  const fd = check(open(bytesOf(target), flags), "open", { address: formatAddress(address) });
+  try {
+    const short = bytesOf(procPath(fd) + rest);
+    const most = maxPathBytes - procPath(fd).length - 1;
+    if (short.length > maxPathBytes) throw tooLong(address, most);
+    return use({ kind: "path", path: short });
+  } finally {
+    close(fd);
+  }
+}
+
+/** @internal The last part of a socket's path does not fit, whatever the way to it. */
+export function tooLong(address: Address, most: number): UnixError {
+  const hint = `the last part of a socket's path has at most ${most} bytes here`;
+  return new UnixError("bind", -errno.ENAMETOOLONG, { address: formatAddress(address), hint });
+}

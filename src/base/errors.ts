@@ -1,0 +1,133 @@
+// Every error that this library throws. All layers may import this file; it imports only numbers,
+// and what makes the text of others safe to show.
+
+import { type ErrnoName, errno, meanings } from "../../native/errno.ts";
+import { printable } from "../structs/printable.ts";
+
+const names = new Map<number, ErrnoName>();
+for (const [name, number] of Object.entries(errno)) names.set(number, name as ErrnoName);
+
+/** @internal The name of a positive errno: "EADDRINUSE"; "E999" where the table has none. */
+export function errnoName(number: number): string {
+  return names.get(number) ?? `E${number}`;
+}
+
+/** Where a failed call was aimed, and what the user may do about it. */
+export interface ErrorDetail {
+  /** The address in its text form, as `formatAddress` writes it. */
+  readonly address?: string | undefined;
+  /** A sentence that says what to do. */
+  readonly hint?: string | undefined;
+  readonly cause?: unknown;
+}
+
+/**
+ * A call to the system failed, or an object was used after it was closed.
+ *
+ * The fields are Node's: `code` ("EADDRINUSE", or "ERR_CLOSED" after close), `errno` (negative),
+ * `syscall` ("bind"), and `address`/`path` where there is one. The message has all of them in
+ * words, and for the common mistakes what to do. What others chose (a process's name, a path) has
+ * no control characters there: they are written `\xHH`.
+ *
+ * @see errno(3)
+ */
+export class UnixError extends Error {
+  override readonly name: string = "UnixError";
+  readonly code: string;
+  readonly errno: number;
+  readonly syscall: string;
+  declare readonly address?: string;
+  declare readonly path?: string;
+
+  /** @param result a negative errno, as every function in src/syscalls returns it */
+  constructor(syscall: string, result: number, detail: ErrorDetail & { code?: string } = {}) {
+    const code = detail.code ?? errnoName(-result);
+    super(
+      printable(sentence(syscall, code, detail)),
+      detail.cause === undefined ? undefined : { cause: detail.cause },
+    );
+    this.code = code;
+    this.errno = result;
+    this.syscall = syscall;
+    if (detail.address !== undefined) {
+      this.address = printable(detail.address);
+      if (!this.address.startsWith("@")) this.path = this.address;
+    }
+  }
+}
+
+function sentence(syscall: string, code: string, { address, hint }: ErrorDetail): string {
+  const meaning = code === "ERR_CLOSED" ? "already closed" : meanings[code as ErrnoName];
+  let text = `${syscall} ${code}`;
+  if (meaning !== undefined) text += `: ${meaning}`;
+  if (address !== undefined) text += ` ${address}`;
+  return hint === undefined ? text : `${text} (${hint})`;
+}
+
+/**
+ * Something that this system, kernel, libc or Bun does not have.
+ * `capability` is its key in `capabilities()`, where the reason stands too.
+ */
+export class UnsupportedError extends Error {
+  override readonly name: string = "UnsupportedError";
+  readonly code = "ERR_UNSUPPORTED";
+  readonly capability: string;
+
+  constructor(capability: string, reason: string) {
+    super(printable(`${capability} is not available here: ${reason}`));
+    this.capability = capability;
+  }
+}
+
+/** @internal Used after close, or closed while waiting. */
+export function closedError(syscall: string): UnixError {
+  return new UnixError(syscall, -errno.EBADF, { code: "ERR_CLOSED" });
+}
+
+/** @internal The result of a call, or its error thrown. */
+export function check(result: number, syscall: string, detail?: ErrorDetail): number {
+  if (result < 0) throw new UnixError(syscall, result, detail);
+  return result;
+}
+
+/** As a container has it with `-v /run/x.sock:/run/x.sock`: no other file can take its place. */
+const MOUNTED =
+  "the file is a mount of its own: mount its directory instead, in which files can come and go";
+const moves: ReadonlySet<string> = new Set(["unlink", "rename"]);
+
+/**
+ * @internal A call of node:fs's, made again for as long as signals interrupt it; what it throws is
+ * made an error like all the others.
+ */
+export function fileCall<T>(call: () => T, detail?: ErrorDetail): T {
+  for (;;) {
+    try {
+      return call();
+    } catch (cause) {
+      const { errno: number, syscall } = cause as { errno?: number; syscall?: string };
+      const own = cause instanceof UnixError || number === undefined || syscall === undefined;
+      if (own) throw cause;
+      const hint = moves.has(syscall) && number === -errno.EBUSY ? MOUNTED : detail?.hint;
+      if (number !== -errno.EINTR) throw new UnixError(syscall, number, { ...detail, hint, cause });
+    }
+  }
+}
+
+const shortages = new Set([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM]);
+
+/**
+ * @internal Out of descriptors or memory: whoever waits may fare better later. Of an error, or of a
+ * call's result.
+ */
+export function isShortage(found: unknown): found is UnixError {
+  const number = found instanceof UnixError ? found.errno : found;
+  return typeof number === "number" && shortages.has(-number);
+}
+
+/** @internal What to do where an address cannot be reached, by errno. */
+export const unreachable: ReadonlyMap<number, string> = new Map([
+  [errno.ECONNREFUSED, "no process listens there; a socket's file outlives its server"],
+  [errno.ENOENT, "there is no such socket; is the server running?"],
+  [errno.EACCES, "write permission on the socket and search permission on its directories"],
+  [errno.EPROTOTYPE, "the socket there is of another type"],
+]);

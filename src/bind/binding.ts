@@ -1,0 +1,256 @@
+// A name that a socket of ours has taken: made with the right mode, removed only if still ours.
+
+import { fstatSync, renameSync, type Stats } from "node:fs";
+import { errno } from "../../native/errno.ts";
+import { file, mode as format } from "../../native/file.ts";
+import { system } from "../../native/platform.ts";
+import { absolute, formatAddress, tooLong, withShortAddress } from "../address/address.ts";
+import { Directory, type FileIdentity } from "../address/directory.ts";
+import { check, fileCall, UnixError } from "../base/errors.ts";
+import { removeAtEnd, removed } from "../fd/exit-cleanup.ts";
+import { integer } from "../socket/options.ts";
+import { type Address, fitsSockaddr, maxPathBytes } from "../structs/sockaddr-un.ts";
+import { chmod, chown, close, fchmod, open } from "../syscalls/fd.ts";
+import { bind, socketName } from "../syscalls/socket.ts";
+import { LockFile } from "./lock-file.ts";
+
+/** How a socket's file is made, and whether it goes with the socket. */
+export interface FileOptions {
+  /**
+   * Permissions of the socket's file, e.g. 0o660, whatever the umask. Default: 0o777 less that.
+   * Where the kernel shows the socket under another path than its file's (`replace`, long paths,
+   * directories that others can exchange) the sticky bit comes on top: cleaners then leave it.
+   */
+  readonly mode?: number | undefined;
+  /** Owner of the socket's file; needs root to be another. */
+  readonly owner?: { readonly uid?: number; readonly gid?: number } | undefined;
+  /**
+   * Remove the socket's file on close and at exit, only if it is still the file that was made here.
+   * What a signal ends leaves it, for the next server to take over. Default true.
+   */
+  readonly unlinkOnClose?: boolean | undefined;
+}
+
+const MODE_MASK = 0o7777;
+const KEEP = 0xffffffff; // (uid_t)-1: leave as it is
+
+/** The name of a bound socket. */
+export class Binding {
+  /** As given, but absolute. */
+  readonly address: Address;
+  #made: { readonly file: FileIdentity; readonly place: Directory } | null;
+  #lockFile: LockFile | null = null;
+
+  /** @param made the socket's file and its directory, if it is to go with the socket */
+  constructor(address: Address, made: { file: FileIdentity; place: Directory } | null) {
+    this.address = address;
+    this.#made = made;
+    if (made !== null) removeAtEnd(this);
+  }
+
+  /** Hold the lock file for as long as the name. */
+  hold(lockFile: LockFile): void {
+    this.#lockFile = lockFile;
+    removeAtEnd(this);
+  }
+
+  /** The file that goes with the socket; null where none does. */
+  get file(): FileIdentity | null {
+    return this.#made?.file ?? null;
+  }
+
+  /** Another process may have the socket by the time this one ends: then the file is left. */
+  lend(): void {
+    removed(this);
+  }
+
+  /** It has not taken it. */
+  takeBack(): void {
+    if (this.#made !== null || this.#lockFile !== null) removeAtEnd(this);
+  }
+
+  /**
+   * Give the name up. The file is removed if it is still the one that bind made. To be called while
+   * the socket is open: as long as it is, no other file can have the same inode (K2).
+   */
+  remove(): void {
+    if (this.#made !== null) removeFile(this.#made);
+    this.leave();
+  }
+
+  /** Give the name up, and leave the file to whoever has the socket now. */
+  leave(): void {
+    removed(this);
+    this.#made?.place[Symbol.dispose]();
+    this.#made = null;
+    this.#lockFile?.release();
+    this.#lockFile = null;
+  }
+}
+
+/**
+ * Under the name's lock, so that no successor renames its own file to this name between the look
+ * and the removal. Never waits: whoever has the lock is taking the name, and a stale file is the
+ * lesser evil.
+ */
+function removeFile({ file, place }: { file: FileIdentity; place: Directory }): void {
+  try {
+    const lock = lockOf(place);
+    if (lock !== null && "holder" in lock) return;
+    try {
+      place.removeIf(file);
+    } finally {
+      lock?.releaseBeside();
+    }
+  } catch {
+    // gone already, or not ours to remove
+  }
+}
+
+/**
+ * Null: it cannot be had, because there are no locks here, its file cannot be made (nor could that
+ * of a successor), or no descriptor is left.
+ */
+function lockOf(place: Directory): ReturnType<typeof LockFile.tryBeside> {
+  try {
+    return LockFile.tryBeside(place);
+  } catch {
+    return null;
+  }
+}
+
+/** Check what can be checked before there is a socket. */
+export function checkFileOptions({ mode, owner }: FileOptions): void {
+  if (mode !== undefined) integer("mode", mode, { most: MODE_MASK });
+  for (const id of [owner?.uid, owner?.gid]) {
+    if (id !== undefined) integer("owner", id, { most: KEEP - 1 });
+  }
+}
+
+interface BindSocketOptions extends FileOptions {
+  /** What makes the bound socket a server. */
+  readonly ready?: () => void;
+  /**
+   * Bind under this name in the same directory, and rename it over the address's own when it is
+   * ready: whoever connects finds the old socket or the new one, never none.
+   */
+  readonly aside?: string;
+  /** The directory of the address's path, if it is open: the binding's, if that has a `file`. */
+  readonly directory?: Directory;
+}
+
+/**
+ * Bind `fd` and call `ready` (listen). With `mode` the file is born with no more than that (fchmod
+ * before bind, K1), and gets what the umask took away before anybody can connect.
+ */
+export function bindSocket(fd: number, asked: Address, options: BindSocketOptions = {}): Binding {
+  const address = absolute(asked);
+  if (address.kind === "path") return bindPath(fd, address, options);
+  check(bind(fd, address), "bind", { address: formatAddress(address) });
+  options.ready?.();
+  return new Binding(named(fd, address), null);
+}
+
+type PathAddress = Extract<Address, { kind: "path" }>;
+
+function bindPath(fd: number, address: PathAddress, options: BindSocketOptions): Binding {
+  const { directory, unlinkOnClose = true } = options;
+  const place = directory ?? Directory.of(address.path, "bind", "bind");
+  let kept = false;
+  try {
+    const file = bindFile(fd, place, options);
+    kept = unlinkOnClose;
+    return new Binding(address, unlinkOnClose ? { file, place } : null);
+  } finally {
+    if (!kept && directory === undefined) place[Symbol.dispose]();
+  }
+}
+
+function bindFile(fd: number, place: Directory, options: BindSocketOptions): Stats {
+  const { ready, aside } = options;
+  const name = aside ?? place.name;
+  const file = make(fd, place, options);
+  try {
+    finish(place.at(name), file, options);
+    ready?.();
+    if (aside !== undefined) rename(place, aside);
+  } catch (error) {
+    removeQuietly(place, file, name);
+    throw error;
+  }
+  return file;
+}
+
+function rename(place: Directory, from: string): void {
+  const address = place.text();
+  fileCall(() => renameSync(place.at(from), place.at()), { address });
+}
+
+/** What is left of a name that could not be taken; why it could not is what there is to say. */
+function removeQuietly(place: Directory, made: FileIdentity, name: string): void {
+  try {
+    place.removeIf(made, name);
+  } catch {
+    // not ours to remove
+  }
+}
+
+/**
+ * Bind in that very directory. By its path only where that leads there for certain: then the kernel
+ * shows the socket by it, to cleaners among others. Else through the directory's descriptor.
+ */
+function make(fd: number, place: Directory, { aside, mode }: BindSocketOptions): Stats {
+  const name = aside ?? place.name;
+  const detail = { address: place.text(name) };
+  const path = place.steadyPath(name);
+  const direct = path !== null && fitsSockaddr({ kind: "path", path });
+  const shown = direct && aside === undefined;
+  const born = bornWith(mode, shown);
+  if (born !== undefined) check(fchmod(fd, born), "fchmod", detail);
+  if (place.stat(name) !== undefined) throw new UnixError("bind", -errno.EADDRINUSE, detail);
+  const at: Address = { kind: "path", path: direct ? path : place.at(name) };
+  if (file.O_PATH !== null && !fitsSockaddr(at)) {
+    throw tooLong(place.address(name), maxPathBytes - place.directory.length - 1);
+  }
+  const bound = withShortAddress(at, "bind", (short) => bind(fd, short));
+  check(bound, "bind", detail);
+  const made = place.look(name); // what cannot be looked at is left: it may be anybody's
+  if (made !== undefined) return made;
+  const hint = "its directory was replaced in the meantime";
+  throw new UnixError("bind", -errno.ENOENT, { ...detail, hint });
+}
+
+const ALL = 0o777;
+
+/**
+ * The mode that the socket is to have before bind. systemd-tmpfiles, which knows live sockets by
+ * their path, leaves what has the sticky bit; to a socket it means nothing.
+ */
+function bornWith(mode: number | undefined, shown: boolean): number | undefined {
+  if (shown || system !== "linux") return mode;
+  return (mode ?? ALL) | format.S_ISVTX;
+}
+
+/** The name the kernel chose, where it was asked to. */
+function named(fd: number, address: Address): Address {
+  if (address.kind !== "unnamed") return address;
+  const name = socketName(fd, "getsockname");
+  return typeof name === "number" ? address : name;
+}
+
+/** Exact mode and owner, through a descriptor of the very file that bind made. */
+function finish(path: Buffer, made: Stats, { mode: asked, owner }: FileOptions): void {
+  const mode = asked === undefined ? undefined : asked | (made.mode & format.S_ISVTX);
+  const wrongMode = mode !== undefined && (made.mode & MODE_MASK) !== mode;
+  if (!wrongMode && owner === undefined) return;
+  const fd = check(open(path, (file.O_PATH ?? 0) | file.O_NOFOLLOW), "open");
+  try {
+    const { dev, ino, mode: found } = fileCall(() => fstatSync(fd));
+    if (dev !== made.dev || ino !== made.ino || (found & format.S_IFMT) !== format.S_IFSOCK) return;
+    const name = `/proc/self/fd/${fd}`;
+    if (owner !== undefined) check(chown(name, owner.uid ?? KEEP, owner.gid ?? KEEP), "chown");
+    if (wrongMode) check(chmod(name, mode), "chmod");
+  } finally {
+    close(fd);
+  }
+}

@@ -1,0 +1,372 @@
+// "If a process is already bound to this address, just complain": the mutual exclusion that TCP
+// ports have and Unix socket files lack.
+
+import { readdirSync } from "node:fs";
+import { errno } from "../../native/errno.ts";
+import { mode as format } from "../../native/file.ts";
+import { absolute, formatAddress } from "../address/address.ts";
+import { Directory } from "../address/directory.ts";
+import { UnixError } from "../base/errors.ts";
+import { type Probe, probe } from "../inspect/probe.ts";
+import { type Holder, kernelTells, socketsAt } from "../inspect/unix-sockets.ts";
+import { integer } from "../socket/options.ts";
+import type { SocketType } from "../socket/types.ts";
+import type { Address } from "../structs/sockaddr-un.ts";
+import { isOwnUid, knownUid } from "../users/known-ids.ts";
+import { type Binding, bindSocket, type FileOptions } from "./binding.ts";
+import { isForbidden, LockFile } from "./lock-file.ts";
+
+/** How an address is taken. */
+export interface BindOptions extends FileOptions {
+  /**
+   * Take the address only if no process has it, and take over the file that a dead one left behind.
+   * Default true. false is bind(2) as it is: it fails on any file of that name, stale or not.
+   */
+  readonly exclusive?: boolean | undefined;
+  /**
+   * Hold a lock on this file for as long as the socket is open, with the pid inside; for network
+   * file systems and for namespaces that share a path, where nothing else can tell, and for "one
+   * instance only". Only a file of this user that is empty or has a pid in it is used, no other is
+   * touched. It is removed on close and at exit, and never the reason that a stale socket stays.
+   */
+  readonly lockFile?: string | undefined;
+  /** Take over a stale socket file even if it belongs to another user. Never a live one. */
+  readonly takeOver?: boolean | undefined;
+  /**
+   * Take the name from a live server of the same user: bind aside, then rename over it. The old
+   * server keeps its connections and does not remove the new file. For handing over.
+   */
+  readonly replace?: boolean | undefined;
+  /** Listen even in a directory where everybody may remove and replace the socket. */
+  readonly unsafeDirectory?: boolean | undefined;
+  /**
+   * How long to wait for another starter that is just taking over the same stale file, or replacing
+   * the same server, in milliseconds, blocking the thread; then ETIMEDOUT. Default 5,000; it takes
+   * about one. A free address is never waited for.
+   */
+  readonly lockTimeoutMs?: number | undefined;
+}
+
+/**
+ * EADDRINUSE with what is known of whoever is in the way.
+ */
+export class AddressInUseError extends UnixError {
+  /** What was found at the address. */
+  readonly found: Probe;
+  /** The processes that have it open, as far as this process may see. */
+  readonly holders: readonly Holder[];
+
+  constructor(found: Probe, address: Address, hint: string) {
+    super("bind", -errno.EADDRINUSE, { address: formatAddress(address), hint });
+    this.found = found;
+    this.holders = found.holders;
+    // the message has them, escaped; whoever prints the error would print them as they are
+    for (const name of ["found", "holders"]) Object.defineProperty(this, name, HIDDEN);
+  }
+}
+
+const HIDDEN: PropertyDescriptor = { enumerable: false };
+
+const LOCK_TIMEOUT_MS = 5000;
+/** Others may come and go between looking and binding, but not for ever. */
+const TRIES = 16;
+
+/** Check what can be checked before there is a socket. */
+export function checkBindOptions({ lockTimeoutMs, lockFile }: BindOptions): void {
+  if (lockTimeoutMs !== undefined) integer("lockTimeoutMs", lockTimeoutMs);
+  if (lockFile === undefined) return;
+  if (typeof lockFile !== "string" || !/[^/]$/.test(lockFile) || lockFile.includes("\0")) {
+    throw new TypeError("lockFile is a path, without NUL, and without a slash at its end");
+  }
+}
+
+interface Start {
+  readonly fd: number;
+  readonly type: SocketType;
+  readonly address: Address;
+  readonly options: BindOptions;
+  /** What makes the bound socket a server: listen. */
+  readonly ready: () => void;
+}
+
+/**
+ * Bind a socket to its address under the rules of `options`, and make it ready, before anybody else
+ * can take the address.
+ *
+ * @throws AddressInUseError naming the holder; UnixError ERR_UNSAFE_DIRECTORY, ETIMEDOUT, …
+ */
+export function takeAddress(start: Start): Binding {
+  const address = absolute(start.address);
+  const { lockFile } = start.options;
+  if (lockFile === undefined) return take({ ...start, address }, false);
+  const place = placeOf(start);
+  const lock = LockFile.take(lockFile, { address: formatAddress(address), place });
+  try {
+    const binding = take({ ...start, address }, true);
+    binding.hold(lock);
+    return binding;
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+}
+
+const placeOf = ({ type }: Start): string => (type === "datagram" ? "openDatagram" : "listen");
+
+/** @param alone a lock file says that nobody else is starting, even where there are no locks */
+function take(start: Start, alone: boolean): Binding {
+  const { fd, address, options, ready } = start;
+  const { exclusive = true } = options;
+  if (address.kind === "abstract" && exclusive) return takeName(start);
+  if (address.kind !== "path") return bindSocket(fd, address, { ...options, ready });
+  const directory = Directory.of(address.path, "bind", placeOf(start));
+  let kept = false;
+  try {
+    const binding = exclusive
+      ? new Taking(start, directory).take(alone)
+      : bindSocket(fd, address, { ...options, ready, directory });
+    kept = binding.file !== null;
+    return binding;
+  } finally {
+    if (!kept) directory[Symbol.dispose]();
+  }
+}
+
+/** Abstract names are exclusive by nature, and go with their socket. */
+function takeName({ fd, address, ready, type }: Start): Binding {
+  try {
+    return bindSocket(fd, address, { ready });
+  } catch (error) {
+    if (!isTaken(error)) throw error;
+    const found = probe(address, { type, follow: false });
+    throw new AddressInUseError(found, address, `${who(found)} has it`);
+  }
+}
+
+const FIRST_PAUSE_MS = 1;
+const LONGEST_PAUSE_MS = 16;
+
+/**
+ * Taking a path. bind(2) is atomic and needs no lock; the name's lock is for whoever takes it from
+ * another file. (Where only connect can tell a server between bind and listen from a stale file,
+ * the lock is for everybody.)
+ */
+class Taking {
+  readonly #start: Start;
+  readonly #directory: Directory;
+  readonly #deadline: number;
+  #pauseMs = FIRST_PAUSE_MS;
+
+  constructor(start: Start, directory: Directory) {
+    this.#start = start;
+    this.#directory = directory;
+    const { lockTimeoutMs = LOCK_TIMEOUT_MS } = start.options;
+    this.#deadline = performance.now() + lockTimeoutMs;
+  }
+
+  take(alone: boolean): Binding {
+    checkDirectory(this.#start, this.#directory);
+    for (let tries = 0; tries < TRIES; ) {
+      const binding = kernelTells() ? this.#bindIfFree() : null;
+      if (binding !== null) return binding;
+      if (this.#isHeld()) refuse(this.#lookByPath(), this.#start);
+      const lock = this.#tryLock();
+      if (lock === "busy") continue;
+      tries += 1;
+      try {
+        const taken = this.#takeOver(lock !== null || alone);
+        if (taken !== null) return taken;
+      } finally {
+        lock?.releaseBeside();
+      }
+    }
+    throw new AddressInUseError(this.#look(), this.#start.address, "others keep taking it");
+  }
+
+  /**
+   * Whether the kernel knows of a socket there, by its path, which /proc/net/unix knows too. Without
+   * the lock nobody is connected to: whom that meets may change.
+   */
+  #isHeld(): boolean {
+    const { address } = this.#start;
+    try {
+      return address.kind === "path" && (socketsAt(address.path)?.records.length ?? 0) > 0;
+    } catch {
+      return false; // bind will say what is wrong
+    }
+  }
+
+  /** Null: no lock is to be had; "busy": somebody has it, and it was waited for a while. */
+  #tryLock(): LockFile | "busy" | null {
+    try {
+      const lock = LockFile.tryBeside(this.#directory);
+      if (lock === null || lock instanceof LockFile) return lock;
+      if (performance.now() >= this.#deadline) throw heldTooLong(lock.holder, this.#start);
+      Bun.sleepSync(this.#pauseMs);
+      this.#pauseMs = Math.min(2 * this.#pauseMs, LONGEST_PAUSE_MS);
+      return "busy";
+    } catch (error) {
+      if (isForbidden(error)) return null; // nor can anything be taken over
+      throw error;
+    }
+  }
+
+  /** Look again, take over what is stale, bind, listen; null: another came first. */
+  #takeOver(locked: boolean): Binding | null {
+    const [start, directory] = [this.#start, this.#directory];
+    const binding = this.#bindIfFree();
+    if (binding !== null) return binding;
+    const found = this.#look();
+    if (found.state === "free") return null;
+    refuse(found, start);
+    if (isLive(found)) {
+      removeAsides(directory, start);
+      return this.#bind(asideName());
+    }
+    if (!locked) throw new AddressInUseError(found, start.address, CANNOT_LOCK);
+    if (found.file !== undefined) directory.removeIf(found.file);
+    return this.#bindIfFree();
+  }
+
+  #bind(aside?: string): Binding {
+    const { fd, address, options, ready } = this.#start;
+    const names = aside === undefined ? {} : { aside };
+    return bindSocket(fd, address, { ...options, ready, directory: this.#directory, ...names });
+  }
+
+  /** null: something is there. */
+  #bindIfFree(): Binding | null {
+    try {
+      return this.#bind();
+    } catch (error) {
+      if (isTaken(error)) return null;
+      throw error;
+    }
+  }
+
+  /**
+   * What is there, asked of the name in that very directory: by its path one question could be
+   * answered from here and the next from where somebody's link leads by then. What is stale must be
+   * so by its path too, which is all that /proc/net/unix knows.
+   */
+  #look(): Probe {
+    const { address, type } = this.#start;
+    const found = { ...probe({ path: this.#directory.at() }, { type, follow: false }), address };
+    if (found.state !== "stale") return found;
+    const again = this.#lookByPath();
+    return isLive(again) ? again : found;
+  }
+
+  #lookByPath(): Probe {
+    const { address, type } = this.#start;
+    return probe(address, { type, follow: false });
+  }
+}
+
+function heldTooLong(holder: string, { address }: Start): UnixError {
+  return new UnixError("flock", -errno.ETIMEDOUT, {
+    address: formatAddress(address),
+    hint: `${holder} has the lock of this name; is it stopped in the middle of starting?`,
+  });
+}
+
+/**
+ * Where everybody may rename and remove everybody's files, no promise about a name can be kept.
+ */
+function checkDirectory({ address, options }: Start, directory: Directory): void {
+  if (options.unsafeDirectory === true) return;
+  const { mode } = directory.stats();
+  if ((mode & format.S_IWOTH) === 0 || (mode & format.S_ISVTX) !== 0) return;
+  throw new UnixError("bind", -errno.EPERM, {
+    code: "ERR_UNSAFE_DIRECTORY",
+    address: formatAddress(address),
+    hint:
+      `anybody may replace files in ${directory.text("")}; use a directory of your own, set its ` +
+      "sticky bit, or pass unsafeDirectory: true",
+  });
+}
+
+/** Whoever is live stays, unless it is to be replaced. */
+function refuse(found: Probe, start: Start): void {
+  refuseForeign(found, start);
+  if (!isLive(found) || start.options.replace === true) return;
+  throw new AddressInUseError(found, start.address, inUse(found));
+}
+
+const CANNOT_LOCK =
+  "a stale socket, but it cannot be locked (no permission to write to the directory, or a file " +
+  "system without locks), so it is not certain that nobody else is taking it over: use lockFile";
+
+/** The address is; listen says the same of other things. */
+const isTaken = (error: unknown): boolean =>
+  error instanceof UnixError && error.errno === -errno.EADDRINUSE && error.syscall === "bind";
+
+const isLive = ({ state }: Probe): boolean => state !== "stale" && state !== "free";
+
+const UNKNOWN = "65534, which is anybody in this user namespace";
+
+/** What is no socket, or not ours to judge, stays as it is. */
+function refuseForeign(found: Probe, { address, options }: Start): void {
+  if (found.state === "not-a-socket") {
+    const hint = `there is ${found.found} of this name, which bunix never removes`;
+    throw new AddressInUseError(found, address, hint);
+  }
+  if (found.state === "forbidden") {
+    const hint = "there is a socket that this process may not connect to, so it may be live";
+    throw new AddressInUseError(found, address, hint);
+  }
+  const { owner } = found;
+  const live = isLive(found);
+  if (owner === undefined || isOurs(owner, options)) return;
+  if (options.takeOver === true && !live) return;
+  const whose = `the socket belongs to uid ${owner ?? UNKNOWN}`;
+  const state = live ? `${who(found)} has it` : "it is stale: remove it, or pass takeOver: true";
+  throw new AddressInUseError(found, address, `${whose}; ${state}`);
+}
+
+/** Whether files of that user are ours: what this very call would give to him is. */
+const isOurs = (uid: number | null, { owner }: BindOptions): boolean =>
+  isOwnUid(uid) || (uid !== null && knownUid(uid) === owner?.uid);
+
+function inUse(found: Probe): string {
+  const since = found.since === undefined ? "" : ` since ${found.since.toISOString()}`;
+  const what = found.state === "wrong-type" ? ` with a ${found.type} socket` : "";
+  return `${who(found)} has it${what}${since}; ${whatToDo(found)}`;
+}
+
+function whatToDo({ holders }: Probe): string {
+  const own = holders.some(({ pid }) => pid === process.pid);
+  if (!own) return "replace: true would take the name from it";
+  return (
+    "that is this very process: close the other one first. After a reload of bun --hot it is " +
+    "still open: keep it in globalThis, and close it there before listening again"
+  );
+}
+
+function who({ holders }: Probe): string {
+  if (holders.length === 0) return "a process that cannot be seen from here";
+  const names = [...new Set(holders.map(({ pid, command }) => `${pid} (${command})`))];
+  return `process ${names.join(", ")}`;
+}
+
+const ASIDE = /^\.bunix-[0-9a-f]{8}$/;
+
+const asideName = (): string => `.bunix-${crypto.randomUUID().slice(0, 8)}`;
+
+/** What a successor left that died between bind and rename. */
+function removeAsides(directory: Directory, { options }: Start): void {
+  for (const name of namesIn(directory).filter((one) => ASIDE.test(one))) {
+    const stats = directory.stat(name);
+    const ours = stats?.isSocket() === true && isOurs(stats.uid, options);
+    if (!ours || socketsAt(directory.at(name))?.records.length !== 0) continue;
+    directory.removeIf(stats, name);
+  }
+}
+
+function namesIn({ directory }: Directory): string[] {
+  try {
+    return readdirSync(directory, { encoding: "latin1" });
+  } catch {
+    return []; // not ours to read
+  }
+}

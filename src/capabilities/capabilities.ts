@@ -1,0 +1,246 @@
+// What this kernel, libc and Bun can do, found out by trying.
+
+import { errno } from "../../native/errno.ts";
+import { file, memfd } from "../../native/file.ts";
+import { arch, system, verified } from "../../native/platform.ts";
+import { socket as c, local, option } from "../../native/socket.ts";
+import { whyNotInherited } from "../activation/inherited-fds.ts";
+import { whyNoVsock } from "../activation/manager.ts";
+import { errnoName } from "../base/errors.ts";
+import { wakerChoice } from "../loop/poller.ts";
+import { whyNoProc } from "../send-fd/receiver-process.ts";
+import { whyNoSenders, whyNotHere } from "../signals/dispatcher.ts";
+import { whyNoGaps } from "../spawn/descriptors.ts";
+import { whyNoNames } from "../spawn/listen-names.ts";
+import { close, memfdCreate } from "../syscalls/fd.ts";
+import { absentFunctions, isMusl, libcName } from "../syscalls/libc.ts";
+import { mqOpen } from "../syscalls/message-queue.ts";
+import { dumpUnixSockets } from "../syscalls/netlink.ts";
+import { pidfdGetfd, pidfdOpen, pidfdSendSignal } from "../syscalls/process.ts";
+import { setOption, socket } from "../syscalls/socket.ts";
+import { type AskedCall, underFilter, whyFatal, whyRefused } from "./asked-calls.ts";
+
+/** Whether something works here, and if not, why. */
+export type Capability =
+  | { readonly available: true; readonly reason?: string }
+  | { readonly available: false; readonly reason: string };
+
+/** What {@link capabilities} answers. */
+export interface Capabilities {
+  readonly system: "linux" | "darwin";
+  readonly arch: "x64" | "arm64";
+  readonly libc: "glibc" | "musl" | "macOS" | "none";
+  readonly bun: string;
+  /** "verified": tests ran on such a system. "unverified": written from its headers only. */
+  readonly tier: "verified" | "unverified";
+  /** How waiting reaches Bun's event loop; `reason` where it is not the first choice. */
+  readonly waker: { readonly kind: "aio" | "thread"; readonly reason?: string } | null;
+  readonly waiting: Capability;
+  /** Whether libc has each function that this library calls. */
+  readonly libcFunctions: Capability;
+  readonly seqpacket: Capability;
+  readonly abstractNames: Capability;
+  readonly longPaths: Capability;
+  readonly passCredentials: Capability;
+  readonly passPidfd: Capability;
+  readonly peerCredentials: Capability;
+  readonly peerGroups: Capability;
+  readonly peerPidfd: Capability;
+  /** Whether the kernel refuses descriptors for us (`acceptFds: "refuse"`); else we close them. */
+  readonly refuseFds: Capability;
+  /** `adoptServer`: whether a server can be put on a socket that is there already. */
+  readonly adoptServer: Capability;
+  readonly closeOnExecAtomic: Capability;
+  /** Whether the kernel tells which sockets there are (`listSockets`, exclusive addresses). */
+  readonly sockDiag: Capability;
+  /** `openFifo`. */
+  readonly fifos: Capability;
+  /** `SharedMemory`. */
+  readonly sharedMemory: Capability;
+  /** Processes as descriptors (`ProcessHandle`). */
+  readonly pidfd: Capability;
+  /** `ProcessHandle.duplicateFd`; of which processes is another question. */
+  readonly pidfdGetfd: Capability;
+  /** Whether signals go to a process by its descriptor (`ProcessHandle.signal`). */
+  readonly pidfdSignals: Capability;
+  /** `sendFd` and `receiveFds`: whether /proc tells of other processes, and pidfdGetfd is there. */
+  readonly sendFd: Capability;
+  /** POSIX message queues (`MessageQueue`). */
+  readonly messageQueues: Capability;
+  /** `watchSignals`: in this thread. */
+  readonly signals: Capability;
+  /** Whether signals come with their sender and value, real-time ones included. */
+  readonly signalSenders: Capability;
+  /** Whether a child's numbers may leave gaps (`spawn`). */
+  readonly spawnGaps: Capability;
+  /** Whether a child can be told the names of its descriptors (`spawn`). */
+  readonly listenNames: Capability;
+  /** `inheritedFds`: in this thread. */
+  readonly inheritedFds: Capability;
+  /** Whether `notify` reaches a service manager outside of this virtual machine. */
+  readonly notifyVsock: Capability;
+}
+
+const yes: Capability = { available: true };
+const no = (reason: string): Capability => ({ available: false, reason });
+
+const unless = (reason: string | null): Capability => (reason === null ? yes : no(reason));
+
+function linuxOnly(): Capability {
+  return system === "linux" ? yes : no("only Linux has it");
+}
+
+/** Does a new Unix socket take this option? */
+function optionWorks(which: number | null, since: string): Capability {
+  if (which === null) return no("only Linux has it");
+  const fd = socket(c.SOCK_STREAM);
+  if (fd < 0) return no(`socket: ${errnoName(-fd)}`);
+  const done = setOption(fd, which, 1);
+  close(fd);
+  if (done >= 0) return yes;
+  return no(done === -errno.ENOPROTOOPT ? `since ${since}` : `setsockopt: ${errnoName(-done)}`);
+}
+
+function seqpacket(): Capability {
+  const fd = socket(c.SOCK_SEQPACKET);
+  if (fd < 0) return no(`socket: ${errnoName(-fd)}`);
+  close(fd);
+  return yes;
+}
+
+function sockDiag(): Capability {
+  const fatal = system === "linux" ? whyFatal("socket") : null;
+  if (fatal !== null) return no(fatal);
+  const dump = dumpUnixSockets();
+  return typeof dump === "number" ? no(`NETLINK_SOCK_DIAG: ${errnoName(-dump)}`) : yes;
+}
+
+/** Under a filter the answer of another process; null: this one may ask. */
+const asked = (name: AskedCall): Capability | null =>
+  underFilter() && system === "linux" ? unless(whyRefused(name)) : null;
+
+/** No queue can have this name; a kernel without queues says so before it looks. */
+function messageQueues(): Capability {
+  if (system !== "linux") return no("only Linux has it");
+  const missing = mqOpen("/", file.O_RDONLY);
+  return missing === -errno.ENOENT ? yes : no(`mq_open: ${errnoName(-missing)}`);
+}
+
+function sharedMemory(): Capability {
+  if (memfd.MFD_CLOEXEC === null) return no("only Linux has it");
+  const fd = memfdCreate("bunix", memfd.MFD_CLOEXEC);
+  if (fd < 0) return no(`memfd_create: ${errnoName(-fd)}`);
+  close(fd);
+  return yes;
+}
+
+type Pidfds = Pick<Capabilities, "pidfd" | "pidfdGetfd" | "pidfdSignals">;
+
+/** Tried on this process itself: a filter for system calls says no to any of them. */
+function pidfds(): Pidfds {
+  const pidfdOpens = asked("pidfd_open");
+  if (pidfdOpens !== null) {
+    const [pidfdGetfd, pidfdSignals] = [asked("pidfd_getfd"), asked("pidfd_send_signal")];
+    return { pidfd: pidfdOpens, pidfdGetfd: pidfdGetfd!, pidfdSignals: pidfdSignals! };
+  }
+  const pidfd = pidfdOpen(process.pid);
+  if (pidfd < 0) {
+    const none = system === "linux" ? refused("pidfd_open", pidfd, "5.3") : linuxOnly();
+    return { pidfd: none, pidfdGetfd: none, pidfdSignals: none };
+  }
+  const copy = pidfdGetfd(pidfd, pidfd);
+  const sent = pidfdSendSignal(pidfd, 0);
+  close(pidfd);
+  if (copy >= 0) close(copy);
+  return {
+    pidfd: yes,
+    pidfdGetfd: copy < 0 ? refused("pidfd_getfd", copy, "5.6") : yes,
+    pidfdSignals: sent < 0 ? refused("pidfd_send_signal", sent, "5.1") : yes,
+  };
+}
+
+const refused = (call: string, result: number, since: string): Capability =>
+  no(
+    result === -errno.ENOSYS
+      ? `${call} came with Linux ${since}`
+      : `${call}: ${errnoName(-result)}`,
+  );
+
+function waiting(): Pick<Capabilities, "waker" | "waiting"> {
+  const fatal = process.env["BUNIX_WAKER"] === "thread" ? null : whyFatal("io_setup");
+  if (fatal !== null) {
+    return { waker: null, waiting: no(`${fatal}; BUNIX_WAKER=thread waits without it`) };
+  }
+  try {
+    const { waker, reason } = wakerChoice();
+    const found = reason === undefined ? { kind: waker.kind } : { kind: waker.kind, reason };
+    return { waker: found, waiting: yes };
+  } catch (error) {
+    return { waker: null, waiting: no(error instanceof Error ? error.message : String(error)) };
+  }
+}
+
+function libc(): Capabilities["libc"] {
+  if (libcName === "") return "none";
+  if (system === "darwin") return "macOS";
+  return isMusl() ? "musl" : "glibc";
+}
+
+function libcFunctions(): Capability {
+  if (libcName === "") return no("no libc could be opened");
+  const absent = absentFunctions().filter((name) => name !== "__errno_location");
+  return absent.length === 0 ? yes : no(`${libcName} has no ${absent.join(", ")}`);
+}
+
+function peerCredentials(): Capability {
+  const known = option.SO_PEERCRED !== null || local.LOCAL_PEERCRED !== null;
+  return known ? yes : no("no option for it on this system");
+}
+
+/** Both ends: one looks at the other in /proc, and takes the descriptor from it. */
+function sendFd({ pidfdGetfd, pidfdSignals }: Pidfds): Capability {
+  const proc = whyNoProc();
+  if (proc !== null) return no(proc);
+  return pidfdGetfd.available ? pidfdSignals : pidfdGetfd;
+}
+
+/**
+ * What works here; each entry that does not says why. Starts the event loop's waker. Under a
+ * seccomp filter, which may end whoever makes a call, short-lived processes ask in our place.
+ */
+export function capabilities(): Capabilities {
+  const processes = pidfds();
+  const passPidfd = optionWorks(option.SO_PASSPIDFD, "Linux 6.5");
+  return {
+    system,
+    arch,
+    libc: libc(),
+    bun: Bun.version,
+    tier: verified ? "verified" : "unverified",
+    ...waiting(),
+    libcFunctions: libcFunctions(),
+    seqpacket: seqpacket(),
+    abstractNames: linuxOnly(),
+    longPaths: linuxOnly(),
+    passCredentials: optionWorks(option.SO_PASSCRED, "Linux 2.2"),
+    passPidfd,
+    peerCredentials: peerCredentials(),
+    peerGroups: linuxOnly(),
+    peerPidfd: passPidfd, // came with the same release
+    adoptServer: linuxOnly(),
+    refuseFds: optionWorks(option.SO_PASSRIGHTS, "Linux 6.16"),
+    closeOnExecAtomic: linuxOnly(),
+    sockDiag: sockDiag(),
+    fifos: file.O_PATH === null ? no("it needs O_PATH, Linux's") : yes,
+    sharedMemory: asked("memfd_create") ?? sharedMemory(),
+    ...processes,
+    sendFd: sendFd(processes),
+    messageQueues: asked("mq_open") ?? messageQueues(),
+    signals: unless(whyNotHere()),
+    signalSenders: unless(whyNoSenders()),
+    spawnGaps: unless(whyNoGaps()),
+    listenNames: unless(whyNoNames()),
+    inheritedFds: unless(whyNotInherited()),
+    notifyVsock: no(whyNoVsock),
+  };
+}

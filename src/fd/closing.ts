@@ -1,0 +1,222 @@
+// How descriptors are closed. close(2) can wait: for the other end of a connection (SO_LINGER), a
+// file system in user space or on the network, a terminal, the pages of a large file; and closing a
+// socket closes what lies unread in it. Anybody can send such a descriptor, so what others may have
+// chosen is closed on a thread beside this one unless it is of a kind that does not wait.
+
+import { readFileSync, readlinkSync } from "node:fs";
+import { MEM_MAJOR, mode } from "../../native/file.ts";
+import { system } from "../../native/platform.ts";
+import { socket as c, option } from "../../native/socket.ts";
+import { closedError } from "../base/errors.ts";
+import { stopWaiting } from "../loop/poller.ts";
+import {
+  type ClosingThread,
+  endsWithin,
+  hasEnded,
+  startClosing,
+} from "../syscalls/closing-thread.ts";
+import { close, closeAll, seals } from "../syscalls/fd.ts";
+import { kind, lookAt, recordLocks } from "../syscalls/file-kind.ts";
+import { getOption, lingerOff, socket } from "../syscalls/socket.ts";
+import { ending } from "./thread-end.ts";
+import { holdsMore } from "./unread.ts";
+
+/**
+ * Who has chosen what a descriptor stands for. "ours": this library, and it is of a kind whose
+ * close does not wait. "socket": the same, a Unix socket into which others write. "anybody": it
+ * came, or the user gave it.
+ */
+export type Origin = "ours" | "socket" | "anybody";
+
+const closed = (): Error => closedError("close");
+
+/** Close a descriptor; what waits on it gets ERR_CLOSED. Never waits long, never throws. */
+export function closeOne(fd: number, origin: Origin = "anybody"): void {
+  stopWaiting(fd, closed);
+  if (origin === "ours" || system !== "linux") close(fd);
+  else if (origin === "socket") closeSocket(fd);
+  else closeAs(fd, verdictOn(fd));
+}
+
+/** The same for many that came, or that the user gave. */
+export function closeMany(fds: readonly number[]): void {
+  const now: number[] = [];
+  for (const fd of fds) {
+    stopWaiting(fd, closed);
+    const verdict = system === "linux" ? verdictOn(fd) : "close";
+    if (verdict === "close") now.push(fd);
+    else closeAs(fd, verdict);
+  }
+  if (now.length > 0) closeAll(now);
+}
+
+/** What closing it takes: see `closeAs`. */
+type Verdict = "close" | "unix" | "beside" | "keep";
+
+function closeAs(fd: number, verdict: Verdict): void {
+  if (verdict === "close") close(fd);
+  else if (verdict === "unix") closeSocket(fd);
+  else if (verdict === "beside") closeBeside(fd, 0);
+  else keepLocked(fd);
+}
+
+/** Of 512 bytes each: what is freed with a file of this size takes a millisecond or two. */
+const FEW_BLOCKS = 32_768;
+
+function verdictOn(fd: number): Verdict {
+  switch (lookAt(fd)) {
+    case mode.S_IFIFO:
+      return "close";
+    case mode.S_IFSOCK:
+      return getOption(fd, option.SO_DOMAIN ?? -1) === c.AF_UNIX ? "unix" : "beside";
+    case mode.S_IFREG:
+      return onFile(fd);
+    case mode.S_IFDIR:
+      return kind.major > 0 ? "close" : "beside";
+    case mode.S_IFCHR:
+      return kind.ownMajor === MEM_MAJOR ? "close" : "beside";
+    case 0:
+      return isPlainKernelObject(fd) ? "close" : "beside";
+    default:
+      return "beside"; // block devices; kernels that do not say (statx is Linux 4.11's)
+  }
+}
+
+/** On a disk, or in memory: file systems that ask nobody. */
+function onFile(fd: number): Verdict {
+  const { inode, blocks } = kind;
+  const local = kind.major > 0 || seals(fd) >= 0;
+  const locks = local ? recordLocks(fd) : -1;
+  if (locks !== 0 && isLockedHere(inode) && !lockedThrough(fd)) return "keep";
+  return local && blocks <= FEW_BLOCKS ? "close" : "beside";
+}
+
+const PLAIN = /^(?:anon_inode:\[(?:eventfd|timerfd|signalfd|pidfd)\]|pidfd:.*)$/;
+
+/** Others have much to do when they go: an inotify instance, an epoll set, a virtual machine. */
+function isPlainKernelObject(fd: number): boolean {
+  try {
+    return PLAIN.test(readlinkSync(`/proc/self/fd/${fd}`));
+  } catch {
+    return false; // no /proc
+  }
+}
+
+/** Whether this process has a record lock on a file with this number, as /proc/locks has it. */
+function isLockedHere(inode: bigint): boolean {
+  const self = String(process.pid);
+  return linesOf("/proc/locks").some((line) => {
+    const [, type, , , pid, place] = line.trim().split(/\s+/);
+    return type === "POSIX" && pid === self && place?.split(":")[2] === String(inode);
+  });
+}
+
+/** Whether it was taken through this very open file: whoever closes it knows what goes with it. */
+function lockedThrough(fd: number): boolean {
+  return linesOf(`/proc/self/fdinfo/${fd}`).some((line) => /^lock:.* POSIX /.test(line));
+}
+
+function linesOf(path: string): string[] {
+  try {
+    return readFileSync(path, "utf8").split("\n");
+  } catch {
+    return []; // no /proc
+  }
+}
+
+/** Until a close that waits is left to itself. Who reads the name of a listener wants it free. */
+const PATIENCE_MS = 10;
+/** Once one has waited so long, no other is waited for during this time. */
+const IMPATIENCE_MS = 1000;
+let impatientUntil = 0;
+
+/** A Unix socket: what lies unread in it goes with it, and may take its time. */
+function closeSocket(fd: number): void {
+  if (!holdsMore(fd)) {
+    close(fd);
+    return;
+  }
+  closeBeside(fd, PATIENCE_MS);
+  collectCycles();
+}
+
+/**
+ * Sockets that hold each other, or themselves, in their queues are found by the kernel only when
+ * some Unix socket is closed (K19).
+ */
+function collectCycles(): void {
+  const any = socket(c.SOCK_DGRAM);
+  if (any >= 0) close(any);
+}
+
+/** Threads at a time, in each JS thread. */
+const MOST_THREADS = 64;
+const SWEEP_MS = 100;
+let threads: ClosingThread[] = [];
+/** Descriptors that cannot be closed now. */
+const kept = new Set<number>();
+let scheduled = false;
+
+/** Close it on another thread, and wait for that so long. */
+function closeBeside(fd: number, patienceMs: number): void {
+  if (threads.length > 0) threads = threads.filter((thread) => !hasEnded(thread));
+  const thread = threads.length < MOST_THREADS ? startClosing(fd) : 0;
+  if (thread === 0) {
+    withoutThread(fd);
+    return;
+  }
+  if (patienceMs > 0 && performance.now() >= impatientUntil) {
+    if (endsWithin(thread, patienceMs)) return;
+    impatientUntil = performance.now() + IMPATIENCE_MS;
+  }
+  threads.push(thread);
+  sweepLater();
+}
+
+/**
+ * No thread is to be had. A connection of another family is told not to linger, which whoever else
+ * has it sees too; of anything else the descriptor is kept for a while.
+ */
+function withoutThread(fd: number): void {
+  const family = getOption(fd, option.SO_DOMAIN ?? -1);
+  if (family >= 0 && family !== c.AF_UNIX && lingerOff(fd) === 0) close(fd);
+  else keep(fd);
+}
+
+let warned = false;
+
+/** Closing any descriptor of a file drops this process's record locks on it (fcntl(2)). */
+function keepLocked(fd: number): void {
+  keep(fd);
+  if (warned) return;
+  warned = true;
+  process.emitWarning(
+    `descriptor ${fd} came from another process and is for a file on which this process has a ` +
+      "record lock: closing it would drop the lock, so it stays open until that is gone",
+    { type: "LockedDescriptorWarning", code: "BUNIX_LOCKED_FD" },
+  );
+}
+
+function keep(fd: number): void {
+  kept.add(fd);
+  ending?.add(fd);
+  sweepLater();
+}
+
+function sweepLater(): void {
+  if (scheduled) return;
+  scheduled = true;
+  setTimeout(sweep, SWEEP_MS).unref();
+}
+
+/** Let go of threads that have ended, and try again what could not be closed. */
+function sweep(): void {
+  scheduled = false;
+  threads = threads.filter((thread) => !hasEnded(thread));
+  for (const fd of [...kept]) {
+    kept.delete(fd);
+    ending?.remove(fd);
+    closeAs(fd, verdictOn(fd));
+  }
+  if (threads.length > 0) sweepLater();
+}

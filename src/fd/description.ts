@@ -1,0 +1,136 @@
+// What a descriptor stands for. Only the kernel knows: fstat, the link in /proc, socket options.
+
+import { fstatSync, readlinkSync, statfsSync } from "node:fs";
+import { file, MQUEUE_MAGIC, mode } from "../../native/file.ts";
+import { option, socket } from "../../native/socket.ts";
+import { check, fileCall } from "../base/errors.ts";
+import { descriptorFlags, seals, statusFlags } from "../syscalls/fd.ts";
+import { getOption } from "../syscalls/socket.ts";
+
+/** What {@link Fd.describe} answers. */
+export interface FdDescription {
+  readonly fd: number;
+  readonly kind:
+    | "socket"
+    | "pipe"
+    | "file"
+    | "directory"
+    | "symlink"
+    | "character-device"
+    | "block-device"
+    | "memfd"
+    | "eventfd"
+    | "pidfd"
+    | "epoll"
+    | "signalfd"
+    | "timerfd"
+    | "inotify"
+    | "message-queue"
+    | "other";
+  /** For sockets. */
+  readonly socket?: {
+    readonly family: "unix" | "inet" | "inet6" | "netlink" | number | null;
+    readonly type: "stream" | "datagram" | "seqpacket" | number;
+    readonly listening: boolean;
+  };
+  /** What /proc says it is, a path or a kernel name like "anon_inode:[eventfd]"; Linux only. */
+  readonly target?: string;
+  readonly closeOnExec: boolean;
+  readonly nonBlocking: boolean;
+  readonly access: "read" | "write" | "read-write" | "path";
+}
+
+type Kind = FdDescription["kind"];
+
+const families = new Map<number | null, "unix" | "inet" | "inet6" | "netlink">([
+  [socket.AF_UNIX, "unix"],
+  [socket.AF_INET, "inet"],
+  [socket.AF_INET6, "inet6"],
+  [socket.AF_NETLINK, "netlink"],
+]);
+
+const types = new Map<number, "stream" | "datagram" | "seqpacket">([
+  [socket.SOCK_STREAM, "stream"],
+  [socket.SOCK_DGRAM, "datagram"],
+  [socket.SOCK_SEQPACKET, "seqpacket"],
+]);
+
+const byMode = new Map<number, Kind>([
+  [mode.S_IFSOCK, "socket"],
+  [mode.S_IFIFO, "pipe"],
+  [mode.S_IFDIR, "directory"],
+  [mode.S_IFCHR, "character-device"],
+  [mode.S_IFBLK, "block-device"],
+  [mode.S_IFLNK, "symlink"],
+]);
+
+/** The kernel's names of files that have none (proc(5), /proc/PID/fd). */
+const anonymous: readonly (readonly [RegExp, Kind])[] = [
+  [/^anon_inode:\[?eventfd/, "eventfd"],
+  [/^anon_inode:\[?pidfd|^pidfd:/, "pidfd"],
+  [/^anon_inode:\[?eventpoll/, "epoll"],
+  [/^anon_inode:\[?signalfd/, "signalfd"],
+  [/^anon_inode:\[?timerfd/, "timerfd"],
+  [/^anon_inode:\[?inotify/, "inotify"],
+  [/^anon_inode:/, "other"],
+];
+
+/** @throws UnixError EBADF */
+export function describeFd(fd: number): FdDescription {
+  const flags = check(statusFlags(fd), "fcntl");
+  const format = fileCall(() => fstatSync(fd)).mode & mode.S_IFMT;
+  const target = linkTarget(fd);
+  const kind = kindOf(fd, format, target);
+  return {
+    fd,
+    kind,
+    ...(kind === "socket" ? { socket: describeSocket(fd) } : {}),
+    ...(target === undefined ? {} : { target }),
+    closeOnExec: (check(descriptorFlags(fd), "fcntl") & file.FD_CLOEXEC) !== 0,
+    nonBlocking: (flags & file.O_NONBLOCK) !== 0,
+    access: accessOf(flags),
+  };
+}
+
+function linkTarget(fd: number): string | undefined {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`);
+  } catch {
+    return undefined; // no /proc
+  }
+}
+
+function kindOf(fd: number, format: number, target = ""): Kind {
+  for (const [pattern, kind] of anonymous) if (pattern.test(target)) return kind;
+  const kind = byMode.get(format);
+  if (kind !== undefined) return kind;
+  if (format !== mode.S_IFREG) return "other";
+  if (/^\/memfd:/.test(target) && seals(fd) >= 0) return "memfd";
+  return isMessageQueue(fd) ? "message-queue" : "file";
+}
+
+function isMessageQueue(fd: number): boolean {
+  try {
+    return statfsSync(`/proc/self/fd/${fd}`).type === MQUEUE_MAGIC;
+  } catch {
+    return false;
+  }
+}
+
+function describeSocket(fd: number): NonNullable<FdDescription["socket"]> {
+  const type = check(getOption(fd, option.SO_TYPE), "getsockopt");
+  const family =
+    option.SO_DOMAIN === null ? null : check(getOption(fd, option.SO_DOMAIN), "getsockopt");
+  return {
+    family: families.get(family) ?? family,
+    type: types.get(type) ?? type,
+    listening: check(getOption(fd, option.SO_ACCEPTCONN), "getsockopt") === 1,
+  };
+}
+
+function accessOf(flags: number): FdDescription["access"] {
+  if (file.O_PATH !== null && (flags & file.O_PATH) !== 0) return "path";
+  const access = flags & file.O_ACCMODE;
+  if (access === file.O_RDWR) return "read-write";
+  return access === file.O_WRONLY ? "write" : "read";
+}

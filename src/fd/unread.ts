@@ -1,0 +1,67 @@
+// What lies unread in a Unix socket that is about to be closed: closing it closes that too.
+
+import { poll } from "../../native/poll.ts";
+import { socket as c, message, option } from "../../native/socket.ts";
+import { cmsgSpace } from "../structs/cmsg.ts";
+import { pollNow } from "../syscalls/fd.ts";
+import { Envelope } from "../syscalls/header.ts";
+import { Memory } from "../syscalls/memory.ts";
+import { peek } from "../syscalls/message.ts";
+import { AGAIN } from "../syscalls/result.ts";
+import { getOption, setOption } from "../syscalls/socket.ts";
+
+/** So much is looked at in one call. */
+const ROOM = 64 * 1024;
+/** Calls until a queue is too long to be looked at: a full one of the default size takes fewer. */
+const MAX_LOOKS = 512;
+
+const ASKED = poll.POLLIN | poll.POLLPRI;
+
+let seen: { readonly envelope: Envelope; readonly memory: Memory } | undefined;
+
+/**
+ * Whether something may be in the socket's queue that is more than bytes: descriptors, or
+ * connections that nobody has accepted. What comes after the look is not seen.
+ */
+export function holdsMore(fd: number): boolean {
+  const found = pollNow(fd, ASKED);
+  if (found >= 0 && (found & ASKED) === 0) return false;
+  // bytes out of band end what a look sees
+  return found < 0 || (found & poll.POLLPRI) !== 0 || !isPlain(fd);
+}
+
+/** A time stamp: it tells an empty message from the end (seqpacket.ts), and leaves no more room. */
+const STAMP = cmsgSpace(16);
+const OFF = -1;
+
+/** True where nothing but bytes is there: the end is readable, too. */
+function isPlain(fd: number): boolean {
+  const type = getOption(fd, option.SO_TYPE);
+  const { SO_PEEK_OFF, SO_TIMESTAMP } = option;
+  if (SO_PEEK_OFF === null || SO_TIMESTAMP === null) return false;
+  const stamped = type === c.SOCK_SEQPACKET && getOption(fd, SO_TIMESTAMP) === 1;
+  // without stamps an empty message, which may have descriptors, looks like the end
+  if (type !== c.SOCK_STREAM && !stamped) return false;
+  if (setOption(fd, SO_PEEK_OFF, 0) < 0) return false; // each look goes on where the last ended
+  const plain = allBytes(fd, stamped ? STAMP : 0);
+  setOption(fd, SO_PEEK_OFF, OFF);
+  return plain;
+}
+
+/** @param room for control data that is not more than bytes */
+function allBytes(fd: number, room: number): boolean {
+  if (seen === undefined) {
+    const memory = new Memory(ROOM);
+    const envelope = Envelope.single(1);
+    envelope.part(0, memory.address, ROOM);
+    seen = { envelope, memory };
+  }
+  const { envelope } = seen;
+  for (let looks = 0; looks < MAX_LOOKS; looks++) {
+    const bytes = peek(fd, envelope, room);
+    if (bytes === AGAIN) return true;
+    if (bytes < 0 || (envelope.flags & message.MSG_CTRUNC) !== 0) return false;
+    if (bytes === 0 && envelope.controlBytes === 0) return true;
+  }
+  return false;
+}

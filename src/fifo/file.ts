@@ -1,0 +1,187 @@
+// The file of a FIFO: made with exactly the mode asked for, and opened by what it is, not by name.
+
+import { fstatSync, type Stats } from "node:fs";
+import { errno } from "../../native/errno.ts";
+import { file } from "../../native/file.ts";
+import { absolute, formatAddress } from "../address/address.ts";
+import { Directory } from "../address/directory.ts";
+import { check, fileCall, UnixError, UnsupportedError } from "../base/errors.ts";
+import { Fd } from "../fd/fd.ts";
+import { integer } from "../socket/options.ts";
+import { fromBytes, toBytes } from "../structs/sockaddr-un.ts";
+import { chmod, close, fchmod, open } from "../syscalls/fd.ts";
+import { mkfifo } from "../syscalls/fifo.ts";
+import { copyOf, hasByteElements, isView } from "../syscalls/memory.ts";
+import { isOwnUid } from "../users/known-ids.ts";
+
+/** How a FIFO is made. */
+export interface MakeFifoOptions {
+  /** Permissions, e.g. 0o620, whatever the umask. Default: 0o666 less the umask. */
+  readonly mode?: number | undefined;
+  /**
+   * Fail with EEXIST if anything has the name. Default true. false: a FIFO that is there already
+   * will do, with the mode that it has.
+   */
+  readonly exclusive?: boolean | undefined;
+}
+
+/** What a path leads to that should be a FIFO. */
+export type NotAFifo =
+  | "file"
+  | "directory"
+  | "socket"
+  | "character-device"
+  | "block-device"
+  | "symlink"
+  | "other";
+
+/**
+ * Something else than a FIFO has the name: `code` is "ERR_NOT_A_FIFO", and `found` says what it is.
+ * It was neither opened nor read.
+ */
+export class NotAFifoError extends UnixError {
+  override readonly name: string = "NotAFifoError";
+  readonly found: NotAFifo;
+
+  /** @internal */
+  constructor(syscall: string, address: string, found: NotAFifo) {
+    const hint = `not a FIFO but a ${found.replace("-", " ")}`;
+    super(syscall, -errno.EINVAL, { code: "ERR_NOT_A_FIFO", address, hint });
+    this.found = found;
+  }
+}
+
+const SLASH = 0x2f;
+const MODE_MASK = 0o7777;
+const DEFAULT_MODE = 0o666;
+
+/** A path in both forms: for the kernel, and for people. */
+export interface FifoPath {
+  readonly bytes: Uint8Array;
+  readonly text: string;
+}
+
+/** @throws TypeError for what is no path */
+export function fifoPath(path: string | Uint8Array): FifoPath {
+  if (typeof path !== "string" && !(isView(path) && hasByteElements(path))) {
+    throw new TypeError(`the path of a FIFO is a string or a Uint8Array, not ${typeof path}`);
+  }
+  const bytes = typeof path === "string" ? toBytes(path) : copyOf(path);
+  if (bytes.length === 0) throw new TypeError("the path of a FIFO is empty");
+  if (bytes.includes(0)) throw new TypeError("the path of a FIFO has a NUL in it");
+  if (bytes.at(-1) === SLASH) throw new TypeError('the path of a FIFO ends in "/", a directory\'s');
+  return { bytes, text: formatAddress({ kind: "path", path: fromBytes(bytes) }) };
+}
+
+/**
+ * Make a FIFO. It is never open to more people than `mode` says, not for a moment, and the umask of
+ * the process is not touched.
+ *
+ * @returns true if it was made, false if it was there already (`exclusive: false`)
+ * @throws TypeError, RangeError before any call; UnixError EEXIST, ENOENT, EACCES, EROFS
+ * @throws NotAFifoError for something else of that name (`exclusive: false`)
+ * @throws UnixError ESTALE if somebody put another file in its place meanwhile
+ * @see mkfifo(3), fifo(7)
+ */
+export function makeFifo(path: string | Uint8Array, options: MakeFifoOptions = {}): boolean {
+  const { exclusive = true, mode } = options;
+  if (mode !== undefined) integer("mode", mode, { most: MODE_MASK });
+  const where = fifoPath(path);
+  using directory = Directory.of(absolutePath(where), "mkfifo", "makeFifo");
+  const made = mkfifo(directory.at(), mode ?? DEFAULT_MODE);
+  if (made === -errno.EEXIST && !exclusive) {
+    requireFifo(where, directory);
+    return false;
+  }
+  const hint = made === -errno.EEXIST ? "exclusive: false takes a FIFO that is there" : undefined;
+  check(made, "mkfifo", { address: where.text, hint });
+  if (mode !== undefined) setMode(where, directory, mode);
+  return true;
+}
+
+function absolutePath({ bytes }: FifoPath): string | Uint8Array {
+  const address = absolute({ kind: "path", path: bytes });
+  return address.kind === "path" ? address.path : bytes;
+}
+
+/** A look that does not open: by O_PATH, or without it by an open that waits for nobody. */
+const LOOK = file.O_NOFOLLOW | (file.O_PATH ?? file.O_RDONLY | file.O_NONBLOCK);
+
+function requireFifo(where: FifoPath, directory: Directory): void {
+  const fd = check(open(directory.at(), LOOK), "open", { address: where.text });
+  try {
+    checkFifo("mkfifo", where, statOf(fd, where));
+  } finally {
+    close(fd);
+  }
+}
+
+function checkFifo(syscall: string, where: FifoPath, stats: Stats): void {
+  if (!stats.isFIFO()) throw new NotAFifoError(syscall, where.text, kindOf(stats));
+}
+
+const statOf = (fd: number, { text }: FifoPath): Stats =>
+  fileCall(() => fstatSync(fd), { address: text });
+
+function kindOf(stats: Stats): NotAFifo {
+  if (stats.isFile()) return "file";
+  if (stats.isDirectory()) return "directory";
+  if (stats.isSocket()) return "socket";
+  if (stats.isSymbolicLink()) return "symlink";
+  if (stats.isCharacterDevice()) return "character-device";
+  return stats.isBlockDevice() ? "block-device" : "other";
+}
+
+/** Give back the bits that the umask took, to the file that was made and to no other. */
+function setMode(where: FifoPath, directory: Directory, mode: number): void {
+  const fd = check(open(directory.at(), LOOK), "open", { address: where.text });
+  try {
+    const stats = statOf(fd, where);
+    const bits = stats.mode & MODE_MASK;
+    const ours = stats.isFIFO() && isOwnUid(stats.uid) && stats.nlink === 1;
+    if (!ours || (bits & ~mode) !== 0) {
+      const hint = "another file has been put in its place";
+      throw new UnixError("mkfifo", -errno.ESTALE, { address: where.text, hint });
+    }
+    if (bits === mode) return;
+    const done = raise(fd, mode);
+    if (done >= 0) return;
+    removeQuietly(directory, stats);
+    throw new UnixError("chmod", done, { address: where.text });
+  } finally {
+    close(fd);
+  }
+}
+
+/** fchmod(2) refuses O_PATH descriptors (EBADF); their link in /proc is as good. */
+const raise = (fd: number, mode: number): number =>
+  file.O_PATH === null ? fchmod(fd, mode) : chmod(`/proc/self/fd/${fd}`, mode);
+
+function removeQuietly(directory: Directory, made: Stats): void {
+  try {
+    directory.removeIf(made);
+  } catch {
+    // it stays, with fewer bits than were asked for
+  }
+}
+
+/**
+ * The FIFO that `where` leads to now, as a descriptor that neither reads nor writes: whatever
+ * becomes of the name, this stays that FIFO.
+ */
+export function lookAtFifo(where: FifoPath, place: string): Fd {
+  if (file.O_PATH === null) throw new UnsupportedError("fifos", "it needs O_PATH, Linux's");
+  const found = check(open(where.bytes, file.O_PATH), "open", { address: where.text });
+  const handle = Fd.adopt(found, place);
+  try {
+    checkFifo("open", where, statOf(found, where));
+    return handle;
+  } catch (error) {
+    handle.close();
+    throw error;
+  }
+}
+
+/** Open one end; never waits for the other. The number, or a negative errno. */
+export const openEnd = (handle: Fd, access: number): number =>
+  open(`/proc/self/fd/${handle.fd}`, access | file.O_NONBLOCK);

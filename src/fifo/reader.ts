@@ -1,0 +1,217 @@
+// The reading end of a FIFO.
+
+import { errno } from "../../native/errno.ts";
+import { file } from "../../native/file.ts";
+import { epoll, poll as events } from "../../native/poll.ts";
+import { check } from "../base/errors.ts";
+import { Fd } from "../fd/fd.ts";
+import { attempt } from "../loop/attempt.ts";
+import { rejected } from "../loop/gate.ts";
+import { remaining, type SyncOptions } from "../socket/endpoint.ts";
+import { iterate } from "../socket/messaging.ts";
+import { integer } from "../socket/options.ts";
+import { EpollEvents, epollCreate, epollCtl } from "../syscalls/epoll.ts";
+import { poll, read } from "../syscalls/fd.ts";
+import { Memory } from "../syscalls/memory.ts";
+import { AGAIN } from "../syscalls/result.ts";
+import { FifoEnd, type FifoWaitOptions } from "./end.ts";
+import { type FifoPath, lookAtFifo, openEnd } from "./file.ts";
+import { LineBuffer } from "./lines.ts";
+
+/** How a FIFO is read. */
+export interface FifoReaderOptions {
+  /**
+   * What it means that the last writer has left. Default false: nothing, more may come, and reads
+   * go on waiting for them. true: the end, null. Before the first writer has come there is no end.
+   */
+  readonly endWhenWritersLeave?: boolean | undefined;
+}
+
+/** How lines are read. */
+export interface LinesOptions extends FifoWaitOptions {
+  /** The longest line, in bytes without its newline; a longer one is EMSGSIZE. Default 1 MiB. */
+  readonly maxLineBytes?: number | undefined;
+}
+
+/** What a pipe holds unless somebody made it larger; one copy out of it per read. */
+const CHUNK = 65_536;
+const LINE_BYTES = 2 ** 20;
+const room = new Memory(CHUNK);
+
+/** Bytes; "left": empty, and the last writer has gone; undefined: nothing now. */
+type Taken = Uint8Array | "left" | undefined;
+
+/**
+ * read() is 0 both before the first writer and after the last; only poll knows the difference: it
+ * says nothing before, and POLLHUP after (Linux, fs/pipe.c; K21).
+ */
+function take(fd: number, maxBytes: number): Taken {
+  for (;;) {
+    const bytes = read(fd, room.address, Math.min(maxBytes, CHUNK));
+    if (bytes > 0) return room.bytes.slice(0, bytes);
+    if (bytes === AGAIN) return undefined;
+    check(bytes, "read");
+    const now = poll(fd, events.POLLIN, 0);
+    if ((now & events.POLLIN) !== 0) continue; // one came, wrote and left in between
+    return (now & events.POLLHUP) === 0 ? undefined : "left";
+  }
+}
+
+/**
+ * The reading end of a FIFO, made by `openFifo(path, "read")`. Writers come and go; what they write
+ * arrives in the order in which the kernel took it, without anything to tell whose it is.
+ *
+ * @see fifo(7), pipe(7)
+ */
+export class FifoReader extends FifoEnd {
+  readonly #ends: boolean;
+  readonly #buffer = new LineBuffer();
+
+  private constructor(end: Fd, path: string, ends: boolean) {
+    super(path);
+    this.own(end);
+    this.#ends = ends;
+  }
+
+  /** @internal */
+  static open(where: FifoPath, options: FifoReaderOptions = {}): FifoReader {
+    using handle = lookAtFifo(where, "openFifo");
+    const fd = check(openEnd(handle, file.O_RDONLY), "open", { address: where.text });
+    return new FifoReader(
+      Fd.of(fd, "openFifo", "ours"),
+      where.text,
+      options.endWhenWritersLeave ?? false,
+    );
+  }
+
+  /**
+   * True from when the last writer has left until another comes; there may still be data to read.
+   * False while there is a writer, and before the first.
+   */
+  get writersLeft(): boolean {
+    this.open("poll");
+    return (check(poll(this.fd, events.POLLIN, 0), "poll") & events.POLLHUP) !== 0;
+  }
+
+  /**
+   * What is there, as soon as something is: at least one byte, at most `maxBytes` or 65,536. null
+   * where `endWhenWritersLeave` says that this is the end; asked again, it is null again until the
+   * next writer comes. Reads are served in the order they were asked for.
+   *
+   * @throws UnixError ERR_CLOSED; the signal's reason
+   * @see read(2)
+   */
+  read(options: FifoWaitOptions & { readonly maxBytes?: number } = {}): Promise<Uint8Array | null> {
+    const most = this.#most(options.maxBytes);
+    return this.#wait(options.signal, () => this.#chunk(most));
+  }
+
+  /** What is there now; undefined: nothing; null: the end, as for `read`. */
+  tryRead(options: { readonly maxBytes?: number } = {}): Uint8Array | null | undefined {
+    this.open("read");
+    return this.#chunk(this.#most(options.maxBytes));
+  }
+
+  /** `read`, blocking the thread. @throws UnixError ETIMEDOUT */
+  readSync(options: SyncOptions & { readonly maxBytes?: number } = {}): Uint8Array | null {
+    const most = this.#most(options.maxBytes);
+    const left = remaining(options.timeoutMs);
+    this.open("read");
+    const found = this.#chunk(most);
+    return found === undefined ? this.#readLater(most, left) : found;
+  }
+
+  #readLater(most: number, left: () => number): Uint8Array | null {
+    using edge = new Edge(this.fd);
+    for (;;) {
+      edge.clear();
+      const found = this.#chunk(most);
+      if (found !== undefined) return found;
+      const wait = left();
+      if (wait === 0) throw this.failed("read", -errno.ETIMEDOUT);
+      edge.wait(wait);
+    }
+  }
+
+  /** Chunks as they come; ends where `read` gives null. Leaving the loop does not close. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<Uint8Array> {
+    return iterate(() => this.read());
+  }
+
+  /**
+   * Lines of UTF-8 without their "\n" (a "\r" before it stays; what is no UTF-8 becomes U+FFFD).
+   * What the last writer left behind without a newline is a line too. What was read beyond the last
+   * line that you took is not lost: `read` or another `lines` begins with it.
+   *
+   * @throws UnixError EMSGSIZE for a line of more than `maxLineBytes`, ERR_CLOSED; the signal's
+   *   reason
+   */
+  lines(options: LinesOptions = {}): AsyncIterableIterator<string> {
+    const most = integer("maxLineBytes", options.maxLineBytes ?? LINE_BYTES, { least: 1 });
+    return iterate(() => this.#wait(options.signal, () => this.#line(most)));
+  }
+
+  #wait<T>(signal: AbortSignal | undefined, once: () => T | undefined): Promise<T> {
+    try {
+      this.open("read");
+      return attempt({ watch: this.watch, direction: "read", signal }, { once });
+    } catch (error) {
+      return rejected(error);
+    }
+  }
+
+  #most(maxBytes: number | undefined): number {
+    return maxBytes === undefined ? CHUNK : integer("maxBytes", maxBytes, { least: 1 });
+  }
+
+  #chunk(most: number): Uint8Array | null | undefined {
+    if (this.#buffer.bytes > 0) return this.#buffer.take(most);
+    const taken = take(this.fd, most);
+    if (taken === "left") return this.#ends ? null : undefined;
+    return taken;
+  }
+
+  #line(most: number): string | null | undefined {
+    for (;;) {
+      const line = this.#buffer.line(most);
+      if (line !== undefined) return line;
+      const taken = take(this.fd, CHUNK);
+      if (taken === undefined) return undefined;
+      if (taken !== "left") this.#buffer.push(taken);
+      else if (this.#buffer.bytes > 0) return this.#buffer.lastLine();
+      else return this.#ends ? null : undefined;
+    }
+  }
+}
+
+/**
+ * Waits, blocking the thread, for something to *change*: poll on the FIFO itself would return at
+ * once for as long as the last writer has left, poll on an edge-triggered epoll does not.
+ */
+class Edge implements Disposable {
+  readonly #epfd: number;
+  readonly #handle: Fd;
+  readonly #events = new EpollEvents(1);
+
+  constructor(fd: number) {
+    this.#epfd = check(epollCreate(), "epoll_create1");
+    this.#handle = Fd.of(this.#epfd, "readSync", "ours");
+    const asked = (epoll.EPOLLIN ?? 0) | (epoll.EPOLLET ?? 0);
+    const added = epollCtl(this.#epfd, epoll.EPOLL_CTL_ADD ?? 0, { fd, events: asked });
+    if (added < 0) this.#handle.close();
+    check(added, "epoll_ctl");
+  }
+
+  /** Forget what has happened so far. */
+  clear(): void {
+    check(this.#events.wait(this.#epfd), "epoll_wait");
+  }
+
+  wait(timeoutMs: number): void {
+    poll(this.#epfd, events.POLLIN, timeoutMs);
+  }
+
+  [Symbol.dispose](): void {
+    this.#handle.close();
+  }
+}

@@ -1,0 +1,287 @@
+// Zero downtime: one process hands its listeners, and other descriptors, to the next one.
+
+import type { AddressInput } from "../address/address.ts";
+import { closedError } from "../base/errors.ts";
+import type { Binding, FileOptions } from "../bind/binding.ts";
+import type { Fd, FdLike } from "../fd/fd.ts";
+import type { Listener } from "../listener/listener.ts";
+import { type Allow, checkAllow, sameUser } from "../peer/admission.ts";
+import { sleep } from "../socket/connect.ts";
+import { integer } from "../socket/options.ts";
+import type { Credentials } from "../structs/credentials.ts";
+import { CONTROL } from "../structs/handover-frame.ts";
+import type { Channel } from "./channel.ts";
+import { type Control, controlOf, firstOrNext, within } from "./open.ts";
+import { Holder } from "./predecessor.ts";
+import { type Offer, takeOver } from "./successor.ts";
+import { fileOf, HandoverTable, type NamedFd, renew, takeFile } from "./table.ts";
+
+export type { NamedFd } from "./table.ts";
+
+/** How to hand over, and to whom. The file options are those of the control socket's file. */
+export interface HandoverOptions extends Omit<FileOptions, "unlinkOnClose"> {
+  /**
+   * Descriptors that this process was started with: `inheritedFds()`. They are taken; one whose
+   * name the predecessor has too is closed, for the predecessor's is the same or newer.
+   */
+  readonly inherited?: Iterable<NamedFd> | undefined;
+  /**
+   * Who may take over, and from whom this process takes anything: both sides have to agree.
+   * Only `true` is yes. A promise, or what it throws, is a no: a newcomer's `open` fails with it, a
+   * holder's `failed` is told. Default: the same user, and nobody else, not even root.
+   */
+  readonly allow?: ((peer: Credentials) => boolean) | undefined;
+  /** How long a successor may take until it is ready, in milliseconds. Default 60,000. */
+  readonly readyTimeoutMs?: number | undefined;
+  /** How long to wait for a predecessor's answers, in milliseconds. Default 10,000. */
+  readonly timeoutMs?: number | undefined;
+  /** Told of a successor that died, gave up, or took too long; this process goes on. */
+  readonly failed?:
+    | ((attempt: { readonly pid: number; readonly reason: string }) => void)
+    | undefined;
+}
+
+interface Settings {
+  readonly options: HandoverOptions;
+  readonly allow: Allow;
+  readonly readyTimeoutMs: number;
+  readonly timeoutMs: number;
+}
+
+const READY_TIMEOUT_MS = 60_000;
+const TIMEOUT_MS = 10_000;
+const PAUSE_MS = 10;
+
+/**
+ * This process's part in a row of processes that follow each other at one control address. Who
+ * comes first makes its descriptors; each later one gets them, and takes over when it is ready:
+ *
+ * ```ts
+ * const handover = await Handover.open("/run/app/control");
+ * const web = handover.descriptor("web", () => listenTcp({ port: 8080 }));
+ * const start = (where: Where) => Bun.serve({ ...where, fetch: drainable(fetch) });
+ * const server = adoptServer(web, start, { paused: true });
+ * await handover.ready();
+ * resumeServer(server);
+ * await handover.replaced; // until a successor is ready
+ * await drain(server);
+ * handover.close();
+ * ```
+ *
+ * A successor that dies, fails or takes too long before it is ready changes nothing. The protocol
+ * is in docs/handover.md.
+ *
+ * @see unix(7), SCM_RIGHTS
+ */
+export class Handover implements Disposable {
+  readonly #settings: Settings;
+  readonly #table = new HandoverTable();
+  readonly #replaced = Promise.withResolvers<{ readonly pid: number }>();
+  #listener: Control;
+  /** Removes the control socket's file; null where that is none, or not ours. */
+  #binding: Binding | null;
+  #holder: Holder | null = null;
+  #offer: Offer | null;
+  /** To whoever is being told that this process has taken over. */
+  #telling: Channel | null = null;
+  #state: "starting" | "ready" | "replaced" | "closed" = "starting";
+  #referenced = true;
+  #becoming: Promise<void> | null = null;
+  /** The process that the descriptors come from; null where this is the first. */
+  readonly predecessor: { readonly pid: number } | null;
+
+  private constructor(settings: Settings, from: Control | Offer) {
+    this.#settings = settings;
+    this.#offer = "channel" in from ? from : null;
+    const { handle, binding } =
+      "channel" in from ? { handle: from.control.fd, binding: null } : from.surrender();
+    this.#binding = binding;
+    this.#listener = controlOf(handle, binding);
+    this.predecessor = this.#offer === null ? null : { pid: this.#offer.channel.pid };
+    for (const { fd, entry } of this.#offer?.others ?? []) {
+      this.#table.put(entry.name, { fd, binding: null, file: entry.file, claimed: false });
+    }
+    this.#table.inherit(settings.options.inherited ?? []);
+    if (this.#offer === null) this.#hold();
+  }
+
+  /**
+   * Take part at `controlAddress`: get what the process there has, or be the first.
+   *
+   * @throws UnixError EBUSY (another process is starting or taking over at this moment), EACCES
+   *   (not allowed), ETIMEDOUT, EPROTO; what `listen` and `connect` throw; the signal's reason
+   */
+  static async open(
+    controlAddress: AddressInput,
+    options: HandoverOptions & { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<Handover> {
+    const { readyTimeoutMs = READY_TIMEOUT_MS, timeoutMs = TIMEOUT_MS } = options;
+    const settings: Settings = {
+      options,
+      allow: checkAllow(options.allow) ?? sameUser,
+      readyTimeoutMs: integer("readyTimeoutMs", readyTimeoutMs, { least: 1 }),
+      timeoutMs: integer("timeoutMs", timeoutMs, { least: 1 }),
+    };
+    return await within(timeoutMs, options.signal, async (signal) => {
+      for (;;) {
+        signal.throwIfAborted();
+        const { allow } = settings;
+        const found = await firstOrNext(controlAddress, { ...options, allow }, signal);
+        if (found !== null) return new Handover(settings, found);
+        await sleep(PAUSE_MS, signal);
+      }
+    });
+  }
+
+  get closed(): boolean {
+    return this.#state === "closed";
+  }
+
+  /**
+   * The descriptor of that name: the predecessor's, an inherited one, or else what `make` makes. Of
+   * a `Listener` its file goes along, and is removed by whoever is the last; a Listener and an Fd
+   * are taken, of anything else a duplicate is kept. The result is borrowed: it stays open until
+   * `close`. (Give `adoptSocket` a duplicate.)
+   *
+   * @throws TypeError for a name that is not 1 to 255 printable ASCII characters, or has ":" in it;
+   *   what `make` throws
+   */
+  descriptor(name: string, make: () => FdLike | Listener): Fd {
+    if (this.#state === "closed") throw closedError("descriptor");
+    return this.#table.claim(name, make);
+  }
+
+  /** All named descriptors, in the form of `inheritedFds()`; borrowed. For systemd's FDSTORE. */
+  entries(): NamedFd[] {
+    return this.#table.entries();
+  }
+
+  /**
+   * This process is able to serve: take over. When this returns the predecessor accepts no other
+   * successor and is told to leave; what it had and nobody here has asked for is closed. Accept
+   * connections only now: before, this process may still have to go without a trace.
+   *
+   * Asked again it answers the same.
+   *
+   * @throws UnixError where the predecessor goes on, for it found this too late, or has not
+   *   answered; this process should close and leave
+   */
+  ready(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
+    if (this.closed) return Promise.reject(closedError("ready"));
+    this.#becoming ??= this.#become(options.signal);
+    return this.#becoming;
+  }
+
+  /** Once: a second word would confuse the predecessor. */
+  async #become(given: AbortSignal | undefined): Promise<void> {
+    const offer = this.#offer;
+    if (offer === null) {
+      this.#state = "ready";
+      return;
+    }
+    const { channel } = offer;
+    try {
+      await within(this.#settings.timeoutMs, given, (signal) => takeOver(channel, signal));
+      if (this.closed) throw closedError("ready");
+    } catch (error) {
+      channel.say({ kind: "failed", reason: String(error) });
+      channel.close(); // its word would come too late
+      throw error;
+    }
+    this.#takeOver(offer);
+    await channel.send({ kind: "taken" }).catch(() => {}); // closed meanwhile
+    channel.close();
+  }
+
+  /** All at once, so that nobody finds it half done. */
+  #takeOver(offer: Offer): void {
+    const { file } = offer.control.entry;
+    this.#binding = file === null ? null : takeFile(file);
+    this.#listener = controlOf(this.#listener.surrender().handle, this.#binding);
+    renew(this.#listener.fd);
+    this.#table.own();
+    this.#telling = offer.channel;
+    this.#offer = null;
+    this.#state = "ready";
+    this.#hold();
+  }
+
+  #hold(): void {
+    const { allow, readyTimeoutMs, options } = this.#settings;
+    if (!this.#referenced) this.#listener.unref();
+    this.#holder = new Holder(this.#listener, {
+      allow,
+      readyTimeoutMs,
+      isReady: () => this.#state === "ready",
+      list: () => [this.#control(), ...this.#table.list()],
+      lend: () => this.#lend(true),
+      takeBack: () => this.#lend(false),
+      left: (peer) => this.#leave(peer),
+      failed: (attempt) => queueMicrotask(() => options.failed?.(attempt)),
+    });
+  }
+
+  #control() {
+    return { entry: { name: CONTROL, file: fileOf(this.#binding) }, fd: this.#listener };
+  }
+
+  #lend(on: boolean): void {
+    if (on) this.#binding?.lend();
+    else this.#binding?.takeBack();
+    this.#table.lend(on);
+  }
+
+  #leave(peer: { readonly pid: number }): void {
+    this.#table.leave();
+    this.#listener.release().close();
+    this.#state = "replaced";
+    this.#replaced.resolve(peer);
+  }
+
+  /**
+   * Resolves when a successor has taken over: stop accepting, serve what was accepted, and leave.
+   * Stays as it is where there never is one.
+   */
+  get replaced(): Promise<{ readonly pid: number }> {
+    return this.#replaced.promise;
+  }
+
+  /** Keep the process alive for this. The default. */
+  ref(): this {
+    return this.#reference(true);
+  }
+
+  /** Do not keep the process alive for successors that may come. */
+  unref(): this {
+    return this.#reference(false);
+  }
+
+  #reference(on: boolean): this {
+    this.#referenced = on;
+    if (on) this.#listener.ref();
+    else this.#listener.unref();
+    return this;
+  }
+
+  /**
+   * Close all descriptors. Where this process was the last the sockets' files go too; where it has
+   * not taken over the predecessor is told why, and goes on. Never throws.
+   */
+  close(reason = "closed"): void {
+    if (this.#state === "closed") return;
+    this.#state = "closed";
+    this.#offer?.channel.say({ kind: "failed", reason });
+    this.#offer?.channel.close();
+    this.#telling?.close();
+    const lent = this.#holder?.lent === true; // somebody has them, and may stay
+    this.#holder?.end();
+    if (lent) this.#binding?.leave();
+    if (lent) this.#table.leave();
+    this.#listener.close();
+    this.#table.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

@@ -1,0 +1,177 @@
+// The process that has the descriptors: it waits for the next one, and hands them over.
+
+import { errno } from "../../native/errno.ts";
+import type { FdLike } from "../fd/fd.ts";
+import type { Listener } from "../listener/listener.ts";
+import { type Allow, admits } from "../peer/admission.ts";
+import { sleep } from "../socket/connect.ts";
+import type { SeqpacketSocket } from "../socket/seqpacket.ts";
+import { FRAME_ENTRIES, HANDOVER_VERSION, type HandoverEntry } from "../structs/handover-frame.ts";
+import { type Arrived, Channel, handoverError } from "./channel.ts";
+
+/** What a holder knows of its process. */
+export interface HolderOptions {
+  readonly allow: Allow;
+  readonly readyTimeoutMs: number;
+  /** Whether there is something to hand over yet. */
+  readonly isReady: () => boolean;
+  /** All of it, with the control socket's own entry first. */
+  readonly list: () => { readonly entry: HandoverEntry; readonly fd: FdLike }[];
+  /** Somebody else may have all of it from now on; or has not taken it. */
+  readonly lend: () => void;
+  readonly takeBack: () => void;
+  /** The peer has taken over. */
+  readonly left: (peer: { readonly pid: number }) => void;
+  /** The peer has given up, or died. */
+  readonly failed: (attempt: { readonly pid: number; readonly reason: string }) => void;
+}
+
+/** Who connects says so within this time. */
+const HELLO_TIMEOUT_MS = 5_000;
+const PAUSE_AFTER_ERROR_MS = 100;
+
+/** Serves the control socket until the descriptors are somebody else's. */
+export class Holder {
+  readonly #listener: Listener<SeqpacketSocket>;
+  readonly #options: HolderOptions;
+  readonly #channels = new Set<Channel>();
+  #stop = new AbortController();
+  /** Who is taking over at the moment. */
+  #candidate: Channel | null = null;
+  #ended = false;
+
+  constructor(listener: Listener<SeqpacketSocket>, options: HolderOptions) {
+    this.#listener = listener;
+    this.#options = options;
+    void this.#accept(this.#stop.signal);
+  }
+
+  /** Somebody has the descriptors, and may take them over. */
+  get lent(): boolean {
+    return this.#candidate !== null;
+  }
+
+  /** Serve nobody more. The listener stays open. */
+  end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#stop.abort();
+    for (const channel of this.#channels) channel.close();
+  }
+
+  async #accept(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        const channel = Channel.to(await this.#listener.accept({ signal }));
+        if (this.#ended) channel.close();
+        else void this.#serve(channel);
+      } catch {
+        if (signal.aborted || this.#listener.closed) return;
+        await sleep(PAUSE_AFTER_ERROR_MS, signal).catch(() => {}); // one that went at once
+      }
+    }
+  }
+
+  async #serve(channel: Channel): Promise<void> {
+    this.#channels.add(channel);
+    try {
+      if (!this.#allowed(channel)) {
+        const who = channel.peer?.uid ?? "unknown";
+        const reason = `uid ${who} may not take over from uid ${process.geteuid?.()}`;
+        return channel.say({ kind: "refused", reason });
+      }
+      const hello = await channel.receive(AbortSignal.timeout(HELLO_TIMEOUT_MS));
+      if (hello?.frame.kind !== "hello") return this.#misunderstood(channel);
+      if (this.#candidate !== null || !this.#options.isReady()) {
+        return channel.say({ kind: "busy", pid: this.#candidate?.pid ?? process.pid });
+      }
+      await this.#handOver(channel);
+    } catch {
+      this.#misunderstood(channel);
+    } finally {
+      this.#channels.delete(channel);
+      channel.close();
+    }
+  }
+
+  /** An `allow` that throws allows nothing. */
+  #allowed({ peer, pid }: Channel): boolean {
+    try {
+      return peer !== null && admits(this.#options.allow, peer);
+    } catch (error) {
+      this.#options.failed({ pid, reason: `allow: ${error}` });
+      return false;
+    }
+  }
+
+  #misunderstood(channel: Channel): void {
+    const reason = `this process speaks version ${HANDOVER_VERSION} of the protocol`;
+    channel.say({ kind: "refused", reason });
+  }
+
+  async #handOver(channel: Channel): Promise<void> {
+    const { left, failed, lend, takeBack } = this.#options;
+    this.#candidate = channel;
+    lend();
+    try {
+      await this.#offer(channel);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      channel.say({ kind: "failed", reason });
+      if (this.#ended) return;
+      this.#candidate = null;
+      takeBack();
+      this.#goOn();
+      return failed({ pid: channel.pid, reason });
+    }
+    this.end();
+    left({ pid: channel.pid });
+  }
+
+  /** Returns when the peer has taken over. */
+  async #offer(channel: Channel): Promise<void> {
+    const late = AbortSignal.timeout(this.#options.readyTimeoutMs);
+    const tooLate = (): never => {
+      const hint = `not ready after ${this.#options.readyTimeoutMs} ms`;
+      throw handoverError(errno.ETIMEDOUT, hint);
+    };
+    try {
+      await this.#sendTable(channel, late);
+      expect(await channel.receive(late), "ready");
+    } catch (error) {
+      if (error === late.reason) tooLate();
+      throw error;
+    }
+    this.#stop.abort(); // whoever comes now waits for the one of us that stays
+    await channel.send({ kind: "yours" }, { signal: late });
+    expect(await channel.receive(), "taken"); // without a limit: it may have taken over already
+  }
+
+  async #sendTable(channel: Channel, signal: AbortSignal): Promise<void> {
+    const all = this.#options.list();
+    for (let from = 0; from < all.length; from += FRAME_ENTRIES) {
+      const part = all.slice(from, from + FRAME_ENTRIES);
+      const entries = part.map(({ entry }) => entry);
+      const last = from + FRAME_ENTRIES >= all.length;
+      await channel.send(
+        { kind: "table", last, entries },
+        { fds: part.map(({ fd }) => fd), signal },
+      );
+    }
+  }
+
+  #goOn(): void {
+    if (!this.#stop.signal.aborted) return;
+    this.#stop = new AbortController();
+    void this.#accept(this.#stop.signal);
+  }
+}
+
+/** @throws UnixError where something else came, or nothing more will */
+function expect(arrived: Arrived | null, kind: "ready" | "taken"): void {
+  if (arrived === null) throw handoverError(errno.ECONNRESET, "it ended before it was ready");
+  const { frame } = arrived;
+  if (frame.kind === "failed") throw handoverError(errno.ECANCELED, `it gave up: ${frame.reason}`);
+  if (frame.kind === kind) return;
+  throw handoverError(errno.EPROTO, `"${frame.kind}" came instead of "${kind}"`);
+}

@@ -1,0 +1,365 @@
+// Who is there? What an address is, who has it, and every Unix socket that there is.
+
+import { lstatSync, type Stats, statSync } from "node:fs";
+import { errno } from "../../native/errno.ts";
+import { socket as c } from "../../native/socket.ts";
+import {
+  type AddressInput,
+  formatAddress,
+  parseAddress,
+  withShortAddress,
+} from "../address/address.ts";
+import { fileCall, isShortage, UnixError, UnsupportedError } from "../base/errors.ts";
+import { peerCredentials, processInfo } from "../peer/credentials.ts";
+import { toJson } from "../structs/printable.ts";
+import type { Address } from "../structs/sockaddr-un.ts";
+import { close } from "../syscalls/fd.ts";
+import { connect, socket } from "../syscalls/socket.ts";
+import { knownUid } from "../users/known-ids.ts";
+import {
+  allSockets,
+  type Holder,
+  holdersOf,
+  type SocketFile,
+  type SocketSource,
+  type Sockets,
+  socketsAt,
+  socketsNamed,
+  type UnixRecord,
+} from "./unix-sockets.ts";
+
+export type { Holder, SocketSource } from "./unix-sockets.ts";
+
+type SocketType = UnixRecord["type"];
+
+/**
+ * What an address is.
+ *
+ * - `free`: nothing is there; bind can have it, if its directory lets it.
+ * - `listening`: a process takes connections here, or, with a datagram socket, messages. It may be
+ *   stopped or overloaded: that the address is taken says nothing about an answer.
+ * - `bound`: a live socket has the address but takes nothing: between `bind` and `listen`, shut
+ *   down, or a datagram socket that is connected to somebody else.
+ * - `wrong-type`: live, but not of the type that was asked for.
+ * - `stale`: a socket's file whose socket is gone; connecting is refused for good.
+ * - `not-a-socket`: a file of another kind, or a symbolic link to nowhere; see `found`.
+ * - `forbidden`: this process may not look, or there is a socket's file that no process of this
+ *   network namespace has, and that it may not connect to: stale, or alive in another namespace.
+ */
+export type ProbeState =
+  | "free"
+  | "listening"
+  | "bound"
+  | "wrong-type"
+  | "stale"
+  | "not-a-socket"
+  | "forbidden";
+
+/** What {@link probe} answers. */
+export interface Probe {
+  readonly state: ProbeState;
+  readonly address: Address;
+  /** The live socket's type. */
+  readonly type?: SocketType;
+  /** The live socket's own inode, as in `socket:[4711]` and `ss -x`. */
+  readonly inode?: number;
+  /**
+   * The processes that have the socket open, as far as this one may see; only root sees other
+   * users'. Where the socket lives in another network namespace: who called `listen`.
+   */
+  readonly holders: readonly Holder[];
+  /** What kind of file is there, in words: "a socket", "a regular file", … */
+  readonly found?: string;
+  /**
+   * The file's owner; of an abstract name, the user that made the socket. null: one that this user
+   * namespace cannot name.
+   */
+  readonly owner?: number | null;
+  /** The file's permissions: 0o600. Connecting takes the right to write. */
+  readonly mode?: number;
+  /** The very file at this path (not what a link leads to), to be recognized later. */
+  readonly file?: SocketFile;
+  /** When the socket's file was made, where the file system knows. */
+  readonly since?: Date;
+  /**
+   * How the state was found out. "sock_diag": the kernel said so. "proc": /proc/net/unix did, which
+   * knows names only. "connect": by trying. "lstat": the file, or its absence, says it all.
+   */
+  readonly source: SocketSource | "connect" | "lstat";
+}
+
+/** How to probe. */
+export interface ProbeOptions {
+  /** The type that is wanted: a live socket of another one is "wrong-type". Default: any. */
+  readonly type?: SocketType | undefined;
+  /** Follow a symbolic link at the path's end, as `connect` does. Default true. */
+  readonly follow?: boolean | undefined;
+}
+
+/**
+ * What is at `address`, and who has it?
+ *
+ * The kernel is asked first, and then no server notices. Only where no socket of this network
+ * namespace has the file (another namespace's may) a connection is tried and closed at once. Never
+ * waits. The answer is true of the moment it is given.
+ *
+ * Abstract names stand apart for each type: with `type` only that one is looked at. On macOS there
+ * is only the connection to go by, which is refused there when the server's backlog is full, too:
+ * "stale" is then not certain.
+ *
+ * @throws TypeError, RangeError for what is no address; UnixError, e.g. ENOTDIR, EMFILE
+ * @see unix(7), sock_diag(7)
+ */
+export function probe(address: AddressInput, options: ProbeOptions = {}): Probe {
+  const name = parseAddress(address);
+  if (options.type !== undefined && !Object.hasOwn(types, options.type)) {
+    throw new TypeError(`a socket's type is ${order.join(", ")}, not ${toJson(options.type)}`);
+  }
+  if (name.kind === "unnamed") throw new TypeError("an unnamed socket cannot be looked for");
+  return name.kind === "abstract" ? probeName(name, options) : probePath(name, options);
+}
+
+const types: Readonly<Record<SocketType, number>> = {
+  stream: c.SOCK_STREAM,
+  seqpacket: c.SOCK_SEQPACKET,
+  datagram: c.SOCK_DGRAM,
+};
+const order: readonly SocketType[] = ["stream", "seqpacket", "datagram"];
+
+type PathAddress = Extract<Address, { kind: "path" }>;
+type AbstractAddress = Extract<Address, { kind: "abstract" }>;
+
+function probePath(address: PathAddress, { type, follow = true }: ProbeOptions): Probe {
+  const seen = look(address, follow);
+  const begun = { address, ...seen.facts };
+  if (seen.state !== null) return { ...begun, state: seen.state, holders: [], source: "lstat" };
+  const live = sockets(() => socketsAt(address.path, { follow }));
+  const record = best(live?.records, type);
+  if (live !== null && record !== undefined) {
+    return { ...begun, ...told(record, type), source: live.source };
+  }
+  const tried = tryConnect(address, type);
+  return { ...begun, ...outcome(tried, { address, type, refused: "stale" }), source: "connect" };
+}
+
+function probeName(address: AbstractAddress, { type }: ProbeOptions): Probe {
+  const live = sockets(() => socketsNamed(address.name));
+  const wanted = live?.records.filter((record) => type === undefined || record.type === type);
+  const record = best(wanted, type);
+  if (live !== null && record !== undefined) {
+    const owner = record.uid === null ? {} : { owner: knownUid(record.uid) };
+    return { address, ...owner, ...told(record, type), source: live.source };
+  }
+  for (const one of type === undefined ? order : [type]) {
+    const tried = { type: one, ...connectOnce(address, one) };
+    if (tried.result === -errno.ECONNREFUSED) continue;
+    const answer = outcome(tried, { address, type, refused: "free" });
+    return { address, ...answer, source: "connect" };
+  }
+  return { address, holders: [], state: "free", source: live?.source ?? "connect" };
+}
+
+/**
+ * Null where the kernel tells nothing, be it that /proc may not be searched.
+ * @throws UnixError EMFILE, …: what connect says is not enough to go by (a server that has bound
+ *   and does not listen yet refuses, too)
+ */
+function sockets(ask: () => Sockets | null): Sockets | null {
+  try {
+    return fileCall(ask);
+  } catch (error) {
+    if (isShortage(error)) throw error;
+    return null; // connect will say what is forbidden
+  }
+}
+
+interface Look {
+  /** Null: it is a socket, and has to be looked at closely. */
+  readonly state: ProbeState | null;
+  readonly facts: Pick<Probe, "found" | "owner" | "mode" | "file" | "since">;
+}
+
+function look(address: PathAddress, follow: boolean): Look {
+  const path = typeof address.path === "string" ? address.path : Buffer.from(address.path);
+  const here = stat(() => lstatSync(path), address);
+  if (typeof here === "string") return { state: here, facts: {} };
+  const link = here.isSymbolicLink();
+  const there = link && follow ? stat(() => statSync(path), address) : here;
+  const file = { dev: here.dev, ino: here.ino };
+  if (there === "free") {
+    return { state: "not-a-socket", facts: { found: "a symbolic link to nowhere", file } };
+  }
+  if (there === "forbidden") {
+    return { state: "forbidden", facts: { found: "a symbolic link", file } };
+  }
+  const found = `${link && follow ? "a symbolic link to " : ""}${kindOf(there)}`;
+  const facts = { found, owner: knownUid(there.uid), mode: there.mode & 0o7777, file };
+  if (!there.isSocket()) return { state: "not-a-socket", facts };
+  const since = there.birthtimeMs > 0 ? { since: there.birthtime } : {};
+  return { state: null, facts: { ...facts, ...since } };
+}
+
+function stat(call: () => Stats, address: Address): Stats | "free" | "forbidden" {
+  try {
+    return call();
+  } catch (error) {
+    const number = (error as { errno?: number }).errno ?? -errno.EIO;
+    if (number === -errno.ENOENT || number === -errno.ELOOP) return "free";
+    if (number === -errno.EACCES) return "forbidden";
+    const hint = number === -errno.ENOTDIR ? "a part of its path is a file" : undefined;
+    throw new UnixError("lstat", number, { address: formatAddress(address), hint, cause: error });
+  }
+}
+
+/** What kind of file it is, in words. */
+export function kindOf(stats: Stats): string {
+  if (stats.isSocket()) return "a socket";
+  if (stats.isFile()) return "a regular file";
+  if (stats.isDirectory()) return "a directory";
+  if (stats.isFIFO()) return "a FIFO";
+  if (stats.isSymbolicLink()) return "a symbolic link";
+  return "a device";
+}
+
+/** Of the sockets that have an address, the one that answers: of the type asked for, listening. */
+function best(records: readonly UnixRecord[] = [], type: SocketType | undefined) {
+  const rank = (one: UnixRecord): number =>
+    (one.type === type ? 2 : 0) + (stateOf(one) === "listening" ? 1 : 0);
+  return records.toSorted((a, b) => rank(b) - rank(a))[0];
+}
+
+function stateOf(record: UnixRecord): "listening" | "bound" {
+  const shut = record.shutdown === "read" || record.shutdown === "both";
+  const takes = record.type === "datagram" ? record.peer === null : record.state === "listening";
+  return takes && !shut ? "listening" : "bound";
+}
+
+type Answer = Pick<Probe, "state" | "type" | "inode" | "holders">;
+
+/** What the kernel told of the live socket. */
+function told(record: UnixRecord, wanted: SocketType | undefined): Answer {
+  const { type, inode } = record;
+  const state = wanted === undefined || wanted === type ? stateOf(record) : "wrong-type";
+  return { state, type, inode, holders: holdersOf([inode]).get(inode) ?? [] };
+}
+
+interface Tried {
+  readonly type: SocketType;
+  readonly result: number;
+  /** Who called `listen`, where a connection was made. */
+  readonly server?: Holder;
+}
+
+/** Connect with each type until one fits. */
+function tryConnect(address: Address, wanted: SocketType | undefined): Tried {
+  const first = wanted ?? "stream";
+  let tried: Tried = { type: first, ...connectOnce(address, first) };
+  for (const type of order) {
+    if (tried.result !== -errno.EPROTOTYPE) break;
+    if (type !== first) tried = { type, ...connectOnce(address, type) };
+  }
+  return tried;
+}
+
+function connectOnce(address: Address, type: SocketType): Omit<Tried, "type"> {
+  const fd = socket(types[type]);
+  if (fd < 0) throw new UnixError("socket", fd);
+  try {
+    const result = withShortAddress(address, "connect", (short) => connect(fd, short));
+    const server = result < 0 ? null : serverOf(fd);
+    return server === null ? { result } : { result, server };
+  } catch (error) {
+    const missing = error instanceof UnixError && /^(?:ENOENT|EACCES)$/.test(error.code);
+    if (missing) return { result: error.errno };
+    throw error;
+  } finally {
+    close(fd);
+  }
+}
+
+function serverOf(fd: number): Holder | null {
+  try {
+    const { pid } = peerCredentials(fd);
+    return pid === null ? null : { pid, command: processInfo(pid)?.command ?? "", fd: null };
+  } catch {
+    return null; // a datagram socket records nobody
+  }
+}
+
+interface Question {
+  readonly address: Address;
+  readonly type: SocketType | undefined;
+  /** What it means that nobody answers. */
+  readonly refused: "stale" | "free";
+}
+
+/** What a try to connect told. */
+function outcome({ result, type, server }: Tried, asked: Question): Answer {
+  const holders = server === undefined ? [] : [server];
+  const wrong = asked.type !== undefined && asked.type !== type;
+  switch (-result) {
+    case errno.ECONNREFUSED:
+      return { state: asked.refused, holders };
+    case errno.ENOENT: // gone since
+      return { state: "free", holders };
+    case errno.EACCES:
+      return { state: "forbidden", holders };
+    case errno.EPERM: // a datagram socket that is connected to somebody else
+      return { state: wrong ? "wrong-type" : "bound", type, holders };
+    default:
+      if (result < 0 && result !== -errno.EAGAIN) {
+        throw new UnixError("connect", result, { address: formatAddress(asked.address) });
+      }
+      return { state: wrong ? "wrong-type" : "listening", type, holders };
+  }
+}
+
+/** A Unix socket of this network namespace, as {@link listSockets} tells it. */
+export interface UnixSocketInfo {
+  readonly type: SocketType;
+  /** A datagram socket is also "connected" once somebody has connected to it: look at `peer`. */
+  readonly state: "listening" | "connected" | "unconnected";
+  /** The socket's own inode, as in `socket:[4711]`. */
+  readonly inode: number;
+  /** Its name; an accepted socket has its listener's. Null where it has none. */
+  readonly address: Address | null;
+  /** The file that bind made, even if it was renamed or removed since; see {@link SocketFile}. */
+  readonly file: SocketFile | null;
+  /** The other end: its inode, its name if it has one. Null: none, closed, or not accepted yet. */
+  readonly peer: { readonly inode: number; readonly address: Address | null } | null;
+  /** Bytes to be received; of a listener: connections to be accepted. Null: the kernel hides it. */
+  readonly receiveQueue: number | null;
+  /** Bytes that the other end has not received; of a listener: its backlog. */
+  readonly sendQueue: number | null;
+  readonly shutdown: "none" | "read" | "write" | "both" | null;
+  /** The user that made it; null: not told, or none that this user namespace can name. */
+  readonly uid: number | null;
+  /** Who has it open, as far as this process may see; empty with `holders: false`. */
+  readonly holders: readonly Holder[];
+}
+
+export type { SocketFile } from "./unix-sockets.ts";
+
+/**
+ * All Unix sockets of this network namespace, as `ss -x` lists them: one question to the kernel,
+ * and one walk through /proc for the processes, which takes most of the time; `holders: false`
+ * leaves it out. Sockets that wait to be accepted are not in the list; their listener's
+ * `receiveQueue` counts them. Where sock_diag is refused, /proc/net/unix has less: some fields are
+ * null.
+ *
+ * @throws UnsupportedError where the system tells nothing (macOS)
+ * @see sock_diag(7), ss(8)
+ */
+export function listSockets(options: { readonly holders?: boolean } = {}): UnixSocketInfo[] {
+  const all = allSockets();
+  if (all === null) throw new UnsupportedError("sockDiag", "neither sock_diag nor /proc/net/unix");
+  const byInode = new Map(all.records.map((record) => [record.inode, record]));
+  const holders = options.holders === false ? null : holdersOf(byInode.keys());
+  return [...byInode.values()].map(({ name, peer, uid, ...rest }) => ({
+    ...rest,
+    uid: uid === null ? null : knownUid(uid),
+    address: name,
+    peer: peer ? { inode: peer, address: byInode.get(peer)?.name ?? null } : null,
+    holders: holders?.get(rest.inode) ?? [],
+  }));
+}

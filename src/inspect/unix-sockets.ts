@@ -1,0 +1,279 @@
+// Which sockets hold an address, and which processes hold those sockets. The kernel answers
+// (sock_diag, then /proc); nothing is connected to, so no server notices.
+
+import { closeSync, fstatSync, openSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { resolve } from "node:path";
+import { errno } from "../../native/errno.ts";
+import { file } from "../../native/file.ts";
+import { procNetUnix } from "../../native/netlink.ts";
+import { type Address, fromBytes, toBytes } from "../structs/sockaddr-un.ts";
+import {
+  deviceNumber,
+  isBoundTo,
+  type SocketFile,
+  socketType,
+  type UnixRecord,
+} from "../structs/unix-diag.ts";
+import { dumpUnixSockets } from "../syscalls/netlink.ts";
+
+export type { SocketFile, UnixRecord } from "../structs/unix-diag.ts";
+
+/** A process that has a socket open, and under which number. */
+export interface Holder {
+  readonly pid: number;
+  /** The process's name (comm, at most 15 bytes); "" where it ended meanwhile. */
+  readonly command: string;
+  /** Its number there; null where the kernel only told who called `listen`. */
+  readonly fd: number | null;
+}
+
+/** How sockets were found: "proc" knows no files, and names only as far as they print. */
+export type SocketSource = "sock_diag" | "proc";
+
+/** Sockets, and who told of them. */
+export interface Sockets {
+  readonly records: readonly UnixRecord[];
+  readonly source: SocketSource;
+}
+
+/**
+ * Every Unix socket of this network namespace that a process holds, from one question to the
+ * kernel. Null where it tells nothing.
+ */
+export function allSockets(): Sockets | null {
+  const dump = dumpUnixSockets();
+  if (typeof dump !== "number") return { records: dump.records, source: "sock_diag" };
+  const records = procSockets();
+  return records === null ? null : { records, source: "proc" };
+}
+
+let tells = false;
+
+/** Whether sock_diag is to be had, which knows a bound socket from a stale file in any case. */
+export function kernelTells(): boolean {
+  tells ||= typeof dumpUnixSockets() !== "number";
+  return tells;
+}
+
+/**
+ * Whether a socket has its name for itself. An accepted connection has its listener's name and
+ * file for as long as it lives, even when the listener is long gone; nobody can reach it by them.
+ * A client that was bound before it connected looks the same, and cannot be reached either.
+ */
+export function holdsItsName({ type, state }: UnixRecord): boolean {
+  return state !== "connected" || type === "datagram";
+}
+
+/**
+ * Live sockets of this network namespace that were bound to that file: listening or not, under
+ * this name or one that it was renamed to. Without accepted connections (`holdsItsName`). Null
+ * where sock_diag is not to be had. `stat`'s numbers are not the kernel's on every file system:
+ * prefer {@link socketsAt}, which knows the difference.
+ */
+export function socketsBoundTo(wanted: SocketFile): UnixRecord[] | null {
+  return search((record) => isBoundTo(record, wanted));
+}
+
+/**
+ * A dump in several pieces can miss a socket while others come and go. So a search that found
+ * nothing looks a second time.
+ */
+function search(matches: (record: UnixRecord) => boolean): UnixRecord[] | null {
+  for (let again = false; ; again = true) {
+    const dump = dumpUnixSockets();
+    if (typeof dump === "number") return null;
+    const found = dump.records.filter((record) => holdsItsName(record) && matches(record));
+    if (found.length > 0 || dump.chunks === 1 || again) return found;
+  }
+}
+
+/**
+ * Live sockets bound to the file at `path`, as {@link socketsBoundTo}; a symbolic link at its end
+ * is followed only with `follow`. Where sock_diag is not to be had: sockets that were bound to this
+ * very path, be their file still there or not. Null where the kernel tells nothing at all. No
+ * sockets where there is no file.
+ *
+ * @throws Error of `open` (EACCES where a directory may not be searched)
+ */
+export function socketsAt(
+  path: string | Uint8Array,
+  { follow = false }: { follow?: boolean } = {},
+): Sockets | null {
+  if (file.O_PATH === null) return null;
+  const fd = openPath(path, file.O_PATH | (follow ? 0 : file.O_NOFOLLOW));
+  if (fd === null) return { records: [], source: "sock_diag" };
+  try {
+    const [plain, kernel] = [statIdentity(fd), kernelIdentity(fd)];
+    const same = (record: UnixRecord): boolean =>
+      isBoundTo(record, plain) || (kernel !== null && isBoundTo(record, kernel));
+    const records = search(same);
+    return records === null ? procSocketsAt(path) : { records, source: "sock_diag" };
+  } finally {
+    closeSync(fd); // until here nobody else could get the same inode
+  }
+}
+
+function openPath(path: string | Uint8Array, flags: number): number | null {
+  try {
+    return openSync(typeof path === "string" ? path : Buffer.from(path), flags | file.O_CLOEXEC);
+  } catch (error) {
+    const gone = -((error as { errno?: number }).errno ?? 0);
+    if (gone === errno.ENOENT || gone === errno.ENOTDIR) return null;
+    throw error;
+  }
+}
+
+const LOW = 0xffffffffn;
+
+function statIdentity(fd: number): SocketFile {
+  const { dev, ino } = fstatSync(fd, { bigint: true });
+  return { dev: Number(dev), ino: Number(ino & LOW) };
+}
+
+/**
+ * Device and inode as the kernel has them inside, which is what sock_diag compares by. `stat` says
+ * another device on btrfs and on overlayfs over several file systems (Linux 6.18, tried). The
+ * inode is in fdinfo since Linux 5.14; the mount that the file is on leads to the device.
+ */
+function kernelIdentity(fd: number): SocketFile | null {
+  try {
+    const info = readFileSync(`/proc/self/fdinfo/${fd}`, "utf8");
+    const mount = /^mnt_id:\s+(\d+)$/m.exec(info)?.[1];
+    const ino = /^ino:\s+(\d+)$/m.exec(info)?.[1];
+    if (mount === undefined || ino === undefined) return null;
+    const mounts = readFileSync("/proc/self/mountinfo", "utf8");
+    const device = new RegExp(`^${mount} \\d+ (\\d+):(\\d+) `, "m").exec(mounts);
+    if (device === null) return null;
+    const dev = deviceNumber(Number(device[1]), Number(device[2]));
+    return { dev, ino: Number(BigInt(ino) & LOW) };
+  } catch {
+    return null; // no /proc
+  }
+}
+
+/** Live sockets with that abstract name. Null where the kernel tells nothing. */
+export function socketsNamed(name: Uint8Array): Sockets | null {
+  const wanted = Buffer.from(name);
+  const records = search(({ name }) => name?.kind === "abstract" && wanted.equals(name.name));
+  if (records !== null) return { records, source: "sock_diag" };
+  const shown = Buffer.from(wanted.map((byte) => byte || AT)); // as /proc shows NULs
+  return fromProc(({ name }) => name?.kind === "abstract" && shown.equals(name.name));
+}
+
+function procSocketsAt(path: string | Uint8Array): Sockets | null {
+  const names = [Buffer.from(toBytes(path))];
+  if (typeof path === "string") names.push(Buffer.from(resolve(path)));
+  return fromProc(
+    ({ name }) => name?.kind === "path" && names.some((one) => one.equals(toBytes(name.path))),
+  );
+}
+
+function fromProc(matches: (record: UnixRecord) => boolean): Sockets | null {
+  const records = procSockets()?.filter((record) => holdsItsName(record) && matches(record));
+  return records === undefined ? null : { records, source: "proc" };
+}
+
+const AT = 0x40;
+
+/** Address: RefCount Protocol Flags Type St Inode Path (proc_net(5)). */
+const line =
+  /^[0-9a-fA-F]+: [0-9A-F]{8} [0-9A-F]{8} ([0-9A-F]{8}) ([0-9A-F]{4}) (\d\d) +(\d+)(?: (.*))?$/s;
+
+/**
+ * /proc/net/unix, for where sock_diag is refused. It has no files, peers, queues and users, a NUL
+ * in an abstract name reads "@", and a name with a line feed in it can forge a line.
+ */
+function procSockets(): UnixRecord[] | null {
+  try {
+    return parseProcNetUnix(readFileSync("/proc/net/unix"));
+  } catch {
+    return null;
+  }
+}
+
+/** The sockets in a text like /proc/net/unix; lines that are not understood are left out. */
+export function parseProcNetUnix(text: Uint8Array): UnixRecord[] {
+  const records: UnixRecord[] = [];
+  for (const one of Buffer.from(text).toString("latin1").split("\n")) {
+    const match = line.exec(one);
+    if (match === null) continue;
+    const [, flags = "", kind = "", state = "", inode = "", path] = match;
+    const type = socketType(Number.parseInt(kind, 16));
+    if (type === null || inode === "0") continue; // 0: waits to be accepted, nobody holds it yet
+    records.push({
+      type,
+      state: procState(Number.parseInt(flags, 16), Number.parseInt(state, 16)),
+      inode: Number(inode),
+      name: path === undefined ? null : procName(Buffer.from(path, "latin1")),
+      file: null,
+      peer: null,
+      receiveQueue: null,
+      sendQueue: null,
+      shutdown: null,
+      uid: null,
+    });
+  }
+  return records;
+}
+
+function procState(flags: number, state: number): UnixRecord["state"] {
+  if ((flags & (procNetUnix.__SO_ACCEPTCON ?? 0)) !== 0) return "listening";
+  return state === procNetUnix.SS_CONNECTED ? "connected" : "unconnected";
+}
+
+function procName(bytes: Uint8Array): Address {
+  if (bytes[0] === AT) return { kind: "abstract", name: Uint8Array.from(bytes.subarray(1)) };
+  return { kind: "path", path: fromBytes(bytes) };
+}
+
+/**
+ * The processes that have the sockets of these inodes open, from one walk through /proc. Of other
+ * users' processes only root sees anything; a socket that is on its way in a message, or waits to
+ * be accepted, has no holder. An inode without holders is not in the map.
+ */
+export function holdersOf(inodes: Iterable<number>): Map<number, Holder[]> {
+  const holders = new Map<number, Holder[]>();
+  const wanted = new Map<string, number>();
+  for (const inode of inodes) wanted.set(`socket:[${inode}]`, inode);
+  if (wanted.size === 0) return holders;
+  for (const pid of list("/proc")) {
+    if (!/^\d+$/.test(pid)) continue;
+    let command: string | undefined;
+    for (const [fd, inode] of socketsOf(pid, wanted)) {
+      command ??= commandOf(pid);
+      const known = holders.get(inode);
+      const holder: Holder = { pid: Number(pid), command, fd };
+      if (known === undefined) holders.set(inode, [holder]);
+      else known.push(holder);
+    }
+  }
+  return holders;
+}
+
+/** Not to be read: ended meanwhile, or somebody else's. */
+function list(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch {
+    return [];
+  }
+}
+
+function* socketsOf(pid: string, wanted: Map<string, number>): Generator<[number, number]> {
+  for (const fd of list(`/proc/${pid}/fd`)) {
+    try {
+      const inode = wanted.get(readlinkSync(`/proc/${pid}/fd/${fd}`));
+      if (inode !== undefined) yield [Number(fd), inode];
+    } catch {
+      // closed meanwhile
+    }
+  }
+}
+
+function commandOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, "utf8").trimEnd();
+  } catch {
+    return "";
+  }
+}

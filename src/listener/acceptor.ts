@@ -1,0 +1,124 @@
+// Accepting by rules: the same whoever gets the connection.
+
+import { errno } from "../../native/errno.ts";
+import { closedError, isShortage, UnixError } from "../base/errors.ts";
+import { closeOne } from "../fd/closing.ts";
+import type { Fd } from "../fd/fd.ts";
+import type { LazyWatch } from "../loop/lazy-watch.ts";
+import { admits, type Rules } from "../peer/admission.ts";
+import { peerCredentials } from "../peer/credentials.ts";
+import { accept } from "../syscalls/socket.ts";
+
+const FIRST_PAUSE_MS = 5;
+const LONGEST_PAUSE_MS = 1000;
+/** Refused connections closed in one try, before the rest of Bun's loop gets its turn. */
+const REFUSALS = 64;
+
+interface Source<T> {
+  readonly handle: Fd;
+  readonly watch: LazyWatch;
+  readonly rules: Rules;
+  /** Where it listens, for people. */
+  readonly where: () => string;
+  /** Called before each accept; what it throws is thrown, and nothing has been accepted. */
+  readonly before?: () => void;
+  /** Take over an admitted connection's descriptor; on failure it is closed. */
+  readonly take: (fd: number) => T;
+}
+
+/** Connections that may come in, one by one. */
+export class Acceptor<T> {
+  readonly #source: Source<T>;
+  #warned = false;
+  #pauseMs = FIRST_PAUSE_MS;
+  #pausing = false;
+
+  constructor(source: Source<T>) {
+    this.#source = source;
+  }
+
+  #open(): number {
+    const { handle } = this.#source;
+    if (handle.closed) throw closedError("accept");
+    return handle.fd;
+  }
+
+  /** A connection, if there is one and this process can have it now; else it waits, and warns. */
+  once(): T | undefined {
+    try {
+      const accepted = this.now() ?? undefined;
+      this.#pauseMs = FIRST_PAUSE_MS;
+      return accepted;
+    } catch (error) {
+      if (!cannotAccept(error)) throw error;
+      this.#warn(error);
+      this.#pause();
+      return undefined;
+    }
+  }
+
+  /** A connection that waits, or null. @throws UnixError EMFILE: it goes on waiting */
+  now(): T | null {
+    const { rules, watch, take, before } = this.#source;
+    for (let refused = 0; refused < REFUSALS; refused++) {
+      if (rules.full) return null;
+      before?.();
+      const fd = accept(this.#open()); // `allow` may have closed it
+      if (fd === -errno.EAGAIN) return null;
+      if (fd < 0 && fd !== -errno.ECONNABORTED) throw new UnixError("accept", fd);
+      if (fd >= 0 && this.#allowed(fd)) return this.#counted(take(fd));
+      if (fd >= 0) closeOne(fd, "socket");
+    }
+    setImmediate(() => watch.known?.kick("read"));
+    return null;
+  }
+
+  #allowed(fd: number): boolean {
+    const { allow } = this.#source.rules;
+    if (allow === null) return true;
+    try {
+      return admits(allow, peerCredentials(fd));
+    } catch (error) {
+      closeOne(fd, "socket");
+      throw error;
+    }
+  }
+
+  #counted(accepted: T): T {
+    this.#source.rules.open += 1;
+    return accepted;
+  }
+
+  /** A connection that was accepted here is closed. */
+  readonly ended = (): void => {
+    const { rules, watch } = this.#source;
+    rules.open -= 1;
+    if (rules.open === rules.maxConnections - 1) watch.known?.kick("read");
+  };
+
+  /** Try again in a while: the kernel says nothing when a descriptor is free again (K8). */
+  #pause(): void {
+    if (this.#pausing) return;
+    this.#pausing = true;
+    const again = (): void => {
+      this.#pausing = false;
+      this.#source.watch.known?.kick("read");
+    };
+    setTimeout(again, this.#pauseMs).unref();
+    this.#pauseMs = Math.min(2 * this.#pauseMs, LONGEST_PAUSE_MS);
+  }
+
+  #warn(error: UnixError): void {
+    if (this.#warned) return;
+    this.#warned = true;
+    process.emitWarning(`connections to ${this.#source.where()} have to wait: ${error.message}`, {
+      type: "AcceptWarning",
+      code: error.code,
+    });
+  }
+}
+
+/** It may pass (K8). */
+function cannotAccept(error: unknown): error is UnixError {
+  return isShortage(error) && error.syscall === "accept";
+}

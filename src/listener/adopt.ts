@@ -1,0 +1,126 @@
+// Sockets that somebody else opened: taken over, or used once by their number.
+
+import { errno } from "../../native/errno.ts";
+import { socket as c, option } from "../../native/socket.ts";
+import { check, UnixError } from "../base/errors.ts";
+import { Fd, type FdLike, fdNumber } from "../fd/fd.ts";
+import type { DatagramSocket } from "../socket/datagram.ts";
+import type { Message, Payload } from "../socket/message.ts";
+import { applySettings, integer, type SocketOptions, toSettings } from "../socket/options.ts";
+import { receiveOnce } from "../socket/receive.ts";
+import {
+  closeTransferred,
+  prepare,
+  type SendOptions,
+  sendError,
+  sendOnce,
+  wouldBlock,
+} from "../socket/send.ts";
+import type { SeqpacketSocket } from "../socket/seqpacket.ts";
+import type { StreamSocket } from "../socket/stream.ts";
+import { type SocketType, socketOf, typeName } from "../socket/types.ts";
+import { setCloseOnExec } from "../syscalls/fd.ts";
+import { getOption, listen } from "../syscalls/socket.ts";
+import { type AdmissionOptions, adoptListener, checkAdmission, type Listener } from "./listener.ts";
+
+/** @throws UnixError ENOTSOCK, EBADF, EAFNOSUPPORT */
+function unixSocketType(fd: number): SocketType {
+  const type = typeName(check(getOption(fd, option.SO_TYPE), "getsockopt"));
+  const family =
+    option.SO_DOMAIN === null ? c.AF_UNIX : check(getOption(fd, option.SO_DOMAIN), "getsockopt");
+  if (family === c.AF_UNIX && type !== null) return type;
+  const hint = "it is not a Unix socket; Bun.connect({ fd }) and Bun.listen({ fd }) take others";
+  throw new UnixError("getsockopt", -errno.EAFNOSUPPORT, { hint });
+}
+
+/**
+ * How to take a socket over. `allow`, `maxConnections` and `backlog` are for one that listens: the
+ * kernel keeps no rules with a socket, so whoever accepts from it brings them. Socket options hold
+ * for what is accepted.
+ */
+export interface AdoptSocketOptions extends SocketOptions, AdmissionOptions {
+  /**
+   * Connections that wait to be accepted, as `listen` has it: set anew, for all who share the
+   * socket; clients are then told that this process listens. Default: as it is.
+   */
+  readonly backlog?: number | undefined;
+}
+
+/**
+ * Take over a Unix socket that somebody else opened; the kernel says of which kind it is. A number
+ * or an Fd is owned by the result from then on, an object with an `fd` (a Bun socket) keeps its own
+ * and a duplicate is used. On failure everything is as it was.
+ *
+ * A listener on an abstract name admits this process's own user only, exactly as `listen` has it,
+ * unless `allow` says otherwise: also if whoever opened it had other rules.
+ *
+ * @throws UnixError ENOTSOCK, EBADF, EAFNOSUPPORT (not a Unix socket)
+ * @throws TypeError, RangeError; TypeError for rules of a listener where the socket is none
+ * @see getsockopt(2), socket(7)
+ */
+export function adoptSocket(
+  from: FdLike,
+  options: AdoptSocketOptions = {},
+): StreamSocket | SeqpacketSocket | DatagramSocket | Listener {
+  const settings = toSettings(options);
+  checkAdmission(options);
+  const { allow, maxConnections, backlog } = options;
+  if (backlog !== undefined) integer("backlog", backlog);
+  const number = fdNumber(from);
+  const type = unixSocketType(number);
+  const listening = check(getOption(number, option.SO_ACCEPTCONN), "getsockopt") === 1;
+  if (!listening && (allow ?? maxConnections ?? backlog) !== undefined) {
+    throw new TypeError("allow, maxConnections and backlog are for a socket that listens");
+  }
+  applySettings(number, settings);
+  check(setCloseOnExec(number, true), "fcntl");
+  if (backlog !== undefined) check(listen(number, backlog), "listen");
+  const handle = take(from, number);
+  if (!listening || type === "datagram") return socketOf(type, handle, settings);
+  return adoptListener(handle, { type, settings, admission: options });
+}
+
+function take(from: FdLike, number: number): Fd {
+  if (from instanceof Fd) return Fd.adopt(from.release(), "adoptSocket");
+  return typeof from === "number" ? Fd.adopt(number, "adoptSocket") : Fd.duplicate(number);
+}
+
+/**
+ * One try to send one message on a socket that stays whose it is: the bytes taken (on a stream
+ * perhaps not all), or null where it would block.
+ *
+ * @throws UnixError as `send` does
+ * @see sendmsg(2)
+ */
+export function sendMessage(socket: FdLike, data: Payload, options?: SendOptions): number | null {
+  const message = prepare(data, options);
+  const fd = fdNumber(socket);
+  const sent = sendOnce(fd, message, { fds: message.numbers });
+  if (wouldBlock(sent)) return null;
+  if (sent < 0) throw sendError(sent, message);
+  closeTransferred(message);
+  return sent;
+}
+
+/** What `receiveMessage` can be told. */
+export type ReceiveMessageOptions = Pick<SocketOptions, "acceptFds" | "maxMessageBytes">;
+
+/**
+ * One try to receive one message, with its descriptors, on a socket that stays whose it is: null at
+ * the end, undefined where nothing is here. (On a seqpacket socket an empty message reads as the
+ * end here; `adoptSocket` tells them apart.)
+ *
+ * @throws UnixError ECONNRESET, ENOTSOCK, EBADF
+ * @see recvmsg(2)
+ */
+export function receiveMessage(
+  socket: FdLike,
+  options?: ReceiveMessageOptions,
+): Message | null | undefined {
+  const fd = fdNumber(socket);
+  const { acceptFds, maxMessageBytes } = toSettings(options);
+  const type = unixSocketType(fd);
+  const named = type === "datagram";
+  const empty = ({ stream: "end", seqpacket: "marked", datagram: "message" } as const)[type];
+  return receiveOnce(fd, { place: "receiveMessage", acceptFds, named, empty }, maxMessageBytes);
+}

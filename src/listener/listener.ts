@@ -1,0 +1,323 @@
+// Listening sockets.
+
+import { errno } from "../../native/errno.ts";
+import { poll as events } from "../../native/poll.ts";
+import { socket as c } from "../../native/socket.ts";
+import { type AddressInput, formatAddress, parseAddress } from "../address/address.ts";
+import { check, closedError, UnixError } from "../base/errors.ts";
+import { type Binding, checkFileOptions } from "../bind/binding.ts";
+import { type BindOptions, checkBindOptions, takeAddress } from "../bind/exclusive.ts";
+import { Fd } from "../fd/fd.ts";
+import { attempt } from "../loop/attempt.ts";
+import { Consumer } from "../loop/consume.ts";
+import { rejected } from "../loop/gate.ts";
+import { LazyWatch } from "../loop/lazy-watch.ts";
+import { type Allow, checkAllow, Rules, sameUser } from "../peer/admission.ts";
+import type { Credentials } from "../peer/credentials.ts";
+import type { ConnectionType } from "../socket/connect.ts";
+import { remaining, type SyncOptions } from "../socket/endpoint.ts";
+import { iterate } from "../socket/messaging.ts";
+import {
+  applySettings,
+  integer,
+  type Settings,
+  type SocketOptions,
+  toSettings,
+} from "../socket/options.ts";
+import { type SocketKinds, socketOf, typeNumber } from "../socket/types.ts";
+import type { Address } from "../structs/sockaddr-un.ts";
+import { poll, setNonBlocking } from "../syscalls/fd.ts";
+import { listen as listenOn, socket, socketName } from "../syscalls/socket.ts";
+import { Acceptor } from "./acceptor.ts";
+
+export { AddressInUseError, type BindOptions } from "../bind/exclusive.ts";
+
+/** Who may connect, and how many. */
+export interface AdmissionOptions {
+  /**
+   * Who may connect: `true` is yes, anything else is no. Others are closed as soon as they are
+   * accepted. It is not waited for: a promise is a TypeError for whoever accepts, and a no, as is
+   * what it throws. Default: everyone whom the file's permissions admit; for an abstract name,
+   * which has none, this process's own user.
+   */
+  readonly allow?: ((peer: Credentials) => boolean) | undefined;
+  /** Accepted sockets that may be open at a time; more wait in the backlog. Default: no limit. */
+  readonly maxConnections?: number | undefined;
+}
+
+/** How to listen. Socket options hold for the accepted sockets. */
+export interface ListenOptions<T extends ConnectionType = ConnectionType>
+  extends SocketOptions,
+    BindOptions,
+    AdmissionOptions {
+  /** Default "stream". */
+  readonly type?: T | undefined;
+  /** Connections that wait to be accepted. Default and most: net.core.somaxconn. */
+  readonly backlog?: number | undefined;
+}
+
+interface Start {
+  readonly handle: Fd;
+  readonly type: ConnectionType;
+  readonly settings: Settings;
+  readonly binding: Binding | null;
+  readonly rules: Rules;
+}
+
+/**
+ * A listening socket. Made by {@link listen}, or by `adoptSocket` from one that was inherited.
+ *
+ * @see listen(2), accept(2)
+ */
+export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[ConnectionType]>
+  implements Disposable, AsyncDisposable
+{
+  readonly #start: Start;
+  readonly #watch = new LazyWatch();
+  readonly #acceptor: Acceptor<S>;
+
+  /** @internal */
+  constructor(start: Start) {
+    this.#start = start;
+    this.#acceptor = new Acceptor<S>({
+      handle: start.handle,
+      watch: this.#watch,
+      rules: start.rules,
+      where: () => formatAddress(this.address),
+      take: (fd) => this.#wrap(fd),
+    });
+  }
+
+  /** Tells listeners from sockets. */
+  get listening(): true {
+    return true;
+  }
+
+  /** The descriptor's number, borrowed; −1 once closed. */
+  get fd(): number {
+    return this.#start.handle.fd;
+  }
+
+  get closed(): boolean {
+    return this.#start.handle.closed;
+  }
+
+  get type(): ConnectionType {
+    return this.#start.type;
+  }
+
+  /** The address it listens on; a path is absolute. */
+  get address(): Address {
+    const { binding } = this.#start;
+    if (binding !== null) return binding.address;
+    const name = socketName(this.#open("getsockname"), "getsockname");
+    if (typeof name === "number") throw new UnixError("getsockname", name);
+    return name;
+  }
+
+  /** Accepted sockets that are still open, those of a server that `adoptServer` started too. */
+  get connections(): number {
+    return this.#start.rules.count();
+  }
+
+  /** @internal By what rules, and with what options, whoever accepts from this has to accept. */
+  get terms(): Pick<Start, "rules" | "settings"> {
+    return this.#start;
+  }
+
+  #open(syscall: string): number {
+    if (this.closed) throw closedError(syscall);
+    return this.fd;
+  }
+
+  /** Keep the process alive while it accepts. The default. */
+  ref(): this {
+    return this.#reference(true);
+  }
+
+  /** Do not keep the process alive for this listener. */
+  unref(): this {
+    return this.#reference(false);
+  }
+
+  #reference(on: boolean): this {
+    this.#watch.referenced = on;
+    return this;
+  }
+
+  /**
+   * The next connection. While the process is out of descriptors it waits, and warns once.
+   * @throws UnixError ERR_CLOSED; the signal's reason
+   */
+  accept(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<S> {
+    const { signal } = options;
+    try {
+      const watch = this.#watch.of(this.#open("accept"));
+      return attempt({ watch, direction: "read", signal }, this.#acceptor);
+    } catch (error) {
+      return rejected(error);
+    }
+  }
+
+  /**
+   * Call `handler` with each connection in the moment it comes, until this listener is closed: the
+   * fastest way to accept. The next one waits for a promise that the handler returns. While the
+   * process is out of descriptors it waits, and warns once.
+   *
+   * @throws what the handler throws; UnixError ERR_CLOSED (closed before); the signal's reason
+   */
+  consume(
+    handler: (socket: S) => unknown,
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<void> {
+    try {
+      const watch = this.#watch.of(this.#open("accept"));
+      return new Consumer(watch, this.#acceptor, handler).start(options.signal);
+    } catch (error) {
+      return rejected(error);
+    }
+  }
+
+  /** A connection that waits, or null. @throws UnixError EMFILE: it goes on waiting */
+  tryAccept(): S | null {
+    this.#open("accept");
+    return this.#acceptor.now();
+  }
+
+  /** The next connection; blocks the thread. @throws UnixError ETIMEDOUT */
+  acceptSync(options?: SyncOptions): S {
+    const left = remaining(options?.timeoutMs);
+    for (;;) {
+      const accepted = this.tryAccept();
+      if (accepted !== null) return accepted;
+      const wait = left();
+      if (wait === 0) throw new UnixError("accept", -errno.ETIMEDOUT);
+      poll(this.fd, events.POLLIN, wait);
+    }
+  }
+
+  #wrap(fd: number): S {
+    const { type, settings } = this.#start;
+    const handle = Fd.of(fd, "Listener.accept", "socket");
+    try {
+      applySettings(fd, settings);
+    } catch (error) {
+      handle.close();
+      throw error;
+    }
+    const socket = socketOf(type, handle, settings);
+    socket.onClose(this.#acceptor.ended);
+    return socket as S;
+  }
+
+  /** Connections as they come, until the listener is closed. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<S> {
+    return iterate(async () => {
+      try {
+        return await this.accept();
+      } catch (error) {
+        if (this.closed) return null;
+        throw error;
+      }
+    });
+  }
+
+  /** Hand the descriptor on; the socket's file stays. @throws UnixError ERR_CLOSED */
+  release(): Fd {
+    this.#start.binding?.leave();
+    return Fd.of(this.#start.handle.release(), "Listener.release", "socket");
+  }
+
+  /** @internal Hand everything on: the descriptor, and the file with whoever removes it. */
+  surrender(): { readonly handle: Fd; readonly binding: Binding | null } {
+    const handle = Fd.of(this.#start.handle.release(), "Listener.surrender", "socket");
+    return { handle, binding: this.#start.binding };
+  }
+
+  /** Stop listening and remove the socket's file if it is still ours. Connections stay open. */
+  close(): void {
+    if (this.closed) return;
+    this.#start.binding?.remove();
+    this.#start.handle.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+  }
+}
+
+/**
+ * Listen on an address.
+ *
+ * @throws UnixError EADDRINUSE, EACCES, ENOENT (no such directory), ENOTDIR, ENAMETOOLONG
+ * @see bind(2), listen(2), unix(7)
+ */
+export function listen<T extends ConnectionType = "stream">(
+  address: AddressInput,
+  options: ListenOptions<T> = {},
+): Listener<SocketKinds[T]> {
+  const { type = "stream", backlog = c.SOMAXCONN } = options;
+  const name = parseAddress(address);
+  const settings = toSettings(options);
+  checkFileOptions(options);
+  checkBindOptions(options);
+  integer("backlog", backlog);
+  const rules = rulesFor(options, name.kind === "path");
+  if ((type as string) === "datagram") throw new TypeError("a datagram socket cannot listen");
+  const handle = Fd.of(check(socket(typeNumber(type)), "socket"), "listen", "socket");
+  let binding: Binding;
+  try {
+    applySettings(handle.fd, settings); // accepted sockets begin with these, as of their connect
+    const ready = (): void => {
+      check(listenOn(handle.fd, backlog), "listen", { address: formatAddress(name) });
+    };
+    binding = takeAddress({ fd: handle.fd, type, address: name, options, ready });
+  } catch (error) {
+    handle.close();
+    throw error;
+  }
+  return new Listener({ handle, type, settings, binding, rules });
+}
+
+/** @throws TypeError, RangeError */
+export function checkAdmission({ allow, maxConnections = Infinity }: AdmissionOptions): void {
+  checkAllow(allow);
+  if (maxConnections !== Infinity) integer("maxConnections", maxConnections, { least: 1 });
+}
+
+/**
+ * @internal The rules that `options` make. `permissions`: a file's decide who gets so far at all.
+ * @throws TypeError, RangeError
+ */
+export function rulesFor(options: AdmissionOptions, permissions: boolean): Rules {
+  checkAdmission(options);
+  const allow: Allow | null = options.allow ?? (permissions ? null : sameUser);
+  return new Rules(allow, options.maxConnections);
+}
+
+/** Whether connecting to the socket takes permissions: a path does, an abstract name does not. */
+export function hasPermissions(fd: number): boolean {
+  const name = socketName(fd, "getsockname");
+  return typeof name !== "number" && name.kind === "path";
+}
+
+/** @internal A listener around a descriptor that somebody else opened and bound. */
+export function adoptListener(
+  handle: Fd,
+  { type, settings, admission, binding = null }: Adoption,
+): Listener {
+  const rules = rulesFor(admission, hasPermissions(handle.fd));
+  setNonBlocking(handle.fd, true); // accept has no MSG_DONTWAIT
+  return new Listener({ handle, type, settings, binding, rules });
+}
+
+interface Adoption {
+  readonly type: ConnectionType;
+  readonly settings: Settings;
+  readonly admission: AdmissionOptions;
+  readonly binding?: Binding | null;
+}

@@ -1,0 +1,45 @@
+// Whose queue it may be. Names of queues are anybody's to take: who writes to one looks at its
+// owner first, on the open descriptor.
+
+import { errno } from "../../native/errno.ts";
+import { UnixError } from "../base/errors.ts";
+import { integer } from "../socket/options.ts";
+import { knownUid } from "../users/known-ids.ts";
+
+/** A user's id, or whoever it is. */
+export type QueueOwner = number | "anybody";
+
+/** Who may be at the other end. */
+export interface QueueOwnerOptions {
+  /**
+   * The user (uid) to whom the other end's queue must belong; "anybody": whoever has made it.
+   * Another user's is refused (EACCES) before anything is written into it. Default: this process's
+   * effective user.
+   */
+  readonly owner?: QueueOwner | undefined;
+}
+
+const HIGHEST_ID = 2 ** 32 - 2;
+
+/** This process's user. */
+export const ownUser = (): number => process.geteuid?.() ?? 0;
+
+/** @throws TypeError, RangeError */
+export function expectedOwner(owner: unknown): QueueOwner {
+  if (owner === undefined) return ownUser();
+  if (owner === "anybody") return owner;
+  if (typeof owner !== "number") throw new TypeError('owner is a uid or "anybody"');
+  return integer("owner", owner, { most: HIGHEST_ID });
+}
+
+/** @throws UnixError EACCES for a queue of a user who is not expected */
+export function checkOwner(
+  uid: number,
+  expected: QueueOwner,
+  { syscall, address }: { syscall: string; address: string },
+): void {
+  if (expected === "anybody" || knownUid(uid) === expected) return;
+  const whose = `this queue belongs to uid ${uid}, not to uid ${expected}`;
+  const hint = `${whose}; \`owner\` says whose it may be`;
+  throw new UnixError(syscall, -errno.EACCES, { address, hint });
+}

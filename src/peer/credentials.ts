@@ -1,0 +1,209 @@
+// Who is at the other end.
+
+import { readFileSync, readlinkSync } from "node:fs";
+import { errno } from "../../native/errno.ts";
+import { poll as events } from "../../native/poll.ts";
+import { local, option } from "../../native/socket.ts";
+import { check, UnixError, UnsupportedError } from "../base/errors.ts";
+import { Fd, type FdLike, fdNumber } from "../fd/fd.ts";
+import { type Credentials, decodeUcred, decodeXucred } from "../structs/credentials.ts";
+import { poll } from "../syscalls/fd.ts";
+import { Memory } from "../syscalls/memory.ts";
+import { getOption, getOptionBytes } from "../syscalls/socket.ts";
+import { knownGid, knownIds } from "../users/known-ids.ts";
+import { whoseEnd } from "./stand-ins.ts";
+
+export type { Credentials } from "../structs/credentials.ts";
+
+const NGROUPS_MAX = 65_536;
+const LABEL_ROOM = 4096;
+const small = new Memory(128);
+
+/**
+ * Who called connect, or for the connecting side who called listen: recorded by the kernel at that
+ * moment, and true of that moment. The process may since have changed its user, passed the
+ * descriptor on, or died.
+ *
+ * @throws UnixError ENODATA where the kernel recorded nobody (an unconnected socket, any datagram
+ *   socket that was not made by socketPair); ENOTSOCK, EBADF
+ * @see unix(7), SO_PEERCRED
+ */
+export function peerCredentials(socket: FdLike): Credentials {
+  const fd = whoseEnd(fdNumber(socket));
+  if (option.SO_PEERCRED === null) return darwinCredentials(fd);
+  check(getOptionBytes(fd, { which: option.SO_PEERCRED, room: small }), "getsockopt");
+  const credentials = decodeUcred(small.view, 0);
+  if (credentials === null) throw unknownPeer();
+  return knownIds(credentials);
+}
+
+function unknownPeer(): UnixError {
+  const hint =
+    "the kernel recorded nobody: not connected, or a datagram socket " +
+    "(there, turn on passCredentials and look at each message)";
+  return new UnixError("getsockopt", -errno.ENODATA, { hint });
+}
+
+/** macOS: user and groups from xucred, the process from LOCAL_PEERPID. */
+function darwinCredentials(fd: number): Credentials {
+  const { SOL_LOCAL: level, LOCAL_PEERCRED: which, LOCAL_PEERPID: pidOption } = local;
+  if (level === null || which === null || pidOption === null) {
+    throw new UnsupportedError("peerCredentials", "no option for it on this system");
+  }
+  check(getOptionBytes(fd, { level, which, room: small }), "getsockopt");
+  const user = decodeXucred(small.view);
+  if (user === null) throw unknownPeer();
+  const got = getOptionBytes(fd, { level, which: pidOption, room: small });
+  const pid = got < 0 ? null : small.view.getInt32(0, true);
+  return { pid, uid: user.uid, gid: user.groups[0] ?? 0 };
+}
+
+/**
+ * The supplementary groups of the peer when it called connect or listen; those that this user
+ * namespace cannot name are left out.
+ * @throws UnixError ENODATA; UnsupportedError where the system has no such option
+ * @see unix(7), SO_PEERGROUPS (Linux 4.13)
+ */
+export function peerGroups(socket: FdLike): number[] {
+  const fd = whoseEnd(fdNumber(socket));
+  if (option.SO_PEERGROUPS === null) {
+    throw new UnsupportedError("peerGroups", "SO_PEERGROUPS is Linux's");
+  }
+  const which = option.SO_PEERGROUPS;
+  let room = small;
+  let bytes = getOptionBytes(fd, { which, room });
+  if (bytes === -errno.ERANGE) {
+    room = new Memory(4 * NGROUPS_MAX);
+    bytes = getOptionBytes(fd, { which, room });
+  }
+  if (bytes === -errno.ENODATA) throw unknownPeer();
+  check(bytes, "getsockopt");
+  const all = Array.from({ length: bytes / 4 }, (_, i) => room.view.getUint32(4 * i, true));
+  return all.filter((gid) => knownGid(gid) !== null);
+}
+
+/**
+ * A descriptor for the peer's process, which stays that process's even if its pid is used again.
+ * Yours to close.
+ * @throws UnixError ENODATA where the kernel recorded nobody
+ * @throws UnsupportedError before Linux 6.5
+ * @see unix(7), SO_PEERPIDFD; pidfd_open(2)
+ */
+export function peerPidfd(socket: FdLike): Fd {
+  const fd = whoseEnd(fdNumber(socket));
+  const got =
+    option.SO_PEERPIDFD === null ? -errno.ENOPROTOOPT : getOption(fd, option.SO_PEERPIDFD);
+  if (got === -errno.ENOPROTOOPT) {
+    throw new UnsupportedError("peerPidfd", "SO_PEERPIDFD came with Linux 6.5");
+  }
+  if (got === -errno.ENODATA) throw unknownPeer();
+  return Fd.of(check(got, "getsockopt"), "peerPidfd", "ours");
+}
+
+/**
+ * The peer's security label (SELinux context, AppArmor profile), null where no module sets one.
+ *
+ * @throws UnixError EBADF, ENOTSOCK
+ * @see unix(7), SO_PEERSEC
+ */
+export function peerSecurity(socket: FdLike): string | null {
+  const fd = whoseEnd(fdNumber(socket));
+  if (option.SO_PEERSEC === null) return null;
+  const room = new Memory(LABEL_ROOM);
+  const bytes = getOptionBytes(fd, { which: option.SO_PEERSEC, room });
+  if (bytes === -errno.ENOPROTOOPT) return null;
+  check(bytes, "getsockopt");
+  return new TextDecoder().decode(room.bytes.subarray(0, bytes)).replace(/\0$/, "");
+}
+
+/** The peer as a process, with what /proc said of it while it was certainly the same process. */
+export interface VerifiedPeer extends Credentials, Disposable {
+  /** Supplementary groups; null where the system cannot tell. */
+  readonly groups: readonly number[] | null;
+  /** The process. Closed with this object. Null where the kernel has no SO_PEERPIDFD. */
+  readonly pidfd: Fd | null;
+  /** What was read from /proc; each is null where it is not allowed or the process has gone. */
+  readonly executable: string | null;
+  readonly command: string | null;
+  readonly arguments: readonly string[] | null;
+  readonly security: string | null;
+  /** False where the process had already ended. */
+  readonly alive: boolean;
+  /**
+   * How far to trust `executable`, `command` and `arguments`. "peerpidfd": read while the very
+   * process that connected was alive. "peercred": read by pid, which another process may have got
+   * in the meantime.
+   */
+  readonly source: "peerpidfd" | "peercred";
+  /** Close its pidfd; the rest is text and numbers. */
+  close(): void;
+}
+
+/**
+ * Who is at the other end, looked at closely: credentials, groups, pidfd, executable. What /proc
+ * says is read first and believed only if the pidfd shows the process still alive afterwards.
+ *
+ * A program is not a person: the executable of a peer is a hint for people to read. Decide by uid.
+ *
+ * @throws UnixError ENODATA where the kernel recorded nobody
+ * @see unix(7), pidfd_open(2)
+ */
+export function verifyPeer(socket: FdLike): VerifiedPeer {
+  const credentials = peerCredentials(socket);
+  const groups = optional(() => peerGroups(socket));
+  const security = peerSecurity(socket);
+  const pidfd = optional(() => peerPidfd(socket)); // the last that can throw: nothing leaks
+  const read = processInfo(credentials.pid);
+  const alive = pidfd === null ? read !== null : poll(pidfd.fd, events.POLLIN, 0) === 0;
+  const close = (): void => pidfd?.close();
+  return {
+    ...credentials,
+    groups,
+    security,
+    pidfd,
+    ...((alive ? read : null) ?? GONE),
+    alive,
+    source: pidfd === null ? "peercred" : "peerpidfd",
+    close,
+    [Symbol.dispose]: close,
+  };
+}
+
+/** null where the system does not have it. */
+function optional<T>(read: () => T): T | null {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof UnsupportedError) return null;
+    throw error;
+  }
+}
+
+interface ProcessInfo {
+  readonly executable: string | null;
+  readonly command: string | null;
+  readonly arguments: readonly string[] | null;
+}
+
+const GONE: ProcessInfo = { executable: null, command: null, arguments: null };
+
+/** What /proc says of a process; null where there is no such process. */
+export function processInfo(pid: number | null): ProcessInfo | null {
+  if (pid === null) return null;
+  const read = <T>(get: () => T): T | null => {
+    try {
+      return get();
+    } catch {
+      return null; // gone, or not ours to look at
+    }
+  };
+  const command = read(() => readFileSync(`/proc/${pid}/comm`, "utf8").trimEnd());
+  if (command === null) return null;
+  return {
+    command,
+    executable: read(() => readlinkSync(`/proc/${pid}/exe`)),
+    arguments: read(() =>
+      readFileSync(`/proc/${pid}/cmdline`, "utf8").replace(/\0$/, "").split("\0"),
+    ),
+  };
+}

@@ -1,0 +1,272 @@
+// Processes as descriptors: a pidfd stays that process, whoever gets its pid.
+
+import { readFileSync } from "node:fs";
+import { errno } from "../../native/errno.ts";
+import { poll as events } from "../../native/poll.ts";
+import { check, closedError, fileCall, UnixError, UnsupportedError } from "../base/errors.ts";
+import { Fd, type FdLike } from "../fd/fd.ts";
+import { attempt } from "../loop/attempt.ts";
+import { LazyWatch } from "../loop/lazy-watch.ts";
+import { processInfo } from "../peer/credentials.ts";
+import { type SignalName, signalName } from "../signals/names.ts";
+import { integer } from "../socket/options.ts";
+import { poll } from "../syscalls/fd.ts";
+import { endingOf, pidfdGetfd, pidfdOpen } from "../syscalls/process.ts";
+import { knownGid, knownUid } from "../users/known-ids.ts";
+import { yamaScope } from "./ptrace.ts";
+import { deliver, type SendSignalOptions } from "./send-signal.ts";
+
+export { type SendSignalOptions, type SignalName, sendSignal } from "./send-signal.ts";
+
+/** How a process ended. */
+export interface ExitStatus {
+  /** What it gave to exit, 0 to 255; null where a signal ended it. */
+  readonly code: number | null;
+  /** The signal that ended it, "SIGKILL"; null where it exited. */
+  readonly signal: string | null;
+  readonly coreDumped: boolean;
+}
+
+/** What /proc said of a process while it was certainly this one. */
+export interface ProcessInfo {
+  readonly pid: number;
+  /** Its parent; 0 where that is outside of this pid namespace. */
+  readonly ppid: number;
+  /** The effective user and group; null: none that this user namespace can name. */
+  readonly uid: number | null;
+  readonly gid: number | null;
+  /** Its name as the kernel keeps it, at most 15 bytes; a process chooses it itself. */
+  readonly command: string | null;
+  /** null where it may not be looked at. */
+  readonly executable: string | null;
+  readonly arguments: readonly string[] | null;
+}
+
+/**
+ * A process that is the child of somebody else is a zombie until that one has waited for it; only
+ * then does the kernel tell us how it ended. Most parents are quick.
+ */
+const PARENT_TAKES_MS = 500;
+
+/**
+ * A process, held by a pidfd: when it has ended, this handle says so for ever, and never means
+ * another process that got the same pid.
+ *
+ * @see pidfd_open(2)
+ */
+export class ProcessHandle implements Disposable {
+  readonly #handle: Fd;
+  readonly #watch = new LazyWatch();
+  /**
+   * Its pid in this process's pid namespace; null where it has none, or where it had ended already
+   * when the handle was made from a pidfd. Signals go by the descriptor, not by this number.
+   */
+  readonly pid: number | null;
+
+  private constructor(handle: Fd, pid: number | null) {
+    this.#handle = handle;
+    this.pid = pid;
+  }
+
+  /**
+   * The process that has `pid` now. Of a child of yours that you have not waited for, and of your
+   * parent as long as getppid is the same, that is certainly the one you mean.
+   *
+   * @throws RangeError; UnixError ESRCH, EMFILE; EINVAL or ENOENT for the id of a thread
+   * @throws UnsupportedError before Linux 5.3
+   */
+  static open(pid: number): ProcessHandle {
+    integer("pid", pid, { least: 1 });
+    const fd = pidfdOpen(pid);
+    if (fd === -errno.ENOSYS) throw new UnsupportedError("pidfd", "pidfd_open came with Linux 5.3");
+    return new ProcessHandle(Fd.of(check(fd, "pidfd_open"), "ProcessHandle.open", "ours"), pid);
+  }
+
+  /**
+   * The process of a pidfd that came from elsewhere: `message.pidfd`, `peerPidfd()`,
+   * `peer().pidfd`. It is only looked at: this object has a duplicate.
+   *
+   * @throws UnixError EBADF: not open, or no pidfd
+   */
+  static of(pidfd: FdLike): ProcessHandle {
+    const handle = Fd.duplicate(pidfd);
+    try {
+      return new ProcessHandle(handle, pidOf(handle.fd));
+    } catch (error) {
+      handle.close();
+      throw error;
+    }
+  }
+
+  /** The pidfd's number, borrowed; −1 once closed. */
+  get fd(): number {
+    return this.#handle.fd;
+  }
+
+  get closed(): boolean {
+    return this.#handle.closed;
+  }
+
+  #open(syscall: string): number {
+    if (this.closed) throw closedError(syscall);
+    return this.fd;
+  }
+
+  /** "running"; "zombie": ended, but nobody has waited for it; "gone" (told since Linux 6.9). */
+  #state(): "running" | "zombie" | "gone" {
+    const now = check(poll(this.#open("poll"), events.POLLIN, 0), "poll");
+    if ((now & events.POLLHUP) !== 0) return "gone";
+    return (now & events.POLLIN) === 0 ? "running" : "zombie";
+  }
+
+  /** Whether it has not ended yet; a zombie has. */
+  alive(): boolean {
+    return this.#state() === "running";
+  }
+
+  /**
+   * When it has ended, and how, as far as that can be known: undefined where the process is
+   * somebody else's child and the kernel does not tell (before Linux 6.15, or when its parent has
+   * not waited for it half a second later). A child of yours stays to be waited for: this only
+   * looks.
+   *
+   * @throws UnixError ERR_CLOSED; the signal's reason
+   */
+  async exited(
+    options: { signal?: AbortSignal | undefined } = {},
+  ): Promise<ExitStatus | undefined> {
+    const { signal } = options;
+    const state = await this.#until(signal, () => {
+      const now = this.#state();
+      return now === "running" ? undefined : now;
+    });
+    const status = this.#status();
+    if (status !== undefined || state === "gone") return status;
+    return await this.#whenReaped(signal);
+  }
+
+  #until<T>(signal: AbortSignal | undefined, once: () => T | undefined): Promise<T> {
+    this.#open("poll");
+    return attempt({ watch: this.#watch.of(this.fd), direction: "read", signal }, { once });
+  }
+
+  #status(): ExitStatus | undefined {
+    const ending = endingOf(this.#open("waitid"));
+    if (ending === null) return undefined;
+    const { code, signal, coreDumped } = ending;
+    return { code, signal: signal === null ? null : signalName(signal), coreDumped };
+  }
+
+  async #whenReaped(signal: AbortSignal | undefined): Promise<ExitStatus | undefined> {
+    const enough = AbortSignal.timeout(PARENT_TAKES_MS);
+    const either = signal === undefined ? enough : AbortSignal.any([signal, enough]);
+    try {
+      await this.#until(either, () => (this.#state() === "gone" ? true : undefined));
+    } catch (error) {
+      if (signal?.aborted === true || this.closed) throw error;
+    }
+    return this.#status();
+  }
+
+  /**
+   * Send it a signal: {@link sendSignal}. 0 sends nothing, and fails where a signal would.
+   * @throws TypeError, RangeError; UnixError ESRCH (it is gone), EPERM, EAGAIN, ERR_CLOSED
+   * @see pidfd_send_signal(2)
+   */
+  signal(signal: SignalName | number, options: SendSignalOptions = {}): void {
+    deliver({ pidfd: this.#open("pidfd_send_signal") }, signal, options);
+  }
+
+  /**
+   * A duplicate of its descriptor `number`, for the same open file, close-on-exec; yours to close.
+   * Takes the right to trace it: the same user and a process that may be dumped, or CAP_SYS_PTRACE;
+   * under Yama also being its ancestor, or its leave (PR_SET_PTRACER).
+   *
+   * @throws UnixError EBADF (it has no such descriptor), EPERM (not allowed), ESRCH (it has ended),
+   *   EMFILE, ERR_CLOSED; the message says which and why
+   * @throws UnsupportedError before Linux 5.6
+   * @see pidfd_getfd(2), ptrace(2)
+   */
+  duplicateFd(number: number): Fd {
+    integer("a descriptor", number);
+    const fd = pidfdGetfd(this.#open("pidfd_getfd"), number);
+    if (fd >= 0) return Fd.adopt(fd, "ProcessHandle.duplicateFd");
+    if (fd === -errno.ENOSYS) {
+      throw new UnsupportedError("pidfdGetfd", "pidfd_getfd came with Linux 5.6");
+    }
+    throw new UnixError("pidfd_getfd", fd, { hint: this.#whyNot(-fd, number) });
+  }
+
+  #whyNot(number: number, fd: number): string | undefined {
+    const who = `process ${this.pid ?? "?"}`;
+    if (number === errno.EBADF) return `${who} has no descriptor ${fd}`;
+    if (number === errno.ESRCH) {
+      const gone = this.#state() === "gone";
+      return `${who} ${gone ? "is gone" : "has ended: a zombie has no descriptors"}`;
+    }
+    if (number !== errno.EPERM) return undefined;
+    const scope = yamaScope();
+    const yama =
+      scope > 0 ? `; Yama's ptrace_scope is ${scope}: it can allow you (PR_SET_PTRACER)` : "";
+    return `it takes the right to trace ${who}: same user and dumpable, or CAP_SYS_PTRACE${yama}`;
+  }
+
+  /**
+   * What /proc says of it, read first and believed only if it was still alive afterwards; null
+   * where it has ended, or /proc does not show it.
+   */
+  info(): ProcessInfo | null {
+    this.#open("info");
+    const named = processInfo(this.pid);
+    const numbers = this.pid === null ? null : statusOf(this.pid);
+    if (this.pid === null || named === null || numbers === null || !this.alive()) return null;
+    return { pid: this.pid, ...numbers, ...named };
+  }
+
+  /** Keep the process alive while `exited` waits. The default. */
+  ref(): this {
+    return this.#reference(true);
+  }
+
+  /** Do not keep the process alive for it. */
+  unref(): this {
+    return this.#reference(false);
+  }
+
+  #reference(on: boolean): this {
+    this.#watch.referenced = on;
+    return this;
+  }
+
+  /** Close the pidfd; the process is left alone. `exited` gets ERR_CLOSED. Never throws. */
+  close(): void {
+    this.#handle.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** What fdinfo says; null for a process without a pid here. @throws UnixError EBADF: no pidfd */
+function pidOf(fd: number): number | null {
+  const text = fileCall(() => readFileSync(`/proc/self/fdinfo/${fd}`, "utf8"));
+  const line = /^Pid:\s+(-?\d+)$/m.exec(text);
+  if (line === null) throw new UnixError("pidfd", -errno.EBADF, { hint: "open, but no pidfd" });
+  const pid = Number(line[1]);
+  return pid > 0 ? pid : null;
+}
+
+function statusOf(pid: number): Pick<ProcessInfo, "ppid" | "uid" | "gid"> | null {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, "utf8");
+    const field = (pattern: RegExp): number => Number(pattern.exec(status)?.[1]);
+    return {
+      ppid: field(/^PPid:\s+(\d+)/m),
+      uid: knownUid(field(/^Uid:\s+\d+\s+(\d+)/m)),
+      gid: knownGid(field(/^Gid:\s+\d+\s+(\d+)/m)),
+    };
+  } catch {
+    return null; // gone, or not shown
+  }
+}

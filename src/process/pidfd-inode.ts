@@ -1,0 +1,27 @@
+// The number that a process has for ever, unlike its pid: the inode of its pidfd.
+
+import { fstatSync, statfsSync } from "node:fs";
+import { pidfs } from "../../native/process.ts";
+import { close } from "../syscalls/fd.ts";
+import { pidfdOpen } from "../syscalls/process.ts";
+
+/** null before Linux 6.9, where all pidfds share one inode. @see pidfd_open(2) */
+export function processId(pidfd: number): bigint | null {
+  try {
+    if (statfsSync(`/proc/self/fd/${pidfd}`).type !== pidfs.PID_FS_MAGIC) return null;
+    return fstatSync(pidfd, { bigint: true }).ino;
+  } catch {
+    return null; // no /proc
+  }
+}
+
+/** The same of this process. */
+export function ownProcessId(): bigint | null {
+  const pidfd = pidfdOpen(process.pid);
+  if (pidfd < 0) return null;
+  try {
+    return processId(pidfd);
+  } finally {
+    close(pidfd);
+  }
+}

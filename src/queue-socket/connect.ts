@@ -1,0 +1,182 @@
+// Connecting: write who we are into the listener's queue, and wait for the answer in our own.
+
+import { lstatSync } from "node:fs";
+import { errno } from "../../native/errno.ts";
+import { UnixError } from "../base/errors.ts";
+import { expectedOwner, type QueueOwner, type QueueOwnerOptions } from "../message-queue/owner.ts";
+import type { Credentials } from "../peer/credentials.ts";
+import { remaining, type SyncOptions } from "../socket/endpoint.ts";
+import { integer } from "../socket/options.ts";
+import type { QueueIdentity } from "../structs/queue-frame.ts";
+import { QueueSide } from "./direction.ts";
+import { QueueReader } from "./reader.ts";
+import {
+  kernelName,
+  makeUnnamed,
+  type OwnQueue,
+  type QueueSizeOptions,
+  queueSize,
+  REQUEST_BYTES,
+  type Size,
+} from "./receive-queue.ts";
+import { QueuePeer, refused, wrongKind } from "./send-queue.ts";
+import { QueueSocket } from "./stream.ts";
+
+/** How a socket is made and connected. */
+export interface ConnectQueueOptions extends QueueSizeOptions, QueueOwnerOptions {
+  /** Milliseconds until it fails with ETIMEDOUT. Default 10,000: who listens need not answer. */
+  readonly timeoutMs?: number | undefined;
+  /** Bytes that may wait in this process before `send` fails with ENOBUFS. Default 64 MiB. */
+  readonly maxQueuedBytes?: number | undefined;
+}
+
+const TIMEOUT_MS = 10_000;
+
+/** One connection that is being made: it waits twice. */
+class Attempt {
+  readonly #owner: QueueOwner;
+  readonly name: string;
+  readonly #options: ConnectQueueOptions;
+  readonly #listener: QueuePeer;
+  readonly #own: OwnQueue;
+  readonly #reader: QueueReader;
+  readonly asking: QueueSide;
+  readonly answered: QueueSide;
+
+  constructor(name: string, options: ConnectQueueOptions) {
+    this.name = name;
+    this.#options = options;
+    const size = check(name, options);
+    this.#owner = expectedOwner(options.owner);
+    this.#listener = QueuePeer.named(name, this.#owner);
+    try {
+      if (!this.#listener.holder.alive()) throw this.#nobody();
+      if (this.#listener.messageBytes !== REQUEST_BYTES) throw wrongKind(name, "datagram socket");
+      if (isHiddenFrom(this.#listener.credentials)) throw this.#hidden();
+      this.#own = makeUnnamed(size, "connectQueue");
+    } catch (error) {
+      this.#listener.close();
+      throw error;
+    }
+    this.#reader = new QueueReader(this.#own);
+    this.asking = new QueueSide(this.#listener.handle, "write", this.#listener.holder);
+    this.answered = new QueueSide(this.#own.handle, "read", this.#listener.holder);
+  }
+
+  #nobody(): UnixError {
+    return refused("nobody listens; a crash leaves a name behind", { address: this.name });
+  }
+
+  #hidden(): UnixError {
+    const hint =
+      "the listener may not look at this process, which has changed its user without exec";
+    return new UnixError("connect", -errno.EACCES, { address: this.name, hint });
+  }
+
+  /** True: the request is in the listener's queue. undefined: that is full. */
+  readonly ask = (): true | undefined => {
+    if (!this.#listener.holder.alive()) throw this.#nobody();
+    return this.#listener.putIdentity("connect", this.#own.identity) ? true : undefined;
+  };
+
+  /** The connection; undefined: no answer yet. */
+  readonly answer = (): QueueSocket | undefined => {
+    const socket = this.#look();
+    if (socket !== undefined || this.#listener.holder.alive()) return socket;
+    const last = this.#look(); // it may have answered before it went
+    if (last === undefined) throw this.#nobody();
+    return last;
+  };
+
+  #look(): QueueSocket | undefined {
+    for (;;) {
+      const frame = this.#reader.next();
+      if (frame === undefined) return undefined;
+      if (frame?.kind === "refuse") {
+        throw new UnixError("connect", -frame.errno, { address: this.name, hint: SAID_NO });
+      }
+      if (frame?.kind !== "accept") continue;
+      const peer = this.#reach(frame.identity);
+      const { maxQueuedBytes } = this.#options;
+      this.#listener.close();
+      return new QueueSocket({ own: this.#own, peer, maxQueuedBytes });
+    }
+  }
+
+  /** A server that says all it has to say and goes was there all the same. */
+  #reach(identity: QueueIdentity): QueuePeer {
+    try {
+      return QueuePeer.of(identity, { device: this.#own.device, fresh: true, owner: this.#owner });
+    } catch (error) {
+      if (!(error instanceof UnixError) || error.code !== "ECONNREFUSED") throw error;
+      return QueuePeer.gone(identity, this.#listener);
+    }
+  }
+
+  give(): void {
+    this.#listener.close();
+    this.#own.handle.close();
+  }
+
+  timedOut(): UnixError {
+    const detail = { address: this.name, hint: "the listener has not answered" };
+    return new UnixError("connect", -errno.ETIMEDOUT, detail);
+  }
+}
+
+const SAID_NO = "the listener said so";
+
+/**
+ * The kernel shows what a process has open to root alone once that process has changed its user, or
+ * has said so (PR_SET_DUMPABLE): the listener could not answer.
+ */
+function isHiddenFrom({ pid, uid }: Credentials): boolean {
+  if (pid === null || pid === process.pid || uid === 0) return false;
+  try {
+    return lstatSync("/proc/self/fd").uid !== process.geteuid?.();
+  } catch {
+    return false; // no /proc: others will say so
+  }
+}
+
+/** @throws TypeError, RangeError */
+function check(name: string, options: ConnectQueueOptions): Size {
+  kernelName(name);
+  const { timeoutMs = TIMEOUT_MS, maxQueuedBytes = 0 } = options;
+  integer("timeoutMs", timeoutMs);
+  integer("maxQueuedBytes", maxQueuedBytes, { most: Number.MAX_SAFE_INTEGER });
+  return queueSize(options);
+}
+
+/** @internal */
+export async function connect(
+  name: string,
+  options: ConnectQueueOptions & { signal?: AbortSignal | undefined },
+): Promise<QueueSocket> {
+  options.signal?.throwIfAborted();
+  const attempt = new Attempt(name, options);
+  const late = AbortSignal.timeout(options.timeoutMs ?? TIMEOUT_MS);
+  const signal = options.signal === undefined ? late : AbortSignal.any([options.signal, late]);
+  try {
+    await attempt.asking.wait({ once: attempt.ask }, signal);
+    return await attempt.answered.wait({ once: attempt.answer }, signal);
+  } catch (error) {
+    attempt.give();
+    if (late.aborted && error === late.reason) throw attempt.timedOut();
+    throw error;
+  }
+}
+
+/** @internal */
+export function connectSync(name: string, options: ConnectQueueOptions): QueueSocket {
+  const attempt = new Attempt(name, options);
+  const left = remaining(options.timeoutMs ?? TIMEOUT_MS);
+  const rest = (): SyncOptions => ({ timeoutMs: left() });
+  try {
+    attempt.asking.block("connect", rest(), attempt.ask);
+    return attempt.answered.block("connect", rest(), attempt.answer);
+  } catch (error) {
+    attempt.give();
+    throw error;
+  }
+}

@@ -1,0 +1,91 @@
+// Waiting on a queue: for a message or for room, or until nobody is at the other end any more.
+
+import { errno } from "../../native/errno.ts";
+import { poll as events } from "../../native/poll.ts";
+import { UnixError } from "../base/errors.ts";
+import type { Fd } from "../fd/fd.ts";
+import { attempt, type Operation } from "../loop/attempt.ts";
+import { LazyWatch } from "../loop/lazy-watch.ts";
+import type { Direction, Watch } from "../loop/poller.ts";
+import { remaining, type SyncOptions } from "../socket/endpoint.ts";
+import { poll } from "../syscalls/fd.ts";
+import type { QueueHolder } from "./reader-liveness.ts";
+
+/** While a thread is blocked, the other end's death is looked for so often. */
+const SLICE_MS = 50;
+
+/** One direction of a socket: its descriptor, and whose disappearance ends the waiting. */
+export class QueueSide {
+  readonly #handle: Fd;
+  readonly #holder: QueueHolder | null;
+  readonly #direction: Direction;
+  readonly #watch = new LazyWatch();
+
+  constructor(handle: Fd, direction: Direction, holder: QueueHolder | null) {
+    this.#handle = handle;
+    this.#direction = direction;
+    this.#holder = holder;
+  }
+
+  get #watching(): Watch {
+    return this.#watch.of(this.#handle.fd);
+  }
+
+  /** Nobody waits. */
+  get idle(): boolean {
+    return this.#watch.known?.awaits(this.#direction) !== true;
+  }
+
+  get referenced(): boolean {
+    return this.#watch.referenced;
+  }
+  set referenced(on: boolean) {
+    this.#watch.referenced = on;
+  }
+
+  /** What `operation` gives when it need not wait any more; those who came before go first. */
+  wait<T>(operation: Operation<T>, signal: AbortSignal | undefined): Promise<T> {
+    const holder = this.#holder;
+    const watch = this.#watching;
+    if (this.#direction === "read") watch.readable = true;
+    else watch.writable = true; // so that it is tried, and `onGone` asked for
+    if (holder === null) return attempt({ watch, direction: this.#direction, signal }, operation);
+    const wake = (): void => void watch.kick(this.#direction);
+    const guarded: Operation<T> = {
+      once: () => {
+        const value = operation.once();
+        if (value !== undefined) return value;
+        holder.onGone(wake);
+        // gone before that: nothing would tell
+        return holder.alive() ? undefined : operation.once();
+      },
+      done: () => {
+        holder.forget(wake);
+        operation.done?.();
+      },
+      committed: () => operation.committed?.() === true,
+    };
+    return attempt({ watch, direction: this.#direction, signal }, guarded);
+  }
+
+  /** Let those who wait try again, once Bun's loop has had its turn. */
+  later(): void {
+    setImmediate(() => {
+      if (!this.#handle.closed) this.#watch.known?.kick(this.#direction);
+    });
+  }
+
+  /** Try until it works or the time is up, blocking the thread. */
+  block<T>(syscall: string, options: SyncOptions | undefined, once: () => T | undefined): T {
+    const left = remaining(options?.timeoutMs);
+    const event = this.#direction === "read" ? events.POLLIN : events.POLLOUT;
+    for (;;) {
+      const value = once();
+      if (value !== undefined) return value;
+      const wait = left();
+      if (wait === 0) throw new UnixError(syscall, -errno.ETIMEDOUT);
+      const slice = this.#holder === null ? wait : wait < 0 ? SLICE_MS : Math.min(wait, SLICE_MS);
+      poll(this.#handle.fd, event, slice);
+    }
+  }
+}

@@ -1,0 +1,294 @@
+// A queue with a name, into which clients write who they are.
+
+import { errno } from "../../native/errno.ts";
+import { closedError, isShortage, UnixError } from "../base/errors.ts";
+import { admits, checkAllow, sameUser } from "../peer/admission.ts";
+import type { Credentials } from "../peer/credentials.ts";
+import { sleep } from "../socket/connect.ts";
+import type { SyncOptions } from "../socket/endpoint.ts";
+import { iterate } from "../socket/messaging.ts";
+import { integer } from "../socket/options.ts";
+import { printable } from "../structs/printable.ts";
+import type { QueueIdentity } from "../structs/queue-frame.ts";
+import { unlock } from "../syscalls/fd.ts";
+import { QueueSide } from "./direction.ts";
+import { OwnName } from "./own-name.ts";
+import { QueueReader } from "./reader.ts";
+import {
+  kernelName,
+  makeNamed,
+  makeUnnamed,
+  type OwnQueue,
+  type QueueSizeOptions,
+  queueSize,
+  REQUEST_BYTES,
+  type Size,
+} from "./receive-queue.ts";
+import { QueuePeer } from "./send-queue.ts";
+import { QueueSocket } from "./stream.ts";
+
+/** How a listener and its sockets are made. */
+export interface ListenQueueOptions extends QueueSizeOptions {
+  /** Connections that wait to be accepted; more clients wait for a place. Default 8. */
+  readonly backlog?: number | undefined;
+  /**
+   * Who may connect: `true` is yes, anything else is no. Others get EACCES. It is not waited for: a
+   * promise is a TypeError for whoever accepts, and a no, as is what it throws. Default: this
+   * process's own user.
+   */
+  readonly allow?: ((peer: Credentials) => boolean) | undefined;
+  /** Of the accepted sockets. Default 64 MiB. */
+  readonly maxQueuedBytes?: number | undefined;
+}
+
+const BACKLOG = 8;
+/** Requests looked at in one try, before the rest of Bun's loop gets its turn. */
+const REQUESTS = 64;
+/** Out of descriptors or memory (K8) it waits so long; the client's request is kept meanwhile. */
+const FIRST_PAUSE_MS = 5;
+const LONGEST_PAUSE_MS = 1000;
+
+/**
+ * Who listens under a name, made by `listenQueue`. A client writes who it is into this queue; it is
+ * answered with a socket of its own, whose queue has no name.
+ *
+ * @see mq_overview(7), docs/queue-socket.md
+ */
+export class QueueListener implements Disposable, AsyncDisposable {
+  readonly #own: OwnQueue;
+  readonly #name: OwnName;
+  readonly #reader: QueueReader;
+  readonly #side: QueueSide;
+  readonly #size: Size;
+  readonly #options: ListenQueueOptions;
+  /** A request that there was no descriptor for yet. */
+  #held: QueueIdentity | null = null;
+  #warned = false;
+
+  private constructor(name: string, own: OwnQueue, options: ListenQueueOptions) {
+    this.#own = own;
+    this.#name = new OwnName(name, own);
+    this.#reader = new QueueReader(own);
+    this.#side = new QueueSide(own.handle, "read", null);
+    this.#size = queueSize(options);
+    this.#options = options;
+  }
+
+  /** @internal */
+  static open(name: string, options: ListenQueueOptions): QueueListener {
+    kernelName(name);
+    queueSize(options);
+    const { backlog = BACKLOG, allow, maxQueuedBytes = 0 } = options;
+    integer("maxQueuedBytes", maxQueuedBytes, { most: Number.MAX_SAFE_INTEGER });
+    checkAllow(allow);
+    const size = {
+      maxMessages: integer("backlog", backlog, { least: 1 }),
+      messageBytes: REQUEST_BYTES,
+    };
+    return new QueueListener(name, makeNamed(name, size, "listenQueue"), options);
+  }
+
+  /** Its name, as it was given. */
+  get name(): string {
+    return this.#name.name;
+  }
+
+  /** The descriptor of its queue, borrowed; −1 once closed. */
+  get fd(): number {
+    return this.#own.handle.fd;
+  }
+
+  get closed(): boolean {
+    return this.#own.handle.closed;
+  }
+
+  /** Messages in its queue, requests and others, that led to no connection. */
+  get ignored(): number {
+    return this.#reader.ignored;
+  }
+
+  #open(): void {
+    if (this.closed) throw closedError("accept");
+  }
+
+  /**
+   * The next connection. A client for whom no queue can be made (RLIMIT_MSGQUEUE) is told so, and
+   * this process is warned once; out of descriptors, clients wait.
+   *
+   * @throws UnixError ERR_CLOSED; the signal's reason; what `allow` throws
+   */
+  async accept(options: { signal?: AbortSignal | undefined } = {}): Promise<QueueSocket> {
+    const { signal } = options;
+    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
+      try {
+        this.#open();
+        return await this.#side.wait({ once: () => this.#once() }, signal);
+      } catch (error) {
+        if (this.#held === null || this.closed || signal?.aborted === true) throw error;
+      }
+      await sleep(pause, signal);
+    }
+  }
+
+  /** A connection that waits, or null. @throws UnixError EMFILE: it goes on waiting */
+  tryAccept(): QueueSocket | null {
+    this.#open();
+    return this.#once() ?? null;
+  }
+
+  /** The next connection; blocks the thread. @throws UnixError ETIMEDOUT, EMFILE */
+  acceptSync(options: SyncOptions = {}): QueueSocket {
+    this.#open();
+    return this.#side.block("accept", options, () => this.#once());
+  }
+
+  /** Connections as they come, until the listener is closed. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<QueueSocket> {
+    return iterate(async () => {
+      try {
+        return await this.accept();
+      } catch (error) {
+        if (this.closed) return null;
+        throw error;
+      }
+    });
+  }
+
+  #once(): QueueSocket | undefined {
+    for (let i = 0; i < REQUESTS; i++) {
+      this.#open(); // `allow` may have closed it
+      const request = this.#request();
+      if (request === undefined) return undefined;
+      const socket = request === null ? null : this.#answer(request);
+      if (socket !== null) return socket;
+      this.#reader.ignored++;
+    }
+    this.#side.later();
+    return undefined;
+  }
+
+  /** null: something else; undefined: nothing now. */
+  #request(): QueueIdentity | null | undefined {
+    const held = this.#held;
+    this.#held = null;
+    if (held !== null) return held;
+    const frame = this.#reader.next();
+    if (frame === undefined) return undefined;
+    return frame?.kind === "connect" ? frame.identity : null;
+  }
+
+  /** A socket for who asks; null where that is nobody we can speak to. */
+  #answer(request: QueueIdentity): QueueSocket | null {
+    const peer = this.#reach(request);
+    if (peer === null) return null;
+    let own: OwnQueue | null = null;
+    try {
+      own = peer.holder.alive() && this.#allowed(peer) ? this.#makeQueue(peer) : null;
+      if (own !== null && told(peer, (it) => it.putIdentity("accept", own!.identity))) {
+        return new QueueSocket({ own, peer, maxQueuedBytes: this.#options.maxQueuedBytes });
+      }
+    } catch (error) {
+      own?.handle.close();
+      peer.close();
+      throw error;
+    }
+    own?.handle.close();
+    peer.close();
+    return null;
+  }
+
+  #reach(request: QueueIdentity): QueuePeer | null {
+    try {
+      const { device } = this.#own;
+      return QueuePeer.of(request, { device, fresh: true, owner: "anybody" });
+    } catch (error) {
+      if (!(error instanceof UnixError)) throw error;
+      if (error.code === "EACCES") this.#warn(error); // it cannot be told
+      if (!isShortage(error)) return null;
+      this.#held = request;
+      throw error;
+    }
+  }
+
+  #allowed(peer: QueuePeer): boolean {
+    const { allow } = this.#options;
+    let allowed = false;
+    try {
+      allowed = admits(allow ?? sameUser, peer.credentials);
+    } finally {
+      if (!allowed) told(peer, (it) => it.putRefusal(errno.EACCES));
+    }
+    return allowed;
+  }
+
+  #makeQueue(peer: QueuePeer): OwnQueue | null {
+    try {
+      return makeUnnamed(this.#size, "QueueListener.accept");
+    } catch (error) {
+      if (!(error instanceof UnixError)) throw error;
+      told(peer, (it) => it.putRefusal(-error.errno));
+      this.#warn(error);
+      return null;
+    }
+  }
+
+  #warn(error: UnixError): void {
+    if (this.#warned) return;
+    this.#warned = true;
+    const text = printable(`a connection to ${this.name} was refused: ${error.message}`);
+    process.emitWarning(text, { type: "AcceptWarning", code: error.code });
+  }
+
+  /** Keep the process alive while `accept` waits. The default. */
+  ref(): this {
+    this.#side.referenced = true;
+    return this;
+  }
+
+  /** Do not keep the process alive for this listener. */
+  unref(): this {
+    this.#side.referenced = false;
+    return this;
+  }
+
+  /** Stop listening, remove the name, and refuse who waits. Connections stay open. Never throws. */
+  close(): void {
+    if (this.closed) return;
+    this.#name.remove();
+    unlock(this.fd); // who asks from now on sees that nobody answers
+    try {
+      this.#refuseAll();
+    } catch {
+      // out of descriptors: they find the lock free
+    }
+    this.#own.handle.close();
+  }
+
+  #refuseAll(): void {
+    for (let i = 0; i < REQUESTS; i++) {
+      const request = this.#request();
+      if (request === undefined) return;
+      const peer = request === null ? null : this.#reach(request);
+      peer?.putRefusal(errno.ECONNREFUSED);
+      peer?.close();
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+  }
+}
+
+/** Whether the client has been told; its queue is its own affair. */
+function told(peer: QueuePeer, put: (peer: QueuePeer) => boolean): boolean {
+  try {
+    return put(peer);
+  } catch (error) {
+    if (error instanceof UnixError) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,388 @@
+// A connected queue socket: bytes in order over two queues, one each way.
+
+import { errno } from "../../native/errno.ts";
+import { closedError, UnixError } from "../base/errors.ts";
+import { rejected, settled } from "../loop/gate.ts";
+import { QueueMessage } from "../message-queue/message.ts";
+import type { Credentials } from "../peer/credentials.ts";
+import { busy, type SyncOptions } from "../socket/endpoint.ts";
+import type { Payload } from "../socket/message.ts";
+import { iterate } from "../socket/messaging.ts";
+import { integer } from "../socket/options.ts";
+import { onePiece } from "../socket/send.ts";
+import type { Piece } from "../syscalls/piece.ts";
+import { QueueSide } from "./direction.ts";
+import { handOn, type InheritOptions, leaveToHeirs, type StreamState } from "./inherit.ts";
+import { type QueueProcess, verifyHolder } from "./peer-process.ts";
+import { QueueReader } from "./reader.ts";
+import { leave, type OwnQueue } from "./receive-queue.ts";
+import type { QueuePeer } from "./send-queue.ts";
+
+/** @internal Bytes that may wait in this process, unless the user says otherwise. */
+export const QUEUED_BYTES = 64 * 1024 * 1024;
+/** Frames written in one go, before the rest of Bun's loop gets its turn. */
+const FRAMES = 256;
+
+/** @internal What a connection is made of. */
+export interface Connection {
+  readonly own: OwnQueue;
+  readonly peer: QueuePeer;
+  readonly maxQueuedBytes?: number | undefined;
+  /** How far a process before this one has come. */
+  readonly state?: StreamState | undefined;
+}
+
+/** Options of one receive. */
+export interface QueueReceiveOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** At most so many bytes; what is left of a frame comes with the next. Default: a whole frame. */
+  readonly maxBytes?: number | undefined;
+}
+
+/**
+ * A connected stream whose bytes travel through POSIX message queues: this end reads only from its
+ * own queue and writes into the other's. Neither queue has a name. Made by `connectQueue` or a
+ * {@link QueueListener}.
+ *
+ * Its end is the other's `end()`, its `close()`, or the death of its process, once all that was
+ * sent before has been read.
+ *
+ * @see mq_overview(7), docs/queue-socket.md
+ */
+export class QueueSocket implements Disposable, AsyncDisposable {
+  readonly #own: OwnQueue;
+  readonly #peer: QueuePeer;
+  readonly #reader: QueueReader;
+  readonly #reading: QueueSide;
+  readonly #writing: QueueSide;
+  readonly #maxQueuedBytes: number;
+  #queuedBytes = 0;
+  #rest: Uint8Array | null = null;
+  #ended = false;
+  #sendEnded = false;
+  #handedOn = false;
+
+  /** @internal */
+  constructor({ own, peer, maxQueuedBytes = QUEUED_BYTES, state }: Connection) {
+    this.#own = own;
+    this.#peer = peer;
+    this.#maxQueuedBytes = maxQueuedBytes;
+    this.#reader = new QueueReader(own);
+    this.#reading = new QueueSide(own.handle, "read", peer.holder);
+    this.#writing = new QueueSide(peer.handle, "write", peer.holder);
+    if (state !== undefined) {
+      this.#rest = state.rest;
+      this.#ended = state.ended;
+      this.#sendEnded = state.sendEnded;
+    }
+  }
+
+  /** The descriptor of this end's own queue, borrowed; −1 once closed. Readable means data. */
+  get fd(): number {
+    return this.#own.handle.fd;
+  }
+
+  /** Both descriptors, borrowed: this end's queue, the other end's queue. See {@link inherit}. */
+  get fds(): readonly [own: number, peer: number] {
+    return [this.fd, this.#peer.handle.fd];
+  }
+
+  get closed(): boolean {
+    return this.#own.handle.closed;
+  }
+
+  #open(syscall: string): void {
+    if (this.closed) throw closedError(syscall);
+  }
+
+  /** Bytes that wait in this process to be sent. */
+  get queuedBytes(): number {
+    return this.#queuedBytes;
+  }
+
+  /** Messages in this end's queue that were no frames of the other end's, and were dropped. */
+  get ignored(): number {
+    return this.#reader.ignored;
+  }
+
+  /**
+   * Who is at the other end: the process was seen to have the queue open, the user and group are
+   * those that made the queue. Of the moment of the connection, or of the last `inherit`.
+   */
+  peerCredentials(): Credentials {
+    this.#open("peerCredentials");
+    return this.#peer.credentials;
+  }
+
+  /** The other end's process, looked at closely. Close the result. */
+  peer(): QueueProcess {
+    this.#open("peer");
+    return verifyHolder(this.#peer.credentials, this.#peer.holder.pidfd);
+  }
+
+  /**
+   * The next bytes, when there are some; null at the end. Receives are served in the order they
+   * were asked for.
+   * @throws UnixError ERR_CLOSED; the signal's reason
+   */
+  receive(options: QueueReceiveOptions = {}): Promise<QueueMessage | null> {
+    const most = atMost(options.maxBytes);
+    try {
+      this.#open("mq_timedreceive");
+      return this.#reading.wait({ once: () => this.#take(most) }, options.signal);
+    } catch (error) {
+      return rejected(error);
+    }
+  }
+
+  /** The next bytes if some are here; null: the end; undefined: nothing now. */
+  tryReceive(options: { maxBytes?: number } = {}): QueueMessage | null | undefined {
+    const most = atMost(options.maxBytes);
+    this.#open("mq_timedreceive");
+    return this.#take(most);
+  }
+
+  /** The next bytes, or null at the end; blocks the thread. @throws UnixError ETIMEDOUT */
+  receiveSync(options: SyncOptions & { maxBytes?: number } = {}): QueueMessage | null {
+    const most = atMost(options.maxBytes);
+    this.#open("mq_timedreceive");
+    return this.#reading.block("mq_timedreceive", options, () => this.#take(most));
+  }
+
+  /** Messages until the end. Leaving the loop does not close the socket. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<QueueMessage> {
+    return iterate(() => this.receive());
+  }
+
+  #take(most: number): QueueMessage | null | undefined {
+    if (this.#rest !== null) return this.#cut(this.#rest, most);
+    if (this.#ended) return null;
+    let next = this.#next();
+    if (next === undefined) next = this.#atEnd();
+    if (next === null) this.#ended = true;
+    return next ? this.#cut(next, most) : next;
+  }
+
+  #cut(data: Uint8Array, most: number): QueueMessage {
+    this.#rest = data.length > most ? data.subarray(most) : null;
+    return new QueueMessage(data.length > most ? data.slice(0, most) : data, 0);
+  }
+
+  /** Nothing is here. If nobody is there to send more, what was sent last may have come since. */
+  #atEnd(): Uint8Array | null | undefined {
+    if (this.#peer.holder.alive()) return undefined;
+    for (;;) {
+      const last = this.#next();
+      if (last !== undefined) return last;
+      if (this.#reader.empty) return null;
+    }
+  }
+
+  /** The data of the next frame; null: the end; undefined: nothing now. */
+  #next(): Uint8Array | null | undefined {
+    for (let i = 0; i < FRAMES; i++) {
+      const frame = this.#reader.next();
+      if (frame === undefined) return undefined;
+      if (frame?.kind === "data") return this.#reader.data();
+      if (frame?.kind === "end" || frame?.kind === "close") return null;
+      if (frame?.kind === "moved") this.#peer.moved(frame.identity);
+      else this.#reader.ignored++;
+    }
+    this.#reading.later();
+    return undefined;
+  }
+
+  /**
+   * Send; resolves when the other end's queue has taken all of it. Sends are taken in the order
+   * they were asked for; data that waits must not be changed until the promise settles.
+   *
+   * @throws TypeError at once, and later where data that waits was detached, transferred or made
+   *   smaller (a part may be out by then: close it)
+   * @throws UnixError EPIPE (nobody is at the other end, or after `end`),
+   *   ENOBUFS (more than `maxQueuedBytes` wait already), ERR_CLOSED; the signal's reason
+   */
+  send(data: Payload, options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
+    const piece = onePiece(data);
+    const { signal } = options;
+    if (signal?.aborted === true) return rejected(signal.reason);
+    try {
+      this.#mayEndOrSend("mq_timedsend");
+      const skip = this.#writing.idle ? this.#put(piece, 0) : 0;
+      if (skip === piece.bytes) return settled(undefined);
+      return this.#enqueue(piece, skip, signal);
+    } catch (error) {
+      return rejected(error);
+    }
+  }
+
+  #enqueue(piece: Piece, from: number, signal: AbortSignal | undefined): Promise<void> {
+    const { bytes } = piece;
+    const waiting = bytes - from;
+    if (this.#queuedBytes > 0 && this.#queuedBytes + waiting > this.#maxQueuedBytes) {
+      const hint = `${this.#queuedBytes} bytes wait already: await send() before sending more`;
+      throw new UnixError("send", -errno.ENOBUFS, { hint });
+    }
+    this.#queuedBytes += waiting;
+    let skip = from;
+    let rest = piece;
+    const operation = {
+      once: (): true | undefined => {
+        skip = this.#put(rest, skip);
+        return skip === bytes ? true : undefined;
+      },
+      done: () => void (this.#queuedBytes -= waiting),
+      committed: () => {
+        if (skip > 0) rest = rest.kept(); // the caller's buffer is free now
+        return skip > 0;
+      },
+    };
+    return this.#writing.wait(operation, signal).then(() => {});
+  }
+
+  /** Write frames until there is no room; how far that came. */
+  #put(piece: Piece, from: number): number {
+    const { bytes } = piece;
+    const most = this.#peer.dataBytes;
+    let at = from;
+    for (let i = 0; at < bytes; i++) {
+      if (i === FRAMES) {
+        this.#writing.later();
+        return at;
+      }
+      if (!this.#peer.holder.alive()) throw gone();
+      const to = Math.min(at + most, bytes);
+      if (!this.#peer.putData(piece, at, to)) return at;
+      at = to;
+    }
+    return at;
+  }
+
+  #mayEndOrSend(syscall: string): void {
+    this.#open(syscall);
+    if (this.#sendEnded) throw new UnixError(syscall, -errno.EPIPE, { hint: "after end()" });
+  }
+
+  /** Send what fits now: the bytes taken; null: none, or others wait already. */
+  trySend(data: Payload): number | null {
+    const piece = onePiece(data);
+    this.#mayEndOrSend("mq_timedsend");
+    if (piece.bytes === 0) return 0;
+    return (this.#writing.idle ? this.#put(piece, 0) : 0) || null;
+  }
+
+  /** Send all of it, blocking the thread. @throws UnixError as `send`, ETIMEDOUT, EBUSY */
+  sendSync(data: Payload, options: SyncOptions = {}): void {
+    const piece = onePiece(data);
+    this.#mayEndOrSend("mq_timedsend");
+    if (!this.#writing.idle) throw busy();
+    let skip = 0;
+    this.#writing.block("mq_timedsend", options, () => {
+      skip = this.#put(piece, skip);
+      return skip === piece.bytes ? true : undefined;
+    });
+  }
+
+  /**
+   * Half-close: the other end reads what was sent before, then the end. Receiving goes on. Queued
+   * sends go out first, and the end waits for room as they do. Does nothing the second time.
+   */
+  end(): void {
+    if (this.closed || this.#sendEnded) return;
+    this.#sendEnded = true;
+    const once = (): true | undefined => {
+      if (!this.#peer.holder.alive()) return true;
+      return this.#peer.putSign("end") ? true : undefined;
+    };
+    if (this.#writing.idle && once() === true) return;
+    this.#writing.wait({ once }, undefined).catch(() => {}); // closed meanwhile
+  }
+
+  /**
+   * Let this socket live on in another program: after exec in this process, or in a child. The
+   * result goes there (environment, arguments) and is good for one `adoptQueueSocket`. Without `as`
+   * both descriptors are no longer close-on-exec; with `as` they are for a child that gets them
+   * under those numbers: `Bun.spawn(…, { stdio: [0, 1, 2, ...socket.fds] })` and `as: [3, 4]`.
+   * From then on `close()` here leaves the connection to whoever has it.
+   *
+   * @throws UnixError EBUSY while sends are queued, EPIPE, ERR_CLOSED
+   */
+  inherit(options: InheritOptions = {}): string {
+    this.#open("inherit");
+    if (!this.#writing.idle) throw busy();
+    if (this.#peer.handle.closed) throw gone(); // before the answer had been read
+    const state = { rest: this.#rest, ended: this.#ended, sendEnded: this.#sendEnded };
+    const token = handOn({ own: this.#own, peer: this.#peer, state }, options);
+    this.#handedOn = true;
+    return token;
+  }
+
+  /** @internal This process has it now: tell the other end whose death to wait for. */
+  announce(): void {
+    const once = (): true | undefined =>
+      !this.#peer.holder.alive() || this.#peer.putIdentity("moved", this.#own.identity)
+        ? true
+        : undefined;
+    if (once() === undefined) this.#writing.wait({ once }, undefined).catch(() => {});
+  }
+
+  /** Keep the process alive while something waits on this socket. The default. */
+  ref(): this {
+    return this.#reference(true);
+  }
+
+  /** Do not keep the process alive for this socket. */
+  unref(): this {
+    return this.#reference(false);
+  }
+
+  #reference(on: boolean): this {
+    this.#reading.referenced = on;
+    this.#writing.referenced = on;
+    this.#peer.holder.referenced = on;
+    return this;
+  }
+
+  /**
+   * Close at once: the other end reads what it has got, then the end. What waits here gets
+   * ERR_CLOSED, queued sends are dropped. Never throws.
+   */
+  close(): void {
+    if (this.closed) return;
+    const { handle } = this.#own;
+    if (this.#handedOn) leaveToHeirs(handle, () => this.#peer.putSign("close"));
+    else {
+      // in this order: where there is no room for the sign, the lock is found free later
+      leave(this.#own);
+      tryQuietly(() => this.#peer.putSign("close"));
+    }
+    this.#peer.close();
+    this.#rest = null;
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** Close once the queued sends are out. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.closed && !this.#writing.idle) {
+      await this.#writing.wait({ once: () => true }, undefined).catch(() => {});
+    }
+    this.close();
+  }
+}
+
+function tryQuietly(call: () => unknown): void {
+  try {
+    call();
+  } catch {
+    // there is nobody to tell
+  }
+}
+
+function gone(): UnixError {
+  return new UnixError("mq_timedsend", -errno.EPIPE, { hint: "nobody is at the other end" });
+}
+
+const atMost = (maxBytes: number | undefined): number =>
+  maxBytes === undefined ? Infinity : integer("maxBytes", maxBytes, { least: 1 });

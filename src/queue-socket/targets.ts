@@ -1,0 +1,96 @@
+// The queues that a datagram socket has sent to lately, kept open.
+
+import type { QueueOwner } from "../message-queue/owner.ts";
+import type { QueueIdentity } from "../structs/queue-frame.ts";
+import { QueueSide } from "./direction.ts";
+import { LEAST_BYTES } from "./receive-queue.ts";
+import { QueuePeer, refused, wrongKind } from "./send-queue.ts";
+
+/** So many stay open, and all to which something waits. */
+const MOST = 64;
+
+export interface Target {
+  readonly peer: QueuePeer;
+  readonly side: QueueSide;
+  /** For people to read. */
+  readonly address: string;
+}
+
+const keyOf = (to: string | QueueIdentity): string =>
+  typeof to === "string" ? to : `${to.pid}:${to.fd}:${to.inode}:${to.tagLow}:${to.tagHigh}`;
+
+export class QueueTargets {
+  readonly #device: number;
+  readonly #owner: QueueOwner;
+  /** The one that was used last is last. */
+  readonly #targets = new Map<string, Target>();
+  #referenced = true;
+
+  constructor(device: number, owner: QueueOwner) {
+    this.#device = device;
+    this.#owner = owner;
+  }
+
+  /**
+   * Where to send: somebody reads from it at this moment, or something waits for it already.
+   * @throws UnixError ENOENT, ECONNREFUSED, EACCES, EMFILE
+   */
+  find(to: string | QueueIdentity): Target {
+    const key = keyOf(to);
+    const known = this.#targets.get(key);
+    if (known !== undefined) {
+      this.#targets.delete(key);
+      if (!known.side.idle || known.peer.holder.alive()) {
+        this.#targets.set(key, known);
+        return known;
+      }
+      known.peer.close(); // a successor may have the name
+    }
+    this.#makeRoom();
+    const target = this.#reach(to);
+    this.#targets.set(key, target);
+    return target;
+  }
+
+  #reach(to: string | QueueIdentity): Target {
+    const named = typeof to === "string";
+    const owner = this.#owner;
+    const where = { device: this.#device, fresh: false, owner };
+    const peer = named ? QueuePeer.named(to, owner) : QueuePeer.of(to, where);
+    const address = named ? to : `process ${to.pid}`;
+    if (!peer.holder.alive()) {
+      peer.close();
+      throw refused("nobody reads from it; a crash leaves a name behind", { address });
+    }
+    if (peer.messageBytes < LEAST_BYTES) {
+      peer.close();
+      throw wrongKind(address, "listener");
+    }
+    const side = new QueueSide(peer.handle, "write", peer.holder);
+    side.referenced = this.#referenced;
+    peer.holder.referenced = this.#referenced;
+    return { peer, side, address };
+  }
+
+  #makeRoom(): void {
+    for (const [key, { peer, side }] of this.#targets) {
+      if (this.#targets.size < MOST) return;
+      if (!side.idle) continue;
+      peer.close();
+      this.#targets.delete(key);
+    }
+  }
+
+  set referenced(on: boolean) {
+    this.#referenced = on;
+    for (const { peer, side } of this.#targets.values()) {
+      side.referenced = on;
+      peer.holder.referenced = on;
+    }
+  }
+
+  close(): void {
+    for (const { peer } of this.#targets.values()) peer.close();
+    this.#targets.clear();
+  }
+}

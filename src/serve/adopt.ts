@@ -1,0 +1,260 @@
+// Bun's servers on a socket that somebody else opened: systemd, a predecessor, this library.
+
+import { errno } from "../../native/errno.ts";
+import { file } from "../../native/file.ts";
+import { system } from "../../native/platform.ts";
+import { check, UnixError, UnsupportedError } from "../base/errors.ts";
+import { describeFd } from "../fd/description.ts";
+import { Fd, type FdLike, fdNumber } from "../fd/fd.ts";
+import { type AdmissionOptions, checkAdmission } from "../listener/listener.ts";
+import { decodeInet, isLoopback } from "../structs/sockaddr-in.ts";
+import { decodeSockaddr, toBytes } from "../structs/sockaddr-un.ts";
+import { setNonBlocking, statusFlags } from "../syscalls/fd.ts";
+import { rawName } from "../syscalls/socket.ts";
+import { type Door, directDoor, remember } from "./drain.ts";
+import { exchange, inodeOf, isListening, type Registration, registrations } from "./epoll-entry.ts";
+import { closeIfStill, takesDescriptors } from "./native-fd.ts";
+import { termsOf, weAccept } from "./rules.ts";
+
+export {
+  type Drainable,
+  type DrainOptions,
+  drain,
+  drainable,
+  isDraining,
+  resumeServer,
+} from "./drain.ts";
+export { type ListenTcpOptions, listenTcp } from "./listen-tcp.ts";
+
+/**
+ * Where the server is to be started: nowhere that matters. Spread it into the options of Bun.serve,
+ * Bun.listen, or of `listen` of a node:net, node:http or node:https server.
+ */
+export type Where = (
+  | { readonly unix: string; readonly path: string }
+  | { readonly hostname: string; readonly host: string; readonly port: 0 }
+) & {
+  /** Where Bun.serve takes one (no Bun up to 1.4.5): a duplicate, preferred to the rest. */
+  readonly fd?: number;
+};
+
+/** What `start` may return: a Bun server or listener, or a server of Node's modules. */
+export type Startable =
+  | { stop(closeActiveConnections?: boolean): unknown }
+  | { close(callback?: () => void): unknown };
+
+/**
+ * How to adopt. `allow` and `maxConnections` are for a descriptor of a Unix socket, which has no
+ * rules of its own; a `Listener` keeps those that it was made with.
+ */
+export interface AdoptOptions extends AdmissionOptions {
+  /**
+   * Accept nothing until `resumeServer`: for a process that has to be sure that it can serve before
+   * it may. Connections wait in the socket, or are another process's that has it too.
+   */
+  readonly paused?: boolean | undefined;
+}
+
+const WHY = "it leans on how Bun keeps its sockets, and here that is different";
+
+/**
+ * Start a server of Bun on a listening socket that is open already: TCP or Unix, made by systemd,
+ * by another process, or by `listen`. HTTP, WebSocket, TLS, `reload` and `stop` work as ever.
+ *
+ * `start` is called once, and starts the server at `where`, which nobody knows; before anything
+ * can be accepted there, the server's own socket is exchanged for `listening`. It has to return the
+ * server itself, not a promise. What the server says of its address (`url`) is of `where` on a Unix
+ * socket; on TCP it is right.
+ *
+ * The descriptor is borrowed: the server has a duplicate, which it closes when it is stopped, and
+ * a socket's file is left alone. The caller's stays open, his to close, at once or later; it must
+ * not be accepted from meanwhile. The socket is made non-blocking, which all who share it see.
+ *
+ * The rules of a `Listener` hold: `allow` (on an abstract name: this process's own user), and
+ * `maxConnections`. A descriptor has those of `options`, by default as `listen` has them: everybody
+ * whom the file admits, and for an abstract name this process's own user. By rules this side
+ * accepts, asks, and has the client's connection take the place of one that the server has accepted
+ * from this process; no byte is copied, but for what a server says before it has heard anything. So
+ * `open` of Bun.listen and "connection" of node:net come a moment early: what they send arrives,
+ * and `peerCredentials`, `peer` and the like speak of the client already, but the descriptor is not
+ * to be duplicated or passed on before the first byte has come. What `allow` throws refuses, and is
+ * an uncaught exception.
+ *
+ * @throws what `start` throws; TypeError where it returns no server, and for rules beside a
+ *   `Listener` or for TCP; RangeError; UnixError ENOTSOCK, EBADF, EINVAL (not listening),
+ *   EPROTOTYPE (no stream); then nothing has been started
+ * @throws UnsupportedError where a step does not hold in this Bun: all is undone, the server
+ *   stopped, the descriptor as it was
+ * @see listen(2), epoll_ctl(2)
+ */
+export function adoptServer<T extends Startable>(
+  listening: FdLike,
+  start: (where: Where) => T,
+  options: AdoptOptions = {},
+): T {
+  if (system !== "linux") throw new UnsupportedError("adoptServer", "it takes epoll and /proc");
+  checkAdmission(options);
+  const listener = checkListener(fdNumber(listening));
+  const terms = termsOf(listening, listener, options);
+  const where = throwAway(listener.family);
+  const before = new Set(registrations().map(({ inode }) => inode));
+  const given = terms === null && takesDescriptors() ? Fd.duplicate(listener.fd) : null;
+  const { paused = false } = options;
+  let server: T;
+  try {
+    server = start(given === null ? where : { ...where, fd: given.fd });
+  } catch (error) {
+    if (given !== null) closeIfStill(given, listener.inode);
+    throw error;
+  }
+  try {
+    checkServer(server);
+    const find = (): Registration => started(where, { before, server });
+    const { epoll, door } =
+      terms === null
+        ? bunAccepts(taken(given, listener) ?? put(listener, find()), paused)
+        : weAccept(server, { listener, terms, entry: find(), paused });
+    remember(server, { epoll, door, paused, name: listener.name });
+  } catch (error) {
+    stop(server);
+    if (given !== null) closeIfStill(given, listener.inode);
+    throw error;
+  }
+  return server;
+}
+
+/** Bun accepts from the listener itself. */
+function bunAccepts(entry: Registration, paused: boolean): { epoll: number; door: Door } {
+  const door = directDoor(entry);
+  if (paused) check(door.suspend(), "epoll_ctl"); // still in the same turn: nothing was accepted
+  return { epoll: entry.epoll, door };
+}
+
+interface Listening {
+  readonly fd: number;
+  readonly inode: number;
+  readonly family: "unix" | "inet" | "inet6";
+  readonly name: Uint8Array;
+}
+
+function checkListener(fd: number): Listening {
+  const { socket } = describeFd(fd);
+  const refuse = (number: number, hint: string): never => {
+    throw new UnixError("getsockopt", -number, { hint });
+  };
+  if (socket === undefined) return refuse(errno.ENOTSOCK, "a server needs a listening socket");
+  const { family, type, listening } = socket;
+  if (type !== "stream") return refuse(errno.EPROTOTYPE, "Bun serves on stream sockets only");
+  if (!listening) return refuse(errno.EINVAL, "the socket does not listen: listen(2) first");
+  if (family !== "unix" && family !== "inet" && family !== "inet6") {
+    return refuse(errno.EAFNOSUPPORT, "Bun serves on TCP and Unix sockets only");
+  }
+  const name = rawName(fd);
+  if (typeof name === "number") throw new UnixError("getsockname", name);
+  return { fd, inode: inodeOf(fd), family, name };
+}
+
+/**
+ * A place of the same kind: an abstract name that cannot be guessed, or a free port of this machine
+ * alone. It is there for a moment, leaves nothing behind, and who connects to it is disconnected.
+ */
+function throwAway(family: Listening["family"]): Where {
+  if (family === "unix") {
+    const name = `\0bunix-${crypto.randomUUID()}`;
+    return { unix: name, path: name };
+  }
+  const host = family === "inet" ? "127.0.0.1" : "::1";
+  return { hostname: host, host, port: 0 };
+}
+
+function checkServer(server: Startable): void {
+  if (typeof (server as { then?: unknown } | null)?.then === "function") {
+    throw new TypeError("start has to return the server itself, not a promise of it");
+  }
+  if (stopper(server) === null) throw new TypeError("start has to return the server it started");
+}
+
+function stopper(server: unknown): (() => unknown) | null {
+  const one = server as { stop?: unknown; close?: unknown } | null | undefined;
+  if (typeof one?.stop === "function") return () => (one as { stop(all: true): void }).stop(true);
+  if (typeof one?.close === "function") return () => (one as { close(): void }).close();
+  return null;
+}
+
+/** Undo what `start` did, also where it is yet to be done. */
+function stop(server: unknown): void {
+  const later = server as PromiseLike<unknown> | null;
+  if (typeof later?.then === "function") later.then(stop, () => {});
+  else stopper(server)?.();
+}
+
+/** Where Bun itself has taken the descriptor it was given. */
+function taken(given: Fd | null, { inode }: Listening): Registration | null {
+  if (given === null) return null;
+  const entry = registrations().find((one) => one.inode === inode);
+  if (entry === undefined) {
+    given.close();
+    return null;
+  }
+  if (entry.fd === given.fd) given.release();
+  else given.close();
+  return entry;
+}
+
+/** Where the event loop has the socket that `start` opened. */
+function started(
+  where: Where,
+  { before, server }: { before: ReadonlySet<number>; server: Startable },
+): Registration {
+  const port = portOf(server);
+  const found = registrations().filter(
+    ({ fd, inode }) =>
+      !before.has(inode) && inodeOf(fd) === inode && isListening(fd) && isAt(fd, where, port),
+  );
+  const [entry, another] = found;
+  if (entry === undefined) {
+    const place = "unix" in where ? where.unix.replace("\0", "@") : where.hostname;
+    const reason = `no socket that listens at ${place} appeared in the event loop`;
+    throw new UnsupportedError("adoptServer", `${reason}; did start spread \`where\`? ${WHY}`);
+  }
+  if (another !== undefined) throw new TypeError("start has to start one server, not several");
+  return entry;
+}
+
+function portOf(server: Startable): number | undefined {
+  const { port } = server as { port?: unknown };
+  return typeof port === "number" ? port : undefined;
+}
+
+function isAt(fd: number, where: Where, port: number | undefined): boolean {
+  const name = rawName(fd);
+  if (typeof name === "number") return false;
+  if ("unix" in where) {
+    const found = decodeSockaddr(name, name.length);
+    const wanted = toBytes(where.unix).subarray(1);
+    return found.kind === "abstract" && Buffer.compare(found.name, wanted) === 0;
+  }
+  const found = decodeInet(name);
+  if (found === null || !isLoopback(found)) return false;
+  return port === undefined || found.port === port;
+}
+
+/** Put the listener in the place of the throw-away one, and look whether it is there. */
+function put({ fd, inode }: Listening, entry: Registration): Registration {
+  const blocking = (check(statusFlags(fd), "fcntl") & file.O_NONBLOCK) === 0;
+  check(setNonBlocking(fd, true), "fcntl"); // Bun accepts until there is nothing more
+  try {
+    const failed = exchange(entry, fd);
+    if (failed !== null) {
+      const cause = new UnixError(failed.step, failed.result);
+      throw new UnsupportedError("adoptServer", `${cause.message}; ${WHY}`);
+    }
+    const now = registrations().find((one) => one.epoll === entry.epoll && one.fd === entry.fd);
+    const same = now?.inode === inode && now.data === entry.data && now.events === entry.events;
+    if (!same) throw new UnsupportedError("adoptServer", `the exchange did not last; ${WHY}`);
+    return now;
+  } catch (error) {
+    if (blocking) setNonBlocking(fd, false);
+    throw error;
+  }
+}

@@ -1,0 +1,181 @@
+// Where Bun's event loop watches a listener: in an epoll of this process, as /proc tells.
+
+import { fstatSync, readdirSync, readFileSync, readlinkSync, readSync } from "node:fs";
+import { file } from "../../native/file.ts";
+import { epoll } from "../../native/poll.ts";
+import { option } from "../../native/socket.ts";
+import { check, fileCall } from "../base/errors.ts";
+import { Fd } from "../fd/fd.ts";
+import { decodeEpollInfo, type EpollEntry } from "../structs/epoll-info.ts";
+import { decodeInet, isWildcard } from "../structs/sockaddr-in.ts";
+import { epollAddAs, epollCtl } from "../syscalls/epoll.ts";
+import { duplicateOnto, open } from "../syscalls/fd.ts";
+import { getOption, rawName } from "../syscalls/socket.ts";
+
+/** A socket in an epoll: which, under what number, and with what events and data. */
+export interface Registration extends EpollEntry {
+  readonly epoll: number;
+}
+
+/**
+ * Everything that the epolls of this process watch, those of its Workers included.
+ * @throws UnixError where /proc cannot be read: EMFILE, …
+ */
+export function registrations(): Registration[] {
+  return epolls().flatMap((fd) => watchedBy(fd));
+}
+
+function epolls(): number[] {
+  const found: number[] = [];
+  for (const name of fileCall(() => readdirSync("/proc/self/fd"))) {
+    try {
+      const link = readlinkSync(`/proc/self/fd/${name}`);
+      if (link === "anon_inode:[eventpoll]") found.push(Number(name));
+    } catch {
+      // gone already: the descriptor that lists them
+    }
+  }
+  return found;
+}
+
+function watchedBy(fd: number): Registration[] {
+  try {
+    const text = readFileSync(`/proc/self/fdinfo/${fd}`, "latin1");
+    return decodeEpollInfo(text).map((entry) => ({ ...entry, epoll: fd }));
+  } catch {
+    return []; // closed in the meantime
+  }
+}
+
+/** As ep_show_fdinfo in fs/eventpoll.c writes a number. */
+const FD_COLUMNS = 8;
+const ROOM = 16_384;
+
+/** What one epoll watches, looked at again and again. Owns a descriptor of /proc. */
+export class EpollView {
+  readonly #epoll: number;
+  readonly #file: Fd;
+  #room = Buffer.from(new ArrayBuffer(ROOM));
+  #length = 0;
+
+  /** @throws UnixError EMFILE, … */
+  constructor(epfd: number) {
+    this.#epoll = epfd;
+    const opened = check(open(`/proc/self/fdinfo/${epfd}`, file.O_RDONLY), "open");
+    this.#file = Fd.adopt(opened, "adoptServer");
+  }
+
+  /** Look: what `find` and `all` say is as of now; nothing where that cannot be read. */
+  look(): void {
+    try {
+      this.#read();
+    } catch {
+      this.#length = 0;
+    }
+  }
+
+  #read(): void {
+    for (this.#length = 0; ; ) {
+      const free = this.#room.length - this.#length;
+      const got = readSync(this.#file.fd, this.#room, this.#length, free, this.#length);
+      this.#length += got;
+      if (got < free) return;
+      this.#room = Buffer.concat([this.#room], 2 * this.#room.length);
+    }
+  }
+
+  all(): Registration[] {
+    const text = this.#room.toString("latin1", 0, this.#length);
+    return decodeEpollInfo(text).map((entry) => ({ ...entry, epoll: this.#epoll }));
+  }
+
+  /** What is registered under that number: one line of many. */
+  find(fd: number): Registration | undefined {
+    const from = this.#room.indexOf(`tfd: ${String(fd).padStart(FD_COLUMNS)} `, 0, "latin1");
+    if (from < 0 || from >= this.#length) return undefined;
+    const end = this.#room.indexOf(NEW_LINE, from);
+    const [entry] = decodeEpollInfo(this.#room.toString("latin1", from, end));
+    return entry === undefined ? undefined : { ...entry, epoll: this.#epoll };
+  }
+
+  close(): void {
+    this.#file.close();
+  }
+}
+
+const NEW_LINE = 10;
+
+/** The inode behind a number; −1 where nothing is open under it. */
+export function inodeOf(fd: number): number {
+  try {
+    return fstatSync(fd).ino;
+  } catch {
+    return -1;
+  }
+}
+
+/** Whether the number still stands for the socket that was registered under it. */
+export const isCurrent = ({ fd, inode }: Registration): boolean => isStill(fd, inode);
+
+/** Whether a number still stands for the file with that inode, as far as is known. */
+export function isStill(fd: number, inode: number): boolean {
+  try {
+    return fstatSync(fd).ino === inode;
+  } catch (error) {
+    return (error as { code?: string }).code !== "EBADF";
+  }
+}
+
+export const isListening = (fd: number): boolean => getOption(fd, option.SO_ACCEPTCONN) === 1;
+
+/** Take it out of its epoll; a negative errno where the kernel refuses. */
+export const suspend = ({ epoll: epfd, fd }: Registration): number =>
+  epollCtl(epfd, epoll.EPOLL_CTL_DEL ?? 0, { fd });
+
+/** Put it in again, as it was. */
+export const resume = (entry: Registration): number => epollAddAs(entry.epoll, entry.fd, entry);
+
+/**
+ * Put another socket under the number and into the place of one that is registered. On failure the
+ * old one is where it was, unless the last step failed: then the number is the new one's already.
+ * The result: null, or which step failed and how.
+ */
+export function exchange(
+  entry: Registration,
+  socket: number,
+): { readonly step: string; readonly result: number } | null {
+  // Out first: a child that is between fork and exec would keep the old file, and so its entry.
+  const out = suspend(entry);
+  if (out < 0) return { step: "epoll_ctl", result: out };
+  const onto = duplicateOnto(socket, entry.fd);
+  if (onto < 0) {
+    resume(entry);
+    return { step: "dup3", result: onto };
+  }
+  const again = resume(entry);
+  return again < 0 ? { step: "epoll_ctl", result: again } : null;
+}
+
+/** The sockets in that epoll which were accepted from the listener named `listener`. */
+export function connectionsOf(listener: Uint8Array, epfd: number): number {
+  const isOurs = sameService(listener);
+  let count = 0;
+  for (const entry of watchedBy(epfd)) {
+    const name = rawName(entry.fd);
+    if (typeof name === "number" || !isOurs(name)) continue;
+    if (isCurrent(entry) && !isListening(entry.fd)) count += 1;
+  }
+  return count;
+}
+
+/** An accepted socket has its listener's name, with the address filled in that was dialled. */
+function sameService(listener: Uint8Array): (name: Uint8Array) => boolean {
+  const inet = decodeInet(listener);
+  if (inet === null) return (name) => Buffer.compare(name, listener) === 0;
+  const everywhere = isWildcard(inet);
+  return (name) => {
+    const other = decodeInet(name);
+    if (other === null || other.port !== inet.port || other.family !== inet.family) return false;
+    return everywhere || Buffer.compare(other.host, inet.host) === 0;
+  };
+}

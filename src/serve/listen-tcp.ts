@@ -1,0 +1,31 @@
+// A listening TCP socket with an owner of ours, for servers that come and go.
+
+import { Fd } from "../fd/fd.ts";
+import { integer } from "../socket/options.ts";
+
+/** Where to listen. */
+export interface ListenTcpOptions {
+  /** Default "0.0.0.0": every IPv4 address of this machine. "::" is every address of both kinds. */
+  readonly hostname?: string | undefined;
+  /** 0: a free one. */
+  readonly port: number;
+}
+
+const MOST_PORTS = 65_535;
+
+/**
+ * A TCP socket that listens, opened with Bun's own means and yours to close: for `adoptServer`, or
+ * to be handed to another process. Until somebody accepts, connections wait in its backlog.
+ *
+ * @throws RangeError; Bun's error, EADDRINUSE or EACCES, as Bun.listen throws it
+ * @see tcp(7)
+ */
+export function listenTcp({ hostname = "0.0.0.0", port }: ListenTcpOptions): Fd {
+  integer("port", port, { most: MOST_PORTS });
+  const listener = Bun.listen({ hostname, port, socket: { data: () => {} } });
+  try {
+    return Fd.duplicate(listener);
+  } finally {
+    listener.stop(); // before its loop can accept: this all happens in one turn
+  }
+}

@@ -1,0 +1,189 @@
+// Many messages with one system call: sendmmsg and recvmmsg.
+
+import { type AddressInput, absolute, parseAddress } from "../address/address.ts";
+import { ownList } from "../base/own-list.ts";
+import { encodeControl } from "../structs/cmsg.ts";
+import { type Address, encodeSockaddr, fitsSockaddr } from "../structs/sockaddr-un.ts";
+import { Envelope } from "../syscalls/header.ts";
+import { isBuffer, isView, Memory } from "../syscalls/memory.ts";
+import { recvmmsg, sendmmsg } from "../syscalls/message.ts";
+import { Piece } from "../syscalls/piece.ts";
+import { AGAIN } from "../syscalls/result.ts";
+import { type Data, Message, type Payload } from "./message.ts";
+import { beside, isEnd, type Rules } from "./receive.ts";
+import { closeTransferred, type Outgoing, prepare, type SendOptions } from "./send.ts";
+
+/** One message of a batch: data alone, or data with what goes beside it. */
+export type BatchMessage =
+  | Data
+  | (SendOptions & {
+      readonly data: Payload;
+      /** Datagram sockets: where it goes. */
+      readonly to?: AddressInput | undefined;
+    });
+
+/** A checked message: text stays as it came. */
+export type Item = string | Piece | (Outgoing & { readonly to: Address | undefined });
+
+/** Data alone, as opposed to data with what goes beside it. */
+export const isBare = (item: Item): item is string | Piece =>
+  typeof item === "string" || item instanceof Piece;
+
+const BATCH = {
+  what: "a batch is an array of messages",
+  most: Number.MAX_SAFE_INTEGER,
+  rule: "a batch has a length",
+};
+
+/** Check all of a batch, before any system call. @throws TypeError, RangeError */
+export function toBatch(messages: readonly BatchMessage[]): Item[] {
+  return ownList(messages, BATCH).map(toItem);
+}
+
+function toItem(message: BatchMessage): Item {
+  if (typeof message === "string") return message;
+  if (isView(message) || isBuffer(message)) return Piece.of(message);
+  if (typeof message !== "object" || message === null || !("data" in message)) {
+    throw new TypeError("a message of a batch is data, or an object with data");
+  }
+  const { data, to, ...options } = message;
+  // a batch may have to wait: what a path means now
+  return {
+    ...prepare(data, options),
+    to: to === undefined ? undefined : absolute(parseAddress(to)),
+  };
+}
+
+/** Headers that are filled and sent at a time, and the bytes that each copies of short data. */
+const CHUNK = 64;
+const SHORT = 2048;
+
+interface Room {
+  readonly envelopes: readonly Envelope[];
+  readonly memory: Memory;
+}
+
+let outgoing: Room | null = null;
+const encoder = new TextEncoder();
+/** An address keeps nothing alive (F2): long data is held here while the kernel reads it. */
+const held: { data: Piece[] } = { data: [] };
+
+/**
+ * How many of `items` were taken; a negative errno where not even the first one was.
+ * @throws TypeError where bytes of the first one are gone
+ */
+export function sendBatchOnce(fd: number, items: readonly Item[]): number {
+  outgoing ??= { envelopes: Envelope.array(CHUNK), memory: new Memory(CHUNK * SHORT) };
+  let total = 0;
+  while (total < items.length) {
+    const count = fillChunk(outgoing, items, total);
+    if (count === 0) break;
+    const sent = sendmmsg(fd, outgoing.envelopes, count);
+    held.data.length = 0;
+    if (sent < 0) return total > 0 ? total : sent;
+    for (let i = 0; i < sent; i++) transferred(items[total + i]!);
+    total += sent;
+    if (sent < count) break;
+  }
+  return total;
+}
+
+/** How many are ready, from item `from` on. One whose bytes are gone waits to be the first. */
+function fillChunk({ envelopes, memory }: Room, items: readonly Item[], from: number): number {
+  const count = Math.min(items.length - from, CHUNK);
+  let i = 0;
+  try {
+    for (; i < count; i++) fill(envelopes[i]!, memory, i, items[from + i]!);
+  } catch (error) {
+    if (from + i === 0) throw error;
+  }
+  return i;
+}
+
+function fill(envelope: Envelope, memory: Memory, index: number, item: Item): void {
+  const at = index * SHORT;
+  envelope.nameBytes = 0;
+  envelope.controlBytes = 0;
+  if (typeof item === "string") fillText(envelope, memory, at, item);
+  else if (item instanceof Piece) fillPiece(envelope, memory, at, item);
+  else fillWhole(envelope, memory, at, item);
+}
+
+function fillWhole(
+  envelope: Envelope,
+  memory: Memory,
+  at: number,
+  { parts, credentials, to, numbers: fds }: Exclude<Item, string | Piece>,
+): void {
+  fillPiece(envelope, memory, at, Piece.join(parts));
+  if (fds.length > 0 || credentials !== undefined) {
+    envelope.controlBytes = encodeControl(envelope.control, { fds, credentials });
+  }
+  if (to !== undefined) envelope.nameBytes = encodeSockaddr(to, envelope.name);
+}
+
+function fillText(envelope: Envelope, memory: Memory, at: number, data: string): void {
+  if (data.length * 3 > SHORT) {
+    fillPiece(envelope, memory, at, Piece.of(data));
+    return;
+  }
+  const { written } = encoder.encodeInto(data, memory.bytes.subarray(at, at + SHORT));
+  envelope.part(0, memory.address + at, written);
+}
+
+function fillPiece(envelope: Envelope, memory: Memory, at: number, piece: Piece): void {
+  if (piece.bytes > SHORT) {
+    envelope.part(0, piece.address(), piece.bytes);
+    held.data.push(piece);
+    return;
+  }
+  piece.copyTo(memory.bytes, at);
+  envelope.part(0, memory.address + at, piece.bytes);
+}
+
+function transferred(item: Item): void {
+  if (!isBare(item)) closeTransferred(item);
+}
+
+/** True where every address of the batch fits into a sockaddr_un as it is. */
+export function allFit(items: readonly Item[]): boolean {
+  return items.every((item) => isBare(item) || item.to === undefined || fitsSockaddr(item.to));
+}
+
+/** Memory that one batch may fill; where it is not enough, fewer messages come at a time. */
+const MOST_BYTES = 64 * 1024 * 1024;
+let incoming: Room = { envelopes: [], memory: new Memory(8) };
+
+/** For `count` messages: grown where it must be, and kept for the batches that follow. */
+function roomFor(count: number, maxBytes: number): Room {
+  let { envelopes, memory } = incoming;
+  if (envelopes.length < count) envelopes = Envelope.array(count);
+  if (memory.bytes.length < count * maxBytes) memory = new Memory(count * maxBytes);
+  return (incoming = { envelopes, memory });
+}
+
+/** What is here, at most `max` messages; null: the end; undefined: nothing now. */
+export function receiveBatchOnce(
+  fd: number,
+  rules: Rules,
+  { max, maxBytes, fail }: { max: number; maxBytes: number; fail: (result: number) => never },
+): Message[] | null | undefined {
+  const count = Math.max(1, Math.min(max, Math.floor(MOST_BYTES / maxBytes)));
+  const { envelopes, memory } = roomFor(count, maxBytes);
+  for (let i = 0; i < count; i++) {
+    envelopes[i]!.part(0, memory.address + i * maxBytes, maxBytes);
+  }
+  const received = recvmmsg(fd, envelopes, count, rules.named);
+  if (received === AGAIN) return undefined;
+  if (received < 0) return fail(received);
+  const messages: Message[] = [];
+  for (let i = 0; i < received; i++) {
+    const envelope = envelopes[i]!;
+    const bytes = envelope.transferred;
+    // an end after messages: it is still there for the next call
+    if (bytes === 0 && isEnd(envelope, rules)) break;
+    const data = memory.bytes.slice(i * maxBytes, i * maxBytes + bytes);
+    messages.push(new Message(data, beside(envelope, rules)));
+  }
+  return messages.length > 0 ? messages : null;
+}

@@ -1,0 +1,161 @@
+// Connecting a stream or seqpacket socket.
+
+import { errno } from "../../native/errno.ts";
+import {
+  type AddressInput,
+  absolute,
+  formatAddress,
+  parseAddress,
+  withShortAddress,
+} from "../address/address.ts";
+import { check, UnixError } from "../base/errors.ts";
+import { bindSocket } from "../bind/binding.ts";
+import { Fd } from "../fd/fd.ts";
+import { whyUnreachable } from "../inspect/reach.ts";
+import type { Address } from "../structs/sockaddr-un.ts";
+import { connect as connectOnce, socket } from "../syscalls/socket.ts";
+import { remaining } from "./endpoint.ts";
+import {
+  applySettings,
+  integer,
+  type Settings,
+  type SocketOptions,
+  toSettings,
+} from "./options.ts";
+import { type SocketKinds, socketOf, typeNumber } from "./types.ts";
+
+/** A kind of socket that connects. */
+export type ConnectionType = "stream" | "seqpacket";
+
+/** How to connect. */
+export interface ConnectOptions<T extends ConnectionType = ConnectionType> extends SocketOptions {
+  /** Default "stream". */
+  readonly type?: T | undefined;
+  /** Milliseconds to wait for a place in a full backlog, then ETIMEDOUT. Default: no limit. */
+  readonly timeoutMs?: number | undefined;
+  /** A name for this end too, so that the server sees where it comes from. Not removed on close. */
+  readonly from?: AddressInput | undefined;
+}
+
+/** Pauses between tries while the backlog is full: there is nothing to poll for (K3). */
+const FIRST_PAUSE_MS = 1;
+const LONGEST_PAUSE_MS = 50;
+
+interface Attempt {
+  readonly handle: Fd;
+  readonly address: Address;
+  readonly settings: Settings;
+  readonly type: ConnectionType;
+}
+
+function begin(input: AddressInput, options: ConnectOptions): Attempt {
+  const { type = "stream" } = options;
+  if ((type as string) === "datagram") {
+    throw new TypeError("connect is for stream and seqpacket: openDatagram has { connect }");
+  }
+  const number = typeNumber(type);
+  const address = parseAddress(input);
+  if (address.kind === "unnamed") throw new TypeError("nobody can be reached without an address");
+  const from = options.from === undefined ? null : parseAddress(options.from);
+  const settings = toSettings(options);
+  const target = absolute(address); // what the path means now, however long it takes
+  const handle = Fd.of(check(socket(number), "socket"), "connect", "socket");
+  try {
+    applySettings(handle.fd, settings);
+    if (from !== null) bindSocket(handle.fd, from, { unlinkOnClose: false });
+  } catch (error) {
+    handle.close();
+    throw error;
+  }
+  return { handle, address: target, settings, type };
+}
+
+/** True: connected. False: the backlog is full. */
+function tryOnce({ handle, address }: Attempt): boolean {
+  const result = withShortAddress(address, "connect", (short) => connectOnce(handle.fd, short));
+  if (result >= 0) return true;
+  if (result === -errno.EAGAIN) return false;
+  const detail = { address: formatAddress(address), hint: whyUnreachable(address, result) };
+  throw new UnixError("connect", result, detail);
+}
+
+function finish<T extends ConnectionType>({ type, handle, settings }: Attempt): SocketKinds[T] {
+  return socketOf(type, handle, settings) as SocketKinds[T];
+}
+
+function timedOut({ address }: Attempt): UnixError {
+  const detail = { address: formatAddress(address), hint: "the server's backlog stayed full" };
+  return new UnixError("connect", -errno.ETIMEDOUT, detail);
+}
+
+/**
+ * Connect to a listening socket. A full backlog is waited for; where nobody listens it fails at
+ * once.
+ *
+ * @throws UnixError ENOENT, ECONNREFUSED, EACCES, EPROTOTYPE, ETIMEDOUT; the signal's reason
+ * @see connect(2), unix(7)
+ */
+export async function connect<T extends ConnectionType = "stream">(
+  address: AddressInput,
+  options: ConnectOptions<T> & { readonly signal?: AbortSignal | undefined } = {},
+): Promise<SocketKinds[T]> {
+  options.signal?.throwIfAborted();
+  const left = remaining(options.timeoutMs);
+  const attempt = begin(address, options);
+  try {
+    for (let pause = FIRST_PAUSE_MS; !tryOnce(attempt); pause *= 2) {
+      const wait = left();
+      if (wait === 0) throw timedOut(attempt);
+      const most = wait < 0 ? LONGEST_PAUSE_MS : Math.min(wait, LONGEST_PAUSE_MS);
+      await sleep(Math.min(pause, most), options.signal);
+    }
+  } catch (error) {
+    attempt.handle.close();
+    throw error;
+  }
+  return finish<T>(attempt);
+}
+
+/**
+ * {@link connect}, blocking the thread.
+ * @throws as connect
+ * @see connect(2)
+ */
+export function connectSync<T extends ConnectionType = "stream">(
+  address: AddressInput,
+  options: ConnectOptions<T> = {},
+): SocketKinds[T] {
+  const left = remaining(options.timeoutMs);
+  const attempt = begin(address, options);
+  try {
+    for (let pause = FIRST_PAUSE_MS; !tryOnce(attempt); pause *= 2) {
+      const wait = left();
+      if (wait === 0) throw timedOut(attempt);
+      const most = wait < 0 ? LONGEST_PAUSE_MS : Math.min(wait, LONGEST_PAUSE_MS);
+      Bun.sleepSync(Math.min(pause, most));
+    }
+  } catch (error) {
+    attempt.handle.close();
+    throw error;
+  }
+  return finish<T>(attempt);
+}
+
+/** A pause that a signal can end. */
+export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => {
+      clearTimeout(timer);
+      reject(signal?.reason);
+    };
+    const timer = setTimeout(
+      () => {
+        signal?.removeEventListener("abort", stop);
+        resolve();
+      },
+      integer("ms", ms),
+    );
+    signal?.addEventListener("abort", stop, { once: true });
+    if (signal?.aborted === true) stop();
+  });
+}

@@ -1,0 +1,90 @@
+// Room at a datagram's receiver. An unconnected socket cannot wait for it (K4: it polls writable
+// although the receiver's queue is full), but a socket that is connected to the receiver can.
+
+import { errno } from "../../native/errno.ts";
+import { poll as events } from "../../native/poll.ts";
+import { socket as c } from "../../native/socket.ts";
+import { formatAddress, withShortAddress } from "../address/address.ts";
+import { check } from "../base/errors.ts";
+import { Fd } from "../fd/fd.ts";
+import { LazyWatch } from "../loop/lazy-watch.ts";
+import type { Waiter, Watch } from "../loop/poller.ts";
+import type { Address } from "../structs/sockaddr-un.ts";
+import { poll } from "../syscalls/fd.ts";
+import { connect, socket } from "../syscalls/socket.ts";
+
+/** A try that finds room gone again, so many times in a row, pauses. */
+const TRIES = 16;
+const PAUSE_MS = 1;
+
+export class Destination {
+  readonly address: Address;
+  readonly #probe: Fd;
+  readonly #watch = new LazyWatch();
+  #users = 0;
+
+  /** @throws UnixError as connect(2) has it: nobody is there, or it takes from one sender only */
+  constructor(address: Address) {
+    this.address = address;
+    this.#probe = Fd.of(check(socket(c.SOCK_DGRAM), "socket"), "DatagramSocket.send", "socket");
+    const result = withShortAddress(address, "connect", (short) => connect(this.#probe.fd, short));
+    if (result >= 0) return;
+    this.#probe.close();
+    check(result, "connect", { address: formatAddress(address) });
+  }
+
+  /** Whose writers wait for room here. */
+  get watch(): Watch {
+    return this.#watch.of(this.#probe.fd);
+  }
+
+  /** One more send waits here. */
+  enter(): void {
+    this.#users += 1;
+  }
+
+  /** One fewer; true when it was the last and this is closed. */
+  leave(): boolean {
+    this.#users -= 1;
+    if (this.#users > 0) return false;
+    this.close();
+    return true;
+  }
+
+  close(): void {
+    this.#probe.close();
+  }
+
+  /**
+   * Try until it works or there is no room. Two queues can be full: the sender's own buffer, which
+   * its watch tells of, and the receiver's, which poll(2) here asks to be told of.
+   */
+  attempt(sender: Watch, once: () => number): number {
+    for (let tries = 0; tries < TRIES; tries++) {
+      const sent = once();
+      if (sent !== -errno.EAGAIN) return sent;
+      if (poll(sender.fd, events.POLLOUT, 0) === 0) {
+        if (this.#kick.next === null) sender.wait("write", this.#kick);
+        return sent;
+      }
+      if (poll(this.#probe.fd, events.POLLOUT, 0) === 0) return sent;
+    }
+    setTimeout(() => this.watch.kick("write"), PAUSE_MS);
+    return -errno.EAGAIN;
+  }
+
+  /** Block the thread until there may be room. */
+  waitSync(sender: number, timeoutMs: number): void {
+    const own = poll(sender, events.POLLOUT, 0) === 0;
+    poll(own ? sender : this.#probe.fd, events.POLLOUT, timeoutMs);
+  }
+
+  readonly #kick: Waiter = {
+    next: null,
+    run: () => {
+      if (!this.#probe.closed) this.watch.kick("write");
+      return "done";
+    },
+    stop: () => {},
+  };
+}

@@ -1,0 +1,247 @@
+// SOCK_DGRAM: messages to whoever is named. On one machine none is lost: a send waits for room.
+
+import { errno } from "../../native/errno.ts";
+import {
+  type AddressInput,
+  absolute,
+  formatAddress,
+  parseAddress,
+  withShortAddress,
+} from "../address/address.ts";
+import { check, UnixError } from "../base/errors.ts";
+import type { Binding } from "../bind/binding.ts";
+import type { Fd } from "../fd/fd.ts";
+import { whyUnreachable } from "../inspect/reach.ts";
+import { attempt } from "../loop/attempt.ts";
+import { rejected, settled } from "../loop/gate.ts";
+import type { Address } from "../structs/sockaddr-un.ts";
+import { connect } from "../syscalls/socket.ts";
+import { type Item, isBare } from "./batch.ts";
+import { Destination } from "./datagram-room.ts";
+import { type Kind, remaining, type SyncOptions } from "./endpoint.ts";
+import type { Payload } from "./message.ts";
+import type { SendWaitOptions } from "./messaging.ts";
+import type { Settings } from "./options.ts";
+import { PacketSocket } from "./packet.ts";
+import { SendOperation } from "./queued-send.ts";
+import {
+  type Beside,
+  closeTransferred,
+  type Outgoing,
+  prepare,
+  type SendOptions,
+  sendError,
+  sendOnce,
+  wouldBlock,
+} from "./send.ts";
+
+const KIND: Kind = {
+  name: "datagram",
+  receives: { place: "DatagramSocket.receive", named: true, empty: "message" },
+  stream: false,
+};
+
+/** The same for all sends to one place, whatever the current directory is. */
+const keyOf = (to: Address): string => formatAddress(absolute(to));
+
+/** Where a datagram goes. */
+export interface Recipient {
+  /** The receiver's address; left out on a connected socket. */
+  readonly to?: AddressInput | undefined;
+}
+
+/**
+ * A datagram socket. Unix datagrams arrive whole, in order and exactly once, or the send fails:
+ * `send` waits for room at the receiver instead of dropping.
+ *
+ * @see unix(7)
+ */
+export class DatagramSocket extends PacketSocket {
+  readonly #binding: Binding | null;
+  /** Receivers that sends are waiting for, by address. */
+  readonly #destinations = new Map<string, Destination>();
+  readonly #sending = new Set<Promise<void>>();
+  /** Where it was connected last. */
+  #connected: Address | null = null;
+
+  /** @internal */
+  constructor(handle: Fd, settings: Settings, binding: Binding | null = null) {
+    super(handle, settings, KIND);
+    this.#binding = binding;
+  }
+
+  get type(): "datagram" {
+    return "datagram";
+  }
+
+  /** @internal */
+  protected override get kind(): Kind {
+    return KIND;
+  }
+
+  /** The address it is bound to, in the form it was given. */
+  override get localAddress(): Address {
+    return this.#binding?.address ?? super.localAddress;
+  }
+
+  /**
+   * Send all further messages to `address`, and receive from there only. When the receiver goes
+   * away, a daemon that is started again for example, the kernel takes the connection back: one
+   * send fails with ECONNREFUSED, all others with ENOTCONN, until this is called again.
+   *
+   * @throws UnixError ECONNREFUSED, ENOENT, EACCES, EPERM (it is connected to another)
+   * @see connect(2)
+   */
+  connect(address: AddressInput): void {
+    const target = parseAddress(address);
+    const fd = this.open("connect");
+    const result = withShortAddress(target, "connect", (short) => connect(fd, short));
+    const hint = whyUnreachable(target, result);
+    check(result, "connect", { address: formatAddress(target), hint });
+    this.#connected = target;
+  }
+
+  /** @internal */
+  protected override sendFailed(result: number, message: Beside): UnixError {
+    return sendError(result, message, { connected: this.#connected });
+  }
+
+  /**
+   * Send one message; waits for room at the receiver. A queued message keeps its place before later
+   * ones to the same receiver.
+   *
+   * @throws UnixError ECONNREFUSED (nobody there), ENOENT, EACCES, EMSGSIZE, EPERM, ENOTCONN
+   */
+  override send(data: Payload, options?: SendWaitOptions & Recipient): Promise<void> {
+    if (options?.to === undefined) return super.send(data, options);
+    const message = prepare(data, options);
+    return this.#sendTo(message, parseAddress(options.to), options.signal);
+  }
+
+  #sendTo(message: Outgoing, to: Address, signal: AbortSignal | undefined): Promise<void> {
+    if (signal?.aborted === true) return rejected(signal.reason);
+    try {
+      this.open("sendmsg");
+      if (this.#tryTo(message, to)) return settled(undefined);
+      return this.#waitTo(message, to, signal);
+    } catch (error) {
+      return rejected(error);
+    }
+  }
+
+  /** True: sent. False: there is no room, or others are before it. */
+  #tryTo(message: Outgoing, to: Address): boolean {
+    if (this.#destinations.size > 0 && this.#destinations.has(keyOf(to))) return false;
+    const sent = this.#once(message, message.numbers, to);
+    if (wouldBlock(sent)) return false;
+    if (sent < 0) throw sendError(sent, message, { to });
+    closeTransferred(message);
+    return true;
+  }
+
+  #once(
+    message: Pick<Outgoing, "parts" | "credentials">,
+    fds: readonly number[],
+    to: Address,
+  ): number {
+    return withShortAddress(to, "connect", (short) =>
+      sendOnce(this.fd, message, { fds, to: short }),
+    );
+  }
+
+  #waitTo(message: Outgoing, at: Address, signal: AbortSignal | undefined): Promise<void> {
+    this.checkRoom(message.total);
+    const to = absolute(at); // what the path means now, however long it takes
+    const key = formatAddress(to);
+    const destination = this.#destinations.get(key) ?? new Destination(to);
+    this.#destinations.set(key, destination);
+    destination.enter();
+    const { watch } = destination;
+    watch.referenced = this.referenced;
+    let operation: SendOperation;
+    try {
+      operation = new SendOperation(message, {
+        failed: (result) => sendError(result, message, { to }),
+        account: (bytes) => this.account(bytes),
+        sendOnce: (what, { fds }) =>
+          destination.attempt(this.watch, () => this.#once(what, fds, to)),
+        ended: () => this.#leave(key, destination),
+      });
+    } catch (error) {
+      this.#leave(key, destination);
+      throw error;
+    }
+    const sending = attempt({ watch, direction: "write", signal }, operation).then(() => {});
+    const ended = (): unknown => this.#sending.delete(sending);
+    this.#sending.add(sending);
+    sending.then(ended, ended);
+    return sending;
+  }
+
+  #leave(key: string, destination: Destination): void {
+    if (destination.leave() && this.#destinations.get(key) === destination) {
+      this.#destinations.delete(key);
+    }
+  }
+
+  /** Send if there is room at the receiver: the bytes sent, or null. */
+  override trySend(data: Payload, options?: SendOptions & Recipient): number | null {
+    if (options?.to === undefined) return super.trySend(data, options);
+    const message = prepare(data, options);
+    const to = parseAddress(options.to);
+    this.open("sendmsg");
+    return this.#tryTo(message, to) ? message.total : null;
+  }
+
+  /** Send, blocking the thread until there is room. @throws UnixError ETIMEDOUT */
+  override sendSync(data: Payload, options?: SendOptions & Recipient & SyncOptions): void {
+    if (options?.to === undefined) {
+      super.sendSync(data, options);
+      return;
+    }
+    const message = prepare(data, options);
+    const given = parseAddress(options.to);
+    const left = remaining(options.timeoutMs);
+    this.open("sendmsg");
+    const to = absolute(given); // another thread may change the directory
+    if (this.#tryTo(message, to)) return;
+    const destination = new Destination(to);
+    try {
+      do {
+        const wait = left();
+        if (wait === 0) throw new UnixError("sendmsg", -errno.ETIMEDOUT);
+        destination.waitSync(this.fd, wait);
+      } while (!this.#tryTo(message, to));
+    } finally {
+      destination.close();
+    }
+  }
+
+  /** @internal */
+  protected override get idle(): boolean {
+    return super.idle && this.#destinations.size === 0;
+  }
+
+  /** @internal */
+  protected override sendItem(item: Item, signal: AbortSignal | undefined): Promise<void> {
+    if (isBare(item) || item.to === undefined) return super.sendItem(item, signal);
+    return this.#sendTo(item, item.to, signal);
+  }
+
+  /** Close once the queued sends are out. */
+  override async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.allSettled(this.#sending);
+    await super[Symbol.asyncDispose]();
+  }
+
+  /** @internal */
+  protected override beforeClose(): void {
+    for (const destination of this.#destinations.values()) destination.close();
+    this.#binding?.remove();
+  }
+
+  /** @internal The socket's file stays with the socket. */
+  protected override beforeRelease(): void {
+    this.#binding?.leave();
+  }
+}

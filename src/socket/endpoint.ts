@@ -1,0 +1,291 @@
+// What every socket is, whatever it sends: the owner of a descriptor, which waits, and ends.
+
+import { errno } from "../../native/errno.ts";
+import { closedError, UnixError } from "../base/errors.ts";
+import { Fd } from "../fd/fd.ts";
+import { attempt, type Operation } from "../loop/attempt.ts";
+import { rejected } from "../loop/gate.ts";
+import { Watch } from "../loop/poller.ts";
+import {
+  type Credentials,
+  peerCredentials,
+  peerGroups,
+  peerPidfd,
+  peerSecurity,
+  type VerifiedPeer,
+  verifyPeer,
+} from "../peer/credentials.ts";
+import type { Address } from "../structs/sockaddr-un.ts";
+import { poll } from "../syscalls/fd.ts";
+import { socketName } from "../syscalls/socket.ts";
+import { integer, type Settings } from "./options.ts";
+import type { Rules } from "./receive.ts";
+
+/** Options of one call that blocks the thread. */
+export interface SyncOptions {
+  /** Milliseconds until it fails with ETIMEDOUT. Default: wait for ever. */
+  readonly timeoutMs?: number | undefined;
+}
+
+/** @internal How a socket class differs from the others. */
+export interface Kind {
+  readonly name: string;
+  readonly receives: Omit<Rules, "acceptFds">;
+  /** Bytes without boundaries: a send may be taken in part. */
+  readonly stream: boolean;
+}
+
+/** Rules by kind and `acceptFds`: many sockets have the same. */
+const known = new Map<Kind, Rules[]>();
+
+function rulesOf(kind: Kind, acceptFds: number): Rules {
+  let rules = known.get(kind);
+  if (rules === undefined) known.set(kind, (rules = []));
+  return (rules[acceptFds] ??= { ...kind.receives, acceptFds });
+}
+
+/** The rest of a deadline, as poll wants it. */
+export function remaining(timeoutMs: number | undefined): () => number {
+  if (timeoutMs === undefined) return () => -1;
+  const end = performance.now() + integer("timeoutMs", timeoutMs);
+  return () => Math.max(0, Math.ceil(end - performance.now()));
+}
+
+/** @internal Sends are queued, and what was asked for would overtake them. */
+export function busy(): UnixError {
+  const hint = "sends are queued: await them first";
+  return new UnixError("sendmsg", -errno.EBUSY, { hint });
+}
+
+/**
+ * A socket that this process owns. Made by `connect`, `listen().accept`, `socketPair`,
+ * `openDatagram` or `adoptSocket`.
+ *
+ * @see unix(7), socket(7)
+ */
+export abstract class Endpoint implements Disposable, AsyncDisposable {
+  readonly #handle: Fd;
+  /** @internal */
+  protected readonly settings: Settings;
+  /** @internal */
+  protected readonly rules: Rules;
+  /** From the first wait on. A LazyWatch would be one more object for each connection. */
+  #watch: Watch | null = null;
+  #referenced = true;
+  #onClose: (() => void) | null = null;
+
+  /** @internal */
+  constructor(handle: Fd, settings: Settings, kind: Kind) {
+    this.#handle = handle;
+    this.settings = settings;
+    this.rules = rulesOf(kind, settings.acceptFds);
+  }
+
+  /** @internal */
+  protected abstract get kind(): Kind;
+
+  /** Tells sockets from listeners. */
+  get listening(): false {
+    return false;
+  }
+
+  /** The descriptor's number, borrowed; −1 once closed. */
+  get fd(): number {
+    return this.#handle.fd;
+  }
+
+  get closed(): boolean {
+    return this.#handle.closed;
+  }
+
+  /** @internal The number, or ERR_CLOSED. */
+  protected open(syscall: string): number {
+    const { fd } = this.#handle;
+    if (fd < 0) throw closedError(syscall);
+    return fd;
+  }
+
+  /** @internal */
+  protected get watch(): Watch {
+    return (this.#watch ??= this.#newWatch());
+  }
+
+  #newWatch(): Watch {
+    const watch = Watch.of(this.#handle.fd, true);
+    watch.referenced = this.#referenced;
+    return watch;
+  }
+
+  /** Have `callback` called once, when this socket is closed or released. It must not throw. */
+  onClose(callback: () => void): void {
+    const before = this.#onClose;
+    if (this.closed) callback();
+    else if (before === null) this.#onClose = callback;
+    else this.#onClose = both(before, callback);
+  }
+
+  /** The address this socket is bound to. @see getsockname(2) */
+  get localAddress(): Address {
+    return this.#name("getsockname");
+  }
+
+  /** The address of the socket it is connected to. @throws UnixError ENOTCONN */
+  get peerAddress(): Address {
+    return this.#name("getpeername");
+  }
+
+  #name(call: "getsockname" | "getpeername"): Address {
+    const name = socketName(this.open(call), call);
+    if (typeof name === "number") throw new UnixError(call, name);
+    return name;
+  }
+
+  /** Who connected, or listened: {@link peerCredentials}. */
+  peerCredentials(): Credentials {
+    return peerCredentials(this.open("getsockopt"));
+  }
+  /** The peer's supplementary groups: {@link peerGroups}. */
+  peerGroups(): number[] {
+    return peerGroups(this.open("getsockopt"));
+  }
+  /** The peer's process; yours to close: {@link peerPidfd}. */
+  peerPidfd(): Fd {
+    return peerPidfd(this.open("getsockopt"));
+  }
+  /** The peer's security label: {@link peerSecurity}. */
+  peerSecurity(): string | null {
+    return peerSecurity(this.open("getsockopt"));
+  }
+  /** The peer, looked at closely: {@link verifyPeer}. */
+  peer(): VerifiedPeer {
+    return verifyPeer(this.open("getsockopt"));
+  }
+
+  /** Keep the process alive while something waits on this socket. The default. */
+  ref(): this {
+    this.#reference(true);
+    return this;
+  }
+
+  /** Do not keep the process alive for this socket. */
+  unref(): this {
+    this.#reference(false);
+    return this;
+  }
+
+  /** @internal */
+  protected get referenced(): boolean {
+    return this.#referenced;
+  }
+
+  #reference(on: boolean): void {
+    this.#referenced = on;
+    if (this.#watch !== null) this.#watch.referenced = on;
+  }
+
+  /** @internal The last receive emptied the queue: the next waits for the kernel's word. */
+  protected noteDrained(): void {
+    const watch = this.#watch;
+    if (watch !== null && watch.registered !== 0 && !watch.ended) watch.readable = false;
+  }
+
+  /** @internal Nothing waits to be sent: a new send may try at once. */
+  protected get idle(): boolean {
+    return !this.closed && this.#watch?.awaits("write") !== true;
+  }
+
+  /** @internal Try until it works or the time is up, blocking the thread. */
+  protected blocking<T>(
+    syscall: string,
+    event: number,
+    options: SyncOptions | undefined,
+    once: () => T | undefined,
+  ): T {
+    const left = remaining(options?.timeoutMs);
+    for (;;) {
+      const fd = this.open(syscall);
+      const value = once();
+      if (value !== undefined) return value;
+      const wait = left();
+      if (wait === 0) throw new UnixError(syscall, -errno.ETIMEDOUT);
+      poll(fd, event, wait);
+    }
+  }
+
+  /** @internal Wait on this socket; closed sockets reject. */
+  protected waitFor<T>(
+    direction: "read" | "write",
+    signal: AbortSignal | undefined,
+    operation: Operation<T>,
+  ): Promise<T> {
+    try {
+      this.open(direction === "read" ? "recvmsg" : "sendmsg");
+      return attempt({ watch: this.watch, direction, signal }, operation);
+    } catch (error) {
+      operation.done?.();
+      return rejected(error);
+    }
+  }
+
+  /**
+   * Hand the descriptor on: this object is closed, the result owns it. What waits here gets
+   * ERR_CLOSED. It does not block (O_NONBLOCK); `fd.nonBlocking = false` changes that.
+   *
+   * @throws UnixError ERR_CLOSED, EBUSY while sends are queued
+   */
+  release(): Fd {
+    this.open("release");
+    if (!this.idle) throw busy();
+    this.beforeRelease();
+    const fd = Fd.of(this.#handle.release(), "release", "socket");
+    this.#ended();
+    return fd;
+  }
+
+  /** Close at once. What waits gets ERR_CLOSED, queued sends are dropped. Never throws. */
+  close(): void {
+    if (this.closed) return;
+    this.beforeClose();
+    this.#handle.close();
+    this.#ended();
+  }
+
+  #ended(): void {
+    const onClose = this.#onClose;
+    this.#onClose = null;
+    if (onClose !== null) callAlone(onClose);
+  }
+
+  /** @internal What must happen while the descriptor is still open. */
+  protected beforeClose(): void {}
+
+  /** @internal The same where it stays open in other hands. */
+  protected beforeRelease(): void {}
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** Close once the queued sends are out. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.idle || this.closed) return this.close();
+    await this.waitFor("write", undefined, { once: () => true }).catch(() => {});
+    this.close();
+  }
+}
+
+const both = (first: () => void, second: () => void) => (): void => {
+  callAlone(first);
+  callAlone(second);
+};
+
+/** What it throws is nobody's to catch here, and uncaught; others are called all the same. */
+function callAlone(callback: () => void): void {
+  try {
+    callback();
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
+  }
+}

@@ -1,0 +1,174 @@
+// What is sent, and what comes.
+
+import { closeMany, closeOne } from "../fd/closing.ts";
+import { Fd } from "../fd/fd.ts";
+import { handedOver, noLonger, type Owner, watchOver } from "../fd/finalizer.ts";
+import type { Credentials } from "../structs/credentials.ts";
+import type { Address } from "../structs/sockaddr-un.ts";
+
+/** One piece of data. A string is sent as UTF-8. */
+export type Data = string | ArrayBuffer | ArrayBufferView;
+
+/** What is sent. An array is gathered into one message without being copied together (iovec). */
+export type Payload = Data | readonly Data[];
+
+const decoder = new TextDecoder();
+const NONE: readonly Fd[] = Object.freeze([]);
+const NO_NUMBERS: readonly number[] = Object.freeze([]);
+
+/** Descriptors that came together. They get an owner each only when somebody looks at them. */
+export class Parcel implements Owner {
+  #numbers: readonly number[];
+  #fds: readonly Fd[] | null = null;
+  readonly place: string;
+  registered = false;
+
+  constructor(numbers: readonly number[], place: string) {
+    this.#numbers = numbers;
+    this.place = place;
+    watchOver(this);
+  }
+
+  get owned(): readonly number[] {
+    return this.#numbers;
+  }
+
+  get fds(): readonly Fd[] {
+    if (this.#fds === null) {
+      this.#fds = this.#numbers.map((fd) => Fd.adopt(fd, this.place));
+      this.#numbers = NO_NUMBERS;
+      handedOver(this);
+    }
+    return this.#fds;
+  }
+
+  take(): readonly Fd[] {
+    const { fds } = this;
+    this.#fds = NONE;
+    return fds;
+  }
+
+  close(): void {
+    const [numbers, fds] = [this.#numbers, this.#fds];
+    this.#numbers = NO_NUMBERS;
+    this.#fds = NONE;
+    noLonger(this, numbers);
+    if (numbers.length === 1) closeOne(numbers[0]!);
+    else closeMany(numbers);
+    if (fds !== null) for (const fd of fds) fd.close();
+  }
+}
+
+/** What came beside the data of a message. */
+export interface Ancillary {
+  readonly fds: Parcel | null;
+  readonly credentials: Credentials | undefined;
+  readonly pidfd: Fd | undefined;
+  readonly security: string | undefined;
+  readonly from: Address | undefined;
+  readonly truncated: boolean;
+  readonly fdsTruncated: boolean;
+}
+
+/**
+ * What one receive call took in, beside the data: descriptors, credentials, the sender's address.
+ *
+ * Descriptors are owned from birth: take them with `takeFds()`, or let `using` or `close()` close
+ * those that were not taken.
+ *
+ * @see recvmsg(2), unix(7)
+ */
+export class Envelope implements Disposable {
+  readonly #beside: Ancillary | null;
+
+  /** @internal null: data alone, all of it */
+  constructor(beside: Ancillary | null) {
+    this.#beside = beside;
+  }
+
+  /** @internal Nothing came beside the data. */
+  get alone(): boolean {
+    return this.#beside === null;
+  }
+
+  /** Who sent it: the sender's claim, which the kernel checks unless the sender is root. */
+  get credentials(): Credentials | undefined {
+    return this.#beside?.credentials;
+  }
+
+  /** The sender's process, with `passPidfd`. Closed with the message. @see pidfd_open(2) */
+  get pidfd(): Fd | undefined {
+    return this.#beside?.pidfd;
+  }
+
+  /** The sender's security label (SCM_SECURITY), where a security module is active. */
+  get security(): string | undefined {
+    return this.#beside?.security;
+  }
+
+  /** The address that the sender of a datagram is bound to; undefined where it is bound to none. */
+  get from(): Address | undefined {
+    return this.#beside?.from;
+  }
+
+  /** The message had more data than there was room for: the rest is gone. */
+  get truncated(): boolean {
+    return this.#beside?.truncated ?? false;
+  }
+
+  /**
+   * Fewer descriptors are here than were sent: more than `acceptFds`, or this process is at its
+   * limit of open files (MSG_CTRUNC). Those that are here are all right, and nothing leaked.
+   */
+  get fdsTruncated(): boolean {
+    return this.#beside?.fdsTruncated ?? false;
+  }
+
+  /** The descriptors that came and were not taken, in the order they were sent. */
+  get fds(): readonly Fd[] {
+    return this.#beside?.fds?.fds ?? NONE;
+  }
+
+  /** The descriptors; from now on they are the caller's to close. */
+  takeFds(): Fd[] {
+    return [...(this.#beside?.fds?.take() ?? NONE)];
+  }
+
+  /** Close the descriptors that were not taken, and the pidfd. */
+  close(): void {
+    this.#beside?.fds?.close();
+    this.pidfd?.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** A received message: data, and what came with it. */
+export class Message extends Envelope {
+  /** The bytes, in memory of their own. */
+  readonly data: Uint8Array;
+
+  /** @internal */
+  constructor(data: Uint8Array, beside: Ancillary | null) {
+    super(beside);
+    this.data = data;
+  }
+
+  /** The data as UTF-8 text. */
+  text(): string {
+    return decoder.decode(this.data);
+  }
+}
+
+/** What `receiveInto` answers: how many bytes of your buffer were filled, and what came along. */
+export class Received extends Envelope {
+  readonly bytes: number;
+
+  /** @internal */
+  constructor(bytes: number, beside: Ancillary | null) {
+    super(beside);
+    this.bytes = bytes;
+  }
+}

@@ -1,0 +1,392 @@
+// Receiving and sending, as the three kinds of socket share it.
+
+import { errno } from "../../native/errno.ts";
+import { poll as events } from "../../native/poll.ts";
+import { UnixError } from "../base/errors.ts";
+import type { FdLike } from "../fd/fd.ts";
+import { attempt, type Operation } from "../loop/attempt.ts";
+import { Consumer, type Feed, type Handler, isPromise } from "../loop/consume.ts";
+import { rejected, settled } from "../loop/gate.ts";
+import { bytesIn } from "../syscalls/memory.ts";
+import { busy, Endpoint, type SyncOptions } from "./endpoint.ts";
+import type { Envelope, Message, Payload, Received } from "./message.ts";
+import { integer } from "./options.ts";
+import { type SendOnce, SendOperation } from "./queued-send.ts";
+import { receiveIntoOnce, receiveOnce } from "./receive.ts";
+import {
+  type Beside,
+  checkFds,
+  closeTransferred,
+  isShort,
+  type Outgoing,
+  plainTotal,
+  prepare,
+  type SendOptions,
+  sendError,
+  sendOnce,
+  sendPlain,
+  sendShort,
+  wouldBlock,
+} from "./send.ts";
+
+/** Options of one asynchronous send. */
+export interface SendWaitOptions extends SendOptions {
+  /** Give up; the promise rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+  /**
+   * Called where the signal came when part of the data was out already, which happens on streams
+   * only: the rest follows all the same, or the peer would take what is sent next for it. `rest`
+   * resolves when it is out and rejects where that failed. Not called: nothing was sent.
+   */
+  readonly onRest?: ((rest: Promise<void>) => void) | undefined;
+}
+
+/** Options of one asynchronous receive. */
+export interface ReceiveOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** At most so many bytes of data. Default: the socket's `maxMessageBytes`. */
+  readonly maxBytes?: number | undefined;
+}
+
+/** Receives of at most so many bytes. */
+class Receiving implements Operation<Message | null>, Feed<Message> {
+  readonly #socket: SocketBase;
+  readonly #maxBytes: number;
+
+  constructor(socket: SocketBase, maxBytes: number) {
+    this.#socket = socket;
+    this.#maxBytes = maxBytes;
+  }
+
+  once(): Message | null | undefined {
+    return this.#socket.take(this.#maxBytes);
+  }
+}
+
+/** Hands over what may bring descriptors: those that were not taken are closed in the end. */
+class EnvelopeConsumer<T extends Envelope> extends Consumer<T> {
+  protected override hand(message: T, handler: Handler<T>): unknown {
+    return message.alone ? handler(message) : closing(message, handler);
+  }
+}
+
+/** A socket that receives and sends. */
+export abstract class SocketBase extends Endpoint {
+  #queuedBytes = 0;
+  /** The plain receive, made once: it is what most programs do most of the time. */
+  #receiving: Receiving | null = null;
+
+  /**
+   * The next message, when there is one; null when the peer has ended (a datagram socket has no
+   * end). Receives are served in the order they were asked for.
+   *
+   * @throws UnixError ECONNRESET, ERR_CLOSED; the signal's reason
+   * @see recvmsg(2)
+   */
+  receive(options?: ReceiveOptions): Promise<Message | null> {
+    if (options === undefined) return this.waitFor("read", undefined, this.#plain);
+    const receiving = new Receiving(this, this.#most(options.maxBytes));
+    return this.waitFor("read", options.signal, receiving);
+  }
+
+  get #plain(): Receiving {
+    return (this.#receiving ??= new Receiving(this, this.settings.maxMessageBytes));
+  }
+
+  /** The next message if one is here; null: the peer has ended; undefined: nothing now. */
+  tryReceive(options?: { maxBytes?: number }): Message | null | undefined {
+    this.open("recvmsg");
+    return this.take(this.#most(options?.maxBytes));
+  }
+
+  /** The next message; blocks the thread. @throws UnixError ETIMEDOUT */
+  receiveSync(options?: SyncOptions & { maxBytes?: number }): Message | null {
+    const maxBytes = this.#most(options?.maxBytes);
+    return this.blocking("recvmsg", events.POLLIN, options, () => this.take(maxBytes));
+  }
+
+  /**
+   * Receive into your own bytes: no copy. The buffer must not be touched until the promise settles.
+   * One that is detached, transferred or made smaller meanwhile is a TypeError, and what was sent
+   * is still there for the next receive.
+   */
+  receiveInto(
+    buffer: ArrayBufferView,
+    options?: { signal?: AbortSignal },
+  ): Promise<Received | null> {
+    const bytes = roomIn(buffer);
+    return this.waitFor("read", options?.signal, { once: () => this.takeInto(buffer, bytes) });
+  }
+
+  /** `receiveInto` if something is here; null: the end; undefined: nothing now. */
+  tryReceiveInto(buffer: ArrayBufferView): Received | null | undefined {
+    this.open("recvmsg");
+    return this.takeInto(buffer, roomIn(buffer));
+  }
+
+  /** `receiveInto`, blocking the thread. @throws UnixError ETIMEDOUT */
+  receiveIntoSync(buffer: ArrayBufferView, options?: SyncOptions): Received | null {
+    const bytes = roomIn(buffer);
+    return this.blocking("recvmsg", events.POLLIN, options, () => this.takeInto(buffer, bytes));
+  }
+
+  /** @internal One receive. Overridden where a kind has more to say about ends and errors. */
+  take(maxBytes: number): Message | null | undefined {
+    return receiveOnce(this.fd, this.rules, maxBytes);
+  }
+
+  /** @internal */
+  protected takeInto(buffer: ArrayBufferView, bytes: number): Received | null | undefined {
+    return receiveIntoOnce(this.fd, this.rules, buffer, bytes);
+  }
+
+  #most(maxBytes: number | undefined): number {
+    if (maxBytes === undefined) return this.settings.maxMessageBytes;
+    return integer("maxBytes", maxBytes, { least: 1 });
+  }
+
+  /**
+   * Call `handler` with each message in the moment it comes, until the peer ends or this socket is
+   * closed: the fastest way to receive. The next message waits for a promise that the handler
+   * returns. Descriptors that it did not take by then are closed.
+   *
+   * @throws what the handler throws; UnixError ECONNRESET, ERR_CLOSED (closed before); the
+   *   signal's reason
+   */
+  consume(
+    handler: (message: Message) => unknown,
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<void> {
+    return this.#consume(this.#plain, handler, options.signal);
+  }
+
+  /**
+   * {@link consume} into your own bytes, without a copy: the fastest way to receive much. `handler`
+   * gets the number of bytes, and what came along; the buffer holds them until it returns, or until
+   * the promise that it returns is settled.
+   *
+   * @throws as consume; TypeError, RangeError (no room) at once; TypeError later where the buffer
+   *   has been detached, transferred or made smaller: what came then is still there to be received
+   */
+  consumeInto(
+    buffer: ArrayBufferView,
+    handler: (received: Received) => unknown,
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<void> {
+    const bytes = roomIn(buffer);
+    return this.#consume({ once: () => this.takeInto(buffer, bytes) }, handler, options.signal);
+  }
+
+  #consume<T extends Envelope>(
+    feed: Feed<T>,
+    handler: Handler<T>,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    try {
+      this.open("recvmsg");
+      return new EnvelopeConsumer(this.watch, feed, handler).start(signal);
+    } catch (error) {
+      return rejected(error);
+    }
+  }
+
+  /** Messages until the peer ends. Leaving the loop does not close the socket. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<Message> {
+    return iterate(() => this.receive());
+  }
+
+  /**
+   * Send; resolves when the kernel has taken all of it, not when the peer has read it. Sends are
+   * taken in the order they were asked for; one that has to wait keeps duplicates of its
+   * descriptors, and its data must not be changed until the promise settles.
+   *
+   * @throws TypeError, RangeError at once; TypeError later where data that waits was detached,
+   *   transferred or made smaller (of a stream's a part may be out by then: close it); UnixError
+   *   EPIPE, ECONNRESET, EMSGSIZE, EPERM, ENOBUFS
+   *   (more than `maxQueuedBytes` wait already), ERR_CLOSED; the signal's reason
+   * @see sendmsg(2)
+   */
+  send(data: Payload, options?: SendWaitOptions): Promise<void> {
+    let skip = 0;
+    if (options === undefined && !Array.isArray(data) && this.idle) {
+      const sent = sendPlain(this.fd, data as Exclude<Payload, readonly unknown[]>);
+      if (sent === plainTotal) return settled(undefined);
+      if (sent < 0 && !wouldBlock(sent)) return rejected(this.sendFailed(sent, NOTHING_BESIDE));
+      skip = Math.max(sent, 0);
+    }
+    const message = prepare(data, options);
+    this.checkMessage(message);
+    if (options?.onRest !== undefined && typeof options.onRest !== "function") {
+      throw new TypeError("onRest is a function");
+    }
+    return this.sendPrepared(message, options, skip);
+  }
+
+  /** @internal Send what was checked, from byte `skip` on. */
+  protected sendPrepared(
+    message: Outgoing,
+    { signal, onRest }: Pick<SendWaitOptions, "signal" | "onRest"> = {},
+    skip = 0,
+  ): Promise<void> {
+    if (signal?.aborted === true && skip === 0) return rejected(signal.reason);
+    try {
+      this.open("sendmsg");
+      if (message.total === 0 && this.kind.stream) return settled(undefined);
+      if (skip === 0 && this.idle) {
+        const sent = this.#now(message);
+        if (sent === message.total) return settled(undefined);
+        return this.enqueue(message, { skip: sent ?? 0, signal, onRest });
+      }
+      return this.enqueue(message, { skip, signal, onRest });
+    } catch (error) {
+      return rejected(error);
+    }
+  }
+
+  /** @internal Wait with what is left of `message`. */
+  protected enqueue(
+    message: Outgoing,
+    { skip, signal, onRest }: { skip: number } & Pick<SendWaitOptions, "signal" | "onRest">,
+  ): Promise<void> {
+    this.checkRoom(message.total - skip);
+    const send: SendOnce = (what, rest) => sendOnce(this.fd, what, rest);
+    const account = (bytes: number): void => this.account(bytes);
+    const failed = (result: number): UnixError => this.sendFailed(result, message);
+    const operation = new SendOperation(message, { sendOnce: send, skip, account, failed, onRest });
+    return attempt({ watch: this.watch, direction: "write", signal }, operation).then(() => {});
+  }
+
+  /** @internal */
+  protected checkRoom(bytes: number): void {
+    if (this.#queuedBytes === 0 || this.#queuedBytes + bytes <= this.settings.maxQueuedBytes)
+      return;
+    const hint = `${this.#queuedBytes} bytes wait already: await send() before sending more`;
+    throw new UnixError("send", -errno.ENOBUFS, { hint });
+  }
+
+  /** @internal */
+  protected account(bytes: number): void {
+    this.#queuedBytes += bytes;
+  }
+
+  /** Bytes that wait in this process to be sent. */
+  get queuedBytes(): number {
+    return this.#queuedBytes;
+  }
+
+  /** @internal Send at once: bytes taken, or null. */
+  #now(message: Outgoing): number | null {
+    const sent = sendOnce(this.fd, message, { fds: message.numbers });
+    if (sent >= 0) {
+      closeTransferred(message);
+      return sent;
+    }
+    if (wouldBlock(sent)) return null;
+    throw this.sendFailed(sent, message);
+  }
+
+  /**
+   * Send what fits now: the bytes taken (on a stream perhaps not all; descriptors go with the
+   * first), or null where nothing can be sent without waiting.
+   */
+  trySend(data: Payload, options?: SendOptions): number | null {
+    this.open("sendmsg");
+    if (options === undefined && !Array.isArray(data)) {
+      if (!this.idle) return null;
+      const sent = sendPlain(this.fd, data as Exclude<Payload, readonly unknown[]>);
+      if (sent >= 0) return sent;
+      if (wouldBlock(sent)) return null;
+      throw this.sendFailed(sent, NOTHING_BESIDE);
+    }
+    if (options?.fds !== undefined && isShort(data, options)) {
+      return this.#tryShort(data, checkFds(options.fds, false), options.fds);
+    }
+    const message = prepare(data, options);
+    this.checkMessage(message);
+    if (message.total === 0 && this.kind.stream) return 0;
+    return this.idle ? this.#now(message) : null;
+  }
+
+  #tryShort(data: Uint8Array, numbers: readonly number[], fds: readonly FdLike[]): number | null {
+    if (!this.idle) return null;
+    const sent = sendShort(this.fd, data, numbers);
+    if (sent >= 0) return sent;
+    if (wouldBlock(sent)) return null;
+    throw this.sendFailed(sent, { fds, credentials: undefined });
+  }
+
+  /** Send all of it, blocking the thread. @throws UnixError ETIMEDOUT, EBUSY (sends are queued) */
+  sendSync(data: Payload, options?: SendOptions & SyncOptions): void {
+    const message = prepare(data, options);
+    this.checkMessage(message);
+    this.open("sendmsg");
+    if (!this.idle) throw busy();
+    if (message.total === 0 && this.kind.stream) return;
+    let skip = 0;
+    this.blocking("sendmsg", events.POLLOUT, options, () => {
+      const rest = { skip, fds: skip === 0 ? message.numbers : [] };
+      const sent = sendOnce(this.fd, message, rest);
+      if (sent < 0 && !wouldBlock(sent)) throw this.sendFailed(sent, message);
+      if (sent < 0) return undefined;
+      if (skip === 0) closeTransferred(message);
+      skip += sent;
+      return skip >= message.total ? true : undefined;
+    });
+  }
+
+  /** @internal The error of a send. */
+  protected sendFailed(result: number, message: Beside): UnixError {
+    return sendError(result, message);
+  }
+
+  /** @internal Rules of the kind that hold before any call. */
+  protected checkMessage(message: Outgoing): void {
+    const { total, fds, credentials } = message;
+    if (this.kind.stream && total === 0 && (fds.length > 0 || credentials !== undefined)) {
+      throw new RangeError("on a stream at least one byte goes with descriptors or credentials");
+    }
+  }
+}
+
+/** An iterator over what `next` promises, until that is null. */
+export function iterate<T>(next: () => Promise<T | null>): AsyncIterableIterator<T> {
+  let ended = false;
+  const end = { done: true, value: undefined } as const;
+  return {
+    async next(): Promise<IteratorResult<T>> {
+      const value = ended ? null : await next();
+      if (value !== null) return { done: false, value };
+      ended = true;
+      return end;
+    },
+    async return(): Promise<IteratorResult<T>> {
+      ended = true;
+      return end;
+    },
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
+}
+
+function closing<T extends Envelope>(message: T, handler: Handler<T>): unknown {
+  let later: unknown;
+  try {
+    later = handler(message);
+  } catch (error) {
+    message.close();
+    throw error;
+  }
+  if (isPromise(later)) return Promise.resolve(later).finally(() => message.close());
+  message.close();
+  return undefined;
+}
+
+const NOTHING_BESIDE = { fds: [], credentials: undefined } as const;
+
+/** How many bytes fit in; not more will be written, whatever becomes of it. */
+function roomIn(buffer: ArrayBufferView): number {
+  const bytes = bytesIn(buffer);
+  if (bytes === 0) throw new RangeError("the buffer has no room");
+  return bytes;
+}

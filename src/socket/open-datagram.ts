@@ -1,0 +1,51 @@
+// Opening a datagram socket.
+
+import { socket as c } from "../../native/socket.ts";
+import { type AddressInput, parseAddress } from "../address/address.ts";
+import { check } from "../base/errors.ts";
+import { type Binding, checkFileOptions } from "../bind/binding.ts";
+import { type BindOptions, checkBindOptions, takeAddress } from "../bind/exclusive.ts";
+import { Fd } from "../fd/fd.ts";
+import { socket } from "../syscalls/socket.ts";
+import { DatagramSocket } from "./datagram.ts";
+import { applySettings, type SocketOptions, toSettings } from "./options.ts";
+
+/** How to open a datagram socket. */
+export interface DatagramOptions extends SocketOptions, BindOptions {
+  /** Send to and receive from this address only. */
+  readonly connect?: AddressInput | undefined;
+}
+
+/**
+ * A datagram socket, bound to `address` if there is one: without, nobody can answer it;
+ * `{ autobind: true }` lets the kernel choose a free abstract name.
+ *
+ * @throws UnixError EADDRINUSE, EACCES, ENOENT; for `connect` also ECONNREFUSED, EPERM
+ * @see unix(7)
+ */
+export function openDatagram(
+  address?: AddressInput,
+  options: DatagramOptions = {},
+): DatagramSocket {
+  const name = address === undefined ? null : parseAddress(address);
+  if (options.connect !== undefined) parseAddress(options.connect);
+  const settings = toSettings(options);
+  checkFileOptions(options);
+  checkBindOptions(options);
+  const handle = Fd.of(check(socket(c.SOCK_DGRAM), "socket"), "openDatagram", "socket");
+  let binding: Binding | null = null;
+  try {
+    applySettings(handle.fd, settings);
+    const ready = (): void => {};
+    if (name !== null) {
+      binding = takeAddress({ fd: handle.fd, type: "datagram", address: name, options, ready });
+    }
+    const opened = new DatagramSocket(handle, settings, binding);
+    if (options.connect !== undefined) opened.connect(options.connect);
+    return opened;
+  } catch (error) {
+    binding?.remove();
+    handle.close();
+    throw error;
+  }
+}

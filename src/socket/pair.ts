@@ -1,0 +1,33 @@
+// Two sockets that are connected to each other.
+
+import { check } from "../base/errors.ts";
+import { Fd } from "../fd/fd.ts";
+import { cells } from "../syscalls/memory.ts";
+import { socketpair } from "../syscalls/socket.ts";
+import { applySettings, type SocketOptions, toSettings } from "./options.ts";
+import { type SocketKinds, type SocketType, socketOf, typeNumber } from "./types.ts";
+
+/**
+ * Two sockets connected to each other, both yours to close. Hand one end to a child or over another
+ * socket, or keep both. Options hold for both ends.
+ *
+ * @throws UnixError EMFILE, ENFILE
+ * @see socketpair(2)
+ */
+export function socketPair<T extends SocketType>(
+  type: T,
+  options?: SocketOptions,
+): [SocketKinds[T], SocketKinds[T]] {
+  const settings = toSettings(options);
+  check(socketpair(typeNumber(type)), "socketpair");
+  const [first, second] = [cells.words[0]!, cells.words[1]!];
+  const handles = [first, second].map((fd) => Fd.of(fd, "socketPair", "socket"));
+  try {
+    for (const { fd } of handles) applySettings(fd, settings);
+    const [a, b] = handles.map((handle) => socketOf(type, handle, settings));
+    return [a!, b!];
+  } catch (error) {
+    for (const handle of handles) handle.close();
+    throw error;
+  }
+}

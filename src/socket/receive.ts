@@ -1,0 +1,155 @@
+// From one recvmsg to a message.
+
+import { errno } from "../../native/errno.ts";
+import { message as flag, option } from "../../native/socket.ts";
+import { UnixError } from "../base/errors.ts";
+import { closeMany } from "../fd/closing.ts";
+import { Fd } from "../fd/fd.ts";
+import { cmsgSpace, decodeControl } from "../structs/cmsg.ts";
+import { type Address, decodeSockaddr } from "../structs/sockaddr-un.ts";
+import { setCloseOnExec } from "../syscalls/fd.ts";
+import { Envelope } from "../syscalls/header.ts";
+import { addressOf, Memory } from "../syscalls/memory.ts";
+import { recvmsg } from "../syscalls/message.ts";
+import { AGAIN } from "../syscalls/result.ts";
+import { knownIds } from "../users/known-ids.ts";
+import { type Ancillary, Message, Parcel, Received } from "./message.ts";
+
+/** How a socket wants its messages. */
+export interface Rules {
+  /** What it is called where its descriptors are forgotten. */
+  readonly place: string;
+  /** Descriptors handed to the user per message; those beyond are closed. */
+  readonly acceptFds: number;
+  /** Ask who sent it: datagrams, and what may come from a bound peer. */
+  readonly named: boolean;
+  /**
+   * What no data means. "end": a stream has ended, even if the kernel says something beside it
+   * (with SO_PASSCRED it does). "marked": an empty packet if something is beside it, else the end.
+   * "message": an empty datagram.
+   */
+  readonly empty: "end" | "marked" | "message";
+}
+
+/** Data of one receive call unless the user says otherwise; large: one copy out is cheap (L10). */
+export const receiveBytes = 256 * 1024;
+
+const shared = new Memory(receiveBytes);
+let large: Memory | null = null;
+const envelope = Envelope.single(1);
+
+/** Where the envelope points, in how many bytes; 0 where a caller's own buffer was last. */
+let aimed = 0;
+
+function room(bytes: number): Memory {
+  if (bytes <= receiveBytes) return shared;
+  if (large === null || large.bytes.length < bytes) large = new Memory(bytes);
+  return large;
+}
+
+/** One message of at most `maxBytes`; null: the end; undefined: nothing now. */
+export function receiveOnce(
+  fd: number,
+  rules: Rules,
+  maxBytes: number,
+): Message | null | undefined {
+  const memory = room(maxBytes);
+  if (aimed !== maxBytes) envelope.part(0, memory.address, maxBytes);
+  aimed = maxBytes;
+  const bytes = recvmsg(fd, envelope, rules.named);
+  if (bytes < 0) return blockedOrError(bytes);
+  if (bytes === 0 && isEnd(envelope, rules)) return null;
+  return new Message(copy(memory.bytes, bytes), beside(envelope, rules));
+}
+
+/** Up to so many bytes a loop is faster than the call of slice. */
+const FEW = 32;
+
+function copy(from: Uint8Array, bytes: number): Uint8Array {
+  if (bytes > FEW) return from.slice(0, bytes);
+  const to = new Uint8Array(bytes);
+  for (let i = 0; i < bytes; i++) to[i] = from[i]!;
+  return to;
+}
+
+/**
+ * The same into the first `room` bytes of the caller's own.
+ * @throws TypeError where they are gone; the message stays where it is
+ */
+export function receiveIntoOnce(
+  fd: number,
+  rules: Rules,
+  into: ArrayBufferView,
+  room: number,
+): Received | null | undefined {
+  aimed = 0;
+  envelope.part(0, addressOf(into, room), room);
+  const bytes = recvmsg(fd, envelope, rules.named);
+  if (bytes < 0) return blockedOrError(bytes);
+  if (bytes === 0 && isEnd(envelope, rules)) return null;
+  return new Received(bytes, beside(envelope, rules));
+}
+
+/** Whether no data is the end; what came beside an end is nobody's, and closed. */
+export function isEnd(from: Envelope, rules: Rules): boolean {
+  if (rules.empty === "marked") return from.controlBytes === 0;
+  if (rules.empty === "end") new Received(0, beside(from, rules)).close();
+  return rules.empty === "end";
+}
+
+function blockedOrError(result: number): undefined {
+  return result === AGAIN ? undefined : receiveFailed(result);
+}
+
+/** The error of a receive that failed. */
+export function receiveFailed(result: number): never {
+  const reset = result === -errno.ECONNRESET;
+  const hint = reset ? "the peer closed with data of ours unread" : undefined;
+  throw new UnixError("recvmsg", result, { hint });
+}
+
+function sender(from: Envelope): Address | undefined {
+  if (from.nameBytes === 0) return undefined;
+  const address = decodeSockaddr(from.name, from.nameBytes);
+  return address.kind === "unnamed" ? undefined : address;
+}
+
+const STAMP_ONLY = cmsgSpace(16);
+const TYPE_AT = 12;
+
+/** The time stamp that tells an empty packet from the end (seqpacket.ts) is not for the user. */
+function isStampOnly({ controlBytes, control }: Envelope): boolean {
+  return controlBytes === STAMP_ONLY && control.getInt32(TYPE_AT, true) === option.SO_TIMESTAMP;
+}
+
+const CUT = flag.MSG_TRUNC | flag.MSG_CTRUNC;
+
+/** What came beside the data of a filled envelope; null for data alone, all of it. */
+export function beside(from: Envelope, rules: Rules): Ancillary | null {
+  const address = rules.named ? sender(from) : undefined;
+  const alone = from.controlBytes === 0 || isStampOnly(from);
+  if (alone && address === undefined && (from.flags & CUT) === 0) return null;
+  const control = decodeControl(from.control, alone ? 0 : from.controlBytes);
+  const lost = (from.flags & flag.MSG_CTRUNC) !== 0 || control.fds.length > rules.acceptFds;
+  return {
+    fds: control.fds.length > 0 ? parcel(control.fds, rules) : null,
+    credentials: control.credentials === null ? undefined : knownIds(control.credentials),
+    // negative is an errno in a descriptor's place: this process is at its limit (K17)
+    pidfd: (control.pidfd ?? -1) >= 0 ? Fd.of(control.pidfd ?? -1, rules.place, "ours") : undefined,
+    security: control.security === null ? undefined : label(control.security),
+    from: address,
+    truncated: (from.flags & flag.MSG_TRUNC) !== 0,
+    fdsTruncated: lost,
+  };
+}
+
+/** Give descriptors an owner, and close those beyond what the socket accepts. */
+function parcel(fds: number[], { acceptFds, place }: Rules): Parcel | null {
+  if (fds.length > acceptFds) closeMany(fds.splice(acceptFds));
+  if (flag.MSG_CMSG_CLOEXEC === null) for (const fd of fds) setCloseOnExec(fd, true);
+  return fds.length > 0 ? new Parcel(fds, place) : null;
+}
+
+const decoder = new TextDecoder();
+
+const label = (bytes: Uint8Array): string => decoder.decode(bytes).replace(/\0$/, "");

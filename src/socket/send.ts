@@ -1,0 +1,294 @@
+// From a payload to one sendmsg.
+
+import { errno } from "../../native/errno.ts";
+import { limits, SCM_MAX_FD } from "../../native/socket.ts";
+import { formatAddress } from "../address/address.ts";
+import { check, type ErrorDetail, UnixError } from "../base/errors.ts";
+import { type ListRule, ownList } from "../base/own-list.ts";
+import { closeMany } from "../fd/closing.ts";
+import { Fd, type FdLike, fdNumber } from "../fd/fd.ts";
+import { whyUnreachable } from "../inspect/reach.ts";
+import { encodeControl } from "../structs/cmsg.ts";
+import { type Address, encodeSockaddr } from "../structs/sockaddr-un.ts";
+import { closeAll, descriptorFlags, duplicate } from "../syscalls/fd.ts";
+import { Envelope } from "../syscalls/header.ts";
+import { bytesIn, hasByteElements, isView, lend, lentBytes, Memory } from "../syscalls/memory.ts";
+import { send, sendmsg } from "../syscalls/message.ts";
+import { Piece } from "../syscalls/piece.ts";
+import { AGAIN } from "../syscalls/result.ts";
+import type { Data, Payload } from "./message.ts";
+
+/** What may go with the data. */
+export interface SendOptions {
+  /** Descriptors to pass, at most 253. They stay yours. */
+  readonly fds?: readonly FdLike[] | undefined;
+  /**
+   * Give `fds` away: they are closed once the kernel has them; on failure they are still yours.
+   * Takes numbers and Fd objects.
+   */
+  readonly transfer?: boolean | undefined;
+  /**
+   * Attach credentials (SCM_CREDENTIALS); what is left out is this process's own. Others than one's
+   * own are root's privilege.
+   */
+  readonly credentials?: { pid?: number; uid?: number; gid?: number } | undefined;
+}
+
+/** The most descriptors that one message carries. @see unix(7), SCM_MAX_FD */
+export const maxFdsPerMessage = SCM_MAX_FD;
+
+/** A message that is ready to be sent, perhaps in several tries. */
+export interface Outgoing {
+  readonly parts: readonly Piece[];
+  readonly total: number;
+  readonly fds: readonly FdLike[];
+  /** The numbers of `fds` as they were when it was checked. */
+  readonly numbers: readonly number[];
+  readonly transfer: boolean;
+  readonly credentials: { pid: number; uid: number; gid: number } | undefined;
+}
+
+const encoder = new TextEncoder();
+const NO_FDS: readonly FdLike[] = [];
+const NO_NUMBERS: readonly number[] = [];
+
+const DATA: ListRule = {
+  what: "data is a list of pieces",
+  most: Number.MAX_SAFE_INTEGER,
+  rule: "a list has a length",
+};
+const FDS: ListRule = {
+  what: "fds is an array of descriptors",
+  most: SCM_MAX_FD,
+  rule: `one message carries at most ${SCM_MAX_FD} descriptors`,
+};
+
+/** Check a message as a whole, before any system call. */
+export function prepare(data: Payload, options: SendOptions = {}): Outgoing {
+  // what runs code of the caller's comes first: getters of the list, of the options, of `fds`
+  const list = Array.isArray(data) ? ownList<Data>(data, DATA) : null;
+  const { fds: given = NO_FDS, transfer = false, credentials } = options;
+  const fds = given === NO_FDS ? NO_FDS : ownFds(given);
+  const numbers = checkFds(fds, transfer);
+  const whose = credentials && complete(credentials);
+  const parts = list === null ? [Piece.of(data)] : piecesOf(list);
+  let total = 0;
+  for (const part of parts) total += part.bytes;
+  return { parts, total, fds, numbers, transfer, credentials: whose };
+}
+
+function piecesOf(list: readonly Data[]): Piece[] {
+  const pieces = list.map(Piece.of);
+  return pieces.length <= limits.IOV_MAX ? pieces : [Piece.join(pieces)];
+}
+
+/** `data` as one piece of bytes. */
+export const onePiece = (data: Payload): Piece => Piece.join(prepare(data).parts);
+
+/** The caller's list, read once. @throws TypeError, RangeError */
+export const ownFds = (fds: readonly FdLike[]): FdLike[] => ownList(fds, FDS);
+
+/** Check descriptors; their numbers, each asked for once. @throws TypeError, RangeError */
+export function checkFds(fds: readonly FdLike[], transfer: boolean): readonly number[] {
+  if (!Array.isArray(fds)) throw new TypeError(FDS.what);
+  const count = fds.length;
+  if (!(count <= FDS.most)) throw new RangeError(`${FDS.rule}, not ${count}`);
+  if (count === 0) return NO_NUMBERS;
+  const numbers: number[] = [];
+  for (let i = 0; i < count; i++) {
+    const fd = fds[i]!;
+    numbers.push(fdNumber(fd));
+    if (transfer && typeof fd === "object" && !(fd instanceof Fd)) {
+      throw new TypeError("transfer takes numbers and Fd objects: others close their own");
+    }
+  }
+  return numbers;
+}
+
+const ID_LIMIT = 2 ** 32 - 1;
+
+function complete({ pid, uid, gid }: { pid?: number; uid?: number; gid?: number }) {
+  const whole = {
+    pid: pid ?? process.pid,
+    uid: uid ?? process.getuid?.() ?? 0,
+    gid: gid ?? process.getgid?.() ?? 0,
+  };
+  for (const [name, value] of Object.entries(whole)) {
+    if (!Number.isInteger(value) || value < 0 || value > ID_LIMIT) {
+      throw new RangeError(`credentials.${name} is an integer from 0 to ${ID_LIMIT}, not ${value}`);
+    }
+  }
+  return whole;
+}
+
+const text = new Memory(64 * 1024);
+
+/** How many bytes the last `sendPlain` had to send. */
+export let plainTotal = 0;
+
+/** The common case: one piece of data, nothing beside it. Bytes taken, or a negative errno. */
+export function sendPlain(fd: number, data: Data): number {
+  if (typeof data === "string") {
+    if (data.length * 3 > text.bytes.length) return sendPiece(fd, Piece.of(data));
+    plainTotal = encoder.encodeInto(data, text.bytes).written;
+    return send(fd, text.address, plainTotal);
+  }
+  if (!isView(data)) return sendPiece(fd, Piece.of(data));
+  const view = lend(data);
+  plainTotal = lentBytes;
+  return send(fd, view, plainTotal);
+}
+
+function sendPiece(fd: number, piece: Piece): number {
+  plainTotal = piece.bytes;
+  return send(fd, piece.address(), plainTotal);
+}
+
+/** Up to so many bytes copying is cheaper than asking where the caller's are. */
+const SHORT = 1024;
+
+const simple = Envelope.single(1);
+
+/** One short piece of data with descriptors that were checked: bytes taken, or a negative errno. */
+export function sendShort(fd: number, data: Uint8Array, numbers: readonly number[]): number {
+  const bytes = bytesIn(data); // again: what was asked for since may have run the caller's code
+  if (bytes === 0 || bytes > SHORT) throw new TypeError("the data was changed meanwhile");
+  text.bytes.set(data, 0);
+  simple.part(0, text.address, bytes);
+  simple.controlBytes = encodeControl(simple.control, { fds: numbers });
+  return sendmsg(fd, simple);
+}
+
+/** Whether that is all there is to a message. */
+export function isShort(data: Payload, { transfer, credentials }: SendOptions): data is Uint8Array {
+  if (transfer === true || credentials !== undefined || !isView(data)) return false;
+  const bytes = bytesIn(data);
+  return bytes > 0 && bytes <= SHORT && hasByteElements(data);
+}
+
+const envelope = Envelope.single(limits.IOV_MAX);
+/** An address keeps nothing alive (F2): what the kernel is reading is held here meanwhile. */
+const held: { parts: readonly Piece[] | null } = { parts: null };
+
+/**
+ * Send what follows the first `skip` bytes of `message`, once. `fds` go along: the numbers that
+ * were checked. Bytes taken, or a negative errno.
+ * @throws TypeError where bytes of the message are gone; then nothing is sent
+ */
+export function sendOnce(
+  fd: number,
+  { parts, credentials }: Pick<Outgoing, "parts" | "credentials">,
+  { skip = 0, fds, to }: { skip?: number; fds: readonly number[]; to?: Address | undefined },
+): number {
+  envelope.parts = pointAt(parts, skip);
+  held.parts = parts;
+  envelope.controlBytes =
+    fds.length === 0 && credentials === undefined
+      ? 0
+      : encodeControl(envelope.control, { fds, credentials });
+  envelope.nameBytes = to === undefined ? 0 : encodeSockaddr(to, envelope.name);
+  const sent = sendmsg(fd, envelope);
+  held.parts = null;
+  return sent;
+}
+
+function pointAt(parts: readonly Piece[], skip: number): number {
+  let index = 0;
+  let left = skip;
+  let copied = 0;
+  for (const part of parts) {
+    const bytes = part.bytes - left;
+    if (bytes > SHORT || copied + bytes > text.bytes.length) {
+      envelope.part(index++, part.address(left), bytes);
+    } else if (bytes > 0) {
+      part.copyTo(text.bytes, copied, left);
+      envelope.part(index++, text.address + copied, bytes);
+      copied += bytes;
+    }
+    left = Math.max(0, -bytes);
+  }
+  if (index === 0) envelope.part(index++, text.address, 0); // qemu-user sends nothing without one
+  return index;
+}
+
+/**
+ * Duplicates of descriptors, for a message that has to wait; all or none. All are looked at before
+ * the first is made, which could else get the very number of one that is not open.
+ */
+export function duplicateAll(numbers: readonly number[]): number[] {
+  for (const fd of numbers) check(descriptorFlags(fd), "fcntl", { hint: `descriptor ${fd}` });
+  const copies: number[] = [];
+  for (const fd of numbers) {
+    const copy = duplicate(fd);
+    if (copy < 0) {
+      closeAll(copies);
+      throw new UnixError("fcntl", copy, { hint: "a queued message keeps duplicates" });
+    }
+    copies.push(copy);
+  }
+  return copies;
+}
+
+/**
+ * The kernel has them: with `transfer` the sender's own are closed now, each once. A number that is
+ * listed twice is one descriptor, and one that an Fd in the list owns is closed with that.
+ */
+export function closeTransferred({
+  fds,
+  numbers,
+  transfer,
+}: Pick<Outgoing, "fds" | "numbers" | "transfer">): void {
+  if (!transfer) return;
+  const rest = new Set(numbers);
+  fds.forEach((fd, i) => {
+    if (!(fd instanceof Fd)) return;
+    rest.delete(numbers[i]!);
+    fd.close();
+  });
+  closeMany([...rest]);
+}
+
+const hints = new Map<number, string>([
+  [errno.EPIPE, "the peer has closed its end or shut down reading"],
+  [errno.ETOOMANYREFS, "too many descriptors are in flight: the receivers must take some first"],
+  [errno.EBADF, "one of the descriptors is not open"],
+  [errno.EMSGSIZE, "a message must fit into the send buffer: raise sendBufferBytes"],
+  [errno.EINVAL, "io_uring descriptors cannot be passed; credentials need at least one byte"],
+  [errno.ESRCH, "credentials.pid names no live process"],
+]);
+
+/** What a message brings beside its data. */
+export type Beside = Pick<Outgoing, "fds" | "credentials">;
+
+/**
+ * The error of a send that failed with `result`: to an address, or where the socket is, or was,
+ * connected.
+ */
+export function sendError(
+  result: number,
+  message: Beside,
+  { to, connected }: { to?: Address | undefined; connected?: Address | null } = {},
+): UnixError {
+  const place = to === undefined ? left.get(-result) : whyUnreachable(to, result);
+  const where = to ?? (place === undefined ? null : connected);
+  const detail: ErrorDetail = {
+    hint: result === -errno.EPERM ? whyForbidden(message) : (place ?? hints.get(-result)),
+    address: where ? formatAddress(where) : undefined,
+  };
+  return new UnixError("sendmsg", result, detail);
+}
+
+/** A datagram's receiver went away: once the first, and the second from then on (unix(7)). */
+const left = new Map<number, string>([
+  [errno.ECONNREFUSED, "the receiver has gone, and the connection with it: connect() again"],
+  [errno.ENOTCONN, "connected to nobody, or to one who has gone: connect() again"],
+]);
+
+function whyForbidden({ fds, credentials }: Beside): string {
+  if (credentials !== undefined) return "credentials other than one's own are root's privilege";
+  if (fds.length > 0) return "the receiver refuses descriptors (SO_PASSRIGHTS is off)";
+  return "the receiver is connected to another socket";
+}
+
+/** True where `result` only means "not now". */
+export const wouldBlock = (result: number): boolean => result === AGAIN;

@@ -1,0 +1,84 @@
+// SOCK_SEQPACKET: connected, in order, with boundaries.
+
+import { errno } from "../../native/errno.ts";
+import { option } from "../../native/socket.ts";
+import { UnixError } from "../base/errors.ts";
+import type { Fd } from "../fd/fd.ts";
+import { setOption } from "../syscalls/socket.ts";
+import type { Kind } from "./endpoint.ts";
+import type { Message, Received } from "./message.ts";
+import type { Settings } from "./options.ts";
+import { PacketSocket } from "./packet.ts";
+
+const KIND: Kind = {
+  name: "seqpacket",
+  receives: { place: "SeqpacketSocket.receive", named: false, empty: "marked" },
+  stream: false,
+};
+
+/**
+ * A connected seqpacket socket: each send is one message, however short, and is received as one.
+ *
+ * An empty message and the end look alike to recvmsg. Here they are told apart by a time stamp
+ * that the kernel attaches to messages and not to the end (SO_TIMESTAMP, which unlike SO_PASSCRED
+ * does not give the socket a name).
+ *
+ * A peer that closes with messages of ours unread makes the kernel report ECONNRESET before the
+ * messages that it had sent. Here what was sent comes first, then the error, then the end.
+ *
+ * @see unix(7)
+ */
+export class SeqpacketSocket extends PacketSocket {
+  #reset: UnixError | null = null;
+
+  /** @internal */
+  constructor(handle: Fd, settings: Settings) {
+    super(handle, settings, KIND);
+    if (option.SO_TIMESTAMP !== null) setOption(handle.fd, option.SO_TIMESTAMP, 1);
+  }
+
+  get type(): "seqpacket" {
+    return "seqpacket";
+  }
+
+  /** @internal */
+  protected override get kind(): Kind {
+    return KIND;
+  }
+
+  /** @internal */
+  override take(maxBytes: number): Message | null | undefined {
+    return this.#dataFirst(() => super.take(maxBytes));
+  }
+
+  /** @internal */
+  protected override takeInto(buffer: ArrayBufferView, bytes: number): Received | null | undefined {
+    return this.#dataFirst(() => super.takeInto(buffer, bytes));
+  }
+
+  #dataFirst<T>(take: () => T | null | undefined): T | null | undefined {
+    if (this.#reset === null) {
+      try {
+        return take();
+      } catch (error) {
+        if (!(error instanceof UnixError) || error.errno !== -errno.ECONNRESET) throw error;
+        this.#reset = error;
+      }
+    }
+    const next = take();
+    if (next) return next;
+    const reset = this.#reset;
+    this.#reset = null;
+    throw reset;
+  }
+
+  /** @internal */
+  protected override takeBatch(max: number, maxBytes: number): Message[] | null | undefined {
+    return this.#dataFirst(() => super.takeBatch(max, maxBytes));
+  }
+
+  /** @internal Another program may have room for descriptors only, and lose them to the stamp. */
+  protected override beforeRelease(): void {
+    if (option.SO_TIMESTAMP !== null) setOption(this.fd, option.SO_TIMESTAMP, 0);
+  }
+}

@@ -1,0 +1,96 @@
+// SOCK_STREAM: bytes in order, without boundaries.
+
+import type { Socket as NetSocket } from "node:net";
+import { socket as c } from "../../native/socket.ts";
+import { closedError } from "../base/errors.ts";
+import type { Fd } from "../fd/fd.ts";
+import { shutdown } from "../syscalls/socket.ts";
+import type { Kind } from "./endpoint.ts";
+import type { Message, Received } from "./message.ts";
+import { SocketBase } from "./messaging.ts";
+import { type DescriptorDuplex, type DuplexOptions, makeDuplex } from "./node-stream.ts";
+import type { Settings } from "./options.ts";
+import { toReadable, toWritable } from "./web-streams.ts";
+
+const KIND: Kind = {
+  name: "stream",
+  receives: { place: "StreamSocket.receive", named: false, empty: "end" },
+  stream: true,
+};
+
+/**
+ * A connected stream socket.
+ *
+ * Descriptors come with the first byte of their own send. One receive never returns bytes of two
+ * sends that both carry descriptors, but the tail of one send may come together with the
+ * descriptors of the next: frame your messages, and take descriptors in order.
+ *
+ * @see unix(7)
+ */
+export class StreamSocket extends SocketBase {
+  #sendEnded = false;
+
+  /** @internal */
+  constructor(handle: Fd, settings: Settings) {
+    super(handle, settings, KIND);
+  }
+
+  get type(): "stream" {
+    return "stream";
+  }
+
+  /** @internal */
+  protected override get kind(): Kind {
+    return KIND;
+  }
+
+  /** @internal A short read, not stopped by what came beside it, has emptied the queue. */
+  override take(maxBytes: number): Message | null | undefined {
+    const message = super.take(maxBytes);
+    if (message && message.data.length < maxBytes && message.alone) this.noteDrained();
+    return message;
+  }
+
+  /** @internal */
+  protected override takeInto(buffer: ArrayBufferView, bytes: number): Received | null | undefined {
+    const received = super.takeInto(buffer, bytes);
+    if (received && received.bytes < bytes && received.alone) this.noteDrained();
+    return received;
+  }
+
+  /**
+   * Half-close: the peer reads what was sent before, then the end. Receiving goes on. Queued sends
+   * go out first. Does nothing the second time.
+   * @see shutdown(2)
+   */
+  end(): void {
+    if (this.closed || this.#sendEnded) return;
+    this.#sendEnded = true;
+    const once = (): true => {
+      shutdown(this.fd, c.SHUT_WR);
+      return true;
+    };
+    if (this.idle) once();
+    else this.waitFor("write", undefined, { once }).catch(() => {}); // closed meanwhile
+  }
+
+  /**
+   * A node:stream over this socket that stands where a net.Socket does, with what libraries touch
+   * on one; see {@link DescriptorDuplex}. The stream owns the socket from then on, and reads ahead
+   * as a net.Socket does. What a listener throws is an uncaught exception; the stream reads on.
+   */
+  toDuplex(options: DuplexOptions = {}): DescriptorDuplex & NetSocket {
+    if (this.closed) throw closedError("toDuplex");
+    return makeDuplex(this, options);
+  }
+
+  /** The bytes as a web stream; its end is the peer's. Descriptors that come are closed. */
+  get readable(): ReadableStream<Uint8Array> {
+    return toReadable(this);
+  }
+
+  /** A web stream into the socket; closing it is `end()`. */
+  get writable(): WritableStream<Uint8Array> {
+    return toWritable(this);
+  }
+}

@@ -1,0 +1,122 @@
+// The socket between a child and the process that spawned it.
+
+import { fstatSync } from "node:fs";
+import { errno } from "../../native/errno.ts";
+import { fileCall, UnixError } from "../base/errors.ts";
+import { describeFd } from "../fd/description.ts";
+import type { Fd } from "../fd/fd.ts";
+import { adoptSocket } from "../listener/adopt.ts";
+import { peerCredentials } from "../peer/credentials.ts";
+import { type SocketOptions, toSettings } from "../socket/options.ts";
+import { socketPair } from "../socket/pair.ts";
+import type { SeqpacketSocket } from "../socket/seqpacket.ts";
+import { toJson } from "../structs/printable.ts";
+
+/** "<descriptor>:<inode of the socket>", and where there are options ":<they, as JSON>" */
+export const CHANNEL = "BUNIX_CHANNEL";
+const VALUE = /^(\d{1,9}):(\d+)(?::(\{.*\}))?$/;
+
+/** Both ends of a child's channel; its own may block, as foreign programs expect. */
+export class ChannelPair {
+  readonly ours: SeqpacketSocket;
+  readonly theirs: Fd;
+  readonly #options: string;
+
+  constructor(options: SocketOptions) {
+    this.#options = toJson(options);
+    const [ours, end] = socketPair("seqpacket", options);
+    this.ours = ours;
+    this.theirs = end.release();
+    try {
+      this.theirs.nonBlocking = false;
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  /** The variable's value where the child has its end as `fd`. */
+  named(fd: number): string {
+    const which = `${fd}:${fileCall(() => fstatSync(this.theirs.fd)).ino}`;
+    return this.#options === "{}" ? which : `${which}:${this.#options}`;
+  }
+
+  close(): void {
+    this.ours.close();
+    this.theirs.close();
+  }
+}
+
+let channel: SeqpacketSocket | null = null;
+
+/**
+ * The channel to the process that spawned this one with `channel: true`; null where there is none.
+ * The first call takes it: the descriptor becomes close-on-exec, the variable BUNIX_CHANNEL goes.
+ * Later ones return the same object, in the main thread; a Worker gets null.
+ *
+ * The parent's death reads as the end. `peerCredentials()` is the parent, as of the spawn.
+ *
+ * In another language: the number before the colon of BUNIX_CHANNEL is a connected, blocking
+ * seqpacket socket: `int(os.environ["BUNIX_CHANNEL"].split(":")[0])` in Python. The inode behind
+ * the colon tells a process that has only inherited the variable that it is not meant. Options may
+ * follow behind a second colon, as JSON.
+ *
+ * What the parent gave as options of the channel holds here too.
+ *
+ * @param options for this end, as in `adoptSocket`, in the place of the parent's
+ * @throws UnixError EINVAL (the variable is none of ours), EPROTOTYPE (no seqpacket Unix socket)
+ */
+export function parentChannel(options?: SocketOptions): SeqpacketSocket | null {
+  if (!Bun.isMainThread) return null;
+  const value = process.env[CHANNEL];
+  if (value === undefined) return channel;
+  const meant = meantFor(value);
+  if (meant !== null) channel = take(meant.fd, { ...meant.options, ...options });
+  delete process.env[CHANNEL];
+  return channel;
+}
+
+interface Meant {
+  readonly fd: number;
+  readonly options: SocketOptions;
+}
+
+/** The descriptor and the parent's options, or null where another process was meant. */
+function meantFor(value: string): Meant | null {
+  const [, fd, inode, said] = VALUE.exec(value) ?? [];
+  const options = optionsOf(said);
+  if (fd === undefined || options === null) {
+    const hint = `${CHANNEL} is "${value}", not a descriptor, an inode and options`;
+    throw new UnixError("parentChannel", -errno.EINVAL, { hint });
+  }
+  return inodeOf(Number(fd)) === Number(inode) ? { fd: Number(fd), options } : null;
+}
+
+/** null where they make no sense. */
+function optionsOf(said: string | undefined): SocketOptions | null {
+  try {
+    const options = JSON.parse(said ?? "{}") as SocketOptions;
+    toSettings(options);
+    return options;
+  } catch {
+    return null;
+  }
+}
+
+function inodeOf(fd: number): number | null {
+  try {
+    return fstatSync(fd).ino;
+  } catch {
+    return null; // not open
+  }
+}
+
+function take(fd: number, options: SocketOptions | undefined): SeqpacketSocket {
+  const { socket } = describeFd(fd);
+  if (socket?.family !== "unix" || socket.type !== "seqpacket" || socket.listening) {
+    const hint = `descriptor ${fd}, which ${CHANNEL} names, is no seqpacket Unix socket`;
+    throw new UnixError("parentChannel", -errno.EPROTOTYPE, { hint });
+  }
+  peerCredentials(fd); // ENODATA: not connected
+  return adoptSocket(fd, options) as SeqpacketSocket;
+}

@@ -1,0 +1,232 @@
+// Bun.spawn with descriptors for the child, and a channel to it.
+
+import type { SpawnOptions as BunOptions, Subprocess, SyncSubprocess } from "bun";
+import type { SocketOptions } from "../socket/options.ts";
+import type { SeqpacketSocket } from "../socket/seqpacket.ts";
+import { CHANNEL, ChannelPair } from "./channel.ts";
+import {
+  checkGaps,
+  type FdLayout,
+  Lent,
+  layOut,
+  nextFree,
+  type Slot,
+  type SpawnFds,
+  withSlots,
+} from "./descriptors.ts";
+import { type Environment, listenVariables, withListenPid } from "./listen-names.ts";
+
+export { parentChannel } from "./channel.ts";
+export type { SpawnFds } from "./descriptors.ts";
+export { type BunSocket, letGo } from "./detach.ts";
+
+type In = BunOptions.Writable;
+type Out = BunOptions.Readable;
+
+/** What `spawn` adds to the options of Bun.spawn. */
+export interface SpawnExtras<C extends boolean | SocketOptions = boolean | SocketOptions> {
+  /**
+   * Descriptors for the child, beside stdin, stdout and stderr. They stay yours: close them when
+   * you like, the child has its own. An array becomes 3, 4, …. In a record the numbers 0 to 1,023
+   * say where (0, 1 and 2 instead of `stdin`, `stdout` and `stderr`, which are undefined then), and
+   * other keys are names, which follow each other from 3 and come with LISTEN_FDS, LISTEN_FDNAMES
+   * and LISTEN_PID as systemd sets them. Names are 1 to 255 ASCII characters without colons and
+   * control characters.
+   *
+   * A socket of this library that becomes another program's goes as `socket.release()`, with
+   * `nonBlocking` set to false where that program does not expect it.
+   */
+  readonly fds?: SpawnFds | undefined;
+  /**
+   * A seqpacket socket between the two: `channel` here, `parentChannel()` there. It takes the first
+   * number above all others. Options hold for both ends.
+   */
+  readonly channel?: C | undefined;
+}
+
+/** The options of Bun.spawn, with `fds` and `channel`. */
+export type SpawnOptions<
+  I extends In = In,
+  O extends Out = Out,
+  E extends Out = Out,
+  C extends boolean | SocketOptions = boolean | SocketOptions,
+> = BunOptions.SpawnOptions<I, O, E> & SpawnExtras<C>;
+
+/** The options of Bun.spawnSync, with `fds`. */
+export type SpawnSyncOptions<
+  I extends In = In,
+  O extends Out = Out,
+  E extends Out = Out,
+> = BunOptions.SpawnSyncOptions<I, O, E> & Pick<SpawnExtras, "fds">;
+
+/** The `channel` of a child that has one. */
+type WithChannel<C> = C extends false | undefined
+  ? { readonly channel?: never }
+  : { readonly channel: SeqpacketSocket };
+
+/** What {@link spawn} returns: Bun's Subprocess, and the channel where one was asked for. */
+export type SpawnedProcess<
+  I extends In = In,
+  O extends Out = Out,
+  E extends Out = Out,
+  C extends boolean | SocketOptions = boolean | SocketOptions,
+> = Subprocess<I, O, E> & WithChannel<C>;
+
+/** What both kinds of spawn look at. */
+interface Options extends SpawnExtras {
+  readonly stdio?: readonly Slot[] | undefined;
+  readonly stdin?: Slot;
+  readonly stdout?: Slot;
+  readonly stderr?: Slot;
+  readonly env?: Environment | undefined;
+  readonly cwd?: string | undefined;
+  readonly argv0?: string | undefined;
+}
+
+/** Everything that could be checked without a system call. */
+interface Request {
+  readonly command: readonly string[];
+  readonly given: readonly Slot[];
+  readonly layout: FdLayout;
+  /** The first number above all others of the child: the channel's. */
+  readonly free: number;
+  readonly options: Options;
+}
+
+/**
+ * Start a process that has, beside stdin, stdout and stderr, exactly the descriptors in `fds`,
+ * under the numbers that you say, and no other. All options of Bun.spawn work as they do there;
+ * `env` begins as `process.env` is now.
+ *
+ * The descriptors are lent: the child gets duplicates. O_NONBLOCK, file offsets and locks belong to
+ * the open file, so the two share them. In the child's `stdio` property they are null.
+ *
+ * With names the command is started through /bin/sh, which sets LISTEN_PID and becomes it by exec:
+ * same pid, nothing is quoted, `argv[0]` is the program's full path, and a shell may add PWD, SHLVL
+ * and the like. Variables whose names are none to a shell ("a.b") travel as arguments of env(1),
+ * which others may see for a moment. A program that cannot be executed ends with 126 or 127 then.
+ *
+ * With a channel, `channel` is yours to close; it reads null when the child has closed its end or
+ * died, after what it had sent. `await using` ends both the child and the channel.
+ *
+ * @throws TypeError, RangeError before any call: a wrong descriptor, number or name; one number
+ *   given twice, also by `stdio`
+ * @throws UnixError EBADF (one of `fds` is not open), EMFILE, and ENOENT for a command with names;
+ *   else what Bun.spawn throws. Nothing stays open.
+ * @throws UnsupportedError for names without /bin/sh, for gaps between numbers before Bun 1.4
+ * @see sd_listen_fds(3), socketpair(2)
+ */
+export function spawn<
+  const I extends In = "ignore",
+  const O extends Out = "pipe",
+  const E extends Out = "inherit",
+  const C extends boolean | SocketOptions = false,
+>(
+  command: readonly string[],
+  options: SpawnOptions<I, O, E, C> = {} as SpawnOptions<I, O, E, C>,
+): SpawnedProcess<I, O, E, C> {
+  const request = check(command, options as unknown as Options);
+  const pair = openPair(request.options.channel);
+  try {
+    const child = launch(request, pair, (words, bunOptions) =>
+      Bun.spawn(words, bunOptions as BunOptions.SpawnOptions<I, O, E>),
+    );
+    hideLent(child, request);
+    if (pair !== null) attach(child, pair);
+    return child as SpawnedProcess<I, O, E, C>;
+  } catch (error) {
+    pair?.ours.close();
+    throw error;
+  } finally {
+    pair?.theirs.close();
+  }
+}
+
+/**
+ * Run a process to its end with exactly the descriptors in `fds`: {@link spawn}, but blocking.
+ * There is no channel, since nobody would be there to read it.
+ *
+ * @throws as {@link spawn}
+ */
+export function spawnSync<
+  const I extends In = "ignore",
+  const O extends Out = "pipe",
+  const E extends Out = "pipe",
+>(
+  command: readonly string[],
+  options: SpawnSyncOptions<I, O, E> = {} as SpawnSyncOptions<I, O, E>,
+): SyncSubprocess<O, E> {
+  const request = check(command, options as unknown as Options);
+  if (request.options.channel) throw new TypeError("spawnSync has no channel: use spawn");
+  return launch(request, null, (words, bunOptions) =>
+    Bun.spawnSync(words, bunOptions as BunOptions.SpawnSyncOptions<I, O, E>),
+  );
+}
+
+function check(command: readonly string[], options: Options): Request {
+  if (!Array.isArray(command) || command.some((word) => typeof word !== "string")) {
+    throw new TypeError("a command is an array of strings: the program and its arguments");
+  }
+  if (command.length === 0) throw new TypeError("a command has at least the program");
+  const layout = layOut(options.fds);
+  const given = [...(options.stdio ?? [options.stdin, options.stdout, options.stderr])];
+  checkGaps(withSlots(given, layout.slots));
+  if (layout.names.length > 0 && options.argv0 !== undefined) {
+    throw new TypeError("argv0 does not go with names: the shell in between sets its own");
+  }
+  const { channel } = options;
+  if (channel !== undefined && typeof channel !== "boolean" && typeof channel !== "object") {
+    throw new TypeError(`channel is true, false or socket options, not ${typeof channel}`);
+  }
+  return { command, given, layout, free: nextFree(layout, given), options };
+}
+
+function openPair(channel: SpawnExtras["channel"]): ChannelPair | null {
+  if (channel === undefined || channel === false) return null;
+  return new ChannelPair(channel === true ? {} : channel);
+}
+
+/** Bun's own call, with the child's descriptors open as long as it takes. */
+function launch<T>(
+  { command, given, layout, free, options }: Request,
+  pair: ChannelPair | null,
+  call: (command: string[], options: object) => T,
+): T {
+  const slots = new Map(layout.slots);
+  if (pair !== null) slots.set(free, pair.theirs.fd);
+  const env: Environment = { ...(options.env ?? process.env), [CHANNEL]: pair?.named(free) };
+  if (layout.names.length > 0) Object.assign(env, listenVariables(layout.names));
+  const words =
+    layout.names.length > 0 ? withListenPid(command, { cwd: options.cwd, env }) : [...command];
+  const { fds: _fds, channel: _channel, stdin: _in, stdout: _out, stderr: _err, ...rest } = options;
+  using lent = new Lent(slots, free + ROOM);
+  return call(words, { ...rest, env, stdio: withSlots(given, lent.slots) });
+}
+
+/** Above the last of ours: the channel, and what Bun itself adds for `ipc`. */
+const ROOM = 2;
+
+/** The numbers that Bun was lent are of no use to anybody, and some are closed by now. */
+function hideLent(child: object, { layout: { slots }, free }: Request): void {
+  const proto = Object.getPrototypeOf(child) as object;
+  const stdio = Object.getOwnPropertyDescriptor(proto, "stdio")?.get;
+  if (stdio === undefined) return;
+  const get = (): unknown[] => {
+    const all = stdio.call(child) as unknown[];
+    return all.map((entry, number) => (slots.has(number) || number === free ? null : entry));
+  };
+  Object.defineProperty(child, "stdio", { get, configurable: true });
+  for (const [number, name] of ["stdin", "stdout", "stderr"].entries()) {
+    if (slots.has(number)) Object.defineProperty(child, name, { value: undefined });
+  }
+}
+
+function attach(child: AsyncDisposable, { ours }: ChannelPair): void {
+  const dispose = child[Symbol.asyncDispose].bind(child);
+  const closing = async (): Promise<void> => {
+    ours.close();
+    await dispose();
+  };
+  Object.defineProperty(child, "channel", { value: ours, enumerable: true });
+  Object.defineProperty(child, Symbol.asyncDispose, { value: closing, configurable: true });
+}
