@@ -1,5 +1,8 @@
 // bunix/socket: stream, seqpacket and datagram sockets.
 
+export type { Data, Payload } from "./base/data.ts";
+export type { SyncOptions } from "./base/deadline.ts";
+export type { SocketType } from "./base/socket-type.ts";
 export {
   type AdoptSocketOptions,
   adoptSocket,
@@ -12,9 +15,8 @@ export {
   peerGroups,
   peerPidfd,
   peerSecurity,
-  type VerifiedPeer,
-  verifyPeer,
 } from "./peer/credentials.ts";
+export { type VerifiedPeer, verifyPeer } from "./peer/verify.ts";
 export type { BatchMessage } from "./socket/batch.ts";
 export {
   type ConnectionType,
@@ -23,8 +25,7 @@ export {
   connectSync,
 } from "./socket/connect.ts";
 export { DatagramSocket, type Recipient } from "./socket/datagram.ts";
-export type { SyncOptions } from "./socket/endpoint.ts";
-export { type Data, Message, type Payload, Received } from "./socket/message.ts";
+export { Message, Received } from "./socket/message.ts";
 export type { ReceiveOptions, SendWaitOptions } from "./socket/messaging.ts";
 export type { DescriptorDuplex, DuplexOptions } from "./socket/node-stream.ts";
 export { type DatagramOptions, openDatagram } from "./socket/open-datagram.ts";
@@ -34,5 +35,5 @@ export { socketPair } from "./socket/pair.ts";
 export { maxFdsPerMessage, type SendOptions } from "./socket/send.ts";
 export { SeqpacketSocket } from "./socket/seqpacket.ts";
 export { StreamSocket } from "./socket/stream.ts";
-export type { SocketKinds, SocketType } from "./socket/types.ts";
+export type { SocketKinds } from "./socket/types.ts";
 export type { Credentials } from "./structs/credentials.ts";

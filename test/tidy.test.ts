@@ -110,7 +110,7 @@ const oneLookAtBytes: Rule = (source) =>
         "only src/syscalls/memory.ts asks a view where its bytes are: bytesIn, addressOf, Piece",
       );
 
-const escapedIn = ["src/structs/printable.ts", "src/queue-socket/inherit.ts"];
+const escapedIn = ["src/base/printable.ts", "src/queue-socket/inherit.ts"];
 
 const textEscaped: Rule = (source) =>
   !source.file.startsWith("src/") || escapedIn.includes(source.file)
@@ -118,7 +118,7 @@ const textEscaped: Rule = (source) =>
     : matches(
         source,
         /\bJSON\.stringify\(|\bconsole\.log\(/,
-        "text of others is in it: toJson (structs/printable.ts), or print (cli/terminal.ts)",
+        "text of others is in it: toJson (base/printable.ts), or print (cli/terminal.ts)",
       );
 
 const short: Rule = (source) => {

@@ -3,11 +3,11 @@
 
 import { errno } from "../../native/errno.ts";
 import { check, UnixError, UnsupportedError } from "../base/errors.ts";
+import { printable, toJson } from "../base/printable.ts";
 import { describeFd, type FdDescription } from "../fd/description.ts";
 import { Fd } from "../fd/fd.ts";
 import { ownProcessId } from "../process/pidfd-inode.ts";
 import { splitFdNames } from "../structs/fd-name.ts";
-import { printable, toJson } from "../structs/printable.ts";
 import { descriptorFlags, setCloseOnExec } from "../syscalls/fd.ts";
 
 /** A descriptor that this process was started with. */

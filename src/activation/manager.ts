@@ -3,11 +3,11 @@
 import { errno } from "../../native/errno.ts";
 import type { AddressInput } from "../address/address.ts";
 import { check, UnixError, UnsupportedError } from "../base/errors.ts";
+import { toJson } from "../base/printable.ts";
 import { Fd, type FdLike } from "../fd/fd.ts";
 import { waitReadable } from "../readiness/readiness.ts";
 import type { DatagramSocket } from "../socket/datagram.ts";
 import { openDatagram } from "../socket/open-datagram.ts";
-import { toJson } from "../structs/printable.ts";
 import { pipe, read } from "../syscalls/fd.ts";
 import { cells } from "../syscalls/memory.ts";
 

@@ -5,8 +5,6 @@ import { checkFds, ownFds } from "../socket/send.ts";
 import { deliver, type Notice } from "./manager.ts";
 import { checkFdName, encodeState, type NotifyState } from "./state.ts";
 
-export type { NotifyState } from "./state.ts";
-
 /** What else a notification does, and how long it may take. */
 export interface NotifyOptions {
   /**

@@ -1,12 +1,12 @@
 // What a service says to its manager, as the lines of sd_notify(3).
 
 import { errno } from "../../native/errno.ts";
+import { integer } from "../base/checks.ts";
 import { closedError, UnixError } from "../base/errors.ts";
+import { toJson } from "../base/printable.ts";
 import { ProcessHandle } from "../process/handle.ts";
 import { processId } from "../process/pidfd-inode.ts";
-import { integer } from "../socket/options.ts";
 import { FD_NAME_RULE, isStorableFdName } from "../structs/fd-name.ts";
-import { toJson } from "../structs/printable.ts";
 import { monotonicNanoseconds } from "../syscalls/clock.ts";
 
 /** The state of a service. What is left out, or false, is not said. @see sd_notify(3) */

@@ -2,7 +2,7 @@
 
 import { errno } from "../../native/errno.ts";
 import { closedError, UnixError } from "../base/errors.ts";
-import { printable, toJson } from "../structs/printable.ts";
+import { printable, toJson } from "../base/printable.ts";
 import { deliver } from "./manager.ts";
 
 /** How a watchdog decides, and whom it tells what goes wrong. */

@@ -1,23 +1,10 @@
-// Addresses: text ↔ Address, and the way to name one that is too long for the kernel.
-
-import { basename, dirname } from "node:path";
 import { errno } from "../../native/errno.ts";
-import { file } from "../../native/file.ts";
 import { system } from "../../native/platform.ts";
-import { check, UnixError, UnsupportedError } from "../base/errors.ts";
-import { toJson } from "../structs/printable.ts";
-import {
-  type Address,
-  fitsSockaddr,
-  fromBytes,
-  maxNameBytes,
-  maxPathBytes,
-  toBytes,
-} from "../structs/sockaddr-un.ts";
-import { close, open } from "../syscalls/fd.ts";
+import { UnixError, UnsupportedError } from "../base/errors.ts";
+import { toJson } from "../base/printable.ts";
+import { type Address, fromBytes, maxNameBytes, toBytes } from "../structs/sockaddr-un.ts";
 import { copyOf, hasByteElements, isView } from "../syscalls/memory.ts";
-
-export type { Address } from "../structs/sockaddr-un.ts";
+import { asLatin, fromLatin } from "./path-bytes.ts";
 
 /**
  * What users write for an address.
@@ -163,8 +150,8 @@ export function isAbsolute(address: Address): boolean {
  */
 export function absolute(address: Address): Address {
   if (address.kind !== "path" || isAbsolute(address)) return address;
-  const path = `${latin(currentDirectory())}/${latin(address.path)}`;
-  return { kind: "path", path: fromBytes(bytesOf(path.replaceAll(NOTHING, "/"))) };
+  const path = `${asLatin(currentDirectory())}/${asLatin(address.path)}`;
+  return { kind: "path", path: fromBytes(fromLatin(path.replaceAll(NOTHING, "/"))) };
 }
 
 /** "/./" and "//". */
@@ -177,45 +164,4 @@ function currentDirectory(): string {
     const hint = "the current directory is gone, so no relative path leads anywhere";
     throw new UnixError("getcwd", -errno.ENOENT, { hint, cause });
   }
-}
-
-/** The path's bytes as latin-1 text, which node:path can cut without knowing the encoding. */
-const latin = (path: string | Uint8Array): string => Buffer.from(toBytes(path)).toString("latin1");
-const bytesOf = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, "latin1"));
-
-const procPath = (fd: number): string => `/proc/self/fd/${fd}`;
-
-/**
- * @internal
- * Call `use` with an address that fits into sun_path and leads to the same place. A path that is
- * too long goes through a descriptor (Linux; FACTS K6): of its directory where the socket is yet to
- * be made, of the socket's file itself where that exists, so that no part is too long.
- */
-export function withShortAddress<T>(
-  address: Address,
-  purpose: "bind" | "connect",
-  use: (short: Address) => T,
-): T {
-  if (address.kind !== "path" || fitsSockaddr(address)) return use(address);
-  if (file.O_PATH === null) throw tooLong(address, maxPathBytes);
-  const path = latin(address.path);
-  const [target, flags, rest] =
-    purpose === "connect"
-      ? [path, file.O_PATH, ""]
-      : [dirname(path), file.O_PATH | file.O_DIRECTORY, `/${basename(path)}`];
-  const fd = check(open(bytesOf(target), flags), "open", { address: formatAddress(address) });
-  try {
-    const short = bytesOf(procPath(fd) + rest);
-    const most = maxPathBytes - procPath(fd).length - 1;
-    if (short.length > maxPathBytes) throw tooLong(address, most);
-    return use({ kind: "path", path: short });
-  } finally {
-    close(fd);
-  }
-}
-
-/** @internal The last part of a socket's path does not fit, whatever the way to it. */
-export function tooLong(address: Address, most: number): UnixError {
-  const hint = `the last part of a socket's path has at most ${most} bytes here`;
-  return new UnixError("bind", -errno.ENAMETOOLONG, { address: formatAddress(address), hint });
 }

@@ -9,13 +9,7 @@ import { Fd } from "../fd/fd.ts";
 import { type Address, fromBytes } from "../structs/sockaddr-un.ts";
 import { open } from "../syscalls/fd.ts";
 import { formatAddress } from "./address.ts";
-
-/** A path as latin-1 text, which can be cut and joined without knowing its encoding. */
-export const asLatin = (path: string | Uint8Array): string =>
-  Buffer.from(path as string).toString("latin1");
-
-/** Back from latin-1 to the path's bytes. */
-export const fromLatin = (text: string): Buffer => Buffer.from(text, "latin1");
+import { asLatin, fromLatin } from "./path-bytes.ts";
 
 /** Which file it is, whatever its name. */
 export type FileIdentity = { readonly dev: number; readonly ino: number };

@@ -2,7 +2,7 @@
 // and what makes the text of others safe to show.
 
 import { type ErrnoName, errno, meanings } from "../../native/errno.ts";
-import { printable } from "../structs/printable.ts";
+import { printable } from "../base/printable.ts";
 
 const names = new Map<number, ErrnoName>();
 for (const [name, number] of Object.entries(errno)) names.set(number, name as ErrnoName);
@@ -131,3 +131,8 @@ export const unreachable: ReadonlyMap<number, string> = new Map([
   [errno.EACCES, "write permission on the socket and search permission on its directories"],
   [errno.EPROTOTYPE, "the socket there is of another type"],
 ]);
+/** @internal Sends are queued, and what was asked for would overtake them. */
+export function busy(): UnixError {
+  const hint = "sends are queued: await them first";
+  return new UnixError("sendmsg", -errno.EBUSY, { hint });
+}

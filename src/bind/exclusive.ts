@@ -6,11 +6,13 @@ import { errno } from "../../native/errno.ts";
 import { mode as format } from "../../native/file.ts";
 import { absolute, formatAddress } from "../address/address.ts";
 import { Directory } from "../address/directory.ts";
+import { Backoff } from "../base/backoff.ts";
+import { integer } from "../base/checks.ts";
 import { UnixError } from "../base/errors.ts";
+import type { SocketType } from "../base/socket-type.ts";
+import type { Holder } from "../inspect/holders.ts";
 import { type Probe, probe } from "../inspect/probe.ts";
-import { type Holder, kernelTells, socketsAt } from "../inspect/unix-sockets.ts";
-import { integer } from "../socket/options.ts";
-import type { SocketType } from "../socket/types.ts";
+import { kernelTells, socketsAt } from "../inspect/unix-sockets.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
 import { isOwnUid, knownUid } from "../users/known-ids.ts";
 import { type Binding, bindSocket, type FileOptions } from "./binding.ts";
@@ -143,8 +145,7 @@ function takeName({ fd, address, ready, type }: Start): Binding {
   }
 }
 
-const FIRST_PAUSE_MS = 1;
-const LONGEST_PAUSE_MS = 16;
+const LOCKED = { first: 1, max: 16 } as const;
 
 /**
  * Taking a path. bind(2) is atomic and needs no lock; the name's lock is for whoever takes it from
@@ -155,7 +156,7 @@ class Taking {
   readonly #start: Start;
   readonly #directory: Directory;
   readonly #deadline: number;
-  #pauseMs = FIRST_PAUSE_MS;
+  readonly #pauses = new Backoff(LOCKED);
 
   constructor(start: Start, directory: Directory) {
     this.#start = start;
@@ -202,8 +203,7 @@ class Taking {
       const lock = LockFile.tryBeside(this.#directory);
       if (lock === null || lock instanceof LockFile) return lock;
       if (performance.now() >= this.#deadline) throw heldTooLong(lock.holder, this.#start);
-      Bun.sleepSync(this.#pauseMs);
-      this.#pauseMs = Math.min(2 * this.#pauseMs, LONGEST_PAUSE_MS);
+      Bun.sleepSync(this.#pauses.next());
       return "busy";
     } catch (error) {
       if (isForbidden(error)) return null; // nor can anything be taken over

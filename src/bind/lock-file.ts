@@ -8,7 +8,7 @@ import { absolute } from "../address/address.ts";
 import { Directory } from "../address/directory.ts";
 import { check, fileCall, UnixError } from "../base/errors.ts";
 import { Fd } from "../fd/fd.ts";
-import { processInfo } from "../peer/credentials.ts";
+import { processInfo } from "../process/proc-info.ts";
 import { read, tryLock } from "../syscalls/fd.ts";
 import { Memory } from "../syscalls/memory.ts";
 

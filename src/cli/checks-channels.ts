@@ -3,18 +3,22 @@
 import { join } from "node:path";
 import { notify } from "../activation.ts";
 import type { Fd } from "../fd/fd.ts";
-import { makeFifo, openFifo } from "../fifo/open.ts";
+import { makeFifo } from "../fifo/file.ts";
+import { openFifo } from "../fifo/open.ts";
 import { listen } from "../listener/listener.ts";
 import { SharedMemory } from "../memory/shared-memory.ts";
 import { MessageQueue } from "../message-queue/queue.ts";
-import { ProcessHandle, sendSignal } from "../process/handle.ts";
+import { ProcessHandle } from "../process/handle.ts";
+import { sendSignal } from "../process/send-signal.ts";
 import { connectQueue, listenQueue } from "../queue-socket/open.ts";
-import { receiveFds, sendFd } from "../send-fd/send.ts";
+import { receiveFds } from "../send-fd/receiver.ts";
+import { sendFd } from "../send-fd/send.ts";
 import { adoptServer } from "../serve/adopt.ts";
 import { watchSignals } from "../signals/watcher.ts";
 import { openDatagram } from "../socket/open-datagram.ts";
 import { socketPair } from "../socket/pair.ts";
-import { type SpawnFds, spawn } from "../spawn/spawn.ts";
+import type { SpawnFds } from "../spawn/descriptors.ts";
+import { spawn } from "../spawn/spawn.ts";
 import { both, expect, inDirectory, LIMIT_MS } from "./check-tools.ts";
 import type { Check } from "./checks.ts";
 

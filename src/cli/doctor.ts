@@ -1,10 +1,11 @@
 // bunix doctor: what this system promises, and whether it keeps it.
 
+import { printable } from "../base/printable.ts";
 import { type Capabilities, type Capability, capabilities } from "../capabilities/capabilities.ts";
 import { LIMIT_MS } from "./check-tools.ts";
 import { type Check, checks } from "./checks.ts";
 import { wanted } from "./commands.ts";
-import { json, parse, printable } from "./options.ts";
+import { json, parse } from "./options.ts";
 import { print } from "./terminal.ts";
 
 interface Result {

@@ -2,14 +2,15 @@
 
 import { formatAddress } from "../address/address.ts";
 import { UnixError } from "../base/errors.ts";
+import { printable } from "../base/printable.ts";
 import { listen } from "../listener/listener.ts";
-import type { Credentials } from "../peer/credentials.ts";
 import type { DatagramSocket } from "../socket/datagram.ts";
 import { openDatagram } from "../socket/open-datagram.ts";
 import type { SocketKinds } from "../socket/types.ts";
+import type { Credentials } from "../structs/credentials.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
 import { wanted } from "./commands.ts";
-import { type Parsed, parse, printable, UsageError } from "./options.ts";
+import { type Parsed, parse, UsageError } from "./options.ts";
 import { addressOf, peerOf, peerText, Reporter, typeOf } from "./talk.ts";
 import { Input, Output, Stop } from "./terminal.ts";
 

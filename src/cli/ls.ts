@@ -1,9 +1,10 @@
 // bunix ls: every Unix socket, in columns.
 
 import { formatAddress } from "../address/address.ts";
-import { listSockets, type UnixSocketInfo } from "../inspect/probe.ts";
+import { printable } from "../base/printable.ts";
+import { listSockets, type UnixSocketInfo } from "../inspect/list.ts";
 import { wanted } from "./commands.ts";
-import { json, parse, printable, typeOption } from "./options.ts";
+import { json, parse, typeOption } from "./options.ts";
 import { print } from "./terminal.ts";
 
 /** List the sockets; the result is the exit code. */

@@ -2,22 +2,14 @@
 // bunx bunix …: which command, and with what it ends.
 
 import { UnixError, UnsupportedError } from "../base/errors.ts";
+import { printable } from "../base/printable.ts";
 import { commandNamed, commands, wanted } from "./commands.ts";
 import { completion } from "./completion.ts";
 import { doctor } from "./doctor.ts";
 import { help, helpFor } from "./help.ts";
 import { listenCommand } from "./listen.ts";
 import { ls } from "./ls.ts";
-import {
-  didYouMean,
-  json,
-  OSERR,
-  parse,
-  printable,
-  UsageError,
-  usageCode,
-  version,
-} from "./options.ts";
+import { didYouMean, json, OSERR, parse, UsageError, usageCode, version } from "./options.ts";
 import { postbox } from "./postbox.ts";
 import { probeCommand } from "./probe.ts";
 import { send } from "./send.ts";

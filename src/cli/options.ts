@@ -3,9 +3,7 @@
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
-import { printable, toJson } from "../structs/printable.ts";
-
-export { printable, toJson } from "../structs/printable.ts";
+import { printable, toJson } from "../base/printable.ts";
 
 /** sysexits(3): used wrongly; and the system refused. */
 export const usageCode = 64;

@@ -15,17 +15,16 @@ import {
 import { dirname, join } from "node:path";
 import { errno } from "../../native/errno.ts";
 import { fileCall, UnixError } from "../base/errors.ts";
+import { AddressInUseError } from "../bind/exclusive.ts";
 import { capabilities } from "../capabilities/capabilities.ts";
+import { makeFifo } from "../fifo/file.ts";
 import { LineBuffer } from "../fifo/lines.ts";
-import { type FifoReader, makeFifo, openFifo } from "../fifo/open.ts";
-import { AddressInUseError, type Listener, listen } from "../listener/listener.ts";
+import { openFifo } from "../fifo/open.ts";
+import type { FifoReader } from "../fifo/reader.ts";
+import { type Listener, listen } from "../listener/listener.ts";
 import { MessageQueue } from "../message-queue/queue.ts";
-import {
-  type SignalName,
-  type SignalWatcher,
-  signalNumber,
-  watchSignals,
-} from "../signals/watcher.ts";
+import { type SignalName, signalNumber } from "../signals/names.ts";
+import { type SignalWatcher, watchSignals } from "../signals/watcher.ts";
 import type { DatagramSocket } from "../socket/datagram.ts";
 import { openDatagram } from "../socket/open-datagram.ts";
 import type { StreamSocket } from "../socket/stream.ts";

@@ -2,8 +2,9 @@
 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { printable, toJson } from "../base/printable.ts";
 import { wanted } from "./commands.ts";
-import { escaped, parse, printable, toJson } from "./options.ts";
+import { escaped, parse } from "./options.ts";
 import { type Places, PostBox } from "./postbox-channels.ts";
 import type { Letter } from "./postbox-letters.ts";
 import { Output, Stop } from "./terminal.ts";

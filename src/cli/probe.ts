@@ -1,9 +1,10 @@
 // bunix probe ADDRESS.
 
 import { formatAddress } from "../address/address.ts";
+import { printable } from "../base/printable.ts";
 import { type Probe, probe } from "../inspect/probe.ts";
 import { wanted } from "./commands.ts";
-import { json, parse, printable, typeOption, UsageError } from "./options.ts";
+import { json, parse, typeOption, UsageError } from "./options.ts";
 import { print } from "./terminal.ts";
 
 const codes: Readonly<Record<Probe["state"], number>> = {

@@ -3,12 +3,14 @@
 import { openSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { fileCall, UnixError } from "../base/errors.ts";
+import type { SocketType } from "../base/socket-type.ts";
 import { Fd } from "../fd/fd.ts";
-import { type RealtimeSignal, sendFd } from "../send-fd/send.ts";
+import type { RealtimeSignal } from "../send-fd/receiver-process.ts";
+import { sendFd } from "../send-fd/send.ts";
 import { connect } from "../socket/connect.ts";
 import type { Message } from "../socket/message.ts";
 import { openDatagram } from "../socket/open-datagram.ts";
-import type { SocketKinds, SocketType } from "../socket/types.ts";
+import type { SocketKinds } from "../socket/types.ts";
 import { wanted } from "./commands.ts";
 import { type Parsed, parse, UsageError } from "./options.ts";
 import { addressOf, peerOf, peerText, Reporter, typeOf } from "./talk.ts";

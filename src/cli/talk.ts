@@ -3,11 +3,14 @@
 import type { AddressInput } from "../address/address.ts";
 import { formatAddress } from "../address/address.ts";
 import { UnixError } from "../base/errors.ts";
-import type { Fd, FdDescription, FdLike } from "../fd/fd.ts";
-import { type Credentials, verifyPeer } from "../peer/credentials.ts";
+import { printable, toJson } from "../base/printable.ts";
+import type { SocketType } from "../base/socket-type.ts";
+import type { FdDescription } from "../fd/description.ts";
+import type { Fd, FdLike } from "../fd/fd.ts";
+import { verifyPeer } from "../peer/verify.ts";
 import type { Message } from "../socket/message.ts";
-import type { SocketType } from "../socket/types.ts";
-import { escaped, type Parsed, printable, toJson, UsageError } from "./options.ts";
+import type { Credentials } from "../structs/credentials.ts";
+import { escaped, type Parsed, UsageError } from "./options.ts";
 import type { Output } from "./terminal.ts";
 
 /** --seqpacket, --datagram, or neither. @throws UsageError for both */

@@ -9,8 +9,6 @@ import { closeOne, type Origin } from "./closing.ts";
 import { describeFd, type FdDescription } from "./description.ts";
 import { noLonger, type Owner, watchOver } from "./finalizer.ts";
 
-export type { FdDescription } from "./description.ts";
-
 /**
  * Anything that names an open descriptor: a number, an {@link Fd}, or an object with a numeric
  * `fd`, as Bun's sockets and Node's FileHandle have. Naming never takes ownership.

@@ -1,7 +1,7 @@
 // What is closed when this JS thread is torn down from outside, as Worker.terminate() does it.
 
 import { system } from "../../native/platform.ts";
-import { EndSlots } from "../syscalls/thread.ts";
+import { EndSlots } from "../syscalls/thread-teardown.ts";
 
 /** null in the main thread, which ends with the process. */
 export const ending: EndSlots | null =

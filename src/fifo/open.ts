@@ -1,19 +1,9 @@
 // FIFOs: pipes with a name in the file system. The shell's end is `echo text > path`.
 
-import { toJson } from "../structs/printable.ts";
+import { toJson } from "../base/printable.ts";
 import { fifoPath } from "./file.ts";
 import { FifoReader, type FifoReaderOptions } from "./reader.ts";
 import { FifoWriter, type FifoWriterOptions } from "./writer.ts";
-
-export type { FifoWaitOptions } from "./end.ts";
-export { type MakeFifoOptions, makeFifo, type NotAFifo, NotAFifoError } from "./file.ts";
-export { FifoReader, type FifoReaderOptions, type LinesOptions } from "./reader.ts";
-export {
-  type FifoWriteOptions,
-  FifoWriter,
-  type FifoWriterOptions,
-  pipeBuf,
-} from "./writer.ts";
 
 /**
  * Open one end of a FIFO. Never waits for the other: a reader may be first, and a writer waits in

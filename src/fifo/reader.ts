@@ -3,13 +3,13 @@
 import { errno } from "../../native/errno.ts";
 import { file } from "../../native/file.ts";
 import { epoll, poll as events } from "../../native/poll.ts";
+import { integer } from "../base/checks.ts";
+import { remaining, type SyncOptions } from "../base/deadline.ts";
 import { check } from "../base/errors.ts";
+import { iterate } from "../base/iterate.ts";
 import { Fd } from "../fd/fd.ts";
 import { attempt } from "../loop/attempt.ts";
 import { rejected } from "../loop/gate.ts";
-import { remaining, type SyncOptions } from "../socket/endpoint.ts";
-import { iterate } from "../socket/messaging.ts";
-import { integer } from "../socket/options.ts";
 import { EpollEvents, epollCreate, epollCtl } from "../syscalls/epoll.ts";
 import { poll, read } from "../syscalls/fd.ts";
 import { Memory } from "../syscalls/memory.ts";

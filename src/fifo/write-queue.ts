@@ -2,10 +2,14 @@
 // end gets no word when a reader comes (Linux, fs/pipe.c wakes only who opens).
 
 import { errno } from "../../native/errno.ts";
+import { Backoff } from "../base/backoff.ts";
 import { closedError, UnixError } from "../base/errors.ts";
 import { inOrder } from "../loop/gate.ts";
 import type { Waiter, Watch } from "../loop/poller.ts";
 import type { Piece } from "../syscalls/piece.ts";
+
+/** Between looks whether a reader has come: there is nothing to wait on. */
+export const RETRY = { first: 1, max: 64 } as const;
 
 /** One try to write. null: no room now. */
 export type Written = number | null | "no-reader";
@@ -30,24 +34,6 @@ interface Job {
   readonly forget: () => void;
 }
 
-const FIRST_PAUSE_MS = 1;
-const LONGEST_PAUSE_MS = 64;
-
-/** Pauses of 1, 2, 4, … 64 ms. */
-export class Pauses {
-  #next = FIRST_PAUSE_MS;
-
-  take(): number {
-    const pause = this.#next;
-    this.#next = Math.min(2 * pause, LONGEST_PAUSE_MS);
-    return pause;
-  }
-
-  reset(): void {
-    this.#next = FIRST_PAUSE_MS;
-  }
-}
-
 /** No reader, where that is not waited for, or in the middle of something. */
 export function noReader(
   path: string,
@@ -63,7 +49,7 @@ export function noReader(
 export class WriteQueue {
   readonly #sink: Sink;
   readonly #jobs: Job[] = [];
-  readonly #pauses = new Pauses();
+  readonly #pauses = new Backoff(RETRY);
   #timer: ReturnType<typeof setTimeout> | null = null;
   #roomWaiter: Waiter | null = null;
   #bytes = 0;
@@ -148,7 +134,7 @@ export class WriteQueue {
     this.#timer = setTimeout(() => {
       this.#timer = null;
       this.#advance();
-    }, this.#pauses.take());
+    }, this.#pauses.next());
     if (!this.#referenced) this.#timer.unref();
   }
 

@@ -4,12 +4,13 @@ import { errno } from "../../native/errno.ts";
 import { pipe } from "../../native/fifo.ts";
 import { file } from "../../native/file.ts";
 import { poll as events } from "../../native/poll.ts";
+import { Backoff } from "../base/backoff.ts";
+import { integer } from "../base/checks.ts";
+import type { Payload } from "../base/data.ts";
+import { remaining, type SyncOptions } from "../base/deadline.ts";
 import { check } from "../base/errors.ts";
 import { Fd } from "../fd/fd.ts";
 import { rejected, settled } from "../loop/gate.ts";
-import { remaining, type SyncOptions } from "../socket/endpoint.ts";
-import type { Payload } from "../socket/message.ts";
-import { integer } from "../socket/options.ts";
 import { onePiece } from "../socket/send.ts";
 import { poll } from "../syscalls/fd.ts";
 import type { Piece } from "../syscalls/piece.ts";
@@ -17,7 +18,7 @@ import { writePipe } from "../syscalls/pipe-write.ts";
 import { AGAIN } from "../syscalls/result.ts";
 import { FifoEnd, type FifoWaitOptions } from "./end.ts";
 import { type FifoPath, lookAtFifo, openEnd } from "./file.ts";
-import { noReader, Pauses, WriteQueue, type Written } from "./write-queue.ts";
+import { noReader, RETRY, WriteQueue, type Written } from "./write-queue.ts";
 
 /** PIPE_BUF in bytes: a write of so many or fewer is never mixed with another's. @see pipe(7) */
 export const pipeBuf: number = pipe.PIPE_BUF;
@@ -181,7 +182,7 @@ export class FifoWriter extends FifoEnd implements AsyncDisposable {
     this.open("write");
     if (!this.#queue.idle)
       throw this.failed("write", -errno.EBUSY, "writes are queued: await them first");
-    const pauses = new Pauses();
+    const pauses = new Backoff(RETRY);
     for (let done = 0; done < bytes; ) {
       const written = this.#now(piece, done);
       if (typeof written === "number") {
@@ -197,9 +198,9 @@ export class FifoWriter extends FifoEnd implements AsyncDisposable {
     }
   }
 
-  #pause(why: null | "no-reader", wait: number, pauses: Pauses): void {
+  #pause(why: null | "no-reader", wait: number, pauses: Backoff): void {
     if (why === null) poll(this.fd, events.POLLOUT, wait);
-    else Bun.sleepSync(wait < 0 ? pauses.take() : Math.min(wait, pauses.take()));
+    else Bun.sleepSync(pauses.next(wait));
   }
 
   /** @internal */

@@ -2,10 +2,11 @@
 
 import { errno } from "../../native/errno.ts";
 import type { AddressInput } from "../address/address.ts";
+import { sleep } from "../base/deadline.ts";
 import { isShortage, UnixError, UnsupportedError } from "../base/errors.ts";
 import { type Fd, type FdLike, fdNumber } from "../fd/fd.ts";
 import { ProcessHandle } from "../process/handle.ts";
-import { connect, sleep } from "../socket/connect.ts";
+import { connect } from "../socket/connect.ts";
 import type { Message } from "../socket/message.ts";
 import type { SeqpacketSocket } from "../socket/seqpacket.ts";
 import type { Credentials } from "../structs/credentials.ts";

@@ -1,13 +1,13 @@
 // Zero downtime: one process hands its listeners, and other descriptors, to the next one.
 
 import type { AddressInput } from "../address/address.ts";
+import { integer } from "../base/checks.ts";
+import { sleep } from "../base/deadline.ts";
 import { closedError } from "../base/errors.ts";
 import type { Binding, FileOptions } from "../bind/binding.ts";
 import type { Fd, FdLike } from "../fd/fd.ts";
 import type { Listener } from "../listener/listener.ts";
 import { type Allow, checkAllow, sameUser } from "../peer/admission.ts";
-import { sleep } from "../socket/connect.ts";
-import { integer } from "../socket/options.ts";
 import type { Credentials } from "../structs/credentials.ts";
 import { CONTROL } from "../structs/handover-frame.ts";
 import type { Channel } from "./channel.ts";
@@ -15,8 +15,6 @@ import { type Control, controlOf, firstOrNext, within } from "./open.ts";
 import { Holder } from "./predecessor.ts";
 import { type Offer, takeOver } from "./successor.ts";
 import { fileOf, HandoverTable, type NamedFd, renew, takeFile } from "./table.ts";
-
-export type { NamedFd } from "./table.ts";
 
 /** How to hand over, and to whom. The file options are those of the control socket's file. */
 export interface HandoverOptions extends Omit<FileOptions, "unlinkOnClose"> {

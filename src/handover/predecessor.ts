@@ -1,10 +1,10 @@
 // The process that has the descriptors: it waits for the next one, and hands them over.
 
 import { errno } from "../../native/errno.ts";
+import { sleep } from "../base/deadline.ts";
 import type { FdLike } from "../fd/fd.ts";
 import type { Listener } from "../listener/listener.ts";
 import { type Allow, admits } from "../peer/admission.ts";
-import { sleep } from "../socket/connect.ts";
 import type { SeqpacketSocket } from "../socket/seqpacket.ts";
 import { FRAME_ENTRIES, HANDOVER_VERSION, type HandoverEntry } from "../structs/handover-frame.ts";
 import { type Arrived, Channel, handoverError } from "./channel.ts";

@@ -3,7 +3,8 @@
 import { errno } from "../../native/errno.ts";
 import { socket as c, option } from "../../native/socket.ts";
 import { absolute } from "../address/address.ts";
-import { asLatin, Directory, fromLatin } from "../address/directory.ts";
+import { Directory } from "../address/directory.ts";
+import { asLatin, fromLatin } from "../address/path-bytes.ts";
 import { UnixError } from "../base/errors.ts";
 import { Binding } from "../bind/binding.ts";
 import { Fd, type FdLike } from "../fd/fd.ts";

@@ -1,34 +1,19 @@
-// Who is there? What an address is, who has it, and every Unix socket that there is.
-
 import { lstatSync, type Stats, statSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { socket as c } from "../../native/socket.ts";
-import {
-  type AddressInput,
-  formatAddress,
-  parseAddress,
-  withShortAddress,
-} from "../address/address.ts";
-import { fileCall, isShortage, UnixError, UnsupportedError } from "../base/errors.ts";
-import { peerCredentials, processInfo } from "../peer/credentials.ts";
-import { toJson } from "../structs/printable.ts";
+import { type AddressInput, formatAddress, parseAddress } from "../address/address.ts";
+import { withShortAddress } from "../address/short-path.ts";
+import { fileCall, isShortage, UnixError } from "../base/errors.ts";
+import { toJson } from "../base/printable.ts";
+import { peerCredentials } from "../peer/credentials.ts";
+import { processInfo } from "../process/proc-info.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
+import type { SocketFile, UnixRecord } from "../structs/unix-diag.ts";
 import { close } from "../syscalls/fd.ts";
 import { connect, socket } from "../syscalls/socket.ts";
 import { knownUid } from "../users/known-ids.ts";
-import {
-  allSockets,
-  type Holder,
-  holdersOf,
-  type SocketFile,
-  type SocketSource,
-  type Sockets,
-  socketsAt,
-  socketsNamed,
-  type UnixRecord,
-} from "./unix-sockets.ts";
-
-export type { Holder, SocketSource } from "./unix-sockets.ts";
+import { type Holder, holdersOf } from "./holders.ts";
+import { type SocketSource, type Sockets, socketsAt, socketsNamed } from "./unix-sockets.ts";
 
 type SocketType = UnixRecord["type"];
 
@@ -312,54 +297,4 @@ function outcome({ result, type, server }: Tried, asked: Question): Answer {
       }
       return { state: wrong ? "wrong-type" : "listening", type, holders };
   }
-}
-
-/** A Unix socket of this network namespace, as {@link listSockets} tells it. */
-export interface UnixSocketInfo {
-  readonly type: SocketType;
-  /** A datagram socket is also "connected" once somebody has connected to it: look at `peer`. */
-  readonly state: "listening" | "connected" | "unconnected";
-  /** The socket's own inode, as in `socket:[4711]`. */
-  readonly inode: number;
-  /** Its name; an accepted socket has its listener's. Null where it has none. */
-  readonly address: Address | null;
-  /** The file that bind made, even if it was renamed or removed since; see {@link SocketFile}. */
-  readonly file: SocketFile | null;
-  /** The other end: its inode, its name if it has one. Null: none, closed, or not accepted yet. */
-  readonly peer: { readonly inode: number; readonly address: Address | null } | null;
-  /** Bytes to be received; of a listener: connections to be accepted. Null: the kernel hides it. */
-  readonly receiveQueue: number | null;
-  /** Bytes that the other end has not received; of a listener: its backlog. */
-  readonly sendQueue: number | null;
-  readonly shutdown: "none" | "read" | "write" | "both" | null;
-  /** The user that made it; null: not told, or none that this user namespace can name. */
-  readonly uid: number | null;
-  /** Who has it open, as far as this process may see; empty with `holders: false`. */
-  readonly holders: readonly Holder[];
-}
-
-export type { SocketFile } from "./unix-sockets.ts";
-
-/**
- * All Unix sockets of this network namespace, as `ss -x` lists them: one question to the kernel,
- * and one walk through /proc for the processes, which takes most of the time; `holders: false`
- * leaves it out. Sockets that wait to be accepted are not in the list; their listener's
- * `receiveQueue` counts them. Where sock_diag is refused, /proc/net/unix has less: some fields are
- * null.
- *
- * @throws UnsupportedError where the system tells nothing (macOS)
- * @see sock_diag(7), ss(8)
- */
-export function listSockets(options: { readonly holders?: boolean } = {}): UnixSocketInfo[] {
-  const all = allSockets();
-  if (all === null) throw new UnsupportedError("sockDiag", "neither sock_diag nor /proc/net/unix");
-  const byInode = new Map(all.records.map((record) => [record.inode, record]));
-  const holders = options.holders === false ? null : holdersOf(byInode.keys());
-  return [...byInode.values()].map(({ name, peer, uid, ...rest }) => ({
-    ...rest,
-    uid: uid === null ? null : knownUid(uid),
-    address: name,
-    peer: peer ? { inode: peer, address: byInode.get(peer)?.name ?? null } : null,
-    holders: holders?.get(rest.inode) ?? [],
-  }));
 }

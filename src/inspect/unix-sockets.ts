@@ -1,7 +1,4 @@
-// Which sockets hold an address, and which processes hold those sockets. The kernel answers
-// (sock_diag, then /proc); nothing is connected to, so no server notices.
-
-import { closeSync, fstatSync, openSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { errno } from "../../native/errno.ts";
 import { file } from "../../native/file.ts";
@@ -15,17 +12,6 @@ import {
   type UnixRecord,
 } from "../structs/unix-diag.ts";
 import { dumpUnixSockets } from "../syscalls/netlink.ts";
-
-export type { SocketFile, UnixRecord } from "../structs/unix-diag.ts";
-
-/** A process that has a socket open, and under which number. */
-export interface Holder {
-  readonly pid: number;
-  /** The process's name (comm, at most 15 bytes); "" where it ended meanwhile. */
-  readonly command: string;
-  /** Its number there; null where the kernel only told who called `listen`. */
-  readonly fd: number | null;
-}
 
 /** How sockets were found: "proc" knows no files, and names only as far as they print. */
 export type SocketSource = "sock_diag" | "proc";
@@ -224,56 +210,4 @@ function procState(flags: number, state: number): UnixRecord["state"] {
 function procName(bytes: Uint8Array): Address {
   if (bytes[0] === AT) return { kind: "abstract", name: Uint8Array.from(bytes.subarray(1)) };
   return { kind: "path", path: fromBytes(bytes) };
-}
-
-/**
- * The processes that have the sockets of these inodes open, from one walk through /proc. Of other
- * users' processes only root sees anything; a socket that is on its way in a message, or waits to
- * be accepted, has no holder. An inode without holders is not in the map.
- */
-export function holdersOf(inodes: Iterable<number>): Map<number, Holder[]> {
-  const holders = new Map<number, Holder[]>();
-  const wanted = new Map<string, number>();
-  for (const inode of inodes) wanted.set(`socket:[${inode}]`, inode);
-  if (wanted.size === 0) return holders;
-  for (const pid of list("/proc")) {
-    if (!/^\d+$/.test(pid)) continue;
-    let command: string | undefined;
-    for (const [fd, inode] of socketsOf(pid, wanted)) {
-      command ??= commandOf(pid);
-      const known = holders.get(inode);
-      const holder: Holder = { pid: Number(pid), command, fd };
-      if (known === undefined) holders.set(inode, [holder]);
-      else known.push(holder);
-    }
-  }
-  return holders;
-}
-
-/** Not to be read: ended meanwhile, or somebody else's. */
-function list(directory: string): string[] {
-  try {
-    return readdirSync(directory);
-  } catch {
-    return [];
-  }
-}
-
-function* socketsOf(pid: string, wanted: Map<string, number>): Generator<[number, number]> {
-  for (const fd of list(`/proc/${pid}/fd`)) {
-    try {
-      const inode = wanted.get(readlinkSync(`/proc/${pid}/fd/${fd}`));
-      if (inode !== undefined) yield [Number(fd), inode];
-    } catch {
-      // closed meanwhile
-    }
-  }
-}
-
-function commandOf(pid: string): string {
-  try {
-    return readFileSync(`/proc/${pid}/comm`, "utf8").trimEnd();
-  } catch {
-    return "";
-  }
 }

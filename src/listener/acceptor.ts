@@ -1,6 +1,7 @@
 // Accepting by rules: the same whoever gets the connection.
 
 import { errno } from "../../native/errno.ts";
+import { Backoff } from "../base/backoff.ts";
 import { closedError, isShortage, UnixError } from "../base/errors.ts";
 import { closeOne } from "../fd/closing.ts";
 import type { Fd } from "../fd/fd.ts";
@@ -9,8 +10,7 @@ import { admits, type Rules } from "../peer/admission.ts";
 import { peerCredentials } from "../peer/credentials.ts";
 import { accept } from "../syscalls/socket.ts";
 
-const FIRST_PAUSE_MS = 5;
-const LONGEST_PAUSE_MS = 1000;
+const SHORTAGE = { first: 5, max: 1000 } as const;
 /** Refused connections closed in one try, before the rest of Bun's loop gets its turn. */
 const REFUSALS = 64;
 
@@ -30,7 +30,7 @@ interface Source<T> {
 export class Acceptor<T> {
   readonly #source: Source<T>;
   #warned = false;
-  #pauseMs = FIRST_PAUSE_MS;
+  readonly #pauses = new Backoff(SHORTAGE);
   #pausing = false;
 
   constructor(source: Source<T>) {
@@ -47,7 +47,7 @@ export class Acceptor<T> {
   once(): T | undefined {
     try {
       const accepted = this.now() ?? undefined;
-      this.#pauseMs = FIRST_PAUSE_MS;
+      this.#pauses.reset();
       return accepted;
     } catch (error) {
       if (!cannotAccept(error)) throw error;
@@ -104,8 +104,7 @@ export class Acceptor<T> {
       this.#pausing = false;
       this.#source.watch.known?.kick("read");
     };
-    setTimeout(again, this.#pauseMs).unref();
-    this.#pauseMs = Math.min(2 * this.#pauseMs, LONGEST_PAUSE_MS);
+    setTimeout(again, this.#pauses.next()).unref();
   }
 
   #warn(error: UnixError): void {

@@ -2,11 +2,14 @@
 
 import { errno } from "../../native/errno.ts";
 import { socket as c, option } from "../../native/socket.ts";
+import { integer } from "../base/checks.ts";
+import type { Payload } from "../base/data.ts";
 import { check, UnixError } from "../base/errors.ts";
+import { type SocketType, typeName } from "../base/socket-type.ts";
 import { Fd, type FdLike, fdNumber } from "../fd/fd.ts";
 import type { DatagramSocket } from "../socket/datagram.ts";
-import type { Message, Payload } from "../socket/message.ts";
-import { applySettings, integer, type SocketOptions, toSettings } from "../socket/options.ts";
+import type { Message } from "../socket/message.ts";
+import { applySettings, type SocketOptions, toSettings } from "../socket/options.ts";
 import { receiveOnce } from "../socket/receive.ts";
 import {
   closeTransferred,
@@ -18,7 +21,7 @@ import {
 } from "../socket/send.ts";
 import type { SeqpacketSocket } from "../socket/seqpacket.ts";
 import type { StreamSocket } from "../socket/stream.ts";
-import { type SocketType, socketOf, typeName } from "../socket/types.ts";
+import { socketOf } from "../socket/types.ts";
 import { setCloseOnExec } from "../syscalls/fd.ts";
 import { getOption, listen } from "../syscalls/socket.ts";
 import { type AdmissionOptions, adoptListener, checkAdmission, type Listener } from "./listener.ts";

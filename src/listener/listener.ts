@@ -4,7 +4,11 @@ import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
 import { socket as c } from "../../native/socket.ts";
 import { type AddressInput, formatAddress, parseAddress } from "../address/address.ts";
+import { integer } from "../base/checks.ts";
+import { remaining, type SyncOptions } from "../base/deadline.ts";
 import { check, closedError, UnixError } from "../base/errors.ts";
+import { iterate } from "../base/iterate.ts";
+import { typeNumber } from "../base/socket-type.ts";
 import { type Binding, checkFileOptions } from "../bind/binding.ts";
 import { type BindOptions, checkBindOptions, takeAddress } from "../bind/exclusive.ts";
 import { Fd } from "../fd/fd.ts";
@@ -13,24 +17,14 @@ import { Consumer } from "../loop/consume.ts";
 import { rejected } from "../loop/gate.ts";
 import { LazyWatch } from "../loop/lazy-watch.ts";
 import { type Allow, checkAllow, Rules, sameUser } from "../peer/admission.ts";
-import type { Credentials } from "../peer/credentials.ts";
 import type { ConnectionType } from "../socket/connect.ts";
-import { remaining, type SyncOptions } from "../socket/endpoint.ts";
-import { iterate } from "../socket/messaging.ts";
-import {
-  applySettings,
-  integer,
-  type Settings,
-  type SocketOptions,
-  toSettings,
-} from "../socket/options.ts";
-import { type SocketKinds, socketOf, typeNumber } from "../socket/types.ts";
+import { applySettings, type Settings, type SocketOptions, toSettings } from "../socket/options.ts";
+import { type SocketKinds, socketOf } from "../socket/types.ts";
+import type { Credentials } from "../structs/credentials.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
 import { poll, setNonBlocking } from "../syscalls/fd.ts";
 import { listen as listenOn, socket, socketName } from "../syscalls/socket.ts";
 import { Acceptor } from "./acceptor.ts";
-
-export { AddressInUseError, type BindOptions } from "../bind/exclusive.ts";
 
 /** Who may connect, and how many. */
 export interface AdmissionOptions {

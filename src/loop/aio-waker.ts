@@ -5,7 +5,7 @@ import { eventfd as flags } from "../../native/poll.ts";
 import { errnoName } from "../base/errors.ts";
 import { AioPoll, eventfd } from "../syscalls/epoll.ts";
 import { close, duplicate } from "../syscalls/fd.ts";
-import { atThreadEnd } from "../syscalls/thread.ts";
+import { atThreadEnd } from "../syscalls/thread-teardown.ts";
 import type { Waker } from "./waker.ts";
 
 interface Reader {

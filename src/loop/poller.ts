@@ -2,7 +2,7 @@
 
 import { closedError } from "../base/errors.ts";
 import { close } from "../syscalls/fd.ts";
-import { atThreadEnd } from "../syscalls/thread.ts";
+import { atThreadEnd } from "../syscalls/thread-teardown.ts";
 import { EpollSet, eventFlag as flag } from "./epoll-set.ts";
 import { Rounds, type Source } from "./rounds.ts";
 import { ThreadWaker } from "./thread-waker.ts";

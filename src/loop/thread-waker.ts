@@ -9,7 +9,7 @@ import { eventfd as flags } from "../../native/poll.ts";
 import { check } from "../base/errors.ts";
 import { eventfd, signalEventfd } from "../syscalls/epoll.ts";
 import { libcName } from "../syscalls/libc.ts";
-import { atThreadEnd } from "../syscalls/thread.ts";
+import { atThreadEnd } from "../syscalls/thread-teardown.ts";
 import type { Waker } from "./waker.ts";
 import threadSource from "./waker-thread.ts" with { type: "text" };
 

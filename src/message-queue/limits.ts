@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { file } from "../../native/file.ts";
 import { type ErrorDetail, UnixError, UnsupportedError } from "../base/errors.ts";
-import { toJson } from "../structs/printable.ts";
+import { toJson } from "../base/printable.ts";
 import { close, open } from "../syscalls/fd.ts";
 
 /** Which limit a queue or a message met. */

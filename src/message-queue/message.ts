@@ -1,8 +1,8 @@
 // What goes into a message queue, and what comes out.
 
 import { priorities } from "../../native/message-queue.ts";
-import type { Payload } from "../socket/message.ts";
-import { integer } from "../socket/options.ts";
+import { integer } from "../base/checks.ts";
+import type { Payload } from "../base/data.ts";
 import { onePiece } from "../socket/send.ts";
 import type { Piece } from "../syscalls/piece.ts";
 

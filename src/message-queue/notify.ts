@@ -1,9 +1,9 @@
 // mq_notify: a signal when a message comes into an empty queue.
 
 import { errno } from "../../native/errno.ts";
+import { integer } from "../base/checks.ts";
 import { UnixError } from "../base/errors.ts";
 import { handledSignalNumber, type SignalName, signalName } from "../signals/names.ts";
-import { integer } from "../socket/options.ts";
 import { mqNotify } from "../syscalls/message-queue.ts";
 import { Disposition } from "../syscalls/signal.ts";
 

@@ -2,8 +2,8 @@
 // owner first, on the open descriptor.
 
 import { errno } from "../../native/errno.ts";
+import { integer } from "../base/checks.ts";
 import { UnixError } from "../base/errors.ts";
-import { integer } from "../socket/options.ts";
 import { knownUid } from "../users/known-ids.ts";
 
 /** A user's id, or whoever it is. */

@@ -2,16 +2,16 @@
 
 import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
+import { integer } from "../base/checks.ts";
+import type { Payload } from "../base/data.ts";
+import { remaining, type SyncOptions } from "../base/deadline.ts";
 import { closedError, UnixError } from "../base/errors.ts";
+import { iterate } from "../base/iterate.ts";
 import { Fd, type FdLike } from "../fd/fd.ts";
 import { attempt, type Operation } from "../loop/attempt.ts";
 import { rejected, settled } from "../loop/gate.ts";
 import { LazyWatch } from "../loop/lazy-watch.ts";
 import type { Watch } from "../loop/poller.ts";
-import { remaining, type SyncOptions } from "../socket/endpoint.ts";
-import type { Payload } from "../socket/message.ts";
-import { iterate } from "../socket/messaging.ts";
-import { integer } from "../socket/options.ts";
 import type { QueueAttributes } from "../structs/mq-attr.ts";
 import { poll } from "../syscalls/fd.ts";
 import { Memory } from "../syscalls/memory.ts";
@@ -29,13 +29,6 @@ import {
   unlinkQueue,
   unlinkSame,
 } from "./open.ts";
-
-export type { QueueAttributes } from "../structs/mq-attr.ts";
-export { type QueueLimit, QueueLimitError } from "./limits.ts";
-export { maxPriority, QueueMessage, type QueueSendOptions } from "./message.ts";
-export type { QueueNotification } from "./notify.ts";
-export type { Access as QueueAccess, QueueOptions } from "./open.ts";
-export type { QueueOwner } from "./owner.ts";
 
 const QUEUED_BYTES = 64 * 1024 * 1024;
 

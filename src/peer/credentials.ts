@@ -1,19 +1,12 @@
-// Who is at the other end.
-
-import { readFileSync, readlinkSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
-import { poll as events } from "../../native/poll.ts";
 import { local, option } from "../../native/socket.ts";
 import { check, UnixError, UnsupportedError } from "../base/errors.ts";
 import { Fd, type FdLike, fdNumber } from "../fd/fd.ts";
 import { type Credentials, decodeUcred, decodeXucred } from "../structs/credentials.ts";
-import { poll } from "../syscalls/fd.ts";
 import { Memory } from "../syscalls/memory.ts";
 import { getOption, getOptionBytes } from "../syscalls/socket.ts";
 import { knownGid, knownIds } from "../users/known-ids.ts";
 import { whoseEnd } from "./stand-ins.ts";
-
-export type { Credentials } from "../structs/credentials.ts";
 
 const NGROUPS_MAX = 65_536;
 const LABEL_ROOM = 4096;
@@ -114,96 +107,4 @@ export function peerSecurity(socket: FdLike): string | null {
   if (bytes === -errno.ENOPROTOOPT) return null;
   check(bytes, "getsockopt");
   return new TextDecoder().decode(room.bytes.subarray(0, bytes)).replace(/\0$/, "");
-}
-
-/** The peer as a process, with what /proc said of it while it was certainly the same process. */
-export interface VerifiedPeer extends Credentials, Disposable {
-  /** Supplementary groups; null where the system cannot tell. */
-  readonly groups: readonly number[] | null;
-  /** The process. Closed with this object. Null where the kernel has no SO_PEERPIDFD. */
-  readonly pidfd: Fd | null;
-  /** What was read from /proc; each is null where it is not allowed or the process has gone. */
-  readonly executable: string | null;
-  readonly command: string | null;
-  readonly arguments: readonly string[] | null;
-  readonly security: string | null;
-  /** False where the process had already ended. */
-  readonly alive: boolean;
-  /**
-   * How far to trust `executable`, `command` and `arguments`. "peerpidfd": read while the very
-   * process that connected was alive. "peercred": read by pid, which another process may have got
-   * in the meantime.
-   */
-  readonly source: "peerpidfd" | "peercred";
-  /** Close its pidfd; the rest is text and numbers. */
-  close(): void;
-}
-
-/**
- * Who is at the other end, looked at closely: credentials, groups, pidfd, executable. What /proc
- * says is read first and believed only if the pidfd shows the process still alive afterwards.
- *
- * A program is not a person: the executable of a peer is a hint for people to read. Decide by uid.
- *
- * @throws UnixError ENODATA where the kernel recorded nobody
- * @see unix(7), pidfd_open(2)
- */
-export function verifyPeer(socket: FdLike): VerifiedPeer {
-  const credentials = peerCredentials(socket);
-  const groups = optional(() => peerGroups(socket));
-  const security = peerSecurity(socket);
-  const pidfd = optional(() => peerPidfd(socket)); // the last that can throw: nothing leaks
-  const read = processInfo(credentials.pid);
-  const alive = pidfd === null ? read !== null : poll(pidfd.fd, events.POLLIN, 0) === 0;
-  const close = (): void => pidfd?.close();
-  return {
-    ...credentials,
-    groups,
-    security,
-    pidfd,
-    ...((alive ? read : null) ?? GONE),
-    alive,
-    source: pidfd === null ? "peercred" : "peerpidfd",
-    close,
-    [Symbol.dispose]: close,
-  };
-}
-
-/** null where the system does not have it. */
-function optional<T>(read: () => T): T | null {
-  try {
-    return read();
-  } catch (error) {
-    if (error instanceof UnsupportedError) return null;
-    throw error;
-  }
-}
-
-interface ProcessInfo {
-  readonly executable: string | null;
-  readonly command: string | null;
-  readonly arguments: readonly string[] | null;
-}
-
-const GONE: ProcessInfo = { executable: null, command: null, arguments: null };
-
-/** What /proc says of a process; null where there is no such process. */
-export function processInfo(pid: number | null): ProcessInfo | null {
-  if (pid === null) return null;
-  const read = <T>(get: () => T): T | null => {
-    try {
-      return get();
-    } catch {
-      return null; // gone, or not ours to look at
-    }
-  };
-  const command = read(() => readFileSync(`/proc/${pid}/comm`, "utf8").trimEnd());
-  if (command === null) return null;
-  return {
-    command,
-    executable: read(() => readlinkSync(`/proc/${pid}/exe`)),
-    arguments: read(() =>
-      readFileSync(`/proc/${pid}/cmdline`, "utf8").replace(/\0$/, "").split("\0"),
-    ),
-  };
 }

@@ -3,20 +3,18 @@
 import { readFileSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
+import { integer } from "../base/checks.ts";
 import { check, closedError, fileCall, UnixError, UnsupportedError } from "../base/errors.ts";
 import { Fd, type FdLike } from "../fd/fd.ts";
 import { attempt } from "../loop/attempt.ts";
 import { LazyWatch } from "../loop/lazy-watch.ts";
-import { processInfo } from "../peer/credentials.ts";
 import { type SignalName, signalName } from "../signals/names.ts";
-import { integer } from "../socket/options.ts";
 import { poll } from "../syscalls/fd.ts";
 import { endingOf, pidfdGetfd, pidfdOpen } from "../syscalls/process.ts";
 import { knownGid, knownUid } from "../users/known-ids.ts";
+import { processInfo } from "./proc-info.ts";
 import { yamaScope } from "./ptrace.ts";
 import { deliver, type SendSignalOptions } from "./send-signal.ts";
-
-export { type SendSignalOptions, type SignalName, sendSignal } from "./send-signal.ts";
 
 /** How a process ended. */
 export interface ExitStatus {

@@ -1,14 +1,12 @@
 // Signals sent: with a value or without, by pid or by pidfd.
 
 import { errno } from "../../native/errno.ts";
+import { integer } from "../base/checks.ts";
 import { UnixError } from "../base/errors.ts";
 import { type FdLike, fdNumber } from "../fd/fd.ts";
 import { type SignalName, signalName, signalNumber } from "../signals/names.ts";
-import { integer } from "../socket/options.ts";
 import { kill, pidfdQueueSignal, pidfdSendSignal, queueSignal } from "../syscalls/process.ts";
 import { realTimeRange } from "../syscalls/signal.ts";
-
-export type { SignalName } from "../signals/names.ts";
 
 /** What goes with a signal. */
 export interface SendSignalOptions {

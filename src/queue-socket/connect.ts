@@ -2,11 +2,11 @@
 
 import { lstatSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
+import { integer } from "../base/checks.ts";
+import { remaining, type SyncOptions } from "../base/deadline.ts";
 import { UnixError } from "../base/errors.ts";
 import { expectedOwner, type QueueOwner, type QueueOwnerOptions } from "../message-queue/owner.ts";
-import type { Credentials } from "../peer/credentials.ts";
-import { remaining, type SyncOptions } from "../socket/endpoint.ts";
-import { integer } from "../socket/options.ts";
+import type { Credentials } from "../structs/credentials.ts";
 import type { QueueIdentity } from "../structs/queue-frame.ts";
 import { QueueSide } from "./direction.ts";
 import { QueueReader } from "./reader.ts";

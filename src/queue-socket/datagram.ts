@@ -1,15 +1,15 @@
 // Datagrams over message queues: whole, in order, with the sender's address, and never dropped.
 
 import { errno } from "../../native/errno.ts";
-import { closedError, UnixError } from "../base/errors.ts";
+import { integer } from "../base/checks.ts";
+import type { Payload } from "../base/data.ts";
+import type { SyncOptions } from "../base/deadline.ts";
+import { busy, closedError, UnixError } from "../base/errors.ts";
+import { iterate } from "../base/iterate.ts";
 import { rejected, settled } from "../loop/gate.ts";
 import { checkQueueName } from "../message-queue/limits.ts";
 import { QueueMessage, type Ready, ready } from "../message-queue/message.ts";
 import { expectedOwner, type QueueOwner, type QueueOwnerOptions } from "../message-queue/owner.ts";
-import { busy, type SyncOptions } from "../socket/endpoint.ts";
-import type { Payload } from "../socket/message.ts";
-import { iterate } from "../socket/messaging.ts";
-import { integer } from "../socket/options.ts";
 import type { QueueIdentity, Sender } from "../structs/queue-frame.ts";
 import { QueueSide } from "./direction.ts";
 import { OwnName } from "./own-name.ts";

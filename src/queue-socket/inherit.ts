@@ -3,9 +3,9 @@
 import { fstatSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { file } from "../../native/file.ts";
+import { integer } from "../base/checks.ts";
 import { check, fileCall, UnixError } from "../base/errors.ts";
 import { Fd } from "../fd/fd.ts";
-import { integer } from "../socket/options.ts";
 import { close, open, setCloseOnExec, tryLock, tryShareLock } from "../syscalls/fd.ts";
 import { mqGetattr } from "../syscalls/message-queue.ts";
 import { described, type OwnQueue } from "./receive-queue.ts";

@@ -1,14 +1,15 @@
 // A queue with a name, into which clients write who they are.
 
 import { errno } from "../../native/errno.ts";
+import { Backoff } from "../base/backoff.ts";
+import { integer } from "../base/checks.ts";
+import type { SyncOptions } from "../base/deadline.ts";
+import { sleep } from "../base/deadline.ts";
 import { closedError, isShortage, UnixError } from "../base/errors.ts";
+import { iterate } from "../base/iterate.ts";
+import { printable } from "../base/printable.ts";
 import { admits, checkAllow, sameUser } from "../peer/admission.ts";
-import type { Credentials } from "../peer/credentials.ts";
-import { sleep } from "../socket/connect.ts";
-import type { SyncOptions } from "../socket/endpoint.ts";
-import { iterate } from "../socket/messaging.ts";
-import { integer } from "../socket/options.ts";
-import { printable } from "../structs/printable.ts";
+import type { Credentials } from "../structs/credentials.ts";
 import type { QueueIdentity } from "../structs/queue-frame.ts";
 import { unlock } from "../syscalls/fd.ts";
 import { QueueSide } from "./direction.ts";
@@ -45,8 +46,7 @@ const BACKLOG = 8;
 /** Requests looked at in one try, before the rest of Bun's loop gets its turn. */
 const REQUESTS = 64;
 /** Out of descriptors or memory (K8) it waits so long; the client's request is kept meanwhile. */
-const FIRST_PAUSE_MS = 5;
-const LONGEST_PAUSE_MS = 1000;
+const SHORTAGE = { first: 5, max: 1000 } as const;
 
 /**
  * Who listens under a name, made by `listenQueue`. A client writes who it is into this queue; it is
@@ -119,14 +119,14 @@ export class QueueListener implements Disposable, AsyncDisposable {
    */
   async accept(options: { signal?: AbortSignal | undefined } = {}): Promise<QueueSocket> {
     const { signal } = options;
-    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
+    for (const pauses = new Backoff(SHORTAGE); ; ) {
       try {
         this.#open();
         return await this.#side.wait({ once: () => this.#once() }, signal);
       } catch (error) {
         if (this.#held === null || this.closed || signal?.aborted === true) throw error;
       }
-      await sleep(pause, signal);
+      await sleep(pauses.next(), signal);
     }
   }
 

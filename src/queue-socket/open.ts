@@ -1,26 +1,11 @@
 // Sockets whose transport is POSIX message queues: docs/queue-socket.md says how.
 
-import { integer } from "../socket/options.ts";
+import { integer } from "../base/checks.ts";
 import { type ConnectQueueOptions, connect, connectSync } from "./connect.ts";
 import { type QueueDatagramOptions, QueueDatagramSocket } from "./datagram.ts";
 import { takeOver } from "./inherit.ts";
 import { type ListenQueueOptions, QueueListener } from "./listener.ts";
 import { QueueSocket } from "./stream.ts";
-
-export type { QueueOwner, QueueOwnerOptions } from "../message-queue/owner.ts";
-export type { ConnectQueueOptions } from "./connect.ts";
-export {
-  type QueueAddress,
-  QueueDatagram,
-  type QueueDatagramOptions,
-  QueueDatagramSocket,
-  type SendDatagramOptions,
-} from "./datagram.ts";
-export type { InheritOptions } from "./inherit.ts";
-export { type ListenQueueOptions, QueueListener } from "./listener.ts";
-export type { QueueProcess } from "./peer-process.ts";
-export type { QueueSizeOptions } from "./receive-queue.ts";
-export { type QueueReceiveOptions, QueueSocket } from "./stream.ts";
 
 /**
  * Listen under a name. It is this listener's alone while it lives, and what a crash has left is

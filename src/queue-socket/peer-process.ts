@@ -3,7 +3,9 @@
 import { readFileSync } from "node:fs";
 import { poll as events } from "../../native/poll.ts";
 import { Fd } from "../fd/fd.ts";
-import { type Credentials, processInfo, type VerifiedPeer } from "../peer/credentials.ts";
+import type { VerifiedPeer } from "../peer/verify.ts";
+import { processInfo } from "../process/proc-info.ts";
+import type { Credentials } from "../structs/credentials.ts";
 import { poll } from "../syscalls/fd.ts";
 
 /**

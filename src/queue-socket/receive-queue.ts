@@ -4,13 +4,13 @@
 import { fstatSync, futimesSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { file } from "../../native/file.ts";
+import { integer } from "../base/checks.ts";
 import { check, fileCall, UnixError } from "../base/errors.ts";
+import { toJson } from "../base/printable.ts";
 import { Fd } from "../fd/fd.ts";
 import { checkQueueName } from "../message-queue/limits.ts";
 import { isSame, openQueue, unlinkSame } from "../message-queue/open.ts";
 import { ownUser } from "../message-queue/owner.ts";
-import { integer } from "../socket/options.ts";
-import { toJson } from "../structs/printable.ts";
 import {
   headerBytes,
   identityBytes,

@@ -1,15 +1,15 @@
 // A connected queue socket: bytes in order over two queues, one each way.
 
 import { errno } from "../../native/errno.ts";
-import { closedError, UnixError } from "../base/errors.ts";
+import { integer } from "../base/checks.ts";
+import type { Payload } from "../base/data.ts";
+import type { SyncOptions } from "../base/deadline.ts";
+import { busy, closedError, UnixError } from "../base/errors.ts";
+import { iterate } from "../base/iterate.ts";
 import { rejected, settled } from "../loop/gate.ts";
 import { QueueMessage } from "../message-queue/message.ts";
-import type { Credentials } from "../peer/credentials.ts";
-import { busy, type SyncOptions } from "../socket/endpoint.ts";
-import type { Payload } from "../socket/message.ts";
-import { iterate } from "../socket/messaging.ts";
-import { integer } from "../socket/options.ts";
 import { onePiece } from "../socket/send.ts";
+import type { Credentials } from "../structs/credentials.ts";
 import type { Piece } from "../syscalls/piece.ts";
 import { QueueSide } from "./direction.ts";
 import { handOn, type InheritOptions, leaveToHeirs, type StreamState } from "./inherit.ts";

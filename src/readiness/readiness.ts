@@ -2,14 +2,14 @@
 
 import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
+import { integer } from "../base/checks.ts";
 import { UnixError } from "../base/errors.ts";
+import { iterate } from "../base/iterate.ts";
 import { type FdLike, fdNumber } from "../fd/fd.ts";
 import { attempt } from "../loop/attempt.ts";
 import { rejected, settled } from "../loop/gate.ts";
 import { Watch } from "../loop/poller.ts";
 import { setBusyPoll } from "../loop/rounds.ts";
-import { iterate } from "../socket/messaging.ts";
-import { integer } from "../socket/options.ts";
 import { poll } from "../syscalls/fd.ts";
 
 /** What poll(2) says of a descriptor. */

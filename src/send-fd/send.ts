@@ -2,11 +2,12 @@
 // between the two but the receiver's handler. What they write to each other: docs/send-fd.md.
 
 import { errno } from "../../native/errno.ts";
+import { integer } from "../base/checks.ts";
+import { Deadline } from "../base/deadline.ts";
 import { UnixError } from "../base/errors.ts";
 import type { FdLike } from "../fd/fd.ts";
 import { allowTracer } from "../process/ptrace.ts";
 import { signalName } from "../signals/names.ts";
-import { integer } from "../socket/options.ts";
 import { checkFds, closeTransferred } from "../socket/send.ts";
 import { Offer } from "./offer.ts";
 import {
@@ -16,14 +17,6 @@ import {
   requireProc,
   Target,
 } from "./receiver-process.ts";
-
-export {
-  FdReceiver,
-  type ReceivedFd,
-  type ReceiveFdsOptions,
-  receiveFds,
-} from "./receiver.ts";
-export type { RealtimeSignal } from "./receiver-process.ts";
 
 /** How a descriptor is sent to a process. */
 export interface SendFdOptions {
@@ -38,29 +31,6 @@ export interface SendFdOptions {
 }
 
 const TIMEOUT_MS = 10_000;
-
-/** The caller's signal and the time that is left, as one. */
-class Deadline implements Disposable {
-  readonly #stop = new AbortController();
-  readonly #timer: ReturnType<typeof setTimeout>;
-  readonly #caller: AbortSignal | undefined;
-  readonly #onAbort = (): void => this.#stop.abort(this.#caller?.reason);
-
-  constructor(caller: AbortSignal | undefined, ms: number, late: () => UnixError) {
-    this.#caller = caller;
-    this.#timer = setTimeout(() => this.#stop.abort(late()), ms);
-    caller?.addEventListener("abort", this.#onAbort, { once: true });
-  }
-
-  get signal(): AbortSignal {
-    return this.#stop.signal;
-  }
-
-  [Symbol.dispose](): void {
-    clearTimeout(this.#timer);
-    this.#caller?.removeEventListener("abort", this.#onAbort);
-  }
-}
 
 interface Sending {
   readonly target: Target;

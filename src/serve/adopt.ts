@@ -16,16 +16,6 @@ import { exchange, inodeOf, isListening, type Registration, registrations } from
 import { closeIfStill, takesDescriptors } from "./native-fd.ts";
 import { termsOf, weAccept } from "./rules.ts";
 
-export {
-  type Drainable,
-  type DrainOptions,
-  drain,
-  drainable,
-  isDraining,
-  resumeServer,
-} from "./drain.ts";
-export { type ListenTcpOptions, listenTcp } from "./listen-tcp.ts";
-
 /**
  * Where the server is to be started: nowhere that matters. Spread it into the options of Bun.serve,
  * Bun.listen, or of `listen` of a node:net, node:http or node:https server.

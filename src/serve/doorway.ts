@@ -5,6 +5,7 @@
 import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
 import { socket as c } from "../../native/socket.ts";
+import { Backoff } from "../base/backoff.ts";
 import { UnixError } from "../base/errors.ts";
 import type { Fd } from "../fd/fd.ts";
 import { Acceptor } from "../listener/acceptor.ts";
@@ -45,7 +46,7 @@ const MOST_GUESTS = 64;
 /** Bun accepts in its next turn or two; where it has no descriptors it takes longer. */
 const EAGER_TURNS = 16;
 const PAUSE_MS = 5;
-const LONGEST_PAUSE_MS = 100;
+const ROOM = { first: 5, max: 100 } as const;
 const PATIENCE_MS = 5_000;
 
 /** Stands between a listener with rules and a server of Bun. */
@@ -63,7 +64,7 @@ export class Doorway {
   #looking = false;
   #turns = 0;
   /** 0: nobody waits for a connection to end. */
-  #pauseMs = 0;
+  #awaitingRoom = false;
   #closed = false;
   #warned = false;
 
@@ -267,20 +268,20 @@ export class Doorway {
 
   /** At `maxConnections`, while somebody may be waiting: look whether one has ended. */
   #awaitRoom(): void {
-    if (this.#pauseMs > 0) return;
-    this.#pauseMs = PAUSE_MS;
+    if (this.#awaitingRoom) return;
+    this.#awaitingRoom = true;
+    const pauses = new Backoff(ROOM);
     const again = (): void => {
       const { listening, rules } = this.#options;
       const waiting = !this.#closed && poll(listening.fd, events.POLLIN, 0) !== 0;
       if (!waiting || !rules.full) {
-        this.#pauseMs = 0;
+        this.#awaitingRoom = false;
         this.#watch.known?.kick("read");
         return;
       }
-      this.#pauseMs = Math.min(2 * this.#pauseMs, LONGEST_PAUSE_MS);
-      setTimeout(again, this.#pauseMs).unref();
+      setTimeout(again, pauses.next()).unref();
     };
-    setTimeout(again, this.#pauseMs).unref();
+    setTimeout(again, pauses.next()).unref();
   }
 
   /** Who was admitted is still handed over; nobody else is accepted. */

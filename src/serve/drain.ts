@@ -1,10 +1,10 @@
 // Letting a server go without a client noticing: no new connections, the last answer on each of the
 // old ones says so, and only then is it stopped.
 
+import { Backoff } from "../base/backoff.ts";
+import { integer } from "../base/checks.ts";
+import { remaining, sleep } from "../base/deadline.ts";
 import { check, closedError } from "../base/errors.ts";
-import { sleep } from "../socket/connect.ts";
-import { remaining } from "../socket/endpoint.ts";
-import { integer } from "../socket/options.ts";
 import { connectionsOf, isCurrent, type Registration, resume, suspend } from "./epoll-entry.ts";
 
 /** How to let a server go. */
@@ -56,8 +56,7 @@ const adopted = new WeakMap<object, Adopted>();
 const drainingNow = new WeakSet<object>();
 
 const IDLE_MS = 5_000;
-const FIRST_PAUSE_MS = 5;
-const LONGEST_PAUSE_MS = 100;
+const LOOKS = { first: 5, max: 100 } as const;
 
 /** @internal */
 export const remember = (server: object, how: Adopted): unknown => adopted.set(server, how);
@@ -145,10 +144,9 @@ async function emptied(
   { idleMs, enough, signal }: Patience,
 ): Promise<void> {
   const idleEnd = performance.now() + idleMs;
-  let pause = FIRST_PAUSE_MS; // also: what the loop has in hand is accepted by then
+  const pauses = new Backoff(LOOKS); // the first, too: what the loop has in hand is accepted by then
   do {
-    await sleep(pause, signal).catch(() => {});
-    pause = Math.min(2 * pause, LONGEST_PAUSE_MS);
+    await sleep(pauses.next(), signal).catch(() => {});
     if (connectionsOf(name, epoll) + door.arriving === 0) return;
     const busy = server.pendingRequests + server.pendingWebSockets;
     if (busy === 0 && performance.now() >= idleEnd) return;

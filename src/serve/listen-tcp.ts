@@ -1,7 +1,7 @@
 // A listening TCP socket with an owner of ours, for servers that come and go.
 
+import { integer } from "../base/checks.ts";
 import { Fd } from "../fd/fd.ts";
-import { integer } from "../socket/options.ts";
 
 /** Where to listen. */
 export interface ListenTcpOptions {

@@ -1,7 +1,7 @@
 // The names of signals, their numbers here, and which of them are somebody else's to handle.
 
 import { lastSignal, signals } from "../../native/signal.ts";
-import { toJson } from "../structs/printable.ts";
+import { toJson } from "../base/printable.ts";
 import { realTimeRange } from "../syscalls/signal.ts";
 
 /** The signals that have a name of their own on some system. */

@@ -2,21 +2,17 @@
 
 import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
+import { integer } from "../base/checks.ts";
+import { remaining, type SyncOptions } from "../base/deadline.ts";
 import { closedError, UnixError, UnsupportedError } from "../base/errors.ts";
+import { iterate } from "../base/iterate.ts";
 import { inOrder, rejected, settled } from "../loop/gate.ts";
-import { remaining, type SyncOptions } from "../socket/endpoint.ts";
-import { iterate } from "../socket/messaging.ts";
-import { integer } from "../socket/options.ts";
 import type { SignalOrigin } from "../structs/siginfo.ts";
 import { poll } from "../syscalls/fd.ts";
 import { knownUid } from "../users/known-ids.ts";
 import { attach, detach, interestChanged, type Receiver, signalSource } from "./dispatcher.ts";
 import type { Caught, Interest } from "./handler-source.ts";
 import { handledSignalNumber, type SignalName, signalName } from "./names.ts";
-
-export { type SendSignalOptions, sendSignal } from "../process/send-signal.ts";
-export type { SignalOrigin } from "../structs/siginfo.ts";
-export { type SignalName, signalName, signalNumber } from "./names.ts";
 
 /** How signals are watched. */
 export interface WatchSignalsOptions {

@@ -1,6 +1,7 @@
 // Many messages with one system call: sendmmsg and recvmmsg.
 
 import { type AddressInput, absolute, parseAddress } from "../address/address.ts";
+import type { Data, Payload } from "../base/data.ts";
 import { ownList } from "../base/own-list.ts";
 import { encodeControl } from "../structs/cmsg.ts";
 import { type Address, encodeSockaddr, fitsSockaddr } from "../structs/sockaddr-un.ts";
@@ -9,7 +10,7 @@ import { isBuffer, isView, Memory } from "../syscalls/memory.ts";
 import { recvmmsg, sendmmsg } from "../syscalls/message.ts";
 import { Piece } from "../syscalls/piece.ts";
 import { AGAIN } from "../syscalls/result.ts";
-import { type Data, Message, type Payload } from "./message.ts";
+import { Message } from "./message.ts";
 import { beside, isEnd, type Rules } from "./receive.ts";
 import { closeTransferred, type Outgoing, prepare, type SendOptions } from "./send.ts";
 

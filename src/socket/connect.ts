@@ -1,28 +1,19 @@
 // Connecting a stream or seqpacket socket.
 
 import { errno } from "../../native/errno.ts";
-import {
-  type AddressInput,
-  absolute,
-  formatAddress,
-  parseAddress,
-  withShortAddress,
-} from "../address/address.ts";
+import { type AddressInput, absolute, formatAddress, parseAddress } from "../address/address.ts";
+import { withShortAddress } from "../address/short-path.ts";
+import { Backoff } from "../base/backoff.ts";
+import { remaining, sleep } from "../base/deadline.ts";
 import { check, UnixError } from "../base/errors.ts";
+import { typeNumber } from "../base/socket-type.ts";
 import { bindSocket } from "../bind/binding.ts";
 import { Fd } from "../fd/fd.ts";
 import { whyUnreachable } from "../inspect/reach.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
 import { connect as connectOnce, socket } from "../syscalls/socket.ts";
-import { remaining } from "./endpoint.ts";
-import {
-  applySettings,
-  integer,
-  type Settings,
-  type SocketOptions,
-  toSettings,
-} from "./options.ts";
-import { type SocketKinds, socketOf, typeNumber } from "./types.ts";
+import { applySettings, type Settings, type SocketOptions, toSettings } from "./options.ts";
+import { type SocketKinds, socketOf } from "./types.ts";
 
 /** A kind of socket that connects. */
 export type ConnectionType = "stream" | "seqpacket";
@@ -38,8 +29,7 @@ export interface ConnectOptions<T extends ConnectionType = ConnectionType> exten
 }
 
 /** Pauses between tries while the backlog is full: there is nothing to poll for (K3). */
-const FIRST_PAUSE_MS = 1;
-const LONGEST_PAUSE_MS = 50;
+const FULL = { first: 1, max: 50 } as const;
 
 interface Attempt {
   readonly handle: Fd;
@@ -103,11 +93,10 @@ export async function connect<T extends ConnectionType = "stream">(
   const left = remaining(options.timeoutMs);
   const attempt = begin(address, options);
   try {
-    for (let pause = FIRST_PAUSE_MS; !tryOnce(attempt); pause *= 2) {
+    for (const pauses = new Backoff(FULL); !tryOnce(attempt); ) {
       const wait = left();
       if (wait === 0) throw timedOut(attempt);
-      const most = wait < 0 ? LONGEST_PAUSE_MS : Math.min(wait, LONGEST_PAUSE_MS);
-      await sleep(Math.min(pause, most), options.signal);
+      await sleep(pauses.next(wait), options.signal);
     }
   } catch (error) {
     attempt.handle.close();
@@ -128,34 +117,14 @@ export function connectSync<T extends ConnectionType = "stream">(
   const left = remaining(options.timeoutMs);
   const attempt = begin(address, options);
   try {
-    for (let pause = FIRST_PAUSE_MS; !tryOnce(attempt); pause *= 2) {
+    for (const pauses = new Backoff(FULL); !tryOnce(attempt); ) {
       const wait = left();
       if (wait === 0) throw timedOut(attempt);
-      const most = wait < 0 ? LONGEST_PAUSE_MS : Math.min(wait, LONGEST_PAUSE_MS);
-      Bun.sleepSync(Math.min(pause, most));
+      Bun.sleepSync(pauses.next(wait));
     }
   } catch (error) {
     attempt.handle.close();
     throw error;
   }
   return finish<T>(attempt);
-}
-
-/** A pause that a signal can end. */
-export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const stop = (): void => {
-      clearTimeout(timer);
-      reject(signal?.reason);
-    };
-    const timer = setTimeout(
-      () => {
-        signal?.removeEventListener("abort", stop);
-        resolve();
-      },
-      integer("ms", ms),
-    );
-    signal?.addEventListener("abort", stop, { once: true });
-    if (signal?.aborted === true) stop();
-  });
 }

@@ -4,7 +4,8 @@
 import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
 import { socket as c } from "../../native/socket.ts";
-import { formatAddress, withShortAddress } from "../address/address.ts";
+import { formatAddress } from "../address/address.ts";
+import { withShortAddress } from "../address/short-path.ts";
 import { check } from "../base/errors.ts";
 import { Fd } from "../fd/fd.ts";
 import { LazyWatch } from "../loop/lazy-watch.ts";

@@ -1,13 +1,10 @@
 // SOCK_DGRAM: messages to whoever is named. On one machine none is lost: a send waits for room.
 
 import { errno } from "../../native/errno.ts";
-import {
-  type AddressInput,
-  absolute,
-  formatAddress,
-  parseAddress,
-  withShortAddress,
-} from "../address/address.ts";
+import { type AddressInput, absolute, formatAddress, parseAddress } from "../address/address.ts";
+import { withShortAddress } from "../address/short-path.ts";
+import type { Payload } from "../base/data.ts";
+import { remaining, type SyncOptions } from "../base/deadline.ts";
 import { check, UnixError } from "../base/errors.ts";
 import type { Binding } from "../bind/binding.ts";
 import type { Fd } from "../fd/fd.ts";
@@ -18,8 +15,7 @@ import type { Address } from "../structs/sockaddr-un.ts";
 import { connect } from "../syscalls/socket.ts";
 import { type Item, isBare } from "./batch.ts";
 import { Destination } from "./datagram-room.ts";
-import { type Kind, remaining, type SyncOptions } from "./endpoint.ts";
-import type { Payload } from "./message.ts";
+import type { Kind } from "./endpoint.ts";
 import type { SendWaitOptions } from "./messaging.ts";
 import type { Settings } from "./options.ts";
 import { PacketSocket } from "./packet.ts";

@@ -1,31 +1,20 @@
 // What every socket is, whatever it sends: the owner of a descriptor, which waits, and ends.
 
 import { errno } from "../../native/errno.ts";
-import { closedError, UnixError } from "../base/errors.ts";
+import { remaining, type SyncOptions } from "../base/deadline.ts";
+import { busy, closedError, UnixError } from "../base/errors.ts";
 import { Fd } from "../fd/fd.ts";
 import { attempt, type Operation } from "../loop/attempt.ts";
 import { rejected } from "../loop/gate.ts";
 import { Watch } from "../loop/poller.ts";
-import {
-  type Credentials,
-  peerCredentials,
-  peerGroups,
-  peerPidfd,
-  peerSecurity,
-  type VerifiedPeer,
-  verifyPeer,
-} from "../peer/credentials.ts";
+import { peerCredentials, peerGroups, peerPidfd, peerSecurity } from "../peer/credentials.ts";
+import { type VerifiedPeer, verifyPeer } from "../peer/verify.ts";
+import type { Credentials } from "../structs/credentials.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
 import { poll } from "../syscalls/fd.ts";
 import { socketName } from "../syscalls/socket.ts";
-import { integer, type Settings } from "./options.ts";
+import type { Settings } from "./options.ts";
 import type { Rules } from "./receive.ts";
-
-/** Options of one call that blocks the thread. */
-export interface SyncOptions {
-  /** Milliseconds until it fails with ETIMEDOUT. Default: wait for ever. */
-  readonly timeoutMs?: number | undefined;
-}
 
 /** @internal How a socket class differs from the others. */
 export interface Kind {
@@ -42,19 +31,6 @@ function rulesOf(kind: Kind, acceptFds: number): Rules {
   let rules = known.get(kind);
   if (rules === undefined) known.set(kind, (rules = []));
   return (rules[acceptFds] ??= { ...kind.receives, acceptFds });
-}
-
-/** The rest of a deadline, as poll wants it. */
-export function remaining(timeoutMs: number | undefined): () => number {
-  if (timeoutMs === undefined) return () => -1;
-  const end = performance.now() + integer("timeoutMs", timeoutMs);
-  return () => Math.max(0, Math.ceil(end - performance.now()));
-}
-
-/** @internal Sends are queued, and what was asked for would overtake them. */
-export function busy(): UnixError {
-  const hint = "sends are queued: await them first";
-  return new UnixError("sendmsg", -errno.EBUSY, { hint });
 }
 
 /**

@@ -6,12 +6,6 @@ import { handedOver, noLonger, type Owner, watchOver } from "../fd/finalizer.ts"
 import type { Credentials } from "../structs/credentials.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
 
-/** One piece of data. A string is sent as UTF-8. */
-export type Data = string | ArrayBuffer | ArrayBufferView;
-
-/** What is sent. An array is gathered into one message without being copied together (iovec). */
-export type Payload = Data | readonly Data[];
-
 const decoder = new TextDecoder();
 const NONE: readonly Fd[] = Object.freeze([]);
 const NO_NUMBERS: readonly number[] = Object.freeze([]);

@@ -2,15 +2,18 @@
 
 import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
-import { UnixError } from "../base/errors.ts";
+import { integer } from "../base/checks.ts";
+import type { Payload } from "../base/data.ts";
+import type { SyncOptions } from "../base/deadline.ts";
+import { busy, UnixError } from "../base/errors.ts";
+import { iterate } from "../base/iterate.ts";
 import type { FdLike } from "../fd/fd.ts";
 import { attempt, type Operation } from "../loop/attempt.ts";
 import { Consumer, type Feed, type Handler, isPromise } from "../loop/consume.ts";
 import { rejected, settled } from "../loop/gate.ts";
 import { bytesIn } from "../syscalls/memory.ts";
-import { busy, Endpoint, type SyncOptions } from "./endpoint.ts";
-import type { Envelope, Message, Payload, Received } from "./message.ts";
-import { integer } from "./options.ts";
+import { Endpoint } from "./endpoint.ts";
+import type { Envelope, Message, Received } from "./message.ts";
 import { type SendOnce, SendOperation } from "./queued-send.ts";
 import { receiveIntoOnce, receiveOnce } from "./receive.ts";
 import {
@@ -346,27 +349,6 @@ export abstract class SocketBase extends Endpoint {
       throw new RangeError("on a stream at least one byte goes with descriptors or credentials");
     }
   }
-}
-
-/** An iterator over what `next` promises, until that is null. */
-export function iterate<T>(next: () => Promise<T | null>): AsyncIterableIterator<T> {
-  let ended = false;
-  const end = { done: true, value: undefined } as const;
-  return {
-    async next(): Promise<IteratorResult<T>> {
-      const value = ended ? null : await next();
-      if (value !== null) return { done: false, value };
-      ended = true;
-      return end;
-    },
-    async return(): Promise<IteratorResult<T>> {
-      ended = true;
-      return end;
-    },
-    [Symbol.asyncIterator]() {
-      return this;
-    },
-  };
 }
 
 function closing<T extends Envelope>(message: T, handler: Handler<T>): unknown {

@@ -2,6 +2,7 @@
 
 import { errno } from "../../native/errno.ts";
 import { option, SCM_MAX_FD } from "../../native/socket.ts";
+import { integer } from "../base/checks.ts";
 import { check, UnsupportedError } from "../base/errors.ts";
 import { setOption } from "../syscalls/socket.ts";
 import { receiveBytes } from "./receive.ts";
@@ -44,21 +45,7 @@ export interface Settings {
   readonly maxQueuedBytes: number;
 }
 
-const INT_MAX = 2 ** 31 - 1;
 const QUEUED_BYTES = 64 * 1024 * 1024;
-
-/** An integer within bounds, or an error that names it. */
-export function integer(
-  name: string,
-  value: unknown,
-  { least = 0, most = INT_MAX }: { least?: number; most?: number } = {},
-): number {
-  if (typeof value !== "number") throw new TypeError(`${name} is a number, not ${typeof value}`);
-  if (!Number.isInteger(value) || value < least || value > most) {
-    throw new RangeError(`${name} is an integer from ${least} to ${most}, not ${value}`);
-  }
-  return value;
-}
 
 const optional = (name: string, value: number | undefined): number | undefined =>
   value === undefined ? undefined : integer(name, value, { least: 1 });

@@ -1,5 +1,6 @@
 // What the sockets with message boundaries share: many messages with one system call.
 
+import { integer } from "../base/checks.ts";
 import { Piece } from "../syscalls/piece.ts";
 import { AGAIN } from "../syscalls/result.ts";
 import {
@@ -13,11 +14,8 @@ import {
 } from "./batch.ts";
 import type { Message } from "./message.ts";
 import { SocketBase } from "./messaging.ts";
-import { integer } from "./options.ts";
 import { receiveFailed } from "./receive.ts";
 import { type Outgoing, sendError } from "./send.ts";
-
-export type { BatchMessage } from "./batch.ts";
 
 /** Messages that one receiveBatch may return. */
 const MOST = 1024;

@@ -1,11 +1,12 @@
 // Two sockets that are connected to each other.
 
 import { check } from "../base/errors.ts";
+import { type SocketType, typeNumber } from "../base/socket-type.ts";
 import { Fd } from "../fd/fd.ts";
 import { cells } from "../syscalls/memory.ts";
 import { socketpair } from "../syscalls/socket.ts";
 import { applySettings, type SocketOptions, toSettings } from "./options.ts";
-import { type SocketKinds, type SocketType, socketOf, typeNumber } from "./types.ts";
+import { type SocketKinds, socketOf } from "./types.ts";
 
 /**
  * Two sockets connected to each other, both yours to close. Hand one end to a child or over another

@@ -3,6 +3,7 @@
 import { errno } from "../../native/errno.ts";
 import { limits, SCM_MAX_FD } from "../../native/socket.ts";
 import { formatAddress } from "../address/address.ts";
+import type { Data, Payload } from "../base/data.ts";
 import { check, type ErrorDetail, UnixError } from "../base/errors.ts";
 import { type ListRule, ownList } from "../base/own-list.ts";
 import { closeMany } from "../fd/closing.ts";
@@ -16,7 +17,6 @@ import { bytesIn, hasByteElements, isView, lend, lentBytes, Memory } from "../sy
 import { send, sendmsg } from "../syscalls/message.ts";
 import { Piece } from "../syscalls/piece.ts";
 import { AGAIN } from "../syscalls/result.ts";
-import type { Data, Payload } from "./message.ts";
 
 /** What may go with the data. */
 export interface SendOptions {

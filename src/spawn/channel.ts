@@ -3,6 +3,7 @@
 import { fstatSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { fileCall, UnixError } from "../base/errors.ts";
+import { toJson } from "../base/printable.ts";
 import { describeFd } from "../fd/description.ts";
 import type { Fd } from "../fd/fd.ts";
 import { adoptSocket } from "../listener/adopt.ts";
@@ -10,7 +11,6 @@ import { peerCredentials } from "../peer/credentials.ts";
 import { type SocketOptions, toSettings } from "../socket/options.ts";
 import { socketPair } from "../socket/pair.ts";
 import type { SeqpacketSocket } from "../socket/seqpacket.ts";
-import { toJson } from "../structs/printable.ts";
 
 /** "<descriptor>:<inode of the socket>", and where there are options ":<they, as JSON>" */
 export const CHANNEL = "BUNIX_CHANNEL";

@@ -2,10 +2,10 @@
 
 import { UnixError, UnsupportedError } from "../base/errors.ts";
 import { type ListRule, ownList } from "../base/own-list.ts";
+import { toJson } from "../base/printable.ts";
 import { closeMany } from "../fd/closing.ts";
 import { type FdLike, fdNumber } from "../fd/fd.ts";
 import { FD_NAME_RULE, isFdName } from "../structs/fd-name.ts";
-import { toJson } from "../structs/printable.ts";
 import { descriptorFlags, duplicate } from "../syscalls/fd.ts";
 
 /**

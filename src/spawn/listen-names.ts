@@ -3,8 +3,8 @@
 import { existsSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { UnixError, UnsupportedError } from "../base/errors.ts";
+import { toJson } from "../base/printable.ts";
 import { joinFdNames } from "../structs/fd-name.ts";
-import { toJson } from "../structs/printable.ts";
 
 /** A child's environment as Bun takes it. */
 export type Environment = Record<string, string | undefined>;

@@ -16,10 +16,6 @@ import {
 } from "./descriptors.ts";
 import { type Environment, listenVariables, withListenPid } from "./listen-names.ts";
 
-export { parentChannel } from "./channel.ts";
-export type { SpawnFds } from "./descriptors.ts";
-export { type BunSocket, letGo } from "./detach.ts";
-
 type In = BunOptions.Writable;
 type Out = BunOptions.Readable;
 

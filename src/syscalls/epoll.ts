@@ -6,7 +6,7 @@ import { aio, aioRing, eventfd as e, epoll, epollEvent, iocb, nr } from "../../n
 import { libc } from "./libc.ts";
 import { asPointer, cells, Memory } from "./memory.ts";
 import { INTERRUPTED, result } from "./result.ts";
-import { atThreadEnd } from "./thread.ts";
+import { atThreadEnd } from "./thread-teardown.ts";
 
 export const epollCreate = (): number => result(libc.epoll_create1(epoll.EPOLL_CLOEXEC ?? 0));
 export const eventfd = (flags: number): number =>

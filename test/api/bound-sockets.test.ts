@@ -13,9 +13,9 @@ import {
 import { join } from "node:path";
 import fc from "fast-check";
 import { connect, listen, type Probe } from "../../src/index.ts";
+import { holdersOf } from "../../src/inspect/holders.ts";
 import {
   allSockets,
-  holdersOf,
   holdsItsName,
   parseProcNetUnix,
   socketsAt,

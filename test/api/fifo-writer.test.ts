@@ -3,7 +3,9 @@
 import { describe, expect, test } from "bun:test";
 import { chmodSync, closeSync, constants, openSync, readSync, renameSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
-import { type FifoWriterOptions, makeFifo, openFifo, pipeBuf } from "../../src/fifo/open.ts";
+import { makeFifo } from "../../src/fifo/file.ts";
+import { openFifo } from "../../src/fifo/open.ts";
+import { type FifoWriterOptions, pipeBuf } from "../../src/fifo/writer.ts";
 import { libc } from "../../src/syscalls/libc.ts";
 import { runSource, startScript, succeeded, writeSource } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";

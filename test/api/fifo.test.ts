@@ -2,7 +2,8 @@
 
 import { describe, expect, test } from "bun:test";
 import { lstatSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
-import { makeFifo, NotAFifoError, openFifo } from "../../src/fifo/open.ts";
+import { makeFifo, NotAFifoError } from "../../src/fifo/file.ts";
+import { openFifo } from "../../src/fifo/open.ts";
 import { libc } from "../../src/syscalls/libc.ts";
 import { tempDir } from "../support/tmp.ts";
 import { fifo, stillWaits, text } from "./fifos.ts";

@@ -1,14 +1,10 @@
 // A FIFO in a directory of its own, with a reader of ours.
 
 import { expect } from "bun:test";
-import {
-  type FifoReader,
-  type FifoReaderOptions,
-  type FifoWriter,
-  type FifoWriterOptions,
-  makeFifo,
-  openFifo,
-} from "../../src/fifo/open.ts";
+import { makeFifo } from "../../src/fifo/file.ts";
+import { openFifo } from "../../src/fifo/open.ts";
+import type { FifoReader, FifoReaderOptions } from "../../src/fifo/reader.ts";
+import type { FifoWriter, FifoWriterOptions } from "../../src/fifo/writer.ts";
 import { tempDir } from "../support/tmp.ts";
 import { turns } from "./tools.ts";
 

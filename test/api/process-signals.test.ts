@@ -2,8 +2,10 @@
 
 import { describe, expect, test } from "bun:test";
 import { Fd } from "../../src/index.ts";
-import { ProcessHandle, type SignalName, sendSignal } from "../../src/process/handle.ts";
-import * as signalsModule from "../../src/signals/watcher.ts";
+import { ProcessHandle } from "../../src/process/handle.ts";
+import { sendSignal } from "../../src/process/send-signal.ts";
+import type { SignalName } from "../../src/signals/names.ts";
+import * as signalsModule from "../../src/signals.ts";
 import { libc } from "../../src/syscalls/libc.ts";
 import { type Child, start, succeeded } from "../support/child.ts";
 import { compileC, missing, peerTest } from "../support/peers.ts";

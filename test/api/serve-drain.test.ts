@@ -2,14 +2,8 @@
 
 import { describe, expect, test } from "bun:test";
 import net from "node:net";
-import {
-  adoptServer,
-  drain,
-  drainable,
-  isDraining,
-  resumeServer,
-  type Where,
-} from "../../src/serve/adopt.ts";
+import { adoptServer, type Where } from "../../src/serve/adopt.ts";
+import { drain, drainable, isDraining, resumeServer } from "../../src/serve/drain.ts";
 import { fetchOnce, HttpClient, listeners } from "./servers.ts";
 import { codeOf, eventually, isOpen, leakFree, thrown, turns } from "./tools.ts";
 

@@ -11,8 +11,9 @@ import {
   socketPair,
   UnsupportedError,
 } from "../../src/index.ts";
-import { adoptServer, listenTcp } from "../../src/serve/adopt.ts";
+import { adoptServer } from "../../src/serve/adopt.ts";
 import { registrations } from "../../src/serve/epoll-entry.ts";
+import { listenTcp } from "../../src/serve/listen-tcp.ts";
 import { native } from "../../src/serve/native-fd.ts";
 import { statusFlags } from "../../src/syscalls/fd.ts";
 import { libc } from "../../src/syscalls/libc.ts";

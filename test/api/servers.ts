@@ -3,7 +3,8 @@
 import { expect } from "bun:test";
 import net from "node:net";
 import { connect, type Fd, formatAddress, type Listener, listen } from "../../src/index.ts";
-import { listenTcp, type Where } from "../../src/serve/adopt.ts";
+import type { Where } from "../../src/serve/adopt.ts";
+import { listenTcp } from "../../src/serve/listen-tcp.ts";
 import { decodeInet } from "../../src/structs/sockaddr-in.ts";
 import { rawName } from "../../src/syscalls/socket.ts";
 import { freshAddress } from "./pairs.ts";

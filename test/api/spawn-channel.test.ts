@@ -2,7 +2,8 @@
 
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { Fd, socketPair, UnixError } from "../../src/index.ts";
-import { parentChannel, spawn, spawnSync } from "../../src/spawn/spawn.ts";
+import { parentChannel } from "../../src/spawn/channel.ts";
+import { spawn, spawnSync } from "../../src/spawn/spawn.ts";
 import { libc } from "../../src/syscalls/libc.ts";
 import { root, runSource, slower, start, succeeded, writeSource } from "../support/child.ts";
 import { tempDir } from "../support/tmp.ts";

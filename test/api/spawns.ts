@@ -3,7 +3,7 @@
 import { fstatSync } from "node:fs";
 import { join } from "node:path";
 import { type FdLike, fdNumber } from "../../src/fd/fd.ts";
-import type { SpawnFds } from "../../src/spawn/spawn.ts";
+import type { SpawnFds } from "../../src/spawn/descriptors.ts";
 import { root } from "../support/child.ts";
 import { compileC } from "../support/peers.ts";
 

@@ -3,8 +3,8 @@
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { printable } from "../../src/base/printable.ts";
 import { commands } from "../../src/cli/commands.ts";
-import { printable } from "../../src/cli/options.ts";
 import { root } from "../support/child.ts";
 import { bunix } from "./tools.ts";
 

@@ -1,7 +1,9 @@
 // FIFOs with the shell, Python and C at the other end.
 
 import { expect, test } from "bun:test";
-import { makeFifo, openFifo, pipeBuf } from "../../src/fifo/open.ts";
+import { makeFifo } from "../../src/fifo/file.ts";
+import { openFifo } from "../../src/fifo/open.ts";
+import { pipeBuf } from "../../src/fifo/writer.ts";
 import { run, start, succeeded } from "../support/child.ts";
 import { compileCSource, peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";

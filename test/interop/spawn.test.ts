@@ -3,7 +3,8 @@
 
 import { describe, expect, setDefaultTimeout } from "bun:test";
 import { type Fd, type FdLike, socketPair } from "../../src/index.ts";
-import { type SpawnFds, spawn } from "../../src/spawn/spawn.ts";
+import type { SpawnFds } from "../../src/spawn/descriptors.ts";
+import { spawn } from "../../src/spawn/spawn.ts";
 import { expected, inventory, listers } from "../api/spawns.ts";
 import {
   closeAll,

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { UnixError, UnsupportedError } from "../../src/base/errors.ts";
-import { printable, toJson } from "../../src/structs/printable.ts";
+import { printable, toJson } from "../../src/base/printable.ts";
 
 /** Each kind that a terminal, a log or a reader obeys, and its neighbours that they do not. */
 const obeyed = [

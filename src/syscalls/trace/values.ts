@@ -5,8 +5,8 @@ import { meanings } from "../../../native/errno.ts";
 import { signals } from "../../../native/signal.ts";
 import { socket as c, cmsghdr, iovec, message, mmsghdr, msghdr } from "../../../native/socket.ts";
 import { errnoName } from "../../base/errors.ts";
+import { toJson } from "../../base/printable.ts";
 import { type Control, decodeControl } from "../../structs/cmsg.ts";
-import { toJson } from "../../structs/printable.ts";
 import { decodeSockaddr, toBytes } from "../../structs/sockaddr-un.ts";
 import { addressOf, asPointer, bytesIn } from "../memory.ts";
 

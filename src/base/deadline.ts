@@ -1,0 +1,59 @@
+// Waiting no longer than asked: time limits, pauses, a signal and a limit as one.
+
+import { integer } from "./checks.ts";
+import type { UnixError } from "./errors.ts";
+
+/** The rest of a deadline, as poll wants it. */
+export function remaining(timeoutMs: number | undefined): () => number {
+  if (timeoutMs === undefined) return () => -1;
+  const end = performance.now() + integer("timeoutMs", timeoutMs);
+  return () => Math.max(0, Math.ceil(end - performance.now()));
+}
+
+/** Options of one call that blocks the thread. */
+export interface SyncOptions {
+  /** Milliseconds until it fails with ETIMEDOUT. Default: wait for ever. */
+  readonly timeoutMs?: number | undefined;
+}
+
+/** A pause that a signal can end. */
+export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => {
+      clearTimeout(timer);
+      reject(signal?.reason);
+    };
+    const timer = setTimeout(
+      () => {
+        signal?.removeEventListener("abort", stop);
+        resolve();
+      },
+      integer("ms", ms),
+    );
+    signal?.addEventListener("abort", stop, { once: true });
+    if (signal?.aborted === true) stop();
+  });
+}
+
+/** The caller's signal and the time that is left, as one. */
+export class Deadline implements Disposable {
+  readonly #stop = new AbortController();
+  readonly #timer: ReturnType<typeof setTimeout>;
+  readonly #caller: AbortSignal | undefined;
+  readonly #onAbort = (): void => this.#stop.abort(this.#caller?.reason);
+
+  constructor(caller: AbortSignal | undefined, ms: number, late: () => UnixError) {
+    this.#caller = caller;
+    this.#timer = setTimeout(() => this.#stop.abort(late()), ms);
+    caller?.addEventListener("abort", this.#onAbort, { once: true });
+  }
+
+  get signal(): AbortSignal {
+    return this.#stop.signal;
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
+    this.#caller?.removeEventListener("abort", this.#onAbort);
+  }
+}

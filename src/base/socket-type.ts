@@ -1,0 +1,28 @@
+// The kinds of Unix sockets, by name and by number.
+
+import { socket as c } from "../../native/socket.ts";
+import { toJson } from "./printable.ts";
+
+/** A kind of Unix socket. */
+export type SocketType = "stream" | "seqpacket" | "datagram";
+
+const numbers: Readonly<Record<SocketType, number>> = {
+  stream: c.SOCK_STREAM,
+  seqpacket: c.SOCK_SEQPACKET,
+  datagram: c.SOCK_DGRAM,
+};
+
+/** SOCK_… of a kind. @throws TypeError */
+export function typeNumber(type: SocketType): number {
+  const number = Object.hasOwn(numbers, type) ? numbers[type] : undefined;
+  if (number !== undefined) return number;
+  throw new TypeError(`a socket's type is ${Object.keys(numbers).join(", ")}, not ${toJson(type)}`);
+}
+
+/** The kind of a SOCK_… number. */
+export function typeName(number: number): SocketType | null {
+  for (const [name, value] of Object.entries(numbers)) {
+    if (value === number) return name as SocketType;
+  }
+  return null;
+}

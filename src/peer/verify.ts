@@ -1,0 +1,74 @@
+// The process at the other end, looked at closely.
+
+import { poll as events } from "../../native/poll.ts";
+import { UnsupportedError } from "../base/errors.ts";
+import type { Fd, FdLike } from "../fd/fd.ts";
+import { type ProcessInfo, processInfo } from "../process/proc-info.ts";
+import type { Credentials } from "../structs/credentials.ts";
+import { poll } from "../syscalls/fd.ts";
+import { peerCredentials, peerGroups, peerPidfd, peerSecurity } from "./credentials.ts";
+
+const GONE: ProcessInfo = { executable: null, command: null, arguments: null };
+
+/** The peer as a process, with what /proc said of it while it was certainly the same process. */
+export interface VerifiedPeer extends Credentials, Disposable {
+  /** Supplementary groups; null where the system cannot tell. */
+  readonly groups: readonly number[] | null;
+  /** The process. Closed with this object. Null where the kernel has no SO_PEERPIDFD. */
+  readonly pidfd: Fd | null;
+  /** What was read from /proc; each is null where it is not allowed or the process has gone. */
+  readonly executable: string | null;
+  readonly command: string | null;
+  readonly arguments: readonly string[] | null;
+  readonly security: string | null;
+  /** False where the process had already ended. */
+  readonly alive: boolean;
+  /**
+   * How far to trust `executable`, `command` and `arguments`. "peerpidfd": read while the very
+   * process that connected was alive. "peercred": read by pid, which another process may have got
+   * in the meantime.
+   */
+  readonly source: "peerpidfd" | "peercred";
+  /** Close its pidfd; the rest is text and numbers. */
+  close(): void;
+}
+
+/**
+ * Who is at the other end, looked at closely: credentials, groups, pidfd, executable. What /proc
+ * says is read first and believed only if the pidfd shows the process still alive afterwards.
+ *
+ * A program is not a person: the executable of a peer is a hint for people to read. Decide by uid.
+ *
+ * @throws UnixError ENODATA where the kernel recorded nobody
+ * @see unix(7), pidfd_open(2)
+ */
+export function verifyPeer(socket: FdLike): VerifiedPeer {
+  const credentials = peerCredentials(socket);
+  const groups = optional(() => peerGroups(socket));
+  const security = peerSecurity(socket);
+  const pidfd = optional(() => peerPidfd(socket)); // the last that can throw: nothing leaks
+  const read = processInfo(credentials.pid);
+  const alive = pidfd === null ? read !== null : poll(pidfd.fd, events.POLLIN, 0) === 0;
+  const close = (): void => pidfd?.close();
+  return {
+    ...credentials,
+    groups,
+    security,
+    pidfd,
+    ...((alive ? read : null) ?? GONE),
+    alive,
+    source: pidfd === null ? "peercred" : "peerpidfd",
+    close,
+    [Symbol.dispose]: close,
+  };
+}
+
+/** null where the system does not have it. */
+function optional<T>(read: () => T): T | null {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof UnsupportedError) return null;
+    throw error;
+  }
+}
