@@ -118,7 +118,8 @@ function sockDiag(): Capability {
 /** Under a filter the answer of another process; null: this one may ask. */
 const ask = (name: AskedCall): Capability => unless(whyRefused(name));
 
-const asked = (name: AskedCall): Capability | null => (underFilter() ? ask(name) : null);
+const asked = (name: AskedCall): Capability | null =>
+  underFilter() && system === "linux" ? ask(name) : null;
 
 /** No queue can have this name; a kernel without queues says so before it looks. */
 function messageQueues(): Capability {
@@ -139,7 +140,7 @@ type Pidfds = Pick<Capabilities, "pidfd" | "pidfdGetfd" | "pidfdSignals">;
 
 /** Tried on this process itself: a filter for system calls says no to any of them. */
 function pidfds(): Pidfds {
-  if (underFilter()) {
+  if (underFilter() && system === "linux") {
     const [pidfdGetfd, pidfdSignals] = [ask("pidfd_getfd"), ask("pidfd_send_signal")];
     return { pidfd: ask("pidfd_open"), pidfdGetfd, pidfdSignals };
   }
