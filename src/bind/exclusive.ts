@@ -185,8 +185,8 @@ class Taking {
   }
 
   /**
-   * Whether the kernel knows of a socket there, by its path, which /proc/net/unix knows too. Without
-   * the lock nobody is connected to: whom that meets may change.
+   * Whether the kernel knows of a socket there, by its path, which /proc/net/unix knows too.
+   * Without the lock nobody is connected to: whom that meets may change.
    */
   #isHeld(): boolean {
     const { address } = this.#start;

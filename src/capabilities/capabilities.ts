@@ -117,7 +117,9 @@ function sockDiag(): Capability {
 
 /** Under a filter the answer of another process; null: this one may ask. */
 const asked = (name: AskedCall): Capability | null =>
-  underFilter() && system === "linux" ? unless(whyRefused(name)) : null;
+  underFilter() && system === "linux" ? ask(name) : null;
+
+const ask = (name: AskedCall): Capability => unless(whyRefused(name));
 
 /** No queue can have this name; a kernel without queues says so before it looks. */
 function messageQueues(): Capability {
@@ -138,10 +140,9 @@ type Pidfds = Pick<Capabilities, "pidfd" | "pidfdGetfd" | "pidfdSignals">;
 
 /** Tried on this process itself: a filter for system calls says no to any of them. */
 function pidfds(): Pidfds {
-  const pidfdOpens = asked("pidfd_open");
-  if (pidfdOpens !== null) {
-    const [pidfdGetfd, pidfdSignals] = [asked("pidfd_getfd"), asked("pidfd_send_signal")];
-    return { pidfd: pidfdOpens, pidfdGetfd: pidfdGetfd!, pidfdSignals: pidfdSignals! };
+  if (underFilter() && system === "linux") {
+    const [pidfdGetfd, pidfdSignals] = [ask("pidfd_getfd"), ask("pidfd_send_signal")];
+    return { pidfd: ask("pidfd_open"), pidfdGetfd, pidfdSignals };
   }
   const pidfd = pidfdOpen(process.pid);
   if (pidfd < 0) {

@@ -50,8 +50,8 @@ export function recvmsg(fd: number, envelope: Envelope, withName: boolean): numb
 }
 
 /**
- * Look at what a receive would bring, leaving it there, with room for so many bytes of control data:
- * the flags say MSG_CTRUNC if there is more. Room for a descriptor would get one.
+ * Look at what a receive would bring, leaving it there, with room for so many bytes of control
+ * data: the flags say MSG_CTRUNC if there is more. Room for a descriptor would get one.
  */
 export function peek(fd: number, envelope: Envelope, room: number): number {
   let received: number;
