@@ -144,7 +144,7 @@ async function emptied(
   { idleMs, enough, signal }: Patience,
 ): Promise<void> {
   const idleEnd = performance.now() + idleMs;
-  const pauses = new Backoff(LOOKS); // the first, too: what the loop has in hand is accepted by then
+  const pauses = new Backoff(LOOKS); // after the first, what the loop had in hand is accepted
   do {
     await sleep(pauses.next(), signal).catch(() => {});
     if (connectionsOf(name, epoll) + door.arriving === 0) return;

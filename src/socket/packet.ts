@@ -28,6 +28,7 @@ export interface ReceiveBatchOptions {
   readonly maxBytes?: number | undefined;
 }
 
+/** A socket whose messages have boundaries: many of them with one system call. */
 export abstract class PacketSocket extends SocketBase {
   /**
    * Send messages in their order, many with one system call; resolves when the kernel has taken

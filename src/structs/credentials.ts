@@ -30,6 +30,7 @@ export interface RawCredentials {
 /** What the kernel writes as uid and gid where it knows nothing: (uid_t)-1. */
 const UNKNOWN = 0xffffffff;
 
+/** Bytes of a struct ucred. */
 export const ucredBytes = ucred.size;
 
 /** Read a ucred at byte `at`; null where the kernel recorded nobody (K20: 0, −1, −1). */

@@ -22,8 +22,9 @@ export type Address =
 const pathAt = sockaddrUn.at.sun_path;
 const pathRoom = sockaddrUn.bytes.sun_path;
 
-/** Most bytes of a path in `sun_path`, leaving room for its NUL; most bytes of an abstract name. */
+/** Most bytes of a path in `sun_path`, leaving room for its NUL. */
 export const maxPathBytes = pathRoom - 1;
+/** Most bytes of an abstract name, without the NUL in front. */
 export const maxNameBytes = pathRoom - 1;
 
 /** Room for any address that a kernel returns: Linux may say one byte more than the struct has. */
