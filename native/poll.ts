@@ -1,4 +1,5 @@
-// Readiness: poll, epoll, and the Linux AIO poll that wakes Bun's loop (FACTS, "Waiting").
+// Readiness: poll, epoll, and the Linux AIO poll that wakes Bun's loop
+// (facts: #aio-poll-wakes-bun).
 
 import { constants, layout } from "./table.ts";
 

@@ -75,7 +75,10 @@ export const limits = constants(["limits.h", "sys/uio.h"], {
   IOV_MAX: [1024, 1024],
 });
 
-/** SCM_MAX_FD of net/scm.h, which no user header exports: descriptors in one message (K5). */
+/**
+ * SCM_MAX_FD of net/scm.h, which no user header exports: descriptors in one message
+ * (facts: #descriptors-per-message).
+ */
 export const SCM_MAX_FD = 253;
 
 export const sockaddrUn = layout("struct sockaddr_un", ["sys/socket.h", "sys/un.h"], [110, 106], {

@@ -1,6 +1,7 @@
-// FFI signatures of libc, grouped by subject. Data only: src/syscalls/libc.ts opens them.
-// Lengths are u64 for size_t; results of ssize_t are i64_fast, which never boxes a small number.
-// "ptr" takes an address or a typed array; an array's address is taken inside the call (FACTS F1).
+// FFI signatures of libc, grouped by subject. Data only: src/syscalls/libc.ts opens them. Lengths
+// are u64 for size_t; results of ssize_t are i64_fast, which never boxes a small number
+// (facts: #errno-right-after-the-call, #ffi-call-cost). "ptr" takes an address or a typed array; an
+// array's address is taken inside the call (facts: #small-arrays-move).
 
 type Type = "i32" | "u32" | "u64" | "i64" | "i64_fast" | "ptr" | "void";
 export interface Signature {
@@ -27,7 +28,8 @@ export const posix = {
   flock: { args: [i32, i32], returns: i32 },
   fchmod: { args: [i32, u32], returns: i32 },
   // Variadic in C; a fixed signature is right on Linux. macOS on arm64 wants the variadic argument
-  // on the stack (FACTS F6): whoever sets a flag there reads it back (src/syscalls/fd.ts).
+  // on the stack (facts: #variadic-functions): whoever sets a flag there reads it back
+  // (src/syscalls/fd.ts).
   fcntl: { args: [i32, i32, i32], returns: i32 },
   ftruncate: { args: [i32, "i64"], returns: i32 },
   getpeername: { args: [i32, ptr, ptr], returns: i32 },

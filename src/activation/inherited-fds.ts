@@ -132,7 +132,8 @@ function namesFor(count: bigint): readonly string[] | null {
 /**
  * 3, 4, …, all of them open. A number that the variables promise and nobody passed is free when Bun
  * starts, and the first thing that Bun opens is its epoll instance: no manager passes one of those.
- * (Close-on-exec tells nothing: Bun 1.4.5 sets it on all numbers from 4 up when it starts.)
+ * Close-on-exec tells nothing: Bun 1.4.5 sets it on all numbers from 4 up when it starts
+ * (facts: #close-on-exec-from-4-at-start).
  */
 function describeAll(count: bigint): FdDescription[] {
   const found: FdDescription[] = [];

@@ -14,8 +14,9 @@ const procPath = (fd: number): string => `/proc/self/fd/${fd}`;
 /**
  * @internal
  * Call `use` with an address that fits into sun_path and leads to the same place. A path that is
- * too long goes through a descriptor (Linux; FACTS K6): of its directory where the socket is yet to
- * be made, of the socket's file itself where that exists, so that no part is too long.
+ * too long goes through a descriptor, on Linux (facts: #long-paths-through-proc): of its directory
+ * where the socket is yet to be made, of the socket's file itself where that exists, so that no
+ * part is too long.
  */
 export function withShortAddress<T>(
   address: Address,

@@ -72,7 +72,8 @@ export class Binding {
 
   /**
    * Give the name up. The file is removed if it is still the one that bind made. To be called while
-   * the socket is open: as long as it is, no other file can have the same inode (K2).
+   * the socket is open: as long as it is, no other file can have the same inode
+   * (facts: #inode-of-an-open-socket).
    */
   remove(): void {
     if (this.#made !== null) removeFile(this.#made);
@@ -141,8 +142,9 @@ interface BindSocketOptions extends FileOptions {
 }
 
 /**
- * Bind `fd` and call `ready` (listen). With `mode` the file is born with no more than that (fchmod
- * before bind, K1), and gets what the umask took away before anybody can connect.
+ * Bind `fd` and call `ready` (listen). With `mode` the file is born with no more than that, by
+ * fchmod before bind (facts: #mode-before-bind), and gets what the umask took away before anybody
+ * can connect.
  */
 export function bindSocket(fd: number, asked: Address, options: BindSocketOptions = {}): Binding {
   const address = absolute(asked);

@@ -142,7 +142,7 @@ function closeSocket(fd: number): void {
 
 /**
  * Sockets that hold each other, or themselves, in their queues are found by the kernel only when
- * some Unix socket is closed (K19).
+ * some Unix socket is closed (facts: #cycles-wait-for-a-close).
  */
 function collectCycles(): void {
   const any = socket(c.SOCK_DGRAM);

@@ -43,7 +43,7 @@ type Taken = Uint8Array | "left" | undefined;
 
 /**
  * read() is 0 both before the first writer and after the last; only poll knows the difference: it
- * says nothing before, and POLLHUP after (Linux, fs/pipe.c; K21).
+ * says nothing before, and POLLHUP after: fs/pipe.c of Linux (facts: #fifo-ends).
  */
 function take(fd: number, maxBytes: number): Taken {
   for (;;) {

@@ -1,5 +1,6 @@
 // Writes that wait: for room, on Bun's event loop; for a reader, by asking again, because a writing
-// end gets no word when a reader comes (Linux, fs/pipe.c wakes only who opens).
+// end gets no word when a reader comes: fs/pipe.c wakes only who opens
+// (facts: #fifo-writer-is-not-told).
 
 import { errno } from "../../native/errno.ts";
 import { Backoff } from "../base/backoff.ts";

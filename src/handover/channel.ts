@@ -151,7 +151,8 @@ export class Channel implements Disposable {
       try {
         return await this.#socket.receive({ signal });
       } catch (error) {
-        if (isGone(error)) return null; // it went without reading our last word (K14)
+        // it went without reading our last word (facts: #seqpacket-reset-first)
+        if (isGone(error)) return null;
         if (!isShortage(error)) throw error;
       }
       await sleep(PAUSE_MS, signal);

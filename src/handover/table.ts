@@ -161,7 +161,10 @@ export class HandoverTable {
     }
   }
 
-  /** Close all; files that are ours are removed first (K2). */
+  /**
+   * Close all; files that are ours are removed first, while no other can have their inodes
+   * (facts: #inode-of-an-open-socket).
+   */
   close(): void {
     for (const kept of this.#kept.values()) drop(kept);
     this.#kept.clear();

@@ -118,8 +118,9 @@ function statIdentity(fd: number): SocketFile {
 
 /**
  * Device and inode as the kernel has them inside, which is what sock_diag compares by. `stat` says
- * another device on btrfs and on overlayfs over several file systems (Linux 6.18, tried). The
- * inode is in fdinfo since Linux 5.14; the mount that the file is on leads to the device.
+ * another device on btrfs and on overlayfs over several file systems
+ * (facts: #stat-may-say-another-device). The inode is in fdinfo since Linux 5.14; the mount that
+ * the file is on leads to the device.
  */
 function kernelIdentity(fd: number): SocketFile | null {
   try {

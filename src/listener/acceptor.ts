@@ -96,7 +96,10 @@ export class Acceptor<T> {
     if (rules.open === rules.maxConnections - 1) watch.known?.kick("read");
   };
 
-  /** Try again in a while: the kernel says nothing when a descriptor is free again (K8). */
+  /**
+   * Try again in a while: the kernel says nothing when a descriptor is free again
+   * (facts: #accept-at-emfile-stays-readable).
+   */
   #pause(): void {
     if (this.#pausing) return;
     this.#pausing = true;
@@ -117,7 +120,7 @@ export class Acceptor<T> {
   }
 }
 
-/** It may pass (K8). */
+/** It may pass (facts: #accept-at-emfile-stays-readable). */
 function cannotAccept(error: unknown): error is UnixError {
   return isShortage(error) && error.syscall === "accept";
 }

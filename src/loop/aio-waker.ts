@@ -1,5 +1,5 @@
 // The waker without a thread: one AIO poll request watches the epoll descriptor and counts in an
-// eventfd, which Bun itself reads as a stream (FACTS, "Waiting without a thread").
+// eventfd, which Bun itself reads as a stream (facts: #aio-poll-wakes-bun).
 
 import { eventfd as flags } from "../../native/poll.ts";
 import { errnoName } from "../base/errors.ts";
@@ -62,7 +62,10 @@ export class AioWaker implements Waker {
     this.#onWake();
   }
 
-  /** Bun reads ahead, and that keeps the process alive; cancelling leaves the eventfd open (L1). */
+  /**
+   * Bun reads ahead, and that keeps the process alive; cancelling leaves the eventfd open
+   * (facts: #pending-read-keeps-alive, #cancel-leaves-the-eventfd).
+   */
   release(): void {
     const reader = this.#reader;
     if (reader === null) return;
@@ -72,7 +75,10 @@ export class AioWaker implements Waker {
   }
 }
 
-/** An eventfd that is none of 0–2, which mean something to Bun (L11). */
+/**
+ * An eventfd that is none of 0–2, which mean the standard streams to Bun
+ * (facts: #low-numbers-mean-stdio).
+ */
 function counterAboveStdio(): number {
   const fd = eventfd(flags.EFD_NONBLOCK ?? 0);
   if (fd < 0 || fd > 2) return fd;

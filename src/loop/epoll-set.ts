@@ -1,6 +1,6 @@
 // One epoll instance and what is registered in it. Every registration is edge-triggered: what
-// stays true with nobody to act on it (a listener at EMFILE, K8; a FIFO without writers, K21)
-// wakes us once and not again.
+// stays true with nobody to act on it (a listener at EMFILE, a FIFO without writers) wakes us once
+// and not again (facts: #accept-at-emfile-stays-readable, #readable-for-ever).
 
 import { errno } from "../../native/errno.ts";
 import { epoll } from "../../native/poll.ts";

@@ -282,7 +282,7 @@ class Poller extends EpollSet<Watch> implements Source {
     }
   }
 
-  /** A pending read would keep the process alive (L1); a thread's message does not. */
+  /** A read keeps the process alive (facts: #pending-read-keeps-alive), a message does not. */
   #armBackground(): void {
     const { waker } = this.choice;
     if (waker.kind === "thread") waker.arm(false);

@@ -1,6 +1,7 @@
 // From one wake-up to the next. A wake through Bun's loop costs more than the work it is for, so we
 // make each do more: serve, let those who were served answer, and look again before going back
-// (FACTS L7); in bounds, for the rest of Bun's loop waits meanwhile.
+// (facts: #wake-cost, #wake-across-processors); in bounds, for the rest of Bun's loop waits
+// meanwhile.
 
 import { schedYield } from "../syscalls/thread.ts";
 import type { Watch } from "./poller.ts";

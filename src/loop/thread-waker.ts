@@ -1,5 +1,6 @@
-// The waker with a thread, for where the kernel has no AIO poll (qemu-user, gVisor, seccomp): one
-// Worker per JS thread sleeps in poll(2) on the epoll descriptor.
+// The waker with a thread, for where the kernel has no AIO poll, as under qemu-user, gVisor or
+// seccomp (facts: #aio-may-be-missing): one Worker per JS thread sleeps in poll(2) on the epoll
+// descriptor.
 //
 // The thread's module is imported as text: so it is inside whatever `bun build` makes. As a file it
 // would be an asset beside the bundle, which then needs an output directory and a path at run time.

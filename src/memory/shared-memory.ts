@@ -64,7 +64,10 @@ const bits: Readonly<Record<Seal, number | null>> = {
 
 const names = Object.keys(bits) as readonly Seal[];
 
-/** The longest ArrayBuffer in JavaScriptCore (Bun 1.4.5); one byte more is a RangeError there. */
+/**
+ * The longest ArrayBuffer in JavaScriptCore; one byte more is a RangeError there
+ * (facts: #array-buffer-limit).
+ */
 const MOST_BYTES = 2 ** 32;
 const MOST_NAME_BYTES = 249;
 

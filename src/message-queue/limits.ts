@@ -173,7 +173,8 @@ const MOST_NAME_BYTES = 255;
 const encoder = new TextEncoder();
 
 /**
- * @internal Check a queue's name; musl would let through what glibc and the kernel refuse (K13).
+ * @internal Check a queue's name; musl would let through what glibc and the kernel refuse
+ * (facts: #libcs-disagree).
  * @throws TypeError, RangeError
  */
 export function checkQueueName(name: unknown): asserts name is string {

@@ -5,7 +5,10 @@ import { pidfs } from "../../native/process.ts";
 import { close } from "../syscalls/fd.ts";
 import { pidfdOpen } from "../syscalls/process.ts";
 
-/** null before Linux 6.9, where all pidfds share one inode. @see pidfd_open(2) */
+/**
+ * null before Linux 6.9, where all pidfds share one inode (facts: #pidfds-by-version).
+ * @see pidfd_open(2)
+ */
 export function processId(pidfd: number): bigint | null {
   try {
     if (statfsSync(`/proc/self/fd/${pidfd}`).type !== pidfs.PID_FS_MAGIC) return null;

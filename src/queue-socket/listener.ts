@@ -45,7 +45,10 @@ export interface ListenQueueOptions extends QueueSizeOptions {
 const BACKLOG = 8;
 /** Requests looked at in one try, before the rest of Bun's loop gets its turn. */
 const REQUESTS = 64;
-/** Out of descriptors or memory (K8) it waits so long; the client's request is kept meanwhile. */
+/**
+ * Out of descriptors or memory (facts: #accept-at-emfile-stays-readable) it waits so long; the
+ * client's request is kept meanwhile.
+ */
 const SHORTAGE = { first: 5, max: 1000 } as const;
 
 /**

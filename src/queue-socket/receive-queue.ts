@@ -1,5 +1,6 @@
 // The queue that a socket reads from: without a name from the start, or with one of its own for as
-// long as it lives. Its descriptor holds a lock, which says that somebody is there (K26).
+// long as it lives. Its descriptor holds a lock, which says that somebody is there
+// (facts: #flock-on-a-queue).
 
 import { fstatSync, futimesSync } from "node:fs";
 import { errno } from "../../native/errno.ts";

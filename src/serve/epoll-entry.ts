@@ -1,4 +1,5 @@
-// Where Bun's event loop watches a listener: in an epoll of this process, as /proc tells.
+// Where Bun's event loop watches a listener: in an epoll of this process, as /proc tells
+// (facts: #bun-watches-listeners-in-an-epoll).
 
 import { fstatSync, readdirSync, readFileSync, readlinkSync, readSync } from "node:fs";
 import { file } from "../../native/file.ts";

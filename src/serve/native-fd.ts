@@ -1,5 +1,6 @@
-// Whether Bun.serve takes `fd` itself (oven-sh/bun#22559): no Bun up to 1.4.5 does. Found out by
-// trying, on a listener that nobody can know, so that a Bun that does is used as it is meant.
+// Whether Bun.serve takes `fd` itself (oven-sh/bun#22559): no Bun up to 1.4.5 does
+// (facts: #serve-listens-elsewhere). Found out by trying, on a listener that nobody can know, so
+// that a Bun that does is used as it is meant.
 
 import { socket as c } from "../../native/socket.ts";
 import { Fd } from "../fd/fd.ts";

@@ -228,8 +228,8 @@ const nothing = (): void => {};
 
 /**
  * Bun installs its handler when a signal gets its first listener, and the default action when it
- * loses its last. One listener of ours, there before our handler is, keeps it from either: others
- * may come and go, and the signal stays ours.
+ * loses its last (facts: #listeners-install-a-handler). One listener of ours, there before our
+ * handler is, keeps it from either: others may come and go, and the signal stays ours.
  */
 function holdRuntime(number: number): Before {
   const disposition = current(number);

@@ -66,7 +66,10 @@ interface Room {
 
 let outgoing: Room | null = null;
 const encoder = new TextEncoder();
-/** An address keeps nothing alive (F2): long data is held here while the kernel reads it. */
+/**
+ * An address keeps nothing alive (facts: #address-keeps-nothing-alive): long data is held here
+ * while the kernel reads it.
+ */
 const held: { data: Piece[] } = { data: [] };
 
 /**

@@ -28,7 +28,10 @@ export interface ConnectOptions<T extends ConnectionType = ConnectionType> exten
   readonly from?: AddressInput | undefined;
 }
 
-/** Pauses between tries while the backlog is full: there is nothing to poll for (K3). */
+/**
+ * Pauses between tries while the backlog is full: there is nothing to poll for
+ * (facts: #full-backlog-says-eagain).
+ */
 const FULL = { first: 1, max: 50 } as const;
 
 interface Attempt {

@@ -1,5 +1,6 @@
-// Room at a datagram's receiver. An unconnected socket cannot wait for it (K4: it polls writable
-// although the receiver's queue is full), but a socket that is connected to the receiver can.
+// Room at a datagram's receiver. An unconnected socket cannot wait for it: it polls writable
+// although the receiver's queue is full (facts: #datagram-room). A socket that is connected to the
+// receiver can.
 
 import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";

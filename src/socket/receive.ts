@@ -31,7 +31,10 @@ export interface Rules {
   readonly empty: "end" | "marked" | "message";
 }
 
-/** Data of one receive call unless the user says otherwise; large: one copy out is cheap (L10). */
+/**
+ * Data of one receive call unless the user says otherwise; large: one copy out of a large buffer is
+ * cheap (facts: #large-receive-buffer).
+ */
 export const receiveBytes = 256 * 1024;
 
 const shared = new Memory(receiveBytes);
@@ -134,7 +137,8 @@ export function beside(from: Envelope, rules: Rules): Ancillary | null {
   return {
     fds: control.fds.length > 0 ? parcel(control.fds, rules) : null,
     credentials: control.credentials === null ? undefined : knownIds(control.credentials),
-    // negative is an errno in a descriptor's place: this process is at its limit (K17)
+    // negative is an errno in a descriptor's place: this process is at its limit
+    // (facts: #pidfd-may-be-an-errno)
     pidfd: (control.pidfd ?? -1) >= 0 ? Fd.of(control.pidfd ?? -1, rules.place, "ours") : undefined,
     security: control.security === null ? undefined : label(control.security),
     from: address,

@@ -167,7 +167,10 @@ export function isShort(data: Payload, { transfer, credentials }: SendOptions): 
 }
 
 const envelope = Envelope.single(limits.IOV_MAX);
-/** An address keeps nothing alive (F2): what the kernel is reading is held here meanwhile. */
+/**
+ * An address keeps nothing alive (facts: #address-keeps-nothing-alive): what the kernel is reading
+ * is held here meanwhile.
+ */
 const held: { parts: readonly Piece[] | null } = { parts: null };
 
 /**

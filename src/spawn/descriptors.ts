@@ -120,7 +120,7 @@ export function checkGaps(stdio: readonly Slot[]): void {
 /**
  * The descriptors as Bun is to have them. One whose number is among the child's goes as a duplicate
  * above them: Bun before 1.4.5 overwrote such a one before it was its turn, and every Bun takes a 0
- * from 3 on for "leave it as it is".
+ * from 3 on for "leave it as it is" (facts: #spawn-takes-0-as-it-is).
  */
 export class Lent implements Disposable {
   readonly slots = new Map<number, number>();

@@ -26,7 +26,7 @@ export interface Control {
   fds: number[];
   /** SCM_CREDENTIALS: what the sender said, checked by the kernel unless the sender is root. */
   credentials: RawCredentials | null;
-  /** SCM_PIDFD; negative is an errno, not a descriptor (K17). */
+  /** SCM_PIDFD; negative is an errno, not a descriptor (facts: #pidfd-may-be-an-errno). */
   pidfd: number | null;
   /** SCM_SECURITY: the sender's security label, as bytes. */
   security: Uint8Array | null;

@@ -33,7 +33,10 @@ const UNKNOWN = 0xffffffff;
 /** Bytes of a struct ucred. */
 export const ucredBytes = ucred.size;
 
-/** Read a ucred at byte `at`; null where the kernel recorded nobody (K20: 0, −1, −1). */
+/**
+ * Read a ucred at byte `at`; null where the kernel recorded nobody, which it says as 0, −1, −1
+ * (facts: #nobody-recorded).
+ */
 export function decodeUcred(view: DataView, at: number): RawCredentials | null {
   const pid = view.getInt32(at + ucred.at.pid, true);
   const uid = view.getUint32(at + ucred.at.uid, true);

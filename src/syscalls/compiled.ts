@@ -1,5 +1,6 @@
-// C that is compiled in this process's memory. Bun brings the compiler (FACTS F7): no toolchain, no
-// header and no file is needed; the text is inside whatever `bun build` makes.
+// C that is compiled in this process's memory. Bun brings the compiler
+// (facts: #cc-without-a-toolchain): no toolchain, no header and no file is needed; the text is
+// inside whatever `bun build` makes.
 
 import { cc } from "bun:ffi";
 import { memfd } from "../../native/file.ts";

@@ -63,7 +63,7 @@ export class EpollEvents {
 
   /**
    * The same, after at most so many nanoseconds (fewer than 2³¹) in which this thread sleeps.
-   * ENOSYS: Linux before 5.11. An interrupted sleep has found nothing.
+   * ENOSYS: Linux before 5.11 (facts: #naps-need-5-11). An interrupted sleep has found nothing.
    */
   waitFor(epfd: number, nanoseconds: number): number {
     const { address } = this.#memory;
@@ -125,7 +125,10 @@ export class AioPoll {
     return taken;
   }
 
-  /** Have the context freed when its thread is torn down (L11); before that, never. */
+  /**
+   * Have the context freed when its thread is torn down; before that, never: its ring would go with
+   * it (facts: #io-destroy-unmaps-the-ring).
+   */
   destroyWithThread(): unknown {
     return atThreadEnd("syscall", nr.SYS_io_destroy ?? -1, this.#context);
   }

@@ -10,7 +10,10 @@ import { INTERRUPTED, result, uninterrupted } from "./result.ts";
 /** Numbers below this mean something to every program; descriptors of ours stay above them. */
 const FIRST_FREE = 3;
 
-/** Linux frees the number even when close says EINTR: never tried twice. */
+/**
+ * Linux frees the number even when close says EINTR: never tried twice
+ * (facts: #close-frees-at-eintr).
+ */
 export const close = (fd: number): number => result(libc.close(fd));
 
 /** Close many: neighbours with one call (close_range(2), Linux 5.9), where there are enough. */
@@ -52,7 +55,10 @@ export const duplicateOnto = (fd: number, onto: number): number =>
 export const descriptorFlags = (fd: number): number => result(libc.fcntl(fd, file.F_GETFD, 0));
 export const statusFlags = (fd: number): number => result(libc.fcntl(fd, file.F_GETFL, 0));
 
-/** Set or clear close-on-exec, and read it back (F6). */
+/**
+ * Set or clear close-on-exec, and read it back: a variadic call that is made wrongly says 0 and
+ * does nothing (facts: #variadic-functions).
+ */
 export function setCloseOnExec(fd: number, on: boolean): number {
   const set = result(libc.fcntl(fd, file.F_SETFD, on ? file.FD_CLOEXEC : 0));
   if (set < 0) return set;
@@ -69,7 +75,8 @@ export function setNonBlocking(fd: number, on: boolean): number {
 
 function tookEffect(flags: number, bit: number, on: boolean): number {
   if (flags < 0) return flags;
-  return ((flags & bit) !== 0) === on ? 0 : -errno.EIO; // said yes and did nothing (F6)
+  // said yes and did nothing (facts: #variadic-functions)
+  return ((flags & bit) !== 0) === on ? 0 : -errno.EIO;
 }
 
 export const seals = (fd: number): number =>

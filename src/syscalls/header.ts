@@ -7,13 +7,19 @@ import { iovecBytes, msghdrBytes, word, writeAddress, writeIovec } from "../stru
 import { addressRoom } from "../structs/sockaddr-un.ts";
 import { Memory } from "./memory.ts";
 
-/** Most bytes of a security label that we make room for; and a time stamp (K15). */
+/**
+ * Most bytes of a security label that we make room for; and a time stamp, which tells an empty
+ * message from the end (facts: #empty-message-looks-like-the-end).
+ */
 const LABEL_ROOM = 256;
 const STAMP_ROOM = 16;
 
 const align = (bytes: number): number => (bytes + 7) & ~7;
 
-/** Control data that holds all that one message can carry at once: nothing is cut off (K5). */
+/**
+ * Control data that holds all that one message can carry at once: with less room the kernel drops
+ * what does not fit (facts: #room-decides-what-arrives).
+ */
 export const controlRoom = align(
   cmsgSpace(4 * SCM_MAX_FD) +
     cmsgSpace(ucredBytes) +

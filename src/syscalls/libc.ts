@@ -1,4 +1,5 @@
-// The only dlopen. One object per JS thread, because errno is per thread (FACTS F4).
+// The only dlopen. One object per JS thread, because errno is per thread
+// (facts: #errno-per-thread).
 
 import { dlopen, type FFIFunction, type Pointer, read } from "bun:ffi";
 import { known, libcNames, libpthreadName, librtName, system } from "../../native/platform.ts";
@@ -105,7 +106,9 @@ export const lastError = { read: (): number => read.i32(location as Pointer, 0) 
 
 let glibc: boolean | undefined;
 
-/** True for musl, whose sendmsg copies control data into 1,024 bytes (K13). */
+/**
+ * True for musl, whose sendmsg copies control data into 1,024 bytes (facts: #musl-control-room).
+ */
 export function isMusl(): boolean {
   glibc ??= system === "darwin" || has(glibcOnly);
   return !glibc;

@@ -33,7 +33,8 @@ let munmap = 0;
 
 /**
  * The mapping as a buffer. It is unmapped when the last view of it has been collected: munmap fits
- * the deallocator's signature where the context is the length (FACTS F10).
+ * the deallocator's signature where the context is the length
+ * (facts: #deallocator-is-any-function).
  */
 export function collected(address: number, bytes: number): ArrayBuffer {
   munmap ||= symbol("munmap");

@@ -1,5 +1,6 @@
-// Memory that C sees. A small typed array moves (F1) and an address keeps nothing alive (F2), so:
-// every block is an explicit ArrayBuffer, held by the object that knows its address.
+// Memory that C sees. A small typed array moves, and an address keeps nothing alive
+// (facts: #small-arrays-move, #address-keeps-nothing-alive), so: every block is an explicit
+// ArrayBuffer, held by the object that knows its address.
 //
 // What a caller gives may lie: an own property, a subclass or a Proxy answers what it likes to
 // `byteLength`, and a buffer may be detached, transferred or resized at any time. So callers' bytes

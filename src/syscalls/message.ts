@@ -12,7 +12,7 @@ import { INTERRUPTED, result } from "./result.ts";
 const SENDING = message.MSG_DONTWAIT | message.MSG_NOSIGNAL;
 const RECEIVING = message.MSG_DONTWAIT | (message.MSG_CMSG_CLOEXEC ?? 0);
 
-/** musl copies control data into this many bytes and refuses more (K13). */
+/** musl copies control data into this many bytes and refuses more (facts: #musl-control-room). */
 const MUSL_CONTROL_ROOM = 1024;
 
 /** Bytes taken, or a negative errno. */

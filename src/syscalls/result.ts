@@ -12,7 +12,10 @@ export function result(value: number): number {
 export const AGAIN = -errno.EAGAIN;
 export const INTERRUPTED = -errno.EINTR;
 
-/** Make a call again for as long as signals interrupt it (F9: bursts of 64 have been seen). */
+/**
+ * Make a call again for as long as signals interrupt it: bursts of 64 have been seen
+ * (facts: #eintr-in-bursts).
+ */
 export function uninterrupted(call: () => number): number {
   let value: number;
   do value = result(call());

@@ -7,14 +7,18 @@ import { asPointer, managedBuffer } from "./memory.ts";
 /**
  * Have libc's `name(first, second)` called when this JS thread's heap is torn down, which
  * Worker.terminate() does without running a line of JavaScript: an ArrayBuffer's deallocator is
- * called with its address and its context, and neither has to be what it says (FACTS F10).
- * Hold on to the result; the call is made when it is collected.
+ * called with its address and its context, and neither has to be what it says
+ * (facts: #deallocator-is-any-function). Hold on to the result; the call is made when it is
+ * collected.
  */
 export function atThreadEnd(name: string, first: number, second = 1): unknown {
   return managedBuffer(first, 1, { context: second, deallocator: symbol(name) });
 }
 
-/** A node of tsearch(3)'s tree, as tdestroy walks it in glibc and musl: key, left, right. */
+/**
+ * A node of tsearch(3)'s tree, as tdestroy walks it in glibc and musl: key, left, right
+ * (facts: #nodes-of-tsearch).
+ */
 const NODE_BYTES = 32;
 const KEY = 0;
 const RIGHT = 4; // in words

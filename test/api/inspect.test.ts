@@ -137,7 +137,7 @@ const cases: readonly Case[] = [
     elsewhere: "listening connect stream",
   },
   {
-    // K12: from outside it cannot be told from a stale one
+    // from outside it cannot be told from a stale one (facts: #refused-says-little)
     name: "a socket that is bound and does not listen",
     make: ({ scope, path }) => scope.bound(path, SOCK_STREAM),
     here: "bound sock_diag stream",

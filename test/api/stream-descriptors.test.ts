@@ -1,4 +1,5 @@
-// Where descriptors stand among the bytes of a stream (FACTS: early, never late, never mixed).
+// Where descriptors stand among the bytes of a stream: early, never late, never mixed
+// (facts: #descriptors-in-a-stream).
 
 import { expect, test } from "bun:test";
 import { type Message, socketPair } from "../../src/index.ts";

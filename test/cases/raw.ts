@@ -128,7 +128,7 @@ export function send(fd: number, out: Out = {}): number | string {
   setHeader(out.parts ?? 1, putControl(out), length);
   const flags = MSG_NOSIGNAL | (out.flags ?? 0);
   if (!isMusl()) return said(result(libc.sendmsg(fd, header.address, flags)));
-  // musl's own has room for 1,024 bytes of control data (K13)
+  // musl's own has room for 1,024 bytes of control data (facts: #musl-control-room)
   return said(result(libc.syscall(nr.SYS_sendmsg ?? -1, fd, header.address, flags, 0, 0, 0)));
 }
 

@@ -37,7 +37,9 @@ const byNumber = (rows: Readonly<Record<string, number | null>>): Map<number, st
   new Map(Object.entries(rows).map(([name, number]) => [number ?? -1, name]));
 
 const systemCalls = byNumber({ ...pollNr, ...processNr, ...mappingNr, ...fileNr });
-/** Under musl these go past libc (K13): the same calls, with the same faults. */
+/**
+ * Under musl these go past libc (facts: #musl-control-room): the same calls, with the same faults.
+ */
 const directly = new Map([
   [pollNr.SYS_sendmsg, "sendmsg"],
   [pollNr.SYS_sendmmsg, "sendmmsg"],

@@ -1,5 +1,6 @@
 // Sockets in flight that hold each other: the kernel's collector frees them when an AF_UNIX socket
-// is closed (FACTS K19), so nothing that we received or left unread may keep them.
+// is closed (facts: #cycles-wait-for-a-close), so nothing that we received or left unread may keep
+// them.
 
 import { expect } from "bun:test";
 import {

@@ -110,7 +110,7 @@ describe("decode", () => {
     expect(decodeWatched(view, view.byteLength)).toEqual(wanted);
   });
 
-  test("descriptors cut off at every byte (K5: padding may hold one)", () => {
+  test("descriptors cut off at every byte: padding may hold one", () => {
     const fds = [11, 12, 13];
     const view = encode({ fds });
     for (let length = 0; length <= view.byteLength; length++) {
@@ -131,7 +131,7 @@ describe("decode", () => {
     );
   });
 
-  test("a pidfd that is an errno stays what it is (K17)", () => {
+  test("a pidfd that is an errno stays what it is", () => {
     const view = build([{ level: SOL_SOCKET, type: 4, data: [0xfd, 0xff, 0xff, 0xff] }]);
     expect(decodeControl(view, view.byteLength).pidfd).toBe(-3);
   });

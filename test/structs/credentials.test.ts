@@ -19,7 +19,7 @@ describe("decode", () => {
     expect(decodeUcred(ucred(42, 1000, 100), 0)).toEqual({ pid: 42, uid: 1000, gid: 100 });
   });
 
-  test("nobody was recorded: 0, −1, −1 (K20)", () => {
+  test("nobody was recorded: 0, −1, −1", () => {
     expect(decodeUcred(ucred(0, 0xffffffff, 0xffffffff), 0)).toBeNull();
   });
 

@@ -50,7 +50,7 @@ describe("encode", () => {
     expect([...bytes.subarray(0, length)]).toEqual(FAMILY);
   });
 
-  test("an empty abstract name has length 3, which is not autobind (K22)", () => {
+  test("an empty abstract name has length 3, which is not autobind", () => {
     expect(encode({ kind: "abstract", name: new Uint8Array() }).length).toBe(3);
   });
 
@@ -86,11 +86,11 @@ describe("decode", () => {
     expect(decodeSockaddr(kernel(0x61), length)).toEqual({ kind: "unnamed" });
   });
 
-  test("length 3 with a NUL is the empty abstract name (K22)", () => {
+  test("length 3 with a NUL is the empty abstract name", () => {
     expect(decodeSockaddr(kernel(0), 3)).toEqual({ kind: "abstract", name: new Uint8Array() });
   });
 
-  test("length 111 is a path of 108 bytes without a NUL (K22)", () => {
+  test("length 111 is a path of 108 bytes without a NUL", () => {
     const path = ascii(108);
     const bytes = kernel(...toBytes(path), 0);
     expect(decodeSockaddr(bytes, 111)).toEqual({ kind: "path", path });

@@ -107,7 +107,7 @@ const connecting: readonly Row[] = [
   ["connect", "a stale socket", "ECONNREFUSED", (p) => connect(stream(p), stale(p))],
   ["connect", "an unknown abstract name", "ECONNREFUSED", (p) => connect(stream(p), abstract)],
   ["connect", "no address", "EINVAL", (p) => connect(stream(p), unnamed)],
-  ["connect", "a full backlog (K3)", "EAGAIN", (p) => connect(stream(p), fullBacklog(p))],
+  ["connect", "a full backlog", "EAGAIN", (p) => connect(stream(p), fullBacklog(p))],
   [
     "connect",
     "bound, not yet listening",
@@ -198,7 +198,7 @@ test("names: what was bound, and unnamed where nothing was", () => {
   expect(socketName(client, "getpeername")).toEqual(at(dir.file("s")));
 });
 
-test("names: a path of 108 bytes without a NUL, which the kernel calls 111 long (K22)", () => {
+test("names: a path of 108 bytes without a NUL, which the kernel calls 111 long", () => {
   using scope = new Scope();
   using dir = tempDir();
   const path = dir.file("p".repeat(107 - dir.path.length));

@@ -81,7 +81,7 @@ test("O_NONBLOCK alone changes, and everyone who shares the file sees it", () =>
   expect(statusFlags(shared)).toBe(before);
 });
 
-test("a flag that does not take is an error, though the call says 0 (F6)", () => {
+test("a flag that does not take is an error, though the call says 0", () => {
   using scope = new Scope();
   const fd = scope.own(eventfd(0));
   const flags = (value: number) => () => value;

@@ -1,5 +1,5 @@
-// EINTR: a call that may be made again is, as often as it takes (F9: bursts of 64 have been seen);
-// one that may not be is not; one with a deadline keeps it.
+// EINTR: a call that may be made again is, as often as it takes: bursts of 64 have been seen
+// (facts: #eintr-in-bursts); one that may not be is not; one with a deadline keeps it.
 
 import { describe, expect, test } from "bun:test";
 import { errno } from "../../native/errno.ts";

@@ -1,5 +1,5 @@
-// Where musl and glibc differ (FACTS K13), on both: what libc itself does, and that our calls do
-// the same on either.
+// Where musl and glibc differ (facts: #musl-control-room, #libcs-disagree), on both: what libc
+// itself does, and that our calls do the same on either.
 
 import { expect, test } from "bun:test";
 import { errno } from "../../native/errno.ts";
