@@ -234,7 +234,7 @@ export function adoptQueue(from: FdLike): Fd {
 }
 
 function take(from: FdLike, number: number): Fd {
-  if (from instanceof Fd) return Fd.adopt(from.release(), "MessageQueue.adopt");
+  if (from instanceof Fd) return Fd.of(from.release(), "MessageQueue.adopt", "ours");
   if (typeof from !== "number") return Fd.duplicate(number);
-  return Fd.adopt(number, "MessageQueue.adopt");
+  return Fd.of(number, "MessageQueue.adopt", "ours");
 }

@@ -340,7 +340,7 @@ export class MessageQueue implements Disposable, AsyncDisposable {
   release(): Fd {
     this.#open("release");
     if (!this.#idle) throw new UnixError("release", -errno.EBUSY, { hint: "sends are queued" });
-    return Fd.adopt(this.#handle.release(), "MessageQueue.release");
+    return Fd.of(this.#handle.release(), "MessageQueue.release", "ours");
   }
 
   /**

@@ -177,7 +177,7 @@ describe("holders", () => {
   test("a process's name may hold anything", async () => {
     const source = `
 import { writeFileSync } from "node:fs";
-import { holdersOf } from "@/src/inspect/unix-sockets.ts";
+import { holdersOf } from "@/src/inspect/holders.ts";
 import { socketPair } from "@/src/index.ts";
 import { fstatSync } from "node:fs";
 writeFileSync("/proc/self/comm", "a b) S\\n1");

@@ -151,7 +151,7 @@ describe("no reader", () => {
       using dir = tempDir();
       makeFifo(dir.file("f"));
       const source = (how: string): string => `
-      import { openFifo } from "@/src/fifo/open.ts";
+      import { openFifo } from "@/src/fifo.ts";
       const end = openFifo(${JSON.stringify(dir.file("f"))}, "${access}").${how}();
       end.${access}("x").then(() => console.log("done"));
       console.log("started");`;
@@ -179,7 +179,7 @@ peerTest("a drop box: others may write and not read", ["root"], async () => {
   makeFifo(dir.file("f"), { mode: 0o622 });
   using reader = openFifo(dir.file("f"), "read");
   const source = `
-    import { openFifo } from "@/src/fifo/open.ts";
+    import { openFifo } from "@/src/fifo.ts";
     process.setgid(65534);
     process.setuid(65534);
     const path = ${JSON.stringify(dir.file("f"))};

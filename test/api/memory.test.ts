@@ -157,7 +157,7 @@ describe("map", () => {
   test("why: reading what has been cut off ends the process", async () => {
     const source = `
       import { ftruncateSync } from "node:fs";
-      import { SharedMemory } from "@/src/memory/shared-memory.ts";
+      import { SharedMemory } from "@/src/memory.ts";
       const one = SharedMemory.create(8192, { seal: [] });
       const two = SharedMemory.map(one, { trustSender: true });
       ftruncateSync(one.fd, 0);
@@ -286,7 +286,7 @@ describe("handed over", () => {
     using memory = SharedMemory.create(3 * GIB);
     memory.bytes[3 * GIB - 1] = 42;
     const source = `
-      import { SharedMemory } from "@/src/memory/shared-memory.ts";
+      import { SharedMemory } from "@/src/memory.ts";
       const memory = SharedMemory.map(3);
       console.log(memory.size, memory.bytes[memory.size - 1]);`;
     const outcome = await runSource(source, { fds: [memory.fd] });
@@ -298,7 +298,7 @@ describe("handed over", () => {
     using listener = listen(dir.file("s"), { type: "seqpacket" });
     const source = `
       import { connect } from "@/src/index.ts";
-      import { SharedMemory } from "@/src/memory/shared-memory.ts";
+      import { SharedMemory } from "@/src/memory.ts";
       const socket = await connect(process.argv[2], { type: "seqpacket" });
       for (;;) {
         using message = await socket.receive();

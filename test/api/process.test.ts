@@ -184,7 +184,7 @@ describe("alive and exited", () => {
 
   test("unref lets the process end", async () => {
     const source = `
-      import { ProcessHandle } from "@/src/process/handle.ts";
+      import { ProcessHandle } from "@/src/process.ts";
       const handle = ProcessHandle.open(process.ppid).unref();
       handle.exited().then(() => console.log("ended"));
       console.log("waits");`;
@@ -269,7 +269,7 @@ print(os.lseek(fd, 0, 1))
 
   peerTest("not allowed, and the message says what it takes", ["root"], async () => {
     const source = `
-      import { ProcessHandle, sendSignal } from "@/src/process/handle.ts";
+      import { ProcessHandle, sendSignal } from "@/src/process.ts";
       const parent = ProcessHandle.open(process.ppid);
       process.setgid(65534);
       process.setuid(65534);

@@ -108,7 +108,7 @@ describe("which ones, where", () => {
     // a parent whose 0 differs from its 3 and 4, which Bun would hand on in its place
     using dir = tempDir();
     const source = `
-      import { spawnSync } from "@/src/spawn/spawn.ts";
+      import { spawnSync } from "@/src/spawn.ts";
       const { stdout } = spawnSync(["sh", "-c", "cat <&3; cat <&5"], { fds: { 3: 0, 5: 4 } });
       console.log(stdout.toString());`;
     await Bun.write(dir.file("zero"), "zero ");

@@ -135,7 +135,7 @@ export function startScript(
 
 /**
  * Run TypeScript given as text. `@/` at the start of an import means the repository's root:
- * `import { Fd } from "@/src/fd/fd.ts"`.
+ * `import { Fd } from "@/src/fd.ts"`.
  */
 export async function runSource(source: string, options: RunOptions = {}): Promise<Outcome> {
   using dir = tempDir();
