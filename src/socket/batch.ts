@@ -5,14 +5,21 @@ import type { Data, Payload } from "../base/data.ts";
 import { ownList } from "../base/own-list.ts";
 import { encodeControl } from "../structs/cmsg.ts";
 import { type Address, encodeSockaddr, fitsSockaddr } from "../structs/sockaddr-un.ts";
+import { descriptorFlags } from "../syscalls/fd.ts";
 import { Envelope } from "../syscalls/header.ts";
 import { isBuffer, isView, Memory } from "../syscalls/memory.ts";
 import { recvmmsg, sendmmsg } from "../syscalls/message.ts";
 import { Piece } from "../syscalls/piece.ts";
 import { AGAIN } from "../syscalls/result.ts";
-import { Message } from "./message.ts";
+import { Message, Parcel } from "./message.ts";
 import { beside, isEnd, type Rules } from "./receive.ts";
-import { closeTransferred, type Outgoing, prepare, type SendOptions } from "./send.ts";
+import {
+  closeTransferred,
+  duplicateAll,
+  type Outgoing,
+  prepare,
+  type SendOptions,
+} from "./send.ts";
 
 /** One message of a batch: data alone, or data with what goes beside it. */
 export type BatchMessage =
@@ -147,6 +154,35 @@ function fillPiece(envelope: Envelope, memory: Memory, at: number, piece: Piece)
 
 function transferred(item: Item): void {
   if (!isBare(item)) closeTransferred(item);
+}
+
+/** Messages that have to wait, with duplicates of descriptors: the caller may close his own. */
+export class WaitingItems implements Disposable {
+  readonly items: readonly Item[];
+  readonly #copies: Parcel[] = [];
+
+  /** @throws UnixError EMFILE: nothing is held then */
+  constructor(items: readonly Item[]) {
+    try {
+      this.items = items.map((item) => this.#hold(item));
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  #hold(item: Item): Item {
+    if (isBare(item) || item.transfer || item.numbers.length === 0) return item;
+    const closed = item.numbers.some((fd) => descriptorFlags(fd) < 0);
+    if (closed) return item; // its own send will say so, after those before it
+    const copies = new Parcel(duplicateAll(item.numbers), "sendBatch");
+    this.#copies.push(copies);
+    return { ...item, fds: copies.owned, numbers: copies.owned };
+  }
+
+  [Symbol.dispose](): void {
+    for (const copies of this.#copies) copies.close();
+  }
 }
 
 /** True where every address of the batch fits into a sockaddr_un as it is. */

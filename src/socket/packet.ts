@@ -11,6 +11,7 @@ import {
   receiveBatchOnce,
   sendBatchOnce,
   toBatch,
+  WaitingItems,
 } from "./batch.ts";
 import type { Message } from "./message.ts";
 import { SocketBase } from "./messaging.ts";
@@ -41,13 +42,18 @@ export abstract class PacketSocket extends SocketBase {
   ): Promise<void> {
     const items = this.#checked(messages);
     options.signal?.throwIfAborted();
-    let sent = 0;
-    for (;;) {
-      if (this.idle) sent += this.#sendSome(items.slice(sent));
-      if (sent >= items.length) return;
-      // the next in line waits like any other send; when there is room, many go at once again
-      await this.sendItem(items[sent]!, options.signal);
+    const atOnce = this.idle ? this.#sendSome(items) : 0;
+    if (atOnce === items.length) return;
+    using waiting = new WaitingItems(items.slice(atOnce));
+    await this.#sendInTurn(waiting.items, options.signal);
+  }
+
+  /** The next in line waits like any other send; when there is room, many go at once again. */
+  async #sendInTurn(items: readonly Item[], signal: AbortSignal | undefined): Promise<void> {
+    for (let sent = 0; sent < items.length; ) {
+      await this.sendItem(items[sent]!, signal);
       sent += 1;
+      if (this.idle && sent < items.length) sent += this.#sendSome(items.slice(sent));
     }
   }
 

@@ -52,6 +52,25 @@ describe.each(packets)("$name", ({ kind, open }) => {
       }));
   }
 
+  test("descriptors that wait are those that were given, whoever gets their numbers", () =>
+    leakFree(async () => {
+      using pair = await opened();
+      while (pair.near.trySendBatch(["x".repeat(900)]) === 1);
+      const given = markedMany(3);
+      const sending = pair.near.sendBatch(given.map((fd, i) => ({ data: `${i}`, fds: [fd] })));
+      closeAll(given);
+      using _a = marked("another");
+      using _b = marked("another");
+      using _c = marked("another");
+      const marks: string[] = [];
+      while (marks.length < 3) {
+        using message = await pair.far.receive();
+        for (const fd of message?.fds ?? []) marks.push(markOf(fd));
+      }
+      await sending;
+      expect(marks).toEqual(["fd 0", "fd 1", "fd 2"]);
+    }));
+
   test("trySendBatch says how many fit, and those arrive", async () => {
     using pair = await opened();
     const sent = pair.near.trySendBatch(numbers(2000));
