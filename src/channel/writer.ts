@@ -1,0 +1,306 @@
+// Whole messages out: as frames, in the order they were given, none of them in part.
+
+import { errno } from "../../native/errno.ts";
+import { UnixError } from "../errors.ts";
+import { Fd, type FdLike } from "../fd.ts";
+import { waitWritable } from "../readiness.ts";
+import type { SeqpacketSocket } from "../seqpacket.ts";
+import type { StreamSocket } from "../stream.ts";
+import {
+  CHANNEL_HEADER,
+  type ChannelKind,
+  encodeChannelHeader,
+  MAX_FRAME_FDS,
+  PACKET_BYTES,
+} from "../structs/channel-frame.ts";
+import type { Encoded } from "./codec.ts";
+
+/** What a message is sent with. */
+export interface WriteOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Close the descriptors once the kernel has them. */
+  readonly transfer?: boolean | undefined;
+}
+
+/** What stands in a message's headers. */
+export interface Label {
+  readonly kind: ChannelKind;
+  readonly number: number;
+}
+
+/** One send: header and bytes, and the descriptors that go with its first byte. */
+interface Piece {
+  readonly bytes: Uint8Array;
+  readonly fds: readonly FdLike[];
+}
+
+interface Entry {
+  /** Part of it is out. */
+  begun: boolean;
+  readonly pieces: readonly Piece[];
+  readonly owned: readonly Fd[];
+  readonly bytes: number;
+  readonly signal: AbortSignal | undefined;
+  readonly resolve: () => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+/** Bytes that may wait in this process. */
+const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
+
+/** Messages up to this size are put together here: no memory is taken for one that goes at once. */
+const scratch = Buffer.from(new ArrayBuffer(CHANNEL_HEADER + PACKET_BYTES));
+const scratchView = new DataView(scratch.buffer);
+/** Bytes that one UTF-16 unit becomes at most. */
+const UTF8_FACTOR = 3;
+
+/** Sends whole messages over a socket that nothing else sends on. */
+export class FrameWriter {
+  readonly #socket: StreamSocket | SeqpacketSocket;
+  readonly #onBroken: (reason: unknown) => void;
+  readonly #queue: Entry[] = [];
+  #queuedBytes = 0;
+  #flushing = false;
+  /** Ends with the queue. */
+  #last: Promise<void> = Promise.resolve();
+
+  /** @param onBroken part of a message is out and the rest cannot follow: nothing can be sent */
+  constructor(socket: StreamSocket | SeqpacketSocket, onBroken: (reason: unknown) => void) {
+    this.#socket = socket;
+    this.#onBroken = onBroken;
+  }
+
+  /** Bytes that wait to be sent. */
+  get queuedBytes(): number {
+    return this.#queuedBytes;
+  }
+
+  /** Resolves when nothing waits to be sent. */
+  async idle(): Promise<void> {
+    while (this.#flushing) await this.#last;
+  }
+
+  /**
+   * Send, or wait for room; resolves when the kernel has all of it. A message that has begun is
+   * sent whole, whatever the signal says.
+   */
+  write(label: Label, encoded: Encoded, options: WriteOptions): Promise<void> {
+    try {
+      options.signal?.throwIfAborted();
+      const whole = this.#atOnce(label, encoded, options);
+      if (whole === true) return Promise.resolve();
+      return this.#enqueue(whole, encoded.fds, options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** Send if there is room now; false: nothing was sent. @throws UnixError */
+  tryWrite(label: Label, encoded: Encoded, options: WriteOptions): boolean {
+    if (this.#flushing) return false;
+    const whole = this.#atOnce(label, encoded, options);
+    if (whole === true) return true;
+    if (!whole.begun) return false;
+    // Part of it is out: the rest has to follow.
+    this.#enqueue(whole, encoded.fds, { transfer: options.transfer }).catch(() => {});
+    return true;
+  }
+
+  /** True if all went out, else what is left of it. */
+  #atOnce(label: Label, encoded: Encoded, { transfer }: WriteOptions): true | Rest {
+    const short = this.#flushing ? null : shortFrame(label, encoded);
+    if (short === null) return this.#severalAtOnce(split(label, encoded, this.#limits), transfer);
+    const { fds } = encoded;
+    const sent =
+      fds.length === 0 ? this.#socket.trySend(short) : this.#socket.trySend(short, { fds });
+    if (sent === short.length) {
+      if (transfer === true) closeAll(fds);
+      return true;
+    }
+    const begun = sent !== null;
+    const bytes = new Uint8Array(short.subarray(sent ?? 0)); // the scratch is used again
+    return { begun, pieces: [{ bytes, fds: begun ? [] : fds }] };
+  }
+
+  get #limits(): SplitLimits {
+    return { maxBytes: this.#socket.type === "stream" ? Number.MAX_SAFE_INTEGER : PACKET_BYTES };
+  }
+
+  #severalAtOnce(pieces: Piece[], transfer: boolean | undefined): true | Rest {
+    if (this.#flushing) return { begun: false, pieces };
+    for (const [i, { bytes, fds }] of pieces.entries()) {
+      const sent = this.#trySend(bytes, fds, i > 0);
+      if (sent === bytes.length) continue;
+      const rest = pieces.slice(i);
+      if (sent !== null) rest[0] = { bytes: bytes.subarray(sent), fds: [] };
+      return { begun: i > 0 || sent !== null, pieces: rest };
+    }
+    if (transfer === true) for (const { fds } of pieces) closeAll(fds);
+    return true;
+  }
+
+  #trySend(bytes: Uint8Array, fds: readonly FdLike[], begun: boolean): number | null {
+    try {
+      return this.#socket.trySend(bytes, { fds });
+    } catch (error) {
+      if (begun) this.#onBroken(error);
+      throw error;
+    }
+  }
+
+  #enqueue({ begun, pieces }: Rest, fds: readonly FdLike[], options: WriteOptions): Promise<void> {
+    const bytes = pieces.reduce((sum, piece) => sum + piece.bytes.length, 0);
+    if (!begun && this.#queuedBytes > 0 && this.#queuedBytes + bytes > MAX_QUEUED_BYTES) {
+      const hint = `${this.#queuedBytes} bytes wait already: await send() before sending more`;
+      throw new UnixError("send", -errno.ENOBUFS, { hint });
+    }
+    const { owned, pieces: kept } = this.#keep(pieces, begun);
+    if (options.transfer === true) closeAll(fds);
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const signal = begun ? undefined : options.signal;
+    const entry: Entry = { begun, pieces: kept, owned, bytes, signal, resolve, reject };
+    if (begun) this.#queue.unshift(entry);
+    else this.#queue.push(entry);
+    this.#queuedBytes += bytes;
+    if (signal !== undefined) this.#dropOnAbort(entry, signal, promise);
+    if (!this.#flushing) this.#last = this.#flush();
+    return promise;
+  }
+
+  #keep(pieces: readonly Piece[], begun: boolean): Kept {
+    try {
+      return keep(pieces);
+    } catch (error) {
+      if (begun) this.#onBroken(error);
+      throw error;
+    }
+  }
+
+  /** An entry that waits behind others leaves at once; the first one is told by its own wait. */
+  #dropOnAbort(entry: Entry, signal: AbortSignal, promise: Promise<void>): void {
+    const onAbort = (): void => {
+      const at = this.#queue.indexOf(entry);
+      if (at <= 0) return;
+      this.#queue.splice(at, 1);
+      this.#settle(entry, signal.reason);
+    };
+    signal.addEventListener("abort", onAbort, { once: true });
+    const forget = (): void => signal.removeEventListener("abort", onAbort);
+    promise.then(forget, forget);
+  }
+
+  async #flush(): Promise<void> {
+    this.#flushing = true;
+    for (let entry = this.#queue[0]; entry !== undefined; entry = this.#queue[0]) {
+      let reason: unknown = null;
+      try {
+        await this.#send(entry);
+      } catch (error) {
+        reason = error;
+        if (entry.begun) this.#onBroken(error);
+      }
+      this.#queue.shift();
+      this.#settle(entry, reason);
+    }
+    this.#flushing = false;
+  }
+
+  async #send(entry: Entry): Promise<void> {
+    for (const { bytes, fds } of entry.pieces) {
+      for (;;) {
+        const signal = entry.begun ? undefined : entry.signal;
+        signal?.throwIfAborted();
+        const sent = this.#socket.trySend(bytes, { fds });
+        entry.begun ||= sent !== null;
+        if (sent === bytes.length) break;
+        if (sent !== null) {
+          await this.#socket.send(bytes.subarray(sent));
+          break;
+        }
+        await waitWritable(this.#socket, { signal });
+      }
+    }
+  }
+
+  #settle(entry: Entry, reason: unknown): void {
+    this.#queuedBytes -= entry.bytes;
+    for (const fd of entry.owned) fd.close();
+    if (reason === null) entry.resolve();
+    else entry.reject(reason);
+  }
+}
+
+/** What is left of a message, and whether part of it is out. */
+interface Rest {
+  readonly begun: boolean;
+  readonly pieces: Piece[];
+}
+
+interface SplitLimits {
+  /** Of one frame, without its header. */
+  readonly maxBytes: number;
+}
+
+function closeAll(fds: readonly FdLike[]): void {
+  for (const fd of fds) {
+    if (typeof fd === "number") Fd.adopt(fd).close();
+    else (fd as { close(): void }).close();
+  }
+}
+
+interface Kept {
+  readonly owned: Fd[];
+  readonly pieces: Piece[];
+}
+
+/** Duplicates for as long as the message waits: the caller may close his own. */
+function keep(pieces: readonly Piece[]): Kept {
+  const owned: Fd[] = [];
+  try {
+    const kept = pieces.map(({ bytes, fds }) => {
+      const own = fds.map((fd) => Fd.duplicate(fd));
+      owned.push(...own);
+      return { bytes, fds: own };
+    });
+    return { owned, pieces: kept };
+  } catch (error) {
+    for (const fd of owned) fd.close();
+    throw error;
+  }
+}
+
+/** A message that fits into the scratch, there; null for longer ones. */
+function shortFrame({ kind, number }: Label, { data, fds }: Encoded): Uint8Array | null {
+  if (fds.length > MAX_FRAME_FDS) return null;
+  let bytes: number;
+  if (typeof data === "string") {
+    if (data.length * UTF8_FACTOR > PACKET_BYTES) return null;
+    bytes = scratch.write(data, CHANNEL_HEADER);
+  } else {
+    if (data.length > PACKET_BYTES) return null;
+    scratch.set(data, CHANNEL_HEADER);
+    bytes = data.length;
+  }
+  encodeChannelHeader(scratchView, { kind, number, bytes, fds: fds.length, more: false });
+  return scratch.subarray(0, CHANNEL_HEADER + bytes);
+}
+
+/** A message as frames, each with its header in front. */
+function split({ kind, number }: Label, encoded: Encoded, { maxBytes }: SplitLimits): Piece[] {
+  const data = typeof encoded.data === "string" ? Buffer.from(encoded.data) : encoded.data;
+  const pieces: Piece[] = [];
+  let [at, fdsAt] = [0, 0];
+  do {
+    const part = data.subarray(at, at + maxBytes);
+    const fds = encoded.fds.slice(fdsAt, fdsAt + MAX_FRAME_FDS);
+    at += part.length;
+    fdsAt += fds.length;
+    const bytes = new Uint8Array(CHANNEL_HEADER + part.length);
+    bytes.set(part, CHANNEL_HEADER);
+    const more = at < data.length || fdsAt < encoded.fds.length;
+    const header = { kind, number, bytes: part.length, fds: fds.length, more };
+    encodeChannelHeader(new DataView(bytes.buffer), header);
+    pieces.push({ bytes, fds });
+  } while (at < data.length || fdsAt < encoded.fds.length);
+  return pieces;
+}

@@ -1,0 +1,51 @@
+// Frames of a channel (docs/channel.md): bytes ↔ values. What is not exactly a header is null: the
+// other side may be anybody.
+
+/** What a message is for. */
+export type ChannelKind = "message" | "request" | "answer" | "error" | "cancel";
+
+/** What stands before a frame's bytes. */
+export interface ChannelHeader {
+  readonly kind: ChannelKind;
+  /** The message goes on in the next frame. */
+  readonly more: boolean;
+  /** Descriptors that belong to this frame. */
+  readonly fds: number;
+  /** Bytes after the header. */
+  readonly bytes: number;
+  /** A request's number, the same in its answer, error and cancel; 0 for messages. */
+  readonly number: number;
+}
+
+/** Bytes of a header. */
+export const CHANNEL_HEADER = 12;
+
+/** Descriptors of one frame; a message that has more is split. */
+export const MAX_FRAME_FDS = 253;
+
+/** Bytes of one frame after its header: a packet of this size fits into every socket's buffer. */
+export const PACKET_BYTES = 64 * 1024;
+
+const kinds = ["message", "request", "answer", "error", "cancel"] as const;
+const AT = { bytes: 0, fds: 4, kind: 6, flags: 7, number: 8 } as const;
+const MORE = 1;
+
+/** Write a header at the beginning of `into`. The caller has checked the ranges. */
+export function encodeChannelHeader(into: DataView, header: ChannelHeader): void {
+  into.setUint32(AT.bytes, header.bytes, true);
+  into.setUint16(AT.fds, header.fds, true);
+  into.setUint8(AT.kind, kinds.indexOf(header.kind));
+  into.setUint8(AT.flags, header.more ? MORE : 0);
+  into.setUint32(AT.number, header.number, true);
+}
+
+/** The header at byte `at`; null where there is none. The caller has checked the length. */
+export function decodeChannelHeader(from: DataView, at: number): ChannelHeader | null {
+  const kind = kinds[from.getUint8(at + AT.kind)];
+  const flags = from.getUint8(at + AT.flags);
+  const fds = from.getUint16(at + AT.fds, true);
+  const number = from.getUint32(at + AT.number, true);
+  if (kind === undefined || flags > MORE || fds > MAX_FRAME_FDS) return null;
+  if ((kind === "message") !== (number === 0)) return null;
+  return { kind, more: flags === MORE, fds, bytes: from.getUint32(at + AT.bytes, true), number };
+}
