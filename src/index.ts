@@ -12,6 +12,21 @@ export {
 } from "./activation.ts";
 export { type Address, type AddressInput, formatAddress, parseAddress } from "./address.ts";
 export { type Capabilities, type Capability, capabilities } from "./capabilities.ts";
+export {
+  Channel,
+  ChannelMessage,
+  type ChannelOptions,
+  type ChannelSendOptions,
+  type Codec,
+  type Encoded,
+  openChannel,
+  RemoteError,
+  Reply,
+  type ReplyOptions,
+  RequestContext,
+  type RequestHandler,
+  type RequestOptions,
+} from "./channel.ts";
 export { UnixError, UnsupportedError } from "./errors.ts";
 export { Fd, type FdDescription, type FdLike } from "./fd.ts";
 export {
