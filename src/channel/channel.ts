@@ -4,10 +4,10 @@ import { errno } from "../../native/errno.ts";
 import { closedError, UnixError } from "../errors.ts";
 import type { FdLike } from "../fd.ts";
 import type { Message } from "../message.ts";
-import type { SeqpacketSocket } from "../seqpacket.ts";
+import { SeqpacketSocket } from "../seqpacket.ts";
 import { iterate } from "../socket-base.ts";
 import { integer } from "../socket-options.ts";
-import type { StreamSocket } from "../stream.ts";
+import { StreamSocket } from "../stream.ts";
 import { bytes as bytesCodec, type Codec, type Encoded, json } from "./codec.ts";
 import { closeFrame, type Frame, FrameReader, notAFrame } from "./frames.ts";
 import { type End, Inbox } from "./inbox.ts";
@@ -401,5 +401,9 @@ export function openChannel<In = unknown, Out = unknown>(
   socket: StreamSocket | SeqpacketSocket,
   options: ChannelOptions<In, Out> = {},
 ): Channel<In, Out> {
+  if (!(socket instanceof StreamSocket) && !(socket instanceof SeqpacketSocket)) {
+    throw new TypeError("a channel needs a StreamSocket or a SeqpacketSocket");
+  }
+  if (socket.closed) throw closedError("openChannel");
   return new Channel<In, Out>(socket, options);
 }
