@@ -1,14 +1,10 @@
 // Whole messages with descriptors in them, requests and answers, over a stream or seqpacket socket.
 
-export {
-  Channel,
-  type ChannelOptions,
-  type ChannelSendOptions,
-  openChannel,
-  type RequestOptions,
-} from "./channel/channel.ts";
+export { Channel } from "./channel/channel.ts";
 export type { Codec, Encoded } from "./channel/codec.ts";
 export { ChannelMessage } from "./channel/message.ts";
+export { openChannel } from "./channel/open.ts";
+export type { ChannelOptions, ChannelSendOptions, RequestOptions } from "./channel/options.ts";
 export { RemoteError } from "./channel/remote-error.ts";
 export {
   Reply,

@@ -2,61 +2,32 @@
 
 import { errno } from "../../native/errno.ts";
 import { closedError, UnixError } from "../errors.ts";
-import type { FdLike } from "../fd.ts";
+import { overdue, turnBegins } from "../loop/turn.ts";
 import type { Message } from "../message.ts";
-import { SeqpacketSocket } from "../seqpacket.ts";
+import type { SeqpacketSocket } from "../seqpacket.ts";
 import { iterate } from "../socket-base.ts";
 import { integer } from "../socket-options.ts";
-import { StreamSocket } from "../stream.ts";
-import { bytes as bytesCodec, type Codec, type Encoded, json } from "./codec.ts";
+import type { StreamSocket } from "../stream.ts";
+import { bytes as bytesCodec, type Codec, type Encoded } from "./codec.ts";
 import { closeFrame, type Frame, FrameReader, notAFrame } from "./frames.ts";
 import { type End, Inbox } from "./inbox.ts";
 import { ChannelMessage } from "./message.ts";
+import {
+  type ChannelOptions,
+  type ChannelSendOptions,
+  type RequestOptions,
+  settingsOf,
+} from "./options.ts";
+import { hungUp, isPeerGone } from "./peer-gone.ts";
 import { encodeError } from "./remote-error.ts";
 import { Requests } from "./requests.ts";
 import { type ReplyOptions, type RequestHandler, Server } from "./server.ts";
-import { FrameWriter, type WriteOptions } from "./writer.ts";
+import { closeGiven, FrameWriter, type WriteOptions } from "./writer.ts";
 
-/** How a channel is opened. Both ends need the same codec; limits are each end's own. */
-export interface ChannelOptions<In = unknown, Out = unknown> {
-  /**
-   * How values become bytes: "json" (default), "bytes" (Uint8Array in, Uint8Array or string out),
-   * or one of your own.
-   */
-  readonly codec?: "json" | "bytes" | Codec<In, Out> | undefined;
-  /** Bytes of a message that comes, at most. Default 16 MiB. */
-  readonly maxMessageBytes?: number | undefined;
-  /** Descriptors of a message that comes, at most. Default 253. */
-  readonly maxFds?: number | undefined;
-  /** Requests under way, at most, in each direction. Default 16,384. */
-  readonly maxRequests?: number | undefined;
-}
-
-/** How one message is sent. */
-export interface ChannelSendOptions extends WriteOptions {
-  /** Descriptors beside those in the value, for codecs that cannot name them. */
-  readonly fds?: readonly FdLike[] | undefined;
-}
-
-/** How one request is sent, and how long its answer may take. */
-export interface RequestOptions extends ChannelSendOptions {
-  /** Milliseconds until it fails with ETIMEDOUT. Default: wait for as long as the channel lives. */
-  readonly timeoutMs?: number | undefined;
-}
-
-const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
-const MAX_FDS = 253;
-const MAX_REQUESTS = 16_384;
 const NO_DATA: Encoded = { data: "", fds: [] };
 const NO_OPTIONS: ChannelSendOptions = {};
-
-function codecOf(codec: unknown): Codec {
-  if (codec === undefined || codec === "json") return json;
-  if (codec === "bytes") return bytesCodec as Codec;
-  const { encode, decode } = (codec ?? {}) as Partial<Codec>;
-  if (typeof encode === "function" && typeof decode === "function") return codec as Codec;
-  throw new TypeError('codec is "json", "bytes", or an object with encode and decode');
-}
+/** Messages in a row before the clock is looked at. */
+const SPREE = 64;
 
 /**
  * Whole messages over a connected socket, which the channel owns. Made by {@link openChannel}.
@@ -72,7 +43,7 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
   readonly #reader: FrameReader;
   readonly #writer: FrameWriter;
   readonly #requests: Requests<In>;
-  readonly #inbox = new Inbox<In>(() => this.#wake());
+  readonly #inbox: Inbox<In>;
   readonly #maxRequests: number;
   #server: Server<In> | null = null;
   /** Tells whoever called `serve` of the end. */
@@ -85,18 +56,17 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
 
   /** @internal */
   constructor(socket: StreamSocket | SeqpacketSocket, options: ChannelOptions<In, Out>) {
-    const { maxMessageBytes = MAX_MESSAGE_BYTES, maxFds = MAX_FDS } = options;
-    const maxRequests = integer("maxRequests", options.maxRequests ?? MAX_REQUESTS, { least: 1 });
-    const limits = {
-      maxMessageBytes: integer("maxMessageBytes", maxMessageBytes),
-      maxFds: integer("maxFds", maxFds),
-    };
-    this.#codec = codecOf(options.codec) as Codec<In, Out>;
+    const { codec, limits, maxRequests } = settingsOf(options);
+    this.#codec = codec;
     this.socket = socket;
+    this.#inbox = new Inbox<In>(limits, () => this.#wake());
     this.#reader = new FrameReader(limits, socket.type !== "stream");
-    this.#writer = new FrameWriter(socket, (reason) => this.#break(reason));
+    this.#writer = new FrameWriter(socket, (reason) => {
+      if (!isPeerGone(reason)) this.#break(reason);
+    });
     this.#requests = new Requests(maxRequests, (frame) => this.#open(frame));
     this.#maxRequests = maxRequests;
+    socket.onClose(() => this.#socketClosed());
   }
 
   /** The descriptor's number, borrowed; −1 once closed. */
@@ -132,8 +102,9 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
 
   #encode(value: Out, { fds }: ChannelSendOptions): Encoded {
     const encoded = this.#codec.encode(value);
-    if (fds === undefined || fds.length === 0) return encoded;
-    return { data: encoded.data, fds: [...encoded.fds, ...fds] };
+    if (fds === undefined) return encoded;
+    if (!Array.isArray(fds)) throw new TypeError("fds is an array of descriptors");
+    return fds.length === 0 ? encoded : { data: encoded.data, fds: [...encoded.fds, ...fds] };
   }
 
   /**
@@ -169,7 +140,8 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
   /**
    * Send a request and wait for its answer, a message that is yours to close. Many may be under
    * way, in both directions; answers come in any order. A signal or the time limit ends the wait
-   * and tells the peer.
+   * and tells the peer. Where messages come that nobody receives, reading stops after a few, and
+   * answers behind them wait.
    *
    * @throws RemoteError (the peer's handler failed); UnixError ETIMEDOUT, ENOBUFS (`maxRequests`),
    *   ECONNRESET (the channel ended first), and as {@link send}; the signal's reason
@@ -190,23 +162,34 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
     const written = this.#writer.write({ kind: "request", number }, encoded, options);
     written.catch((error) => this.#requests.unsent(number, error));
     this.#requests.limit(number, { answer, options }, () => {
-      const tell = (): void => this.#tell("cancel", number, NO_DATA);
+      const tell = (): void => void this.#tell("cancel", number, NO_DATA);
       written.then(tell, () => {}); // one that never went out needs no word
     });
     this.#wake();
     return answer;
   }
 
-  /** Send what nobody waits for. If it cannot even be queued, the peer does not read: the end. */
+  /**
+   * Send what nobody waits for; a promise where it has to wait for room. If it cannot even be
+   * queued, the peer does not read: the end.
+   */
   #tell(
     kind: "answer" | "error" | "cancel",
     number: number,
     encoded: Encoded,
     how: WriteOptions = NO_OPTIONS,
-  ): void {
-    this.#writer.write({ kind, number }, encoded, how).catch((error) => {
-      if (!this.closed && this.#end === null) this.#break(error);
-    });
+  ): Promise<void> | undefined {
+    const label = { kind, number };
+    const failed = (error: unknown): void => {
+      if (how.transfer === true) closeGiven(encoded.fds);
+      if (!this.closed && !isPeerGone(error)) this.#break(error);
+    };
+    try {
+      return this.#writer.start(label, encoded, how)?.catch(failed);
+    } catch (error) {
+      failed(error);
+      return undefined;
+    }
   }
 
   /**
@@ -234,7 +217,7 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
   /** Somebody waits for what comes. */
   get #wanted(): boolean {
     if (this.#inbox.wanted) return true;
-    return (this.#server !== null || this.#requests.waiting > 0) && this.#inbox.hasRoom;
+    return (this.#server !== null || this.#requests.underWay > 0) && this.#inbox.hasRoom;
   }
 
   #wake(): void {
@@ -258,6 +241,7 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
   }
 
   #take(chunk: Message): Promise<unknown> | undefined {
+    if (this.closed) return undefined;
     this.#reader.push(chunk);
     if (this.#giveOut()) return undefined;
     return new Promise((resolve) => {
@@ -265,18 +249,28 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
     });
   }
 
-  /** Give out what is here; false: nobody wants more. */
+  /** Give out what is here; false: nobody wants more, or not in this turn of Bun's loop. */
   #giveOut(): boolean {
+    let left = SPREE;
     while (this.#wanted) {
       const frame = this.#reader.next();
       if (frame === undefined) return true;
       this.#dispatch(frame);
+      if (--left > 0) continue;
+      if (overdue()) {
+        setImmediate(() => {
+          turnBegins();
+          this.#wake();
+        });
+        return false;
+      }
+      left = SPREE;
     }
     return false;
   }
 
   #dispatch(frame: Frame): void {
-    if (frame.kind === "message") this.#inbox.deliver(this.#open(frame));
+    if (frame.kind === "message") this.#inbox.deliver(this.#open(frame), frame.data.length);
     else if (frame.kind === "request") this.#serveOne(frame);
     else if (frame.kind === "cancel") {
       closeFrame(frame);
@@ -290,7 +284,7 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
       return;
     }
     closeFrame(frame);
-    this.#fail(frame.number, { message: "requests are not served here", code: "ENOSYS" });
+    void this.#fail(frame.number, { message: "requests are not served here", code: "ENOSYS" });
   }
 
   #open({ data, fds, credentials }: Frame): ChannelMessage<In> {
@@ -298,7 +292,7 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
       return new ChannelMessage(this.#codec.decode(data, fds), fds, credentials);
     } catch (error) {
       for (const fd of fds) fd.close();
-      throw error;
+      throw error ?? notAFrame("the codec cannot decode a message");
     }
   }
 
@@ -306,20 +300,15 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
     kind: "answer" | "error",
     number: number,
     { value, options }: { readonly value: unknown; readonly options: ReplyOptions },
-  ): void {
-    if (this.closed) return;
-    if (kind === "error") {
-      this.#fail(number, value);
-      return;
-    }
+  ): Promise<void> | undefined {
+    if (kind === "error") return this.#fail(number, value);
     let encoded: Encoded;
     try {
       encoded = this.#encode((value ?? this.#nothing) as Out, options);
     } catch (error) {
-      this.#fail(number, error);
-      return;
+      return this.#fail(number, error);
     }
-    this.#tell("answer", number, encoded, options);
+    return this.#tell("answer", number, encoded, options);
   }
 
   /** What a handler's undefined becomes. */
@@ -327,8 +316,8 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
     return this.#codec === (bytesCodec as unknown) ? "" : null;
   }
 
-  #fail(number: number, error: unknown): void {
-    this.#tell("error", number, { data: encodeError(error), fds: [] });
+  #fail(number: number, error: unknown): Promise<void> | undefined {
+    return this.#tell("error", number, { data: encodeError(error), fds: [] });
   }
 
   #gone(): UnixError {
@@ -352,6 +341,7 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
     this.#end = { reason, closed: this.closed };
     this.#requests.fail(this.#gone());
     if (this.closed) this.#server?.end(reason ?? closedError("channel"));
+    else if (hungUp(this.fd)) this.#server?.end(this.#gone());
     this.#inbox.end(this.#end);
     this.#tellServer?.(this.#end);
   }
@@ -372,10 +362,25 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
   close(): void {
     this.socket.close();
     this.#inbox.close();
+  }
+
+  /** By this channel, or by whoever has the socket. What waits for the next message ends. */
+  #socketClosed(): void {
+    if (this.#broken === null) this.#inbox.close();
     this.#reader.close();
     if (!this.#started) this.#finish(null);
-    this.#resume?.(undefined);
+    const resume = this.#resume;
     this.#resume = null;
+    resume?.(undefined);
+  }
+
+  /**
+   * Half-close: the peer reads what was sent before, then the end. Receiving goes on, and requests
+   * that wait get their answers. What is sent later fails with EPIPE, answers included.
+   * @see shutdown(2)
+   */
+  end(): void {
+    this.#writer.end();
   }
 
   [Symbol.dispose](): void {
@@ -387,23 +392,4 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
     await this.#writer.idle();
     this.close();
   }
-}
-
-/**
- * A channel over a connected socket: from `connect`, `accept`, `socketPair`, `spawn`'s channel or
- * `parentChannel`. The channel owns the socket from then on; nothing else may send or receive on it.
- * The peer is another channel, or a program that knows docs/channel.md.
- *
- * @throws TypeError (no stream or seqpacket socket, or unknown codec), RangeError; UnixError
- *   ERR_CLOSED
- */
-export function openChannel<In = unknown, Out = unknown>(
-  socket: StreamSocket | SeqpacketSocket,
-  options: ChannelOptions<In, Out> = {},
-): Channel<In, Out> {
-  if (!(socket instanceof StreamSocket) && !(socket instanceof SeqpacketSocket)) {
-    throw new TypeError("a channel needs a StreamSocket or a SeqpacketSocket");
-  }
-  if (socket.closed) throw closedError("openChannel");
-  return new Channel<In, Out>(socket, options);
 }

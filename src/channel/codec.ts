@@ -24,8 +24,9 @@ export interface Codec<In = unknown, Out = unknown> {
 /** Names a descriptor in JSON: `{ "$fd": 0 }` is the first of the message. */
 const KEY = "$fd";
 const OWN_KEY = /^\$+fd$/;
-/** The same in a text: without it there is nothing to look for. */
+/** The same in a text, perhaps with escapes: without it there is nothing to look for. */
 const MARK = '$fd"';
+const ESCAPED = "\\u00";
 
 /**
  * Whether `value` travels as a descriptor: an object of a class, not a plain one, with a numeric
@@ -90,7 +91,7 @@ function decodeJson(data: Uint8Array, fds: readonly Fd[]): unknown {
   } catch (cause) {
     throw notAFrame("a message is no JSON in UTF-8", cause);
   }
-  return text.includes(MARK) ? revive(value, fds) : value;
+  return text.includes(MARK) || text.includes(ESCAPED) ? revive(value, fds) : value;
 }
 
 /** Put descriptors into their places; a loop, for the peer chooses the depth. */
@@ -146,5 +147,6 @@ export const bytes: Codec<Uint8Array, Uint8Array | string> = {
     }
     return { data: value, fds: [] };
   },
-  decode: (data) => data,
+  // in memory of their own: what comes next stands behind them, and its owner may transfer them
+  decode: (data) => new Uint8Array(data),
 };

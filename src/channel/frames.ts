@@ -39,9 +39,12 @@ interface Group {
 /** The parts of a message whose end has not come. */
 interface Parts {
   readonly first: ChannelHeader;
-  readonly data: Uint8Array[];
-  readonly fds: Fd[];
+  /** One piece of memory, however many frames there are: their number is the peer's choice. */
+  room: Uint8Array;
   bytes: number;
+  readonly fds: Fd[];
+  /** Who sent it, if all of it came from the same. */
+  sender: Sender;
 }
 
 const NOBODY = Symbol("credentials that differ");
@@ -91,12 +94,14 @@ export class FrameReader {
   /** Take in what was received. Its descriptors are owned here from now on. @throws UnixError */
   push(message: Message): void {
     const fds = message.alone ? [] : message.takeFds();
-    this.#append(message.data);
     if (fds.length > 0) {
-      this.#groups.push({ fds, before: this.#passed + this.#end - this.#at });
+      const before = this.#passed + this.#end - this.#at + message.data.length;
+      this.#groups.push({ fds, before });
       this.#queuedFds += fds.length;
     }
+    this.#append(message.data);
     this.#noteSender(message.credentials);
+    if (this.#packets && message.data.length === 0) throw notAFrame("a packet is empty");
     if (message.truncated) throw tooLarge("a packet is longer than the channel takes");
     if (message.fdsTruncated) {
       const hint =
@@ -207,22 +212,22 @@ export class FrameReader {
     this.#header = null;
     this.#at += header.bytes;
     this.#passed += header.bytes;
-    const credentials = this.#takeSender();
-    const parts = this.#parts;
-    if (parts === null && !header.more) {
+    const sender = this.#takeSender();
+    const { kind, number } = header;
+    if (this.#parts === null && !header.more) {
       this.#noneLeft(fds);
-      return { kind: header.kind, number: header.number, data, fds, credentials };
+      return { kind, number, data, fds, credentials: credentialsOf(sender) };
     }
-    const all = parts ?? { first: header, data: [], fds: [], bytes: 0 };
-    this.#parts = all;
-    all.data.push(data);
-    all.fds.push(...fds);
-    all.bytes += header.bytes;
+    this.#parts ??= { first: header, room: EMPTY, bytes: 0, fds: [], sender };
+    const parts = this.#parts;
+    parts.fds.push(...fds);
+    if (!sameSender(parts.sender, sender)) parts.sender = NOBODY;
     this.#noneLeft([]);
+    addPart(parts, data, header.more);
     if (header.more) return undefined;
     this.#parts = null;
-    const { kind, number } = all.first;
-    return { kind, number, data: Buffer.concat(all.data), fds: all.fds, credentials };
+    const whole = parts.room.subarray(0, parts.bytes);
+    return { kind, number, data: whole, fds: parts.fds, credentials: credentialsOf(parts.sender) };
   }
 
   /** The next `count` descriptors; they came with this frame's bytes, or it is none. */
@@ -248,18 +253,33 @@ export class FrameReader {
   }
 
   /** Who sent what ends here; bytes that are left came with the last part. */
-  #takeSender(): Credentials | undefined {
+  #takeSender(): Sender {
     const sender = this.#sender;
     this.#known = this.#at < this.#end;
     this.#sender = this.#latest;
-    return sender === NOBODY ? undefined : sender;
+    return sender;
   }
 }
 
-function sameSender(a: Sender, b: Credentials | undefined): boolean {
+function sameSender(a: Sender, b: Sender): boolean {
   if (a === b) return true;
-  if (a === NOBODY || a === undefined || b === undefined) return false;
+  if (typeof a !== "object" || typeof b !== "object") return false;
   return a.pid === b.pid && a.uid === b.uid && a.gid === b.gid;
+}
+
+const credentialsOf = (sender: Sender): Credentials | undefined =>
+  sender === NOBODY ? undefined : sender;
+
+/** Add a frame's bytes; where more follow, with room for some of them. */
+function addPart(parts: Parts, data: Uint8Array, more: boolean): void {
+  const need = parts.bytes + data.length;
+  if (need > parts.room.length) {
+    const room = new Uint8Array(more ? Math.max(2 * need, MIN_ROOM) : need);
+    room.set(parts.room.subarray(0, parts.bytes));
+    parts.room = room;
+  }
+  parts.room.set(data, parts.bytes);
+  parts.bytes = need;
 }
 
 /** Close the descriptors of a message that nobody gets. */

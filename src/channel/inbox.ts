@@ -2,6 +2,7 @@
 
 import { closedError } from "../errors.ts";
 import { isPromise } from "../loop/consume.ts";
+import type { FrameLimits } from "./frames.ts";
 import type { ChannelMessage } from "./message.ts";
 
 /** Why nothing more will come: an error, or null for the peer's end. */
@@ -25,18 +26,31 @@ interface Consumer<T> {
 /** Messages that wait while only requests are asked for. */
 const MAX_WAITING = 64;
 
+/** A message that nobody has asked for yet. */
+interface Waiting<T> {
+  readonly message: ChannelMessage<T>;
+  readonly bytes: number;
+  readonly fds: number;
+}
+
 /** A queue with receivers at one end, or one consumer. */
 export class Inbox<T> {
-  readonly #messages: ChannelMessage<T>[] = [];
+  readonly #messages: Waiting<T>[] = [];
+  /** Of those that wait. */
+  #bytes = 0;
+  #fds = 0;
+  readonly #limits: FrameLimits;
   readonly #receivers: Receiver<T>[] = [];
   /** Called when more is wanted. */
   readonly #wake: () => void;
   #consumer: Consumer<T> | null = null;
-  /** The consumer's promise is awaited. */
+  /** The consumer has a message: it runs, or its promise is awaited. */
   #busy = false;
   #end: End | null = null;
 
-  constructor(wake: () => void) {
+  /** @param limits of one message; as much may wait, too */
+  constructor(limits: FrameLimits, wake: () => void) {
+    this.#limits = limits;
     this.#wake = wake;
   }
 
@@ -47,20 +61,45 @@ export class Inbox<T> {
 
   /** One more message may wait here. */
   get hasRoom(): boolean {
-    return this.#messages.length < MAX_WAITING;
+    const { maxMessageBytes, maxFds } = this.#limits;
+    if (this.#messages.length === 0) return true;
+    if (this.#messages.length >= MAX_WAITING) return false;
+    return this.#bytes < maxMessageBytes && this.#fds <= maxFds;
   }
 
-  deliver(message: ChannelMessage<T>): void {
+  /** A message of so many bytes came. A handler may be running: it gets none before its turn. */
+  deliver(message: ChannelMessage<T>, bytes: number): void {
     const receiver = this.#receivers.shift();
     if (receiver !== undefined) receiver.resolve(message);
-    else if (this.#consumer === null || this.#busy) this.#messages.push(message);
-    else this.#hand(this.#consumer, message);
+    else if (this.#consumer === null || this.#busy || this.#messages.length > 0) {
+      this.#put({ message, bytes, fds: message.fds.length });
+    } else {
+      this.#hand(this.#consumer, message);
+      if (this.#messages.length > 0) this.#handWaiting();
+    }
+  }
+
+  #put(waiting: Waiting<T>): void {
+    this.#messages.push(waiting);
+    this.#bytes += waiting.bytes;
+    this.#fds += waiting.fds;
+  }
+
+  #next(): ChannelMessage<T> | undefined {
+    const next = this.#messages.shift();
+    if (next === undefined) return undefined;
+    this.#bytes -= next.bytes;
+    this.#fds -= next.fds;
+    return next.message;
   }
 
   receive(signal: AbortSignal | undefined): Promise<ChannelMessage<T> | null> {
     if (signal?.aborted === true) return Promise.reject(signal.reason);
-    const here = this.#messages.shift();
-    if (here !== undefined) return Promise.resolve(here);
+    const here = this.#next();
+    if (here !== undefined) {
+      this.#wake(); // there is room for one more now, which an answer may stand behind
+      return Promise.resolve(here);
+    }
     const { promise, resolve, reject } = Promise.withResolvers<ChannelMessage<T> | null>();
     const receiver = { resolve, reject };
     if (this.#end !== null) {
@@ -98,19 +137,23 @@ export class Inbox<T> {
   }
 
   #hand(consumer: Consumer<T>, message: ChannelMessage<T>): void {
+    this.#busy = true;
     try {
       const later = consumer.handler(message);
-      if (isPromise(later)) this.#handLater(Promise.resolve(later), message);
-      else message.close();
+      if (isPromise(later)) {
+        this.#handLater(Promise.resolve(later), message);
+        return;
+      }
     } catch (error) {
-      message.close();
       this.#failConsumer(error);
     }
+    this.#busy = false;
+    message.close();
+    if (this.#end !== null) this.#settleConsumer();
   }
 
   /** The next message waits for the handler; requests and answers do not. */
   #handLater(later: Promise<unknown>, message: ChannelMessage<T>): void {
-    this.#busy = true;
     const failed = (error: unknown): void => this.#failConsumer(error);
     later
       .then(() => {}, failed)
@@ -131,7 +174,7 @@ export class Inbox<T> {
 
   #handWaiting(): void {
     while (this.#consumer !== null && !this.#busy) {
-      const message = this.#messages.shift();
+      const message = this.#next();
       if (message === undefined) return;
       this.#hand(this.#consumer, message);
     }
@@ -140,6 +183,7 @@ export class Inbox<T> {
   #settleConsumer(): void {
     const consumer = this.#consumer;
     if (consumer === null || this.#busy || this.#end === null) return;
+    if (this.#messages.length > 0) return; // they are handed over first
     this.#consumer = null;
     const { reason } = this.#end;
     if (reason === null) consumer.resolve();
@@ -155,7 +199,7 @@ export class Inbox<T> {
 
   /** Close the messages that nobody took. */
   close(): void {
-    for (const message of this.#messages.splice(0)) message.close();
+    for (let one = this.#next(); one !== undefined; one = this.#next()) one.close();
   }
 }
 

@@ -23,8 +23,18 @@ const textOf = (value: unknown): string | undefined =>
 
 /** An error's bytes: JSON with `message` and `code`, whatever the channel's codec. */
 export function encodeError(error: unknown): string {
-  const { message, code } = (error ?? {}) as { message?: unknown; code?: unknown };
-  return JSON.stringify({ message: textOf(message) ?? "the request failed", code: textOf(code) });
+  const { message = "the request failed", code } = textsOf(error);
+  return JSON.stringify({ message, code });
+}
+
+/** What the error of a handler says; reading it may run a getter, which may throw. */
+function textsOf(error: unknown): { message?: string | undefined; code?: string | undefined } {
+  try {
+    const { message, code } = (error ?? {}) as { message?: unknown; code?: unknown };
+    return { message: textOf(message), code: textOf(code) };
+  } catch {
+    return {};
+  }
 }
 
 /** What came as an error; null for what is none. */

@@ -28,7 +28,6 @@ export class Requests<T> {
   readonly #max: number;
   readonly #open: (frame: Frame) => ChannelMessage<T>;
   readonly #pending = new Map<number, Pending<T> | null>();
-  #waiting = 0;
   #last = 0;
 
   /** @param open makes a message of an answer's frame */
@@ -37,9 +36,9 @@ export class Requests<T> {
     this.#open = open;
   }
 
-  /** Requests whose callers wait. */
-  get waiting(): number {
-    return this.#waiting;
+  /** Requests that were not answered, those included whose callers have given up. */
+  get underWay(): number {
+    return this.#pending.size;
   }
 
   /** A number for a new request, and the promise of its answer. @throws UnixError ENOBUFS */
@@ -52,7 +51,6 @@ export class Requests<T> {
     while (this.#pending.has(this.#last));
     const { promise, resolve, reject } = Promise.withResolvers<ChannelMessage<T>>();
     this.#pending.set(this.#last, { resolve, reject });
-    this.#waiting++;
     return { number: this.#last, answer: promise };
   }
 
@@ -60,9 +58,7 @@ export class Requests<T> {
   unsent(number: number, reason: unknown): void {
     const pending = this.#pending.get(number);
     this.#pending.delete(number);
-    if (pending === undefined || pending === null) return;
-    this.#waiting--;
-    pending.reject(reason);
+    pending?.reject(reason);
   }
 
   /** The caller gives up; the number stays taken until the answer has come. */
@@ -70,7 +66,6 @@ export class Requests<T> {
     const pending = this.#pending.get(number);
     if (pending === undefined || pending === null) return false;
     this.#pending.set(number, null);
-    this.#waiting--;
     pending.reject(reason);
     return true;
   }
@@ -108,7 +103,6 @@ export class Requests<T> {
       closeFrame(frame);
       return;
     }
-    this.#waiting--;
     if (frame.kind === "answer") {
       this.#resolve(pending, frame);
       return;
@@ -134,6 +128,5 @@ export class Requests<T> {
   fail(reason: unknown): void {
     for (const pending of this.#pending.values()) pending?.reject(reason);
     this.#pending.clear();
-    this.#waiting = 0;
   }
 }

@@ -27,7 +27,7 @@ export class RequestContext {
 
   /**
    * An answer with options, for the handler to return: further descriptors, or `transfer`, which
-   * closes all of the answer's descriptors here once the kernel has them.
+   * closes all of the answer's descriptors here once the kernel has them, or will not get them.
    */
   reply<T>(value: T, options: ReplyOptions = {}): Reply<T> {
     return new Reply(value, options);
@@ -44,7 +44,7 @@ export class RequestContext {
 export interface ReplyOptions {
   /** Descriptors beside those in the value. */
   readonly fds?: readonly FdLike[] | undefined;
-  /** Close them here once the kernel has them. */
+  /** Close them here, whether the kernel took them or the channel has ended. */
   readonly transfer?: boolean | undefined;
 }
 
@@ -60,12 +60,12 @@ export class Reply<T> {
   }
 }
 
-/** Sends one answer or error. */
+/** Sends one answer or error; a promise where it has to wait for room. Never throws or rejects. */
 export type Tell = (
   kind: "answer" | "error",
   number: number,
   what: { readonly value: unknown; readonly options: ReplyOptions },
-) => void;
+) => Promise<void> | undefined;
 
 /** Requests of the peer that are being served. */
 export class Server<T> {
@@ -73,6 +73,8 @@ export class Server<T> {
   readonly #max: number;
   readonly #tell: Tell;
   readonly #contexts = new Map<number, RequestContext>();
+  /** Answers that wait for the peer to read: they hold memory, and perhaps descriptors. */
+  #unread = 0;
 
   constructor(handler: RequestHandler<T, unknown>, max: number, tell: Tell) {
     this.#handler = handler;
@@ -82,11 +84,14 @@ export class Server<T> {
 
   /** Have one request answered. @throws UnixError EPROTO: its number is under way already */
   serve(number: number, request: ChannelMessage<T>): void {
-    if (this.#contexts.has(number) || this.#contexts.size >= this.#max) {
+    if (this.#contexts.has(number)) {
       request.close();
-      if (this.#contexts.has(number)) throw notAFrame("a request's number is under way already");
+      throw notAFrame("a request's number is under way already");
+    }
+    if (this.#contexts.size + this.#unread >= this.#max) {
+      request.close();
       const error = { message: "too many requests are under way", code: "EBUSY" };
-      this.#tell("error", number, { value: error, options: {} });
+      void this.#tell("error", number, { value: error, options: {} });
       return;
     }
     const context = new RequestContext();
@@ -108,8 +113,12 @@ export class Server<T> {
     { request, result }: { readonly request: ChannelMessage<T>; readonly result: unknown },
   ): void {
     this.#contexts.delete(number);
-    this.#tell(kind, number, result instanceof Reply ? result : { value: result, options: {} });
+    const what = result instanceof Reply ? result : { value: result, options: {} };
+    const later = this.#tell(kind, number, what);
     request.close();
+    if (later === undefined) return;
+    this.#unread++;
+    void later.then(() => void this.#unread--);
   }
 
   /** The peer gives up. An unknown number was answered while the word was on its way. */

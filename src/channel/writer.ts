@@ -1,8 +1,8 @@
 // Whole messages out: as frames, in the order they were given, none of them in part.
 
 import { errno } from "../../native/errno.ts";
-import { UnixError } from "../errors.ts";
-import { Fd, type FdLike } from "../fd.ts";
+import { check, UnixError } from "../errors.ts";
+import { Fd, type FdLike, fdNumber } from "../fd.ts";
 import { waitWritable } from "../readiness.ts";
 import type { SeqpacketSocket } from "../seqpacket.ts";
 import type { StreamSocket } from "../stream.ts";
@@ -10,9 +10,11 @@ import {
   CHANNEL_HEADER,
   type ChannelKind,
   encodeChannelHeader,
+  MAX_FRAME_BYTES,
   MAX_FRAME_FDS,
   PACKET_BYTES,
 } from "../structs/channel-frame.ts";
+import { descriptorFlags } from "../syscalls/fd.ts";
 import type { Encoded } from "./codec.ts";
 
 /** What a message is sent with. */
@@ -38,15 +40,19 @@ interface Entry {
   /** Part of it is out. */
   begun: boolean;
   readonly pieces: readonly Piece[];
+  /** Closed when it has ended, in whatever way. */
   readonly owned: readonly Fd[];
+  /** The caller's, to be closed once all of it is out. */
+  readonly given: readonly FdLike[];
   readonly bytes: number;
   readonly signal: AbortSignal | undefined;
   readonly resolve: () => void;
   readonly reject: (reason: unknown) => void;
 }
 
-/** Bytes that may wait in this process. */
+/** Bytes that may wait in this process, and what a message costs beside its own. */
 const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
+const ENTRY_BYTES = 256;
 
 /** Messages up to this size are put together here: no memory is taken for one that goes at once. */
 const scratch = Buffer.from(new ArrayBuffer(CHANNEL_HEADER + PACKET_BYTES));
@@ -61,6 +67,7 @@ export class FrameWriter {
   readonly #queue: Entry[] = [];
   #queuedBytes = 0;
   #flushing = false;
+  #ended = false;
   /** Ends with the queue. */
   #last: Promise<void> = Promise.resolve();
 
@@ -80,23 +87,42 @@ export class FrameWriter {
     while (this.#flushing) await this.#last;
   }
 
+  /** Take nothing more; what waits is sent, and then the socket's half-close. */
+  end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    if (this.#flushing) void this.idle().then(() => this.#socket.end());
+    else this.#socket.end();
+  }
+
+  #checkOpen(): void {
+    if (!this.#ended || this.#socket.closed) return;
+    throw new UnixError("send", -errno.EPIPE, { hint: "this side of the channel has ended" });
+  }
+
   /**
    * Send, or wait for room; resolves when the kernel has all of it. A message that has begun is
    * sent whole, whatever the signal says.
    */
   write(label: Label, encoded: Encoded, options: WriteOptions): Promise<void> {
     try {
-      options.signal?.throwIfAborted();
-      const whole = this.#atOnce(label, encoded, options);
-      if (whole === true) return Promise.resolve();
-      return this.#enqueue(whole, encoded.fds, options);
+      return this.start(label, encoded, options) ?? Promise.resolve();
     } catch (error) {
       return Promise.reject(error);
     }
   }
 
+  /** {@link write}, or undefined where the kernel has all of it at once. @throws as that rejects */
+  start(label: Label, encoded: Encoded, options: WriteOptions): Promise<void> | undefined {
+    options.signal?.throwIfAborted();
+    this.#checkOpen();
+    const whole = this.#atOnce(label, encoded, options);
+    return whole === true ? undefined : this.#enqueue(whole, encoded.fds, options);
+  }
+
   /** Send if there is room now; false: nothing was sent. @throws UnixError */
   tryWrite(label: Label, encoded: Encoded, options: WriteOptions): boolean {
+    this.#checkOpen();
     if (this.#flushing) return false;
     const whole = this.#atOnce(label, encoded, options);
     if (whole === true) return true;
@@ -108,34 +134,41 @@ export class FrameWriter {
 
   /** True if all went out, else what is left of it. */
   #atOnce(label: Label, encoded: Encoded, { transfer }: WriteOptions): true | Rest {
-    const short = this.#flushing ? null : shortFrame(label, encoded);
-    if (short === null) return this.#severalAtOnce(split(label, encoded, this.#limits), transfer);
     const { fds } = encoded;
+    if (transfer === true) checkGiven(fds);
+    const short = this.#flushing ? null : shortFrame(label, encoded);
+    const rest =
+      short === null
+        ? this.#severalAtOnce(split(label, encoded, this.#limits), fds)
+        : this.#shortAtOnce(short, fds);
+    if (rest === true && transfer === true) closeGiven(fds);
+    return rest;
+  }
+
+  #shortAtOnce(short: Uint8Array, fds: readonly FdLike[]): true | Rest {
     const sent =
       fds.length === 0 ? this.#socket.trySend(short) : this.#socket.trySend(short, { fds });
-    if (sent === short.length) {
-      if (transfer === true) closeAll(fds);
-      return true;
-    }
+    if (sent === short.length) return true;
     const begun = sent !== null;
     const bytes = new Uint8Array(short.subarray(sent ?? 0)); // the scratch is used again
     return { begun, pieces: [{ bytes, fds: begun ? [] : fds }] };
   }
 
   get #limits(): SplitLimits {
-    return { maxBytes: this.#socket.type === "stream" ? Number.MAX_SAFE_INTEGER : PACKET_BYTES };
+    return { maxBytes: this.#socket.type === "stream" ? MAX_FRAME_BYTES : PACKET_BYTES };
   }
 
-  #severalAtOnce(pieces: Piece[], transfer: boolean | undefined): true | Rest {
+  #severalAtOnce(pieces: Piece[], fds: readonly FdLike[]): true | Rest {
+    // a descriptor that is none must not be found when half of the message is out
+    if (pieces.length > 1 && fds.length > 0) checkOpen(fds);
     if (this.#flushing) return { begun: false, pieces };
-    for (const [i, { bytes, fds }] of pieces.entries()) {
-      const sent = this.#trySend(bytes, fds, i > 0);
+    for (const [i, { bytes, fds: own }] of pieces.entries()) {
+      const sent = this.#trySend(bytes, own, i > 0);
       if (sent === bytes.length) continue;
       const rest = pieces.slice(i);
       if (sent !== null) rest[0] = { bytes: bytes.subarray(sent), fds: [] };
       return { begun: i > 0 || sent !== null, pieces: rest };
     }
-    if (transfer === true) for (const { fds } of pieces) closeAll(fds);
     return true;
   }
 
@@ -150,15 +183,17 @@ export class FrameWriter {
 
   #enqueue({ begun, pieces }: Rest, fds: readonly FdLike[], options: WriteOptions): Promise<void> {
     const bytes = pieces.reduce((sum, piece) => sum + piece.bytes.length, 0);
-    if (!begun && this.#queuedBytes > 0 && this.#queuedBytes + bytes > MAX_QUEUED_BYTES) {
+    const cost = this.#queuedBytes + bytes + this.#queue.length * ENTRY_BYTES;
+    if (!begun && this.#queuedBytes > 0 && cost > MAX_QUEUED_BYTES) {
       const hint = `${this.#queuedBytes} bytes wait already: await send() before sending more`;
       throw new UnixError("send", -errno.ENOBUFS, { hint });
     }
-    const { owned, pieces: kept } = this.#keep(pieces, begun);
-    if (options.transfer === true) closeAll(fds);
+    const given = options.transfer === true ? fds : [];
+    const { owned, pieces: kept } =
+      given.length > 0 ? { owned: [], pieces } : this.#keep(pieces, begun);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const signal = begun ? undefined : options.signal;
-    const entry: Entry = { begun, pieces: kept, owned, bytes, signal, resolve, reject };
+    const entry: Entry = { begun, pieces: kept, owned, given, bytes, signal, resolve, reject };
     if (begun) this.#queue.unshift(entry);
     else this.#queue.push(entry);
     this.#queuedBytes += bytes;
@@ -182,7 +217,7 @@ export class FrameWriter {
       const at = this.#queue.indexOf(entry);
       if (at <= 0) return;
       this.#queue.splice(at, 1);
-      this.#settle(entry, signal.reason);
+      this.#settle(entry, { reason: signal.reason });
     };
     signal.addEventListener("abort", onAbort, { once: true });
     const forget = (): void => signal.removeEventListener("abort", onAbort);
@@ -192,15 +227,15 @@ export class FrameWriter {
   async #flush(): Promise<void> {
     this.#flushing = true;
     for (let entry = this.#queue[0]; entry !== undefined; entry = this.#queue[0]) {
-      let reason: unknown = null;
+      let failed: { readonly reason: unknown } | null = null;
       try {
         await this.#send(entry);
-      } catch (error) {
-        reason = error;
-        if (entry.begun) this.#onBroken(error);
+      } catch (reason) {
+        failed = { reason };
+        if (entry.begun) this.#onBroken(reason);
       }
       this.#queue.shift();
-      this.#settle(entry, reason);
+      this.#settle(entry, failed);
     }
     this.#flushing = false;
   }
@@ -222,11 +257,13 @@ export class FrameWriter {
     }
   }
 
-  #settle(entry: Entry, reason: unknown): void {
+  #settle(entry: Entry, failed: { readonly reason: unknown } | null): void {
     this.#queuedBytes -= entry.bytes;
     for (const fd of entry.owned) fd.close();
-    if (reason === null) entry.resolve();
-    else entry.reject(reason);
+    if (failed === null) {
+      closeGiven(entry.given);
+      entry.resolve();
+    } else entry.reject(failed.reason);
   }
 }
 
@@ -241,11 +278,25 @@ interface SplitLimits {
   readonly maxBytes: number;
 }
 
-function closeAll(fds: readonly FdLike[]): void {
+/** What is given away must be closable. @throws TypeError */
+function checkGiven(fds: readonly FdLike[]): void {
   for (const fd of fds) {
+    if (typeof fd === "number" || typeof (fd as { close?: unknown }).close === "function") continue;
+    throw new TypeError("transfer takes numbers, and objects with a close()");
+  }
+}
+
+/** Close descriptors that were given away, each once. */
+export function closeGiven(fds: readonly FdLike[]): void {
+  for (const fd of new Set(fds)) {
     if (typeof fd === "number") Fd.adopt(fd).close();
     else (fd as { close(): void }).close();
   }
+}
+
+/** @throws TypeError, RangeError; UnixError EBADF */
+function checkOpen(fds: readonly FdLike[]): void {
+  for (const fd of fds) check(descriptorFlags(fdNumber(fd)), "fcntl");
 }
 
 interface Kept {

@@ -26,6 +26,9 @@ export const MAX_FRAME_FDS = 253;
 /** Bytes of one frame after its header: a packet of this size fits into every socket's buffer. */
 export const PACKET_BYTES = 64 * 1024;
 
+/** Bytes of one frame after its header that its length can say. */
+export const MAX_FRAME_BYTES = 0xffff_ffff;
+
 const kinds = ["message", "request", "answer", "error", "cancel"] as const;
 const AT = { bytes: 0, fds: 4, kind: 6, flags: 7, number: 8 } as const;
 const MORE = 1;
@@ -47,5 +50,8 @@ export function decodeChannelHeader(from: DataView, at: number): ChannelHeader |
   const number = from.getUint32(at + AT.number, true);
   if (kind === undefined || flags > MORE || fds > MAX_FRAME_FDS) return null;
   if ((kind === "message") !== (number === 0)) return null;
-  return { kind, more: flags === MORE, fds, bytes: from.getUint32(at + AT.bytes, true), number };
+  const bytes = from.getUint32(at + AT.bytes, true);
+  if ((kind === "error" || kind === "cancel") && fds > 0) return null;
+  if (kind === "cancel" && (bytes > 0 || flags !== 0)) return null;
+  return { kind, more: flags === MORE, fds, bytes, number };
 }
