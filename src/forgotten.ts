@@ -1,6 +1,8 @@
 // Closing what users forget to close, without making those pay who do not forget.
 
 import { system } from "../native/platform.ts";
+import { closedError } from "./errors.ts";
+import { stopWaiting } from "./loop/poller.ts";
 import { closeAll } from "./syscalls/fd.ts";
 import { EndSlots } from "./syscalls/thread.ts";
 
@@ -47,7 +49,10 @@ const ending = Bun.isMainThread || system !== "linux" ? null : new EndSlots();
 
 const registry = new FinalizationRegistry<Held>((held) => {
   const { fds, place } = unpack(held);
-  for (const fd of fds) ending?.remove(fd);
+  for (const fd of fds) {
+    ending?.remove(fd);
+    stopWaiting(fd, () => closedError("close")); // the next file with its number is another
+  }
   closeAll(fds);
   if (warned.has(place)) return;
   warned.add(place);

@@ -72,19 +72,53 @@ function replacer(fds: FdLike[]): (this: unknown, key: string, value: unknown) =
   };
 }
 
+/** Values nested deeper are no messages: JSON.stringify takes seconds to fail at such a value. */
+const MAX_DEPTH = 2500;
+const byte = {
+  quote: 0x22,
+  backslash: 0x5c,
+  open: 0x5b,
+  close: 0x5d,
+  brace: 0x7b,
+  end: 0x7d,
+} as const;
+
+/** Whether JSON is nested too deep; a short one cannot be. */
+function isTooDeep(data: Uint8Array): boolean {
+  if (data.length <= 2 * MAX_DEPTH) return false;
+  let depth = 0;
+  let quoted = false;
+  for (let i = 0; i < data.length; i++) {
+    const one = data[i]!;
+    if (quoted) {
+      if (one === byte.backslash) i++;
+      else quoted = one !== byte.quote;
+    } else if (one === byte.quote) quoted = true;
+    else if (one === byte.open || one === byte.brace) {
+      if (++depth > MAX_DEPTH) return true;
+    } else if (one === byte.close || one === byte.end) depth--;
+  }
+  return false;
+}
+
 const encoder = JSON.stringify;
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 function encodeJson(value: unknown): Encoded {
   const fds: FdLike[] = [];
-  const data = isSpecial(value) ? encoder(value, replacer(fds)) : encoder(value);
+  const special = isSpecial(value);
+  const data = special ? encoder(value, replacer(fds)) : encoder(value);
   if (data === undefined) throw new TypeError(`JSON has no ${typeof value}`);
+  if (special && isTooDeep(Buffer.from(data))) {
+    throw new TypeError(`a value is nested deeper than ${MAX_DEPTH}`);
+  }
   return { data, fds };
 }
 
 function decodeJson(data: Uint8Array, fds: readonly Fd[]): unknown {
   let value: unknown;
   let text: string;
+  if (isTooDeep(data)) throw notAFrame(`a value is nested deeper than ${MAX_DEPTH}`);
   try {
     text = decoder.decode(data);
     value = JSON.parse(text);
