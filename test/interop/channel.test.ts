@@ -1,5 +1,5 @@
-// A channel whose other end is Python (test/fixtures/channel-peer.py), which writes and reads at
-// random boundaries.
+// Channels whose other ends are Python (test/fixtures/channel-peer.py), which writes and reads at
+// random boundaries, and C (test/fixtures/channel-peer.c).
 // time limit: 600 s
 
 import { expect } from "bun:test";
@@ -7,7 +7,7 @@ import { readSync } from "node:fs";
 import { type Channel, type Fd, openChannel, RemoteError, socketPair } from "../../src/index.ts";
 import { leakFree, marked, turns } from "../api/tools.ts";
 import { start } from "../support/child.ts";
-import { peerTest } from "../support/peers.ts";
+import { compileC, peerTest } from "../support/peers.ts";
 
 /** Messages in each direction; BUNIX_CHANNEL_MESSAGES=100000 for the long run. */
 const MESSAGES = Number(process.env["BUNIX_CHANNEL_MESSAGES"] ?? 1500);
@@ -19,13 +19,23 @@ interface Numbered {
   readonly pad: string;
 }
 
-function withPeer(
-  type: (typeof kinds)[number],
-  args: readonly string[],
-): { channel: Channel<Numbered, unknown>; child: ReturnType<typeof start> } {
+interface Both {
+  readonly channel: Channel<Numbered, unknown>;
+  readonly child: ReturnType<typeof start>;
+}
+
+type Type = (typeof kinds)[number];
+
+const withPeer = (type: Type, args: readonly string[]): Both =>
+  withProgram(type, ["python3", "test/fixtures/channel-peer.py", ...args]);
+
+const withC = (type: Type, args: readonly string[]): Both =>
+  withProgram(type, [compileC("test/fixtures/channel-peer.c"), ...args]);
+
+function withProgram(type: Type, command: readonly string[]): Both {
   const [near, far] = socketPair(type, { maxMessageBytes: 1 << 20 });
   const theirs = far.release();
-  const command = ["python3", "test/fixtures/channel-peer.py", ...args];
+  theirs.nonBlocking = false;
   const child = start(command, { fds: [theirs.fd], timeoutMs: 600_000 });
   theirs.close();
   return { channel: openChannel<Numbered, unknown>(near), child };
@@ -91,6 +101,49 @@ for (const type of kinds) {
       expect([error.message, error.code]).toEqual(["no", "ENO"]);
       channel.close();
       expect(await child.exited).toMatchObject({ stderr: "", code: 0 });
+    }),
+  );
+
+  peerTest(`${type}: C: messages of all sizes come back, requests are answered`, ["cc"], () =>
+    leakFree(async () => {
+      const { channel, child } = withC(type, ["serve"]);
+      for (const size of [0, 1, 1000, 70_000, 300_000]) {
+        using fd = marked(String(size));
+        const sending = channel.send({ i: size, fds: [fd], pad: "x".repeat(size) });
+        using message = (await channel.receive())!;
+        await sending;
+        const { i, fds, pad } = message.value;
+        expect([i, textOf(fds[0]!), pad.length]).toEqual([size, String(size), size]);
+      }
+      const answers = await Promise.all(
+        Array.from({ length: 200 }, async (_, i) => {
+          using fd = marked(`request ${i}`);
+          using answer = await channel.request({ i, fds: [fd], pad: "" });
+          return answer.value.i === i && textOf(answer.value.fds[0]!) === `request ${i}`;
+        }),
+      );
+      expect(answers.filter((right) => !right)).toEqual([]);
+      const error = await channel.request("fail").catch((reason) => reason);
+      expect(error).toBeInstanceOf(RemoteError);
+      expect([error.message, error.code]).toEqual(["no", "ENO"]);
+      channel.close();
+      expect(await child.exited).toMatchObject({ stderr: "", code: 0 });
+    }),
+  );
+
+  peerTest(`${type}: C asks, and cancels`, ["cc"], () =>
+    leakFree(async () => {
+      const { channel, child } = withC(type, ["ask", "300"]);
+      const serving = channel.serve(({ value }, { signal }) => {
+        if ((value as unknown) !== "wait") return value;
+        return new Promise((_, fail) =>
+          signal.addEventListener("abort", () => fail(signal.reason)),
+        );
+      });
+      const said = { stdout: "right 300, the last one failed\n", stderr: "", code: 0 };
+      expect(await child.exited).toMatchObject(said);
+      await serving;
+      channel.close();
     }),
   );
 }
