@@ -3,6 +3,7 @@
 export {
   type InheritedFd,
   inheritedFds,
+  inheritedFdsByName,
   type NotifyOptions,
   type NotifyState,
   notify,
@@ -28,7 +29,7 @@ export {
   type RequestOptions,
 } from "./channel.ts";
 export { UnixError, UnsupportedError } from "./errors.ts";
-export { Fd, type FdDescription, type FdLike } from "./fd.ts";
+export { Fd, type FdDescription, type FdLike, type Pipe, type PipeOptions, pipe } from "./fd.ts";
 export {
   FifoReader,
   type FifoReaderOptions,
@@ -153,7 +154,10 @@ export * from "./socket.ts";
 export {
   type BunSocket,
   letGo,
+  type MessagesOptions,
   parentChannel,
+  parentMessages,
+  type SpawnChannel,
   type SpawnExtras,
   type SpawnedProcess,
   type SpawnFds,

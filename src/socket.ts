@@ -23,5 +23,6 @@ export { socketPair } from "./pair.ts";
 export { SeqpacketSocket } from "./seqpacket.ts";
 export type { ReceiveOptions, SendWaitOptions } from "./socket-base.ts";
 export type { SocketOptions } from "./socket-options.ts";
+export { type ReaderOptions, type ReadOptions, SocketReader } from "./socket-reader.ts";
 export type { SocketKinds, SocketType } from "./sockets.ts";
 export { StreamSocket } from "./stream.ts";

@@ -9,6 +9,7 @@ import type { Fd } from "./fd.ts";
 import type { Message, Received } from "./message.ts";
 import { SocketBase } from "./socket-base.ts";
 import type { Settings } from "./socket-options.ts";
+import { type ReaderOptions, SocketReader } from "./socket-reader.ts";
 import { shutdown } from "./syscalls/socket.ts";
 import { toReadable, toWritable } from "./web-streams.ts";
 
@@ -72,6 +73,15 @@ export class StreamSocket extends SocketBase {
     };
     if (this.idle) once();
     else this.waitFor("write", undefined, { once }).catch(() => {}); // closed meanwhile
+  }
+
+  /**
+   * Read in the pieces of a protocol: so many bytes, a line, up to a byte, the rest. What has been
+   * received before is not part of it. See {@link SocketReader}.
+   */
+  reader(options?: ReaderOptions): SocketReader {
+    if (this.closed) throw closedError("reader");
+    return new SocketReader(this, options);
   }
 
   /**
