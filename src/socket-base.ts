@@ -25,6 +25,7 @@ import {
 } from "./outgoing.ts";
 import { type SendOnce, SendOperation } from "./send-operation.ts";
 import { integer } from "./socket-options.ts";
+import { poll } from "./syscalls/fd.ts";
 
 /** Options of one asynchronous send. */
 export interface SendWaitOptions extends SendOptions {
@@ -250,6 +251,13 @@ export abstract class SocketBase extends Endpoint {
   /** @internal */
   protected account(bytes: number): void {
     this.#queuedBytes += bytes;
+  }
+
+  /** @internal Wait until a send would not block, or fail at once. */
+  waitForRoom(signal: AbortSignal | undefined): Promise<true> {
+    const once = (): true | undefined =>
+      poll(this.fd, events.POLLOUT, 0) !== 0 ? true : undefined;
+    return this.waitFor("write", signal, { once });
   }
 
   /** Bytes that wait in this process to be sent. */

@@ -62,7 +62,7 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
     this.#inbox = new Inbox<In>(limits, () => this.#wake());
     this.#reader = new FrameReader(limits, socket.type !== "stream");
     this.#writer = new FrameWriter(socket, (reason) => {
-      if (!isPeerGone(reason)) this.#break(reason);
+      if (!socket.closed && !isPeerGone(reason, socket.fd)) this.#break(reason);
     });
     this.#requests = new Requests(maxRequests, (frame) => this.#open(frame));
     this.#maxRequests = maxRequests;
@@ -182,7 +182,7 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
     const label = { kind, number };
     const failed = (error: unknown): void => {
       if (how.transfer === true) closeGiven(encoded.fds);
-      if (!this.closed && !isPeerGone(error)) this.#break(error);
+      if (!this.closed && !this.#writer.ended && !isPeerGone(error, this.fd)) this.#break(error);
     };
     try {
       return this.#writer.start(label, encoded, how)?.catch(failed);

@@ -5,8 +5,10 @@ import { UnixError } from "../errors.ts";
 import { poll } from "../syscalls/fd.ts";
 
 /** A send found it closed. Reading will tell, after what it had sent. */
-export const isPeerGone = (error: unknown): boolean =>
-  error instanceof UnixError && (error.code === "EPIPE" || error.code === "ECONNRESET");
+export const isPeerGone = (error: unknown, fd: number): boolean =>
+  error instanceof UnixError &&
+  (error.code === "EPIPE" || error.code === "ECONNRESET") &&
+  hungUp(fd);
 
 /** The peer has closed, rather than said that it sends no more. */
 export function hungUp(fd: number): boolean {

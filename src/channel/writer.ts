@@ -3,7 +3,6 @@
 import { errno } from "../../native/errno.ts";
 import { check, UnixError } from "../errors.ts";
 import { Fd, type FdLike, fdNumber } from "../fd.ts";
-import { waitWritable } from "../readiness.ts";
 import type { SeqpacketSocket } from "../seqpacket.ts";
 import type { StreamSocket } from "../stream.ts";
 import {
@@ -93,6 +92,11 @@ export class FrameWriter {
     this.#ended = true;
     if (this.#flushing) void this.idle().then(() => this.#socket.end());
     else this.#socket.end();
+  }
+
+  /** `end` was called. */
+  get ended(): boolean {
+    return this.#ended;
   }
 
   #checkOpen(): void {
@@ -252,7 +256,7 @@ export class FrameWriter {
           await this.#socket.send(bytes.subarray(sent));
           break;
         }
-        await waitWritable(this.#socket, { signal });
+        await this.#socket.waitForRoom(signal);
       }
     }
   }
