@@ -6,7 +6,8 @@ import {
   type Fd,
   openChannel,
   pipe,
-  type SocketType,
+  type SeqpacketSocket,
+  type StreamSocket,
   socketPair,
   spawn,
   UnixError,
@@ -22,18 +23,24 @@ interface Value {
 }
 
 interface Ends {
-  readonly a: Channel<Value, Value>;
-  readonly b: Channel<Value, Value>;
+  readonly near: StreamSocket | SeqpacketSocket;
+  readonly far: StreamSocket | SeqpacketSocket;
   readonly fds: readonly Fd[];
 }
 
 const ends =
-  (type: SocketType) =>
+  (type: "stream" | "seqpacket") =>
   (keep: Keep): Ends => {
-    const [near, far] = socketPair(type as "stream");
-    const [a, b] = [near, far].map((end) => keep(openChannel<Value, Value>(end)));
-    return { a: a!, b: b!, fds: markedMany(3).map(keep) };
+    const [near, far] = socketPair(type);
+    return { near: keep(near), far: keep(far), fds: markedMany(3).map(keep) };
   };
+
+type Both = Record<"a" | "b", Channel<Value, Value>>;
+
+const open = ({ near, far }: Ends, keep: Keep): Both => ({
+  a: keep(openChannel<Value, Value>(near)),
+  b: keep(openChannel<Value, Value>(far)),
+});
 
 /** A message with its descriptor, if it has one, that is to be `n`. */
 function check(message: ChannelMessage<Value> | null, n: number, mark?: string): void {
@@ -49,7 +56,9 @@ const theirs = (error: unknown): boolean =>
 for (const type of ["stream", "seqpacket"] as const) {
   underFaults(`a channel over ${type}: send, receive, consume, end`, {
     prepare: ends(type),
-    run: async ({ a, b, fds }) => {
+    run: async (sockets, keep) => {
+      const { fds } = sockets;
+      const { a, b } = open(sockets, keep);
       const coming = b.receive();
       coming.catch(() => {});
       await a.send({ n: 1, fd: fds[0]! });
@@ -71,7 +80,9 @@ for (const type of ["stream", "seqpacket"] as const) {
 
   underFaults(`a channel over ${type}: a large message that waits for room`, {
     prepare: ends(type),
-    run: async ({ a, b, fds }) => {
+    run: async (sockets, keep) => {
+      const { fds } = sockets;
+      const { a, b } = open(sockets, keep);
       const sending = a.send({ n: 1, fd: fds[0]!, pad: "x".repeat(600_000) } as Value);
       sending.catch(() => {});
       const failed = sending.then(() => new Promise<never>(() => {}));
@@ -83,7 +94,9 @@ for (const type of ["stream", "seqpacket"] as const) {
 
   underFaults(`a channel over ${type}: requests and answers with descriptors`, {
     prepare: ends(type),
-    run: async ({ a, b, fds }) => {
+    run: async (sockets, keep) => {
+      const { fds } = sockets;
+      const { a, b } = open(sockets, keep);
       const serving = b.serve(({ value }, context) =>
         context.reply({ n: value.n + 1, fd: value.fd! }),
       );
@@ -102,9 +115,10 @@ underFaults("a reader of a stream: all kinds of pieces, descriptors", {
   prepare: (keep) => {
     const [near, far] = socketPair("stream");
     const fds = markedMany(2).map(keep);
-    return { reader: keep(keep(near).reader()), far: keep(far), fds };
+    return { near: keep(near), far: keep(far), fds };
   },
-  run: async ({ reader, far, fds }) => {
+  run: async ({ near, far, fds }, keep) => {
+    const reader = keep(near.reader());
     await far.send("one\ntwo");
     await far.send("\0abc", { fds });
     far.end();
@@ -115,6 +129,19 @@ underFaults("a reader of a stream: all kinds of pieces, descriptors", {
     for (const fd of taken) fd.close();
     same(Buffer.from((await reader.exactly(2))!).toString(), "ab");
     same(Buffer.from(await reader.rest()).toString(), "c");
+  },
+  right: theirs,
+});
+
+underFaults("half-close of a seqpacket socket", {
+  prepare: (keep) => socketPair("seqpacket").map(keep) as [SeqpacketSocket, SeqpacketSocket],
+  run: async ([near, far]) => {
+    await near.send("last");
+    near.end();
+    same((await far.receive())?.text(), "last");
+    same(await far.receive(), null);
+    await far.send("back");
+    same((await near.receive())?.text(), "back");
   },
   right: theirs,
 });
