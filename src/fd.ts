@@ -166,7 +166,7 @@ export interface Pipe extends Disposable {
 
 /**
  * A pipe. Both ends are close-on-exec and do not block, except for the one that a child gets: lend
- * that to `spawn` and close it here, so that the pipe ends when the child does. `using` closes both.
+ * that to `spawn` and close it here, and the pipe ends when the child does. `using` closes both.
  *
  * @throws TypeError; UnixError EMFILE, ENFILE
  * @see pipe(2)

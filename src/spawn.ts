@@ -123,8 +123,8 @@ interface Request {
  * and the like. Variables whose names are none to a shell ("a.b") travel as arguments of env(1),
  * which others may see for a moment. A program that cannot be executed ends with 126 or 127 then.
  *
- * With a channel, `channel` (or `messages`) is yours to close; it reads null when the child has closed its end or
- * died, after what it had sent. `await using` ends both the child and the channel.
+ * With a channel, `channel` (or `messages`) is yours to close; it reads null when the child has
+ * closed its end or died, after what it had sent. `await using` ends both the child and the channel.
  *
  * @throws TypeError, RangeError before any call: a wrong descriptor, number or name; one number
  *   given twice, also by `stdio`

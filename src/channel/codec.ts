@@ -17,7 +17,9 @@ export interface Encoded {
  * that is not in the value it returns is closed with the message.
  */
 export interface Codec<In = unknown, Out = unknown> {
+  /** What `value` is sent as. @throws what it likes: nothing is sent then */
   encode(value: Out): Encoded;
+  /** The value that came. @throws what it likes: the channel ends with it */
   decode(data: Uint8Array, fds: readonly Fd[]): In;
 }
 
@@ -60,7 +62,7 @@ function place(fds: FdLike[], fd: { readonly fd: number }): number {
   return known >= 0 ? known : fds.push(fd) - 1;
 }
 
-/** JSON.stringify's function: descriptors become places, and keys that look like one are escaped. */
+/** JSON.stringify's function: descriptors become places, keys that look like one are escaped. */
 function replacer(fds: FdLike[]): (this: unknown, key: string, value: unknown) => unknown {
   return function (this: unknown, key: string, value: unknown): unknown {
     const raw: unknown = (this as Record<string, unknown>)[key];

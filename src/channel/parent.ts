@@ -13,8 +13,8 @@ let messages: Channel | null = null;
  * socket that `parentChannel` would return: use the one or the other. Options are this end's: the
  * codec must be the parent's.
  *
- * A child in another language: docs/channel.md, over the seqpacket socket whose number stands before
- * the colon of BUNIX_CHANNEL.
+ * A child in another language: docs/channel.md, over the seqpacket socket whose number stands
+ * before the colon of BUNIX_CHANNEL.
  *
  * @throws as {@link parentChannel} and `openChannel`
  */

@@ -165,7 +165,7 @@ for (const type of kinds) {
         await serving[0];
       }));
 
-    test("what a handler throws arrives as a RemoteError with message and code, without a stack", () =>
+    test("what a handler throws arrives as a RemoteError: message and code, no stack", () =>
       leakFree(async () => {
         const [a, b] = pair(type);
         void b.serve(({ value }) => {

@@ -1,5 +1,5 @@
 // A channel whose other end keeps to nothing: garbage, lengths, counts, depth, numbers, descriptors
-// that belong to no message, floods, silence. Each ends in an error with a code, and leaves nothing.
+// that belong to no message, floods, silence. Each ends in an error with a code, leaving nothing.
 //
 // BUNIX_HOSTILE_SEED repeats a run that failed, BUNIX_HOSTILE_COUNT makes it longer.
 
