@@ -124,7 +124,7 @@ interface Request {
  * which others may see for a moment. A program that cannot be executed ends with 126 or 127 then.
  *
  * With a channel, `channel` (or `messages`) is yours to close; it reads null when the child has
- * closed its end or died, after what it had sent. `await using` ends both the child and the channel.
+ * closed its end or died, after what it had sent. `await using` ends both of them.
  *
  * @throws TypeError, RangeError before any call: a wrong descriptor, number or name; one number
  *   given twice, also by `stdio`

@@ -225,7 +225,7 @@ test("a forgotten Fd is closed by the collector, with one warning for each place
   }
 });
 
-test("a forgotten socket takes its waits with it: the next with its number is not deaf", async () => {
+test("a forgotten socket takes its waits with it: the next with its number hears", async () => {
   const outcome = await runSource(`
     import { socketPair } from "@/src/index.ts";
     process.emitWarning = () => {};
