@@ -27,8 +27,8 @@ const env = {
   BENCH_ROWS: kept,
 };
 
-/** They measure inside their own process, which therefore stays on one processor. */
-const inProcess = new Set(["descriptor.bench.ts", "pair.bench.ts"]);
+/** They measure inside their own process, which stays on one processor (children, too). */
+const inProcess = new Set(["channel.bench.ts", "descriptor.bench.ts", "pair.bench.ts"]);
 
 const names = [...new Glob("*.bench.ts").scanSync(folder)].sort();
 const chosen = names.filter(

@@ -2,3 +2,4 @@
 
 export type { FdDescription } from "./fd/description.ts";
 export { Fd, type FdLike } from "./fd/fd.ts";
+export { type Pipe, type PipeOptions, pipe } from "./fd/pipe.ts";

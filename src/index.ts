@@ -3,6 +3,7 @@
 export {
   type InheritedFd,
   inheritedFds,
+  inheritedFdsByName,
   type NotifyOptions,
   type NotifyState,
   notify,
@@ -12,8 +13,23 @@ export {
 } from "./activation.ts";
 export { type Address, type AddressInput, formatAddress, parseAddress } from "./address.ts";
 export { type Capabilities, type Capability, capabilities } from "./capabilities.ts";
+export {
+  Channel,
+  ChannelMessage,
+  type ChannelOptions,
+  type ChannelSendOptions,
+  type Codec,
+  type Encoded,
+  openChannel,
+  RemoteError,
+  Reply,
+  type ReplyOptions,
+  RequestContext,
+  type RequestHandler,
+  type RequestOptions,
+} from "./channel.ts";
 export { UnixError, UnsupportedError } from "./errors.ts";
-export { Fd, type FdDescription, type FdLike } from "./fd.ts";
+export { Fd, type FdDescription, type FdLike, type Pipe, type PipeOptions, pipe } from "./fd.ts";
 export {
   FifoReader,
   type FifoReaderOptions,
@@ -141,7 +157,10 @@ export * from "./socket.ts";
 export {
   type BunSocket,
   letGo,
+  type MessagesOptions,
   parentChannel,
+  parentMessages,
+  type SpawnChannel,
   type SpawnExtras,
   type SpawnedProcess,
   type SpawnFds,

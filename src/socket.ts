@@ -32,6 +32,7 @@ export { type DatagramOptions, openDatagram } from "./socket/open-datagram.ts";
 export type { SocketOptions } from "./socket/options.ts";
 export type { ReceiveBatchOptions } from "./socket/packet.ts";
 export { socketPair } from "./socket/pair.ts";
+export { type ReaderOptions, type ReadOptions, SocketReader } from "./socket/reader.ts";
 export { maxFdsPerMessage, type SendOptions } from "./socket/send.ts";
 export { SeqpacketSocket } from "./socket/seqpacket.ts";
 export { StreamSocket } from "./socket/stream.ts";

@@ -3,7 +3,10 @@
 export { parentChannel } from "./spawn/channel.ts";
 export type { SpawnFds } from "./spawn/descriptors.ts";
 export { type BunSocket, letGo } from "./spawn/detach.ts";
+export { parentMessages } from "./spawn/messages.ts";
 export {
+  type MessagesOptions,
+  type SpawnChannel,
   type SpawnExtras,
   type SpawnedProcess,
   type SpawnOptions,

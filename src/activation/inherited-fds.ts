@@ -62,6 +62,18 @@ export function inheritedFds(): InheritedFd[] {
   return [...inherited];
 }
 
+/**
+ * {@link inheritedFds} by name: `inheritedFdsByName()["web"]?.[0]`. A list for each name, for a
+ * manager may give several the same. The record has no prototype.
+ *
+ * @throws as inheritedFds
+ */
+export function inheritedFdsByName(): Readonly<Record<string, readonly InheritedFd[]>> {
+  const named: Record<string, InheritedFd[]> = Object.create(null);
+  for (const one of inheritedFds()) (named[one.name] ??= []).push(one);
+  return named;
+}
+
 function meantForUs(): boolean {
   const [pid, fds] = [process.env["LISTEN_PID"], process.env["LISTEN_FDS"]];
   if (pid === undefined || number("LISTEN_PID", pid) !== BigInt(process.pid)) return false;

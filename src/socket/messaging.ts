@@ -11,6 +11,7 @@ import type { FdLike } from "../fd/fd.ts";
 import { attempt, type Operation } from "../loop/attempt.ts";
 import { Consumer, type Feed, type Handler, isPromise } from "../loop/consume.ts";
 import { rejected, settled } from "../loop/gate.ts";
+import { poll } from "../syscalls/fd.ts";
 import { bytesIn } from "../syscalls/memory.ts";
 import { Endpoint } from "./endpoint.ts";
 import type { Envelope, Message, Received } from "./message.ts";
@@ -270,6 +271,13 @@ export abstract class SocketBase extends Endpoint {
   /** @internal */
   protected account(bytes: number): void {
     this.#queuedBytes += bytes;
+  }
+
+  /** @internal Wait until a send would not block, or fail at once. */
+  waitForRoom(signal: AbortSignal | undefined): Promise<true> {
+    const once = (): true | undefined =>
+      poll(this.fd, events.POLLOUT, 0) !== 0 ? true : undefined;
+    return this.waitFor("write", signal, { once });
   }
 
   /** Bytes that wait in this process to be sent. */

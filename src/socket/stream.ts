@@ -10,6 +10,7 @@ import type { Message, Received } from "./message.ts";
 import { SocketBase } from "./messaging.ts";
 import { type DescriptorDuplex, type DuplexOptions, makeDuplex } from "./node-stream.ts";
 import type { Settings } from "./options.ts";
+import { type ReaderOptions, SocketReader } from "./reader.ts";
 import { toReadable, toWritable } from "./web-streams.ts";
 
 const KIND: Kind = {
@@ -72,6 +73,15 @@ export class StreamSocket extends SocketBase {
     };
     if (this.idle) once();
     else this.waitFor("write", undefined, { once }).catch(() => {}); // closed meanwhile
+  }
+
+  /**
+   * Read in the pieces of a protocol: so many bytes, a line, up to a byte, the rest. What has been
+   * received before is not part of it. See {@link SocketReader}.
+   */
+  reader(options?: ReaderOptions): SocketReader {
+    if (this.closed) throw closedError("reader");
+    return new SocketReader(this, options);
   }
 
   /**

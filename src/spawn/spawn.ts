@@ -1,6 +1,9 @@
 // Bun.spawn with descriptors for the child, and a channel to it.
 
 import type { SpawnOptions as BunOptions, Subprocess, SyncSubprocess } from "bun";
+import type { Channel } from "../channel/channel.ts";
+import { openChannel } from "../channel/open.ts";
+import type { ChannelOptions } from "../channel/options.ts";
 import type { SocketOptions } from "../socket/options.ts";
 import type { SeqpacketSocket } from "../socket/seqpacket.ts";
 import { CHANNEL, ChannelPair } from "./channel.ts";
@@ -19,8 +22,16 @@ import { type Environment, listenVariables, withListenPid } from "./listen-names
 type In = BunOptions.Writable;
 type Out = BunOptions.Readable;
 
+/** A channel of messages, and how this end of it is opened. */
+export interface MessagesOptions {
+  readonly messages: ChannelOptions;
+}
+
+/** What a child's `channel` may be. */
+export type SpawnChannel = boolean | "messages" | SocketOptions | MessagesOptions;
+
 /** What `spawn` adds to the options of Bun.spawn. */
-export interface SpawnExtras<C extends boolean | SocketOptions = boolean | SocketOptions> {
+export interface SpawnExtras<C extends SpawnChannel = SpawnChannel> {
   /**
    * Descriptors for the child, beside stdin, stdout and stderr. They stay yours: close them when
    * you like, the child has its own. An array becomes 3, 4, …. In a record the numbers 0 to 1,023
@@ -36,6 +47,9 @@ export interface SpawnExtras<C extends boolean | SocketOptions = boolean | Socke
   /**
    * A seqpacket socket between the two: `channel` here, `parentChannel()` there. It takes the first
    * number above all others. Options hold for both ends.
+   *
+   * "messages": whole messages with descriptors in them, `messages` here, `parentMessages()` there
+   * (see `openChannel`); `{ messages: … }` has options for this end.
    */
   readonly channel?: C | undefined;
 }
@@ -45,7 +59,7 @@ export type SpawnOptions<
   I extends In = In,
   O extends Out = Out,
   E extends Out = Out,
-  C extends boolean | SocketOptions = boolean | SocketOptions,
+  C extends SpawnChannel = SpawnChannel,
 > = BunOptions.SpawnOptions<I, O, E> & SpawnExtras<C>;
 
 /** The options of Bun.spawnSync, with `fds`. */
@@ -55,17 +69,19 @@ export type SpawnSyncOptions<
   E extends Out = Out,
 > = BunOptions.SpawnSyncOptions<I, O, E> & Pick<SpawnExtras, "fds">;
 
-/** The `channel` of a child that has one. */
+/** The `channel` or the `messages` of a child that has them. */
 type WithChannel<C> = C extends false | undefined
-  ? { readonly channel?: never }
-  : { readonly channel: SeqpacketSocket };
+  ? { readonly channel?: never; readonly messages?: never }
+  : C extends "messages" | MessagesOptions
+    ? { readonly channel?: never; readonly messages: Channel }
+    : { readonly channel: SeqpacketSocket; readonly messages?: never };
 
 /** What {@link spawn} returns: Bun's Subprocess, and the channel where one was asked for. */
 export type SpawnedProcess<
   I extends In = In,
   O extends Out = Out,
   E extends Out = Out,
-  C extends boolean | SocketOptions = boolean | SocketOptions,
+  C extends SpawnChannel = SpawnChannel,
 > = Subprocess<I, O, E> & WithChannel<C>;
 
 /** What both kinds of spawn look at. */
@@ -102,8 +118,8 @@ interface Request {
  * and the like. Variables whose names are none to a shell ("a.b") travel as arguments of env(1),
  * which others may see for a moment. A program that cannot be executed ends with 126 or 127 then.
  *
- * With a channel, `channel` is yours to close; it reads null when the child has closed its end or
- * died, after what it had sent. `await using` ends both the child and the channel.
+ * With a channel, `channel` (or `messages`) is yours to close; it reads null when the child has
+ * closed its end or died, after what it had sent. `await using` ends both of them.
  *
  * @throws TypeError, RangeError before any call: a wrong descriptor, number or name; one number
  *   given twice, also by `stdio`
@@ -116,7 +132,7 @@ export function spawn<
   const I extends In = "ignore",
   const O extends Out = "pipe",
   const E extends Out = "inherit",
-  const C extends boolean | SocketOptions = false,
+  const C extends SpawnChannel = false,
 >(
   command: readonly string[],
   options: SpawnOptions<I, O, E, C> = {} as SpawnOptions<I, O, E, C>,
@@ -124,11 +140,12 @@ export function spawn<
   const request = check(command, options as unknown as Options);
   const pair = openPair(request.options.channel);
   try {
+    const messages = openMessages(request.options.channel, pair);
     const child = launch(request, pair, (words, bunOptions) =>
       Bun.spawn(words, bunOptions as BunOptions.SpawnOptions<I, O, E>),
     );
     hideLent(child, request);
-    if (pair !== null) attach(child, pair);
+    if (pair !== null) attach(child, messages ?? pair.ours);
     return child as SpawnedProcess<I, O, E, C>;
   } catch (error) {
     pair?.ours.close();
@@ -171,15 +188,26 @@ function check(command: readonly string[], options: Options): Request {
     throw new TypeError("argv0 does not go with names: the shell in between sets its own");
   }
   const { channel } = options;
-  if (channel !== undefined && typeof channel !== "boolean" && typeof channel !== "object") {
-    throw new TypeError(`channel is true, false or socket options, not ${typeof channel}`);
+  const known = channel === undefined || typeof channel === "boolean" || channel === "messages";
+  if (!known && typeof channel !== "object") {
+    throw new TypeError(`channel is true, false, "messages" or options, not ${String(channel)}`);
   }
   return { command, given, layout, free: nextFree(layout, given), options };
 }
 
 function openPair(channel: SpawnExtras["channel"]): ChannelPair | null {
   if (channel === undefined || channel === false) return null;
-  return new ChannelPair(channel === true ? {} : channel);
+  if (channel === true || channel === "messages" || "messages" in channel)
+    return new ChannelPair({});
+  return new ChannelPair(channel);
+}
+
+/** The channel of messages over our end, where one was asked for. @throws TypeError, RangeError */
+function openMessages(channel: SpawnExtras["channel"], pair: ChannelPair | null): Channel | null {
+  if (pair === null) return null;
+  if (channel === "messages") return openChannel(pair.ours);
+  if (typeof channel !== "object" || !("messages" in channel)) return null;
+  return openChannel(pair.ours, channel.messages);
 }
 
 /** Bun's own call, with the child's descriptors open as long as it takes. */
@@ -217,12 +245,13 @@ function hideLent(child: object, { layout: { slots }, free }: Request): void {
   }
 }
 
-function attach(child: AsyncDisposable, { ours }: ChannelPair): void {
+function attach(child: AsyncDisposable, ours: SeqpacketSocket | Channel): void {
   const dispose = child[Symbol.asyncDispose].bind(child);
   const closing = async (): Promise<void> => {
     ours.close();
     await dispose();
   };
-  Object.defineProperty(child, "channel", { value: ours, enumerable: true });
+  const name = "socket" in ours ? "messages" : "channel";
+  Object.defineProperty(child, name, { value: ours, enumerable: true });
   Object.defineProperty(child, Symbol.asyncDispose, { value: closing, configurable: true });
 }

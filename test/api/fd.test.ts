@@ -224,3 +224,40 @@ test("a forgotten Fd is closed by the collector, with one warning for each place
     expect(all).toContain(place);
   }
 });
+
+test("a forgotten socket takes its waits with it: the next with its number hears", async () => {
+  const outcome = await runSource(`
+    import { socketPair } from "@/src/index.ts";
+    process.emitWarning = () => {};
+    const isOpen = (fd) => { try { fs.fstatSync(fd); return true; } catch { return false; } };
+    import * as fs from "node:fs";
+    const numbers = [];
+    async function forget() {
+      for (let i = 0; i < 8; i++) {
+        const [near, far] = socketPair("seqpacket");
+        numbers.push(near.fd, far.fd);
+        const coming = far.receive();
+        await new Promise((resolve) => setImmediate(resolve));
+        await near.send("x");
+        await coming;
+      }
+    }
+    await forget();
+    const end = Date.now() + 10000;
+    while (numbers.filter(isOpen).length > 4 && Date.now() < end) {
+      Bun.gc(true);
+      await Bun.sleep(5);
+    }
+    const pairs = Array.from({ length: 8 }, () => socketPair("seqpacket"));
+    const used = pairs.flat().filter(({ fd }) => numbers.includes(fd)).length;
+    const heard = await Promise.all(pairs.map(async ([a, b]) => {
+      const coming = [a.receive(), b.receive()];
+      await new Promise((resolve) => setImmediate(resolve));
+      await Promise.all([a.send("y"), b.send("z")]);
+      await Promise.all(coming);
+      return "heard";
+    }));
+    console.log(JSON.stringify([used > 8, heard.length]));
+    process.exit(0);`);
+  expect(JSON.parse(succeeded(outcome))).toEqual([true, 8]);
+});

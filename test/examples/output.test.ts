@@ -7,6 +7,17 @@ import { tempDir } from "../support/tmp.ts";
 setDefaultTimeout(30_000 * slower);
 
 const expected: Readonly<Record<string, readonly (string | RegExp)[]>> = {
+  "channel-jobs": [
+    /^{"words":4}$/,
+    /^{"words":4}$/,
+    "TimeoutError",
+    /^[ab]: 4 words$/,
+    /^[ab]: 4 words$/,
+  ],
+  "channel-pool": [0, 1, 2, 3, 4, 5, 6, 7, 8].map((n) => `answer ${n * n}`),
+  "channel-supervisor": [1, 2, 3].map(
+    (life) => `life ${life}: answered by the child: true, it ended with 1`,
+  ),
   fifo: ["one", "two", "three", "and from here"],
   "message-queue": ["3 of 5 messages", "9 fire!", "1 make coffee", "0 tidy up"],
   process: [

@@ -20,6 +20,7 @@ import {
 } from "../../src/structs/sockaddr-un.ts";
 import { decodeDump, type UnixRecord } from "../../src/structs/unix-diag.ts";
 import { build, decodeWatched, oracle, PIDFD, RIGHTS, SOL_SOCKET } from "../structs/control.ts";
+import { channelFrames } from "./channel.ts";
 import type { Target } from "./engine.ts";
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -243,4 +244,5 @@ export const protocols: readonly Target[] = [
   offers,
   signals,
   diag,
+  channelFrames,
 ];

@@ -1,0 +1,120 @@
+// Whole messages to a child and back: ours against the same bytes without a channel, and against
+// Bun's and node's own IPC. Parent and child share a processor.
+
+import { openSync } from "node:fs";
+import { join } from "node:path";
+import { Fd } from "../src/index.ts";
+import { spawn } from "../src/spawn.ts";
+import { type Contenders, folder, interleave, output, report, scaled } from "./harness.ts";
+
+const command = (kind: string, work: string): string[] => [
+  process.execPath,
+  join(folder, "servers/channel.ts"),
+  kind,
+  work,
+];
+type Work = "take" | "answer";
+
+const file = Fd.adopt(openSync("/dev/null", "r"));
+
+/** Nanoseconds per message, after a tenth of them to warm up. */
+async function timed(count: number, run: (count: number) => Promise<void>): Promise<number> {
+  await run(Math.ceil(count / 10));
+  const begin = Bun.nanoseconds();
+  await run(count);
+  return (Bun.nanoseconds() - begin) / count;
+}
+
+/** So many sent, then one that is answered. */
+async function ours(work: Work, count: number, value: object | Uint8Array): Promise<number> {
+  const bytes = value instanceof Uint8Array;
+  const options = { messages: { codec: bytes ? "bytes" : "json" } } as const;
+  await using child = spawn(command(bytes ? "bytes" : "messages", work), { channel: options });
+  const { messages } = child;
+  return await timed(count, async (some) => {
+    if (work === "answer") {
+      for (let i = 0; i < some; i++) (await messages.request(value)).close();
+      return;
+    }
+    for (let i = 0; i < some; i++) if (!messages.trySend(value)) await messages.send(value);
+    await messages.send(bytes ? "0" : 0);
+    await messages.receive();
+  });
+}
+
+/** The same bytes over the same socket, without a channel. */
+async function raw(work: Work, count: number, data: string | Uint8Array, fd?: Fd): Promise<number> {
+  await using child = spawn(command("raw", work), { channel: true });
+  const { channel } = child;
+  const options = fd === undefined ? undefined : { fds: [fd] };
+  return await timed(count, async (some) => {
+    for (let i = 0; i < some; i++) {
+      if (channel.trySend(data, options) === null) await channel.send(data, options);
+      if (work === "answer") (await channel.receive())?.close();
+    }
+    if (work === "answer") return;
+    await channel.send("0");
+    await channel.receive();
+  });
+}
+
+async function ipc(work: Work, count: number, value: object): Promise<number> {
+  let got: (value: unknown) => void = () => {};
+  const next = (): Promise<unknown> => new Promise((resolve) => (got = resolve));
+  const child = Bun.spawn(command("ipc", work), {
+    ipc: (message) => got(message),
+    serialization: "json",
+    stdio: ["ignore", "inherit", "inherit"],
+  });
+  const result = await timed(count, async (some) => {
+    for (let i = 0; i < some; i++) {
+      const coming = work === "answer" ? next() : null;
+      child.send(value);
+      await coming;
+    }
+    if (work === "answer") return;
+    const coming = next();
+    child.send(0);
+    await coming;
+  });
+  child.disconnect();
+  await child.exited;
+  return result;
+}
+
+const node = (work: Work, count: number, size: number): number => {
+  const script = join(folder, "peers/node/ipc.mjs");
+  return Number(output(["node", script, work, String(count), String(size)]));
+};
+
+for (const work of ["take", "answer"] as const) {
+  for (const size of [64, 4096]) {
+    const count = scaled(work === "take" ? 30_000 : 10_000);
+    const value = { i: 1, pad: "x".repeat(size - 16) };
+    const text = JSON.stringify(value);
+    const bytes = new Uint8Array(size);
+    const both = { ...value, fd: file };
+    const contenders: Contenders = {
+      "channel, JSON": () => ours(work, count, value),
+      "trySend and consume, JSON": () => raw(work, count, text),
+      "channel, bytes": () => ours(work, count, bytes),
+      "trySend and consume, bytes": () => raw(work, count, bytes),
+      "channel, a descriptor": () => ours(work, count, both),
+      "trySend and consume, a descriptor": () => raw(work, count, text, file),
+      "Bun's IPC": () => ipc(work, count, value),
+    };
+    if (Bun.which("node") !== null) contenders["node's IPC"] = () => node(work, count, size);
+    const taken = await interleave(contenders);
+    const what = work === "take" ? "one way" : "request and answer";
+    const rates = Object.fromEntries(
+      Object.entries(taken).map(([name, all]) => [name, all.map((ns) => 1e9 / ns)]),
+    );
+    report({ work: `messages of ${size} bytes to a child, ${what}`, unit: "messages/s" }, rates, [
+      ["channel, JSON", "trySend and consume, JSON", 0.9],
+      ["channel, bytes", "trySend and consume, bytes", 0.9],
+      ["channel, a descriptor", "trySend and consume, a descriptor", 0.9],
+      ["channel, JSON", "Bun's IPC", 2],
+      ...("node's IPC" in taken ? [["channel, JSON", "node's IPC", 2] as const] : []),
+    ]);
+  }
+}

@@ -1,0 +1,395 @@
+// Whole messages over a connected socket, with descriptors in them; requests and answers.
+
+import { errno } from "../../native/errno.ts";
+import { integer } from "../base/checks.ts";
+import { closedError, UnixError } from "../base/errors.ts";
+import { iterate } from "../base/iterate.ts";
+import { overdue, turnBegins } from "../loop/turn.ts";
+import type { Message } from "../socket/message.ts";
+import type { SeqpacketSocket } from "../socket/seqpacket.ts";
+import type { StreamSocket } from "../socket/stream.ts";
+import { bytes as bytesCodec, type Codec, type Encoded } from "./codec.ts";
+import { closeFrame, type Frame, FrameReader, notAFrame } from "./frames.ts";
+import { type End, Inbox } from "./inbox.ts";
+import { ChannelMessage } from "./message.ts";
+import {
+  type ChannelOptions,
+  type ChannelSendOptions,
+  type RequestOptions,
+  settingsOf,
+} from "./options.ts";
+import { hungUp, isPeerGone } from "./peer-gone.ts";
+import { encodeError } from "./remote-error.ts";
+import { Requests } from "./requests.ts";
+import { type ReplyOptions, type RequestHandler, Server } from "./server.ts";
+import { closeGiven, FrameWriter, type WriteOptions } from "./writer.ts";
+
+const NO_DATA: Encoded = { data: "", fds: [] };
+const NO_OPTIONS: ChannelSendOptions = {};
+/** Messages in a row before the clock is looked at. */
+const SPREE = 64;
+
+/**
+ * Whole messages over a connected socket, which the channel owns. Made by {@link openChannel}.
+ *
+ * Messages come in the order they were sent, and each descriptor with its message. Reading follows
+ * demand: while nobody receives, consumes, serves or waits for an answer, nothing is read, and the
+ * peer's sends wait.
+ */
+export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDisposable {
+  /** The socket underneath: for its peer, its address. Do not send or receive on it. */
+  readonly socket: StreamSocket | SeqpacketSocket;
+  readonly #codec: Codec<In, Out>;
+  readonly #reader: FrameReader;
+  readonly #writer: FrameWriter;
+  readonly #requests: Requests<In>;
+  readonly #inbox: Inbox<In>;
+  readonly #maxRequests: number;
+  #server: Server<In> | null = null;
+  /** Tells whoever called `serve` of the end. */
+  #tellServer: ((end: End) => void) | null = null;
+  #started = false;
+  /** Nobody wants what comes: going on is to call this. */
+  #resume: ((later: Promise<unknown> | undefined) => void) | null = null;
+  #end: End | null = null;
+  #broken: unknown = null;
+
+  /** @internal */
+  constructor(socket: StreamSocket | SeqpacketSocket, options: ChannelOptions<In, Out>) {
+    const { codec, limits, maxRequests } = settingsOf(options);
+    this.#codec = codec;
+    this.socket = socket;
+    this.#inbox = new Inbox<In>(limits, () => this.#wake());
+    this.#reader = new FrameReader(limits, socket.type !== "stream");
+    this.#writer = new FrameWriter(socket, (reason) => {
+      if (!socket.closed && !isPeerGone(reason, socket.fd)) this.#break(reason);
+    });
+    this.#requests = new Requests(maxRequests, (frame) => this.#open(frame));
+    this.#maxRequests = maxRequests;
+    socket.onClose(() => this.#socketClosed());
+  }
+
+  /** The descriptor's number, borrowed; −1 once closed. */
+  get fd(): number {
+    return this.socket.fd;
+  }
+
+  get closed(): boolean {
+    return this.socket.closed;
+  }
+
+  /** Bytes that wait in this process to be sent. */
+  get queuedBytes(): number {
+    return this.#writer.queuedBytes;
+  }
+
+  /**
+   * Send a value; resolves when the kernel has all of it. A signal drops a message that has not
+   * begun; one that has begun is sent whole. Descriptors stay the caller's, unless `transfer`.
+   *
+   * @throws TypeError (the codec cannot encode it); UnixError EPIPE, ENOBUFS, ERR_CLOSED
+   */
+  send(value: Out, options: ChannelSendOptions = NO_OPTIONS): Promise<void> {
+    const encoded = this.#encode(value, options);
+    return this.#writer.write({ kind: "message", number: 0 }, encoded, options);
+  }
+
+  /** Send a value if there is room now; false: nothing was sent. @throws as {@link send} */
+  trySend(value: Out, options: ChannelSendOptions = NO_OPTIONS): boolean {
+    const encoded = this.#encode(value, options);
+    return this.#writer.tryWrite({ kind: "message", number: 0 }, encoded, options);
+  }
+
+  #encode(value: Out, { fds }: ChannelSendOptions): Encoded {
+    const encoded = this.#codec.encode(value);
+    if (fds === undefined) return encoded;
+    if (!Array.isArray(fds)) throw new TypeError("fds is an array of descriptors");
+    return fds.length === 0 ? encoded : { data: encoded.data, fds: [...encoded.fds, ...fds] };
+  }
+
+  /**
+   * The next message; null when the peer has ended. Requests do not come here: see {@link serve}.
+   *
+   * @throws UnixError EPROTO (what came is no channel's frame), EMSGSIZE (over a limit), EMFILE
+   *   (descriptors were lost), ECONNRESET, ERR_CLOSED; the signal's reason
+   */
+  receive({
+    signal,
+  }: {
+    readonly signal?: AbortSignal | undefined;
+  } = {}): Promise<ChannelMessage<In> | null> {
+    return this.#inbox.receive(signal);
+  }
+
+  /** Messages until the peer ends. Leaving the loop does not close the channel. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<ChannelMessage<In>> {
+    return iterate(() => this.receive());
+  }
+
+  /**
+   * Call `handler` with each message until the peer ends or this channel is closed: the fastest way
+   * to receive. The next message waits for a promise that the handler returns; descriptors that it
+   * did not take by then are closed.
+   *
+   * @throws what the handler throws, as {@link receive} does; TypeError (there is a consumer)
+   */
+  consume(handler: (message: ChannelMessage<In>) => unknown): Promise<void> {
+    return this.#inbox.consume(handler);
+  }
+
+  /**
+   * Send a request and wait for its answer, a message that is yours to close. Many may be under
+   * way, in both directions; answers come in any order. A signal or the time limit ends the wait
+   * and tells the peer. Where messages come that nobody receives, reading stops after a few, and
+   * answers behind them wait.
+   *
+   * @throws RemoteError (the peer's handler failed); UnixError ETIMEDOUT, ENOBUFS (`maxRequests`),
+   *   ECONNRESET (the channel ended first), and as {@link send}; the signal's reason
+   */
+  request(value: Out, options: RequestOptions = NO_OPTIONS): Promise<ChannelMessage<In>> {
+    const { signal, timeoutMs } = options;
+    if (timeoutMs !== undefined) integer("timeoutMs", timeoutMs);
+    const encoded = this.#encode(value, options);
+    if (signal?.aborted === true) return Promise.reject(signal.reason);
+    if (this.#end !== null || this.closed) return Promise.reject(this.#gone());
+    let begun: { number: number; answer: Promise<ChannelMessage<In>> };
+    try {
+      begun = this.#requests.begin();
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    const { number, answer } = begun;
+    const written = this.#writer.write({ kind: "request", number }, encoded, options);
+    written.catch((error) => this.#requests.unsent(number, error));
+    this.#requests.limit(number, { answer, options }, () => {
+      const tell = (): void => void this.#tell("cancel", number, NO_DATA);
+      written.then(tell, () => {}); // one that never went out needs no word
+    });
+    this.#wake();
+    return answer;
+  }
+
+  /**
+   * Send what nobody waits for; a promise where it has to wait for room. If it cannot even be
+   * queued, the peer does not read: the end.
+   */
+  #tell(
+    kind: "answer" | "error" | "cancel",
+    number: number,
+    encoded: Encoded,
+    how: WriteOptions = NO_OPTIONS,
+  ): Promise<void> | undefined {
+    const label = { kind, number };
+    const failed = (error: unknown): void => {
+      if (how.transfer === true) closeGiven(encoded.fds);
+      if (!this.closed && !this.#writer.ended && !isPeerGone(error, this.fd)) this.#break(error);
+    };
+    try {
+      return this.#writer.start(label, encoded, how)?.catch(failed);
+    } catch (error) {
+      failed(error);
+      return undefined;
+    }
+  }
+
+  /**
+   * Answer the peer's requests, many at once, until the peer ends or this channel is closed. What
+   * `handler` throws goes to the peer as an error with its `message` and `code`. A request's
+   * descriptors are closed when it has been answered, if the handler did not take them. Call it
+   * before anything that reads: requests that come while nobody serves are answered with ENOSYS,
+   * and those beyond `maxRequests` with EBUSY.
+   *
+   * @throws as {@link receive}; TypeError (it is served already)
+   */
+  serve(handler: RequestHandler<In, Out>): Promise<void> {
+    if (typeof handler !== "function") throw new TypeError("serve takes a function");
+    if (this.#server !== null) throw new TypeError("the channel is served already");
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#tellServer = ({ reason }) => (reason === null ? resolve() : reject(reason));
+    this.#server = new Server(handler as RequestHandler<In, unknown>, this.#maxRequests, (...all) =>
+      this.#answer(...all),
+    );
+    if (this.#end !== null) this.#tellServer(this.#end);
+    else this.#wake();
+    return promise;
+  }
+
+  /** Somebody waits for what comes. */
+  get #wanted(): boolean {
+    if (this.#inbox.wanted) return true;
+    return (this.#server !== null || this.#requests.underWay > 0) && this.#inbox.hasRoom;
+  }
+
+  #wake(): void {
+    if (!this.#started) {
+      if (!this.#wanted || this.#end !== null) return;
+      this.#started = true;
+      const take = (chunk: Message): Promise<unknown> | undefined => this.#take(chunk);
+      const finish = (reason: unknown = null): void => this.#finish(reason);
+      this.socket.consume(take).then(() => finish(), finish);
+      return;
+    }
+    const resume = this.#resume;
+    if (resume === null) return;
+    this.#resume = null;
+    try {
+      if (this.#giveOut()) resume(undefined);
+      else this.#resume = resume;
+    } catch (error) {
+      resume(Promise.reject(error));
+    }
+  }
+
+  #take(chunk: Message): Promise<unknown> | undefined {
+    if (this.closed) return undefined;
+    this.#reader.push(chunk);
+    if (this.#giveOut()) return undefined;
+    return new Promise((resolve) => {
+      this.#resume = resolve;
+    });
+  }
+
+  /** Give out what is here; false: nobody wants more, or not in this turn of Bun's loop. */
+  #giveOut(): boolean {
+    let left = SPREE;
+    while (this.#wanted) {
+      const frame = this.#reader.next();
+      if (frame === undefined) return true;
+      this.#dispatch(frame);
+      if (--left > 0) continue;
+      if (overdue()) {
+        setImmediate(() => {
+          turnBegins();
+          this.#wake();
+        });
+        return false;
+      }
+      left = SPREE;
+    }
+    return false;
+  }
+
+  #dispatch(frame: Frame): void {
+    if (frame.kind === "message") this.#inbox.deliver(this.#open(frame), frame.data.length);
+    else if (frame.kind === "request") this.#serveOne(frame);
+    else if (frame.kind === "cancel") {
+      closeFrame(frame);
+      this.#server?.cancel(frame.number);
+    } else this.#requests.answered(frame);
+  }
+
+  #serveOne(frame: Frame): void {
+    if (this.#server !== null) {
+      this.#server.serve(frame.number, this.#open(frame));
+      return;
+    }
+    closeFrame(frame);
+    void this.#fail(frame.number, { message: "requests are not served here", code: "ENOSYS" });
+  }
+
+  #open({ data, fds, credentials }: Frame): ChannelMessage<In> {
+    try {
+      return new ChannelMessage(this.#codec.decode(data, fds), fds, credentials);
+    } catch (error) {
+      for (const fd of fds) fd.close();
+      throw error ?? notAFrame("the codec cannot decode a message");
+    }
+  }
+
+  #answer(
+    kind: "answer" | "error",
+    number: number,
+    { value, options }: { readonly value: unknown; readonly options: ReplyOptions },
+  ): Promise<void> | undefined {
+    if (kind === "error") return this.#fail(number, value);
+    let encoded: Encoded;
+    try {
+      encoded = this.#encode((value ?? this.#nothing) as Out, options);
+    } catch (error) {
+      return this.#fail(number, error);
+    }
+    return this.#tell("answer", number, encoded, options);
+  }
+
+  /** What a handler's undefined becomes. */
+  get #nothing(): unknown {
+    return this.#codec === (bytesCodec as unknown) ? "" : null;
+  }
+
+  #fail(number: number, error: unknown): Promise<void> | undefined {
+    return this.#tell("error", number, { data: encodeError(error), fds: [] });
+  }
+
+  #gone(): UnixError {
+    if (this.closed && this.#broken === null) return closedError("request");
+    const hint = "the channel has ended: the request was not answered";
+    return new UnixError("request", -errno.ECONNRESET, { hint, cause: this.#broken });
+  }
+
+  /** Nothing can be sent or read any more. */
+  #break(reason: unknown): void {
+    this.#broken ??= reason;
+    this.socket.close();
+  }
+
+  /** The peer has ended, this channel is closed, or what came is wrong. */
+  #finish(error: unknown): void {
+    const cut = this.#reader.partial && !this.closed;
+    this.#reader.close();
+    const reason = this.#broken ?? error ?? (cut ? notAFrame("the peer ended in a message") : null);
+    if (reason !== null) this.#break(reason);
+    this.#end = { reason, closed: this.closed };
+    this.#requests.fail(this.#gone());
+    if (this.closed) this.#server?.end(reason ?? closedError("channel"));
+    else if (hungUp(this.fd)) this.#server?.end(this.#gone());
+    this.#inbox.end(this.#end);
+    this.#tellServer?.(this.#end);
+  }
+
+  /** Keep the process alive while something waits here. The default. */
+  ref(): this {
+    this.socket.ref();
+    return this;
+  }
+
+  /** Do not keep the process alive for this channel. */
+  unref(): this {
+    this.socket.unref();
+    return this;
+  }
+
+  /** Close at once: what waits gets ERR_CLOSED, messages that nobody took are closed. */
+  close(): void {
+    this.socket.close();
+    this.#inbox.close();
+  }
+
+  /** By this channel, or by whoever has the socket. What waits for the next message ends. */
+  #socketClosed(): void {
+    if (this.#broken === null) this.#inbox.close();
+    this.#reader.close();
+    if (!this.#started) this.#finish(null);
+    const resume = this.#resume;
+    this.#resume = null;
+    resume?.(undefined);
+  }
+
+  /**
+   * Half-close: the peer reads what was sent before, then the end. Receiving goes on, and requests
+   * that wait get their answers. What is sent later fails with EPIPE, answers included.
+   * @see shutdown(2)
+   */
+  end(): void {
+    this.#writer.end();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** Close once what waits to be sent is out. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#writer.idle();
+    this.close();
+  }
+}

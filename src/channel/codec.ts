@@ -1,0 +1,189 @@
+// Values ↔ bytes, with descriptors anywhere in a value.
+
+import { Fd, type FdLike } from "../fd/fd.ts";
+import { hasByteElements, isView } from "../syscalls/memory.ts";
+import { notAFrame } from "./frames.ts";
+
+/** What a value becomes on its way. */
+export interface Encoded {
+  /** Text is sent as UTF-8. */
+  readonly data: string | Uint8Array;
+  /** In the order in which the data names them. */
+  readonly fds: readonly FdLike[];
+}
+
+/**
+ * How values become bytes and back. `encode` gets what the caller sends. `decode` gets bytes from
+ * the peer, which may be anything, and the descriptors that came; it may throw, and a descriptor
+ * that is not in the value it returns is closed with the message.
+ */
+export interface Codec<In = unknown, Out = unknown> {
+  /** What `value` is sent as. @throws what it likes: nothing is sent then */
+  encode(value: Out): Encoded;
+  /** The value that came. @throws what it likes: the channel ends with it */
+  decode(data: Uint8Array, fds: readonly Fd[]): In;
+}
+
+/** Names a descriptor in JSON: `{ "$fd": 0 }` is the first of the message. */
+const KEY = "$fd";
+const OWN_KEY = /^\$+fd$/;
+/** The same in a text, perhaps with escapes: without it there is nothing to look for. */
+const MARK = '$fd"';
+const ESCAPED = "\\u00";
+
+/**
+ * Whether `value` travels as a descriptor: an object of a class, not a plain one, with a numeric
+ * `fd`: an Fd, a socket, a listener, a SharedMemory, a FileHandle.
+ */
+function carriesFd(value: unknown): value is { readonly fd: number } {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (prototype === Object.prototype || prototype === null || Array.isArray(value)) return false;
+  return typeof (value as { fd?: unknown }).fd === "number";
+}
+
+/** Deeper than this nobody looks; JSON.stringify's own way is slower, and always right. */
+const MAX_LOOK = 64;
+
+/** Whether plain JSON would lose something: a descriptor, or a key that looks like a place. */
+function isSpecial(value: unknown, depth = 0): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  if (depth === MAX_LOOK || carriesFd(value)) return true;
+  if (Array.isArray(value)) return value.some((one) => isSpecial(one, depth + 1));
+  for (const key in value) {
+    if (OWN_KEY.test(key)) return true;
+    if (isSpecial((value as Record<string, unknown>)[key], depth + 1)) return true;
+  }
+  return false;
+}
+
+/** The number of a descriptor in its message; the same object has the same. */
+function place(fds: FdLike[], fd: { readonly fd: number }): number {
+  const known = fds.indexOf(fd);
+  return known >= 0 ? known : fds.push(fd) - 1;
+}
+
+/** JSON.stringify's function: descriptors become places, keys that look like one are escaped. */
+function replacer(fds: FdLike[]): (this: unknown, key: string, value: unknown) => unknown {
+  return function (this: unknown, key: string, value: unknown): unknown {
+    const raw: unknown = (this as Record<string, unknown>)[key];
+    if (carriesFd(raw)) return { [KEY]: place(fds, raw) };
+    if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+    if (!Object.keys(value).some((one) => OWN_KEY.test(one))) return value;
+    const escaped = (one: string): string => (OWN_KEY.test(one) ? `$${one}` : one);
+    return Object.fromEntries(Object.entries(value).map(([one, inner]) => [escaped(one), inner]));
+  };
+}
+
+/** Values nested deeper are no messages: JSON.stringify takes seconds to fail at such a value. */
+const MAX_DEPTH = 2500;
+const byte = {
+  quote: 0x22,
+  backslash: 0x5c,
+  open: 0x5b,
+  close: 0x5d,
+  brace: 0x7b,
+  end: 0x7d,
+} as const;
+
+/** Whether JSON is nested too deep; a short one cannot be. */
+function isTooDeep(data: Uint8Array): boolean {
+  if (data.length <= 2 * MAX_DEPTH) return false;
+  let depth = 0;
+  let quoted = false;
+  for (let i = 0; i < data.length; i++) {
+    const one = data[i]!;
+    if (quoted) {
+      if (one === byte.backslash) i++;
+      else quoted = one !== byte.quote;
+    } else if (one === byte.quote) quoted = true;
+    else if (one === byte.open || one === byte.brace) {
+      if (++depth > MAX_DEPTH) return true;
+    } else if (one === byte.close || one === byte.end) depth--;
+  }
+  return false;
+}
+
+const encoder = JSON.stringify;
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+function encodeJson(value: unknown): Encoded {
+  const fds: FdLike[] = [];
+  const special = isSpecial(value);
+  const data = special ? encoder(value, replacer(fds)) : encoder(value);
+  if (data === undefined) throw new TypeError(`JSON has no ${typeof value}`);
+  if (special && isTooDeep(Buffer.from(data))) {
+    throw new TypeError(`a value is nested deeper than ${MAX_DEPTH}`);
+  }
+  return { data, fds };
+}
+
+function decodeJson(data: Uint8Array, fds: readonly Fd[]): unknown {
+  let value: unknown;
+  let text: string;
+  if (isTooDeep(data)) throw notAFrame(`a value is nested deeper than ${MAX_DEPTH}`);
+  try {
+    text = decoder.decode(data);
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw notAFrame("a message is no JSON in UTF-8", cause);
+  }
+  return text.includes(MARK) || text.includes(ESCAPED) ? revive(value, fds) : value;
+}
+
+/** Put descriptors into their places; a loop, for the peer chooses the depth. */
+function revive(value: unknown, fds: readonly Fd[]): unknown {
+  const root = { value };
+  const left: { readonly holder: Record<string, unknown>; readonly key: string }[] = [
+    { holder: root, key: "value" },
+  ];
+  for (let next = left.pop(); next !== undefined; next = left.pop()) {
+    const { holder, key } = next;
+    const own = holder[key];
+    if (typeof own !== "object" || own === null) continue;
+    const revived = Array.isArray(own) ? own : reviveObject(own as Record<string, unknown>, fds);
+    if (revived !== own) set(holder, key, revived);
+    if (revived instanceof Fd) continue;
+    for (const inner of Object.keys(revived)) {
+      left.push({ holder: revived as Record<string, unknown>, key: inner });
+    }
+  }
+  return root.value;
+}
+
+/** A peer may choose the key "__proto__", which is a property like others here. */
+const set = (holder: object, key: string, value: unknown): unknown =>
+  Object.defineProperty(holder, key, {
+    value,
+    writable: true,
+    enumerable: true,
+    configurable: true,
+  });
+
+function reviveObject(value: Record<string, unknown>, fds: readonly Fd[]): object {
+  const keys = Object.keys(value);
+  if (!keys.some((key) => OWN_KEY.test(key))) return value;
+  if (!keys.includes(KEY)) {
+    const entries = keys.map((key) => [OWN_KEY.test(key) ? key.slice(1) : key, value[key]]);
+    return Object.fromEntries(entries);
+  }
+  const number = value[KEY];
+  const fd = keys.length === 1 && typeof number === "number" ? fds[number] : undefined;
+  if (fd === undefined) throw notAFrame("a value names a descriptor that did not come");
+  return fd;
+}
+
+/** Values as JSON; `{ "$fd": n }` stands for descriptor n. */
+export const json: Codec = { encode: encodeJson, decode: decodeJson };
+
+/** Bytes as they are. Descriptors that come are in the message's `fds`. */
+export const bytes: Codec<Uint8Array, Uint8Array | string> = {
+  encode(value) {
+    if (typeof value !== "string" && !(isView(value) && hasByteElements(value))) {
+      throw new TypeError("a channel of bytes takes a Uint8Array or a string");
+    }
+    return { data: value, fds: [] };
+  },
+  // in memory of their own: what comes next stands behind them, and its owner may transfer them
+  decode: (data) => new Uint8Array(data),
+};

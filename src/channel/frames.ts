@@ -1,0 +1,290 @@
+// From what comes through a socket to whole messages, each with its own descriptors.
+
+import { errno } from "../../native/errno.ts";
+import { UnixError } from "../base/errors.ts";
+import type { Fd } from "../fd/fd.ts";
+import type { Message } from "../socket/message.ts";
+import {
+  CHANNEL_HEADER,
+  type ChannelHeader,
+  type ChannelKind,
+  decodeChannelHeader,
+  MAX_FRAME_FDS,
+} from "../structs/channel-frame.ts";
+import type { Credentials } from "../structs/credentials.ts";
+
+/** One message as it came, before its bytes are a value. Whoever has it owns the descriptors. */
+export interface Frame {
+  readonly kind: ChannelKind;
+  readonly number: number;
+  readonly data: Uint8Array;
+  readonly fds: Fd[];
+  /** Of the sender, if the kernel said the same of every part. */
+  readonly credentials: Credentials | undefined;
+}
+
+/** What a message may need at most. */
+export interface FrameLimits {
+  readonly maxMessageBytes: number;
+  readonly maxFds: number;
+}
+
+/** Descriptors that came with one receive call. */
+interface Group {
+  readonly fds: Fd[];
+  /** They belong to a byte before this one, counted from the beginning of the connection. */
+  readonly before: number;
+}
+
+/** The parts of a message whose end has not come. */
+interface Parts {
+  readonly first: ChannelHeader;
+  /** One piece of memory, however many frames there are: their number is the peer's choice. */
+  room: Uint8Array;
+  bytes: number;
+  readonly fds: Fd[];
+  /** Who sent it, if all of it came from the same. */
+  sender: Sender;
+}
+
+const NOBODY = Symbol("credentials that differ");
+type Sender = Credentials | undefined | typeof NOBODY;
+
+const EMPTY = new Uint8Array(0);
+const MIN_ROOM = 4096;
+
+/** The peer broke the rules of docs/channel.md: the connection cannot go on. */
+export const notAFrame = (hint: string, cause?: unknown): UnixError =>
+  new UnixError("channel", -errno.EPROTO, { hint, cause });
+
+/** A message is larger than this side or the other takes. */
+export const tooLarge = (hint: string): UnixError =>
+  new UnixError("channel", -errno.EMSGSIZE, { hint });
+
+/** Takes in chunks of a stream, or packets, and gives out messages. */
+export class FrameReader {
+  readonly #limits: FrameLimits;
+  readonly #packets: boolean;
+  /** Unread bytes are those from `#at` to `#end`. */
+  #data: Uint8Array = EMPTY;
+  /** `#data` is memory of this reader, with room behind what came. */
+  #own = false;
+  #at = 0;
+  #end = 0;
+  /** Bytes that came before the first unread one. */
+  #passed = 0;
+  #groups: Group[] = [];
+  #queuedFds = 0;
+  #header: ChannelHeader | null = null;
+  #parts: Parts | null = null;
+  /** Of the unread bytes: what the kernel said of all of them, and of those that came last. */
+  #sender: Sender;
+  #latest: Credentials | undefined;
+  #known = false;
+
+  constructor(limits: FrameLimits, packets: boolean) {
+    this.#limits = limits;
+    this.#packets = packets;
+  }
+
+  /** Whether a message has begun whose end has not come. */
+  get partial(): boolean {
+    return this.#parts !== null || this.#header !== null || this.#at < this.#end;
+  }
+
+  /** Take in what was received. Its descriptors are owned here from now on. @throws UnixError */
+  push(message: Message): void {
+    const fds = message.alone ? [] : message.takeFds();
+    if (fds.length > 0) {
+      const before = this.#passed + this.#end - this.#at + message.data.length;
+      this.#groups.push({ fds, before });
+      this.#queuedFds += fds.length;
+    }
+    this.#append(message.data);
+    this.#noteSender(message.credentials);
+    if (this.#packets && message.data.length === 0) throw notAFrame("a packet is empty");
+    if (message.truncated) throw tooLarge("a packet is longer than the channel takes");
+    if (message.fdsTruncated) {
+      const hint =
+        "descriptors were lost: raise the limit of open files, or the socket's acceptFds";
+      throw new UnixError("channel", -errno.EMFILE, { hint });
+    }
+    if (this.#queuedFds > this.#limits.maxFds + MAX_FRAME_FDS) {
+      throw notAFrame("more descriptors came than any message may have");
+    }
+  }
+
+  /** The next whole message; undefined: more must come first. @throws UnixError EPROTO, EMSGSIZE */
+  next(): Frame | undefined {
+    for (;;) {
+      const header = (this.#header ??= this.#nextHeader());
+      if (header === null) return undefined;
+      if (this.#end - this.#at < header.bytes) return this.#incomplete();
+      const frame = this.#finish(header);
+      if (frame !== undefined) return frame;
+    }
+  }
+
+  /** Close what nobody will ask for any more. */
+  close(): void {
+    for (const { fds } of this.#groups) for (const fd of fds) fd.close();
+    for (const fd of this.#parts?.fds ?? []) fd.close();
+    this.#groups = [];
+    this.#queuedFds = 0;
+    this.#parts = null;
+    this.#header = null;
+    this.#data = EMPTY;
+    this.#at = this.#end = 0;
+  }
+
+  #incomplete(): undefined {
+    if (this.#packets) throw notAFrame("a packet is shorter than its header says");
+    return undefined;
+  }
+
+  #append(chunk: Uint8Array): void {
+    const rest = this.#end - this.#at;
+    if (rest === 0) {
+      this.#point(chunk, 0, chunk.length);
+      return;
+    }
+    const need = rest + chunk.length;
+    if (!this.#own || this.#data.length - this.#end < chunk.length) {
+      const room = new Uint8Array(Math.max(2 * need, MIN_ROOM));
+      room.set(this.#data.subarray(this.#at, this.#end));
+      this.#point(room, 0, rest);
+      this.#own = true;
+    }
+    this.#data.set(chunk, this.#end);
+    this.#end += chunk.length;
+  }
+
+  #point(data: Uint8Array, at: number, end: number): void {
+    this.#data = data;
+    this.#own = false;
+    this.#at = at;
+    this.#end = end;
+  }
+
+  #noteSender(credentials: Credentials | undefined): void {
+    if (!this.#known) this.#sender = credentials;
+    else if (!sameSender(this.#sender, credentials)) this.#sender = NOBODY;
+    this.#latest = credentials;
+    this.#known = true;
+  }
+
+  #nextHeader(): ChannelHeader | null {
+    const rest = this.#end - this.#at;
+    if (rest < CHANNEL_HEADER) {
+      if (rest > 0) this.#incomplete();
+      return null;
+    }
+    const header = decodeChannelHeader(this.#data, this.#at);
+    if (header === null) throw notAFrame("what came is no frame of a channel");
+    this.#check(header);
+    this.#at += CHANNEL_HEADER;
+    this.#passed += CHANNEL_HEADER;
+    return header;
+  }
+
+  /** Limits, before any memory is taken for what a header announces. */
+  #check(header: ChannelHeader): void {
+    const parts = this.#parts;
+    const { maxMessageBytes, maxFds } = this.#limits;
+    if ((parts?.bytes ?? 0) + header.bytes > maxMessageBytes) {
+      throw tooLarge(`a message is longer than maxMessageBytes, ${maxMessageBytes}`);
+    }
+    if ((parts?.fds.length ?? 0) + header.fds > maxFds) {
+      throw tooLarge(`a message has more descriptors than maxFds, ${maxFds}`);
+    }
+    if (header.more && header.bytes === 0 && header.fds === 0) {
+      throw notAFrame("a frame that goes on has neither bytes nor descriptors");
+    }
+    if (parts === null) return;
+    const { kind, number } = parts.first;
+    if (kind !== header.kind || number !== header.number) {
+      throw notAFrame("another message begins in the middle of one");
+    }
+  }
+
+  #finish(header: ChannelHeader): Frame | undefined {
+    const begin = this.#at;
+    const data = this.#data.subarray(begin, begin + header.bytes);
+    const fds = this.#claim(header.fds);
+    this.#header = null;
+    this.#at += header.bytes;
+    this.#passed += header.bytes;
+    const sender = this.#takeSender();
+    const { kind, number } = header;
+    if (this.#parts === null && !header.more) {
+      this.#noneLeft(fds);
+      return { kind, number, data, fds, credentials: credentialsOf(sender) };
+    }
+    this.#parts ??= { first: header, room: EMPTY, bytes: 0, fds: [], sender };
+    const parts = this.#parts;
+    parts.fds.push(...fds);
+    if (!sameSender(parts.sender, sender)) parts.sender = NOBODY;
+    this.#noneLeft([]);
+    addPart(parts, data, header.more);
+    if (header.more) return undefined;
+    this.#parts = null;
+    const whole = parts.room.subarray(0, parts.bytes);
+    return { kind, number, data: whole, fds: parts.fds, credentials: credentialsOf(parts.sender) };
+  }
+
+  /** The next `count` descriptors; they came with this frame's bytes, or it is none. */
+  #claim(count: number): Fd[] {
+    if (count === 0) return [];
+    if (count > this.#queuedFds) throw notAFrame("a frame claims descriptors that did not come");
+    const claimed: Fd[] = [];
+    while (claimed.length < count) {
+      const group = this.#groups[0]!;
+      claimed.push(...group.fds.splice(0, count - claimed.length));
+      if (group.fds.length === 0) this.#groups.shift();
+    }
+    this.#queuedFds -= count;
+    return claimed;
+  }
+
+  /** Descriptors whose byte has been read belong to a frame, or nobody can say to which. */
+  #noneLeft(held: readonly Fd[]): void {
+    const oldest = this.#groups[0];
+    if (oldest === undefined || oldest.before > this.#passed) return;
+    for (const fd of held) fd.close();
+    throw notAFrame("descriptors came that no frame claims");
+  }
+
+  /** Who sent what ends here; bytes that are left came with the last part. */
+  #takeSender(): Sender {
+    const sender = this.#sender;
+    this.#known = this.#at < this.#end;
+    this.#sender = this.#latest;
+    return sender;
+  }
+}
+
+function sameSender(a: Sender, b: Sender): boolean {
+  if (a === b) return true;
+  if (typeof a !== "object" || typeof b !== "object") return false;
+  return a.pid === b.pid && a.uid === b.uid && a.gid === b.gid;
+}
+
+const credentialsOf = (sender: Sender): Credentials | undefined =>
+  sender === NOBODY ? undefined : sender;
+
+/** Add a frame's bytes; where more follow, with room for some of them. */
+function addPart(parts: Parts, data: Uint8Array, more: boolean): void {
+  const need = parts.bytes + data.length;
+  if (need > parts.room.length) {
+    const room = new Uint8Array(more ? Math.max(2 * need, MIN_ROOM) : need);
+    room.set(parts.room.subarray(0, parts.bytes));
+    parts.room = room;
+  }
+  parts.room.set(data, parts.bytes);
+  parts.bytes = need;
+}
+
+/** Close the descriptors of a message that nobody gets. */
+export function closeFrame({ fds }: Frame): void {
+  for (const fd of fds) fd.close();
+}

@@ -1,0 +1,132 @@
+// Requests under way: ours, which wait for answers, and the peer's, which are being served.
+
+import { errno } from "../../native/errno.ts";
+import { UnixError } from "../base/errors.ts";
+import { closeFrame, type Frame, notAFrame } from "./frames.ts";
+import type { ChannelMessage } from "./message.ts";
+import { decodeError } from "./remote-error.ts";
+
+/** How to tell whoever asked. */
+interface Pending<T> {
+  readonly resolve: (answer: ChannelMessage<T>) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+/** A request whose wait may be ended. */
+interface Limited {
+  readonly answer: Promise<unknown>;
+  readonly options: {
+    readonly signal?: AbortSignal | undefined;
+    readonly timeoutMs?: number | undefined;
+  };
+}
+
+const MAX_NUMBER = 0xffff_ffff;
+
+/** Our requests by number. Each is answered once, also one that was cancelled. */
+export class Requests<T> {
+  readonly #max: number;
+  readonly #open: (frame: Frame) => ChannelMessage<T>;
+  readonly #pending = new Map<number, Pending<T> | null>();
+  #last = 0;
+
+  /** @param open makes a message of an answer's frame */
+  constructor(max: number, open: (frame: Frame) => ChannelMessage<T>) {
+    this.#max = max;
+    this.#open = open;
+  }
+
+  /** Requests that were not answered, those included whose callers have given up. */
+  get underWay(): number {
+    return this.#pending.size;
+  }
+
+  /** A number for a new request, and the promise of its answer. @throws UnixError ENOBUFS */
+  begin(): { number: number; answer: Promise<ChannelMessage<T>> } {
+    if (this.#pending.size >= this.#max) {
+      const hint = `${this.#pending.size} requests are under way, maxRequests is ${this.#max}`;
+      throw new UnixError("request", -errno.ENOBUFS, { hint });
+    }
+    do this.#last = this.#last === MAX_NUMBER ? 1 : this.#last + 1;
+    while (this.#pending.has(this.#last));
+    const { promise, resolve, reject } = Promise.withResolvers<ChannelMessage<T>>();
+    this.#pending.set(this.#last, { resolve, reject });
+    return { number: this.#last, answer: promise };
+  }
+
+  /** It could not be sent: no answer will come. */
+  unsent(number: number, reason: unknown): void {
+    const pending = this.#pending.get(number);
+    this.#pending.delete(number);
+    pending?.reject(reason);
+  }
+
+  /** The caller gives up; the number stays taken until the answer has come. */
+  cancel(number: number, reason: unknown): boolean {
+    const pending = this.#pending.get(number);
+    if (pending === undefined || pending === null) return false;
+    this.#pending.set(number, null);
+    pending.reject(reason);
+    return true;
+  }
+
+  /** End the wait when the signal or the time says so, and call `tell` then. */
+  limit(number: number, { answer, options }: Limited, tell: () => void): void {
+    const { signal, timeoutMs } = options;
+    if (signal === undefined && timeoutMs === undefined) return;
+    const cancel = (reason: unknown): void => {
+      if (this.cancel(number, reason)) tell();
+    };
+    const late = (): void => {
+      const hint = `no answer within ${timeoutMs} ms`;
+      cancel(new UnixError("request", -errno.ETIMEDOUT, { hint }));
+    };
+    const timer = timeoutMs === undefined ? undefined : setTimeout(late, timeoutMs);
+    const onAbort = (): void => cancel(signal?.reason);
+    signal?.addEventListener("abort", onAbort, { once: true });
+    const forget = (): void => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", onAbort);
+    };
+    answer.then(forget, forget);
+  }
+
+  /** An answer or an error came. @throws UnixError EPROTO (nobody asked, or it is no error) */
+  answered(frame: Frame): void {
+    const pending = this.#pending.get(frame.number);
+    if (pending === undefined) {
+      closeFrame(frame);
+      throw notAFrame("an answer came that nobody asked for");
+    }
+    this.#pending.delete(frame.number);
+    if (pending === null) {
+      closeFrame(frame);
+      return;
+    }
+    if (frame.kind === "answer") {
+      this.#resolve(pending, frame);
+      return;
+    }
+    closeFrame(frame);
+    const error = decodeError(frame.data);
+    pending.reject(error ?? notAFrame("the peer's error is no error"));
+    if (error === null) throw notAFrame("the peer's error is no error");
+  }
+
+  #resolve({ resolve, reject }: Pending<T>, frame: Frame): void {
+    let message: ChannelMessage<T>;
+    try {
+      message = this.#open(frame);
+    } catch (error) {
+      reject(error);
+      throw error;
+    }
+    resolve(message);
+  }
+
+  /** The channel has ended: nothing will be answered. */
+  fail(reason: unknown): void {
+    for (const pending of this.#pending.values()) pending?.reject(reason);
+    this.#pending.clear();
+  }
+}

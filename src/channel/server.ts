@@ -1,0 +1,134 @@
+// The peer's requests, while they are being served.
+
+import type { FdLike } from "../fd/fd.ts";
+import { isPromise } from "../loop/consume.ts";
+import { notAFrame } from "./frames.ts";
+import type { ChannelMessage } from "./message.ts";
+
+/** Answers a request: with what it returns, or with an error, if it throws. */
+export type RequestHandler<In, Out> = (
+  request: ChannelMessage<In>,
+  context: RequestContext,
+) => Out | Reply<Out> | undefined | Promise<Out | Reply<Out> | undefined>;
+
+/** What a handler of requests gets beside the request. */
+export class RequestContext {
+  #controller: AbortController | null = null;
+  #cancelled: { readonly reason: unknown } | null = null;
+
+  /** Aborted when the peer cancels the request, or the channel ends: nobody reads the answer. */
+  get signal(): AbortSignal {
+    if (this.#controller === null) {
+      this.#controller = new AbortController();
+      if (this.#cancelled !== null) this.#controller.abort(this.#cancelled.reason);
+    }
+    return this.#controller.signal;
+  }
+
+  /**
+   * An answer with options, for the handler to return: further descriptors, or `transfer`, which
+   * closes all of the answer's descriptors here once the kernel has them, or will not get them.
+   */
+  reply<T>(value: T, options: ReplyOptions = {}): Reply<T> {
+    return new Reply(value, options);
+  }
+
+  /** @internal */
+  cancel(reason: unknown): void {
+    this.#cancelled ??= { reason };
+    this.#controller?.abort(reason);
+  }
+}
+
+/** How an answer's descriptors are sent. */
+export interface ReplyOptions {
+  /** Descriptors beside those in the value. */
+  readonly fds?: readonly FdLike[] | undefined;
+  /** Close them here, whether the kernel took them or the channel has ended. */
+  readonly transfer?: boolean | undefined;
+}
+
+/** An answer and how it is to be sent. */
+export class Reply<T> {
+  readonly value: T;
+  readonly options: ReplyOptions;
+
+  /** @internal */
+  constructor(value: T, options: ReplyOptions) {
+    this.value = value;
+    this.options = options;
+  }
+}
+
+/** Sends one answer or error; a promise where it has to wait for room. Never throws or rejects. */
+export type Tell = (
+  kind: "answer" | "error",
+  number: number,
+  what: { readonly value: unknown; readonly options: ReplyOptions },
+) => Promise<void> | undefined;
+
+/** Requests of the peer that are being served. */
+export class Server<T> {
+  readonly #handler: RequestHandler<T, unknown>;
+  readonly #max: number;
+  readonly #tell: Tell;
+  readonly #contexts = new Map<number, RequestContext>();
+  /** Answers that wait for the peer to read: they hold memory, and perhaps descriptors. */
+  #unread = 0;
+
+  constructor(handler: RequestHandler<T, unknown>, max: number, tell: Tell) {
+    this.#handler = handler;
+    this.#max = max;
+    this.#tell = tell;
+  }
+
+  /** Have one request answered. @throws UnixError EPROTO: its number is under way already */
+  serve(number: number, request: ChannelMessage<T>): void {
+    if (this.#contexts.has(number)) {
+      request.close();
+      throw notAFrame("a request's number is under way already");
+    }
+    if (this.#contexts.size + this.#unread >= this.#max) {
+      request.close();
+      const error = { message: "too many requests are under way", code: "EBUSY" };
+      void this.#tell("error", number, { value: error, options: {} });
+      return;
+    }
+    const context = new RequestContext();
+    this.#contexts.set(number, context);
+    const answer = (result: unknown): void => this.#answered("answer", number, { request, result });
+    const fail = (result: unknown): void => this.#answered("error", number, { request, result });
+    try {
+      const later = this.#handler(request, context);
+      if (isPromise(later)) Promise.resolve(later).then(answer, fail);
+      else answer(later);
+    } catch (error) {
+      fail(error);
+    }
+  }
+
+  #answered(
+    kind: "answer" | "error",
+    number: number,
+    { request, result }: { readonly request: ChannelMessage<T>; readonly result: unknown },
+  ): void {
+    this.#contexts.delete(number);
+    const what = result instanceof Reply ? result : { value: result, options: {} };
+    const later = this.#tell(kind, number, what);
+    request.close();
+    if (later === undefined) return;
+    this.#unread++;
+    void later.then(() => void this.#unread--);
+  }
+
+  /** The peer gives up. An unknown number was answered while the word was on its way. */
+  cancel(number: number): void {
+    const reason = new DOMException("the peer has cancelled the request", "AbortError");
+    this.#contexts.get(number)?.cancel(reason);
+  }
+
+  /** Nobody will read the answers. */
+  end(reason: unknown): void {
+    for (const context of this.#contexts.values()) context.cancel(reason);
+  }
+}
