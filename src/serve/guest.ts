@@ -46,11 +46,11 @@ export class Guest {
    * @throws UnixError of "accept": EMFILE, …: it goes on waiting
    */
   static prepare(): Guest {
-    const end = Fd.adopt(must(socket(c.SOCK_STREAM)), "adoptServer");
+    const end = Fd.of(must(socket(c.SOCK_STREAM)), "adoptServer", "ours");
     try {
       const name = `bunix-${crypto.randomUUID()}`;
       must(bind(end.fd, { kind: "abstract", name: text.encode(name) }));
-      return new Guest(name, end, Fd.adopt(must(duplicate(end.fd)), "adoptServer"));
+      return new Guest(name, end, Fd.of(must(duplicate(end.fd)), "adoptServer", "ours"));
     } catch (error) {
       end.close();
       throw error;
@@ -59,7 +59,7 @@ export class Guest {
 
   /** A client was admitted: connect in its place. The result is 0, or a negative errno. */
   come(client: number, way: string): number {
-    this.#client = Fd.adopt(client, "adoptServer");
+    this.#client = Fd.of(client, "adoptServer", "socket");
     this.since = performance.now();
     standIn(this.name, client);
     return connect(this.#end.fd, { kind: "path", path: way });
