@@ -75,11 +75,11 @@ const rigs: Readonly<Record<string, Rig>> = {
   "bun-1.3": {
     what: "the oldest Bun that package.json admits",
     options: ["--only-tests"],
-    short: [...most, "test/examples/postbox", "test/stress/workers"],
+    short: [...most, "test/stress/workers"],
     thread,
     leftOut:
       "the thread waker but in most of loop, exclusive, faults, docs, fuzz, soak, support, " +
-      "package, the rest of examples and stress: minutes",
+      "package, examples, the rest of stress: minutes",
   },
   arm64: {
     what: "Bun for arm64 under qemu-user (thread waker only: it has no io_setup)",
