@@ -2,7 +2,7 @@
 // what, and what to do instead.
 
 import { describe, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "./support/child.ts";
 import { imports, type Source, sourceOf, sources } from "./support/source.ts";
@@ -197,6 +197,31 @@ for (const [name, files, rule] of rules) {
 test("src/*.ts are what package.json exports", () => {
   const { doors, exported } = doorsAndExports();
   expect(doors).toEqual(exported);
+});
+
+/** What stands in the first column of the table under `head`, where the second says something. */
+function firstColumn(file: string, head: string): string[] {
+  const text = readFileSync(join(root, file), "utf8");
+  const table = text.slice(text.indexOf(`| ${head} `)).split("\n\n")[0]!;
+  return Array.from(table.matchAll(/^\| `([\w-]+)` +\| \S/gm), ([, name]) => name!);
+}
+
+test("CONTRIBUTING.md has the floors in their order, and says what stands on each", () => {
+  expect(firstColumn("CONTRIBUTING.md", "floor")).toEqual(floors);
+});
+
+test("CONTRIBUTING.md names files that exist", () => {
+  const text = readFileSync(join(root, "CONTRIBUTING.md"), "utf8");
+  const named = Array.from(text.matchAll(/\b((?:src|native|test|scripts)\/[\w/.-]+\.\w+)/g));
+  expect(named.length).toBeGreaterThan(20);
+  const missing = named.map(([, file]) => file!).filter((file) => !existsSync(join(root, file)));
+  expect(missing).toEqual(["src/socket/low-water.ts"]); // the example of a new file
+});
+
+test("test/README.md says what belongs in each folder of test/", () => {
+  const entries = readdirSync(join(root, "test"), { withFileTypes: true });
+  const folders = entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+  expect(firstColumn("test/README.md", "folder").sort()).toEqual(folders.sort());
 });
 
 describe("the rules find what they look for", () => {
