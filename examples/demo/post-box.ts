@@ -1,12 +1,13 @@
-// The demo's last part: examples/postbox.ts, and programs in other languages that write to it.
+// The demo's last part: bunx bunix postbox, and programs in other languages that write to it.
 
-import { readdirSync } from "node:fs";
+import { mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
 import { dim, fact, heading } from "./print.ts";
 
-const example = join(import.meta.dir, "../postbox.ts");
+/** What "bunx bunix" runs. */
+const bunix = join(import.meta.dir, "../../src/cli/main.ts");
 const folder = import.meta.dir;
 
 /** Somebody who sends one message. */
@@ -48,7 +49,7 @@ function senders({ pid, directory, queue }: Box): (Sender | string)[] {
       ? {
           who: "kill",
           command: ["kill", "-USR1", "-q", "3", String(pid)],
-          prints: /^signal\[SIGUSR1,pid=\d+\]: 3$/,
+          prints: new RegExp(`^signal\\[SIGUSR1,pid=\\d+,uid=${uid}\\]: 3$`),
         }
       : "no kill here has -q: no queued signal",
     queueSender(directory, queue) ??
@@ -85,17 +86,18 @@ export async function postBox(
   directory: string,
   { insist, children }: { insist: (is: boolean, what: string) => void; children: Bun.Subprocess[] },
 ): Promise<void> {
-  const box = Bun.spawn([process.execPath, example, directory], {
+  mkdirSync(directory, { mode: 0o700 });
+  const box = Bun.spawn([process.execPath, bunix, "postbox", directory], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   children.push(box);
   const said = createInterface({ input: Readable.fromWeb(box.stdout as never) });
   const lines = said[Symbol.asyncIterator]();
   const next = async (): Promise<string> => (await lines.next()).value ?? "(it has ended)";
-  heading("Post box", `is pid ${box.pid}: a FIFO, a socket, signals and a message queue`);
+  heading("Post box", `is pid ${box.pid}: a FIFO, two sockets, signals and a message queue`);
   let queue = "";
   for (let line = await next(); line !== ""; line = await next()) {
-    queue = /^mq_send\(3\) to (.*)$/.exec(line)?.[1] ?? queue;
+    queue = / mq_send\(3\) to (.*)$/.exec(line)?.[1] ?? queue;
     insist(line !== "(it has ended)", "the post box opens");
   }
   for (const sender of senders({ pid: box.pid, directory, queue })) {

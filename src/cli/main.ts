@@ -10,7 +10,7 @@ import { help, helpFor } from "./help.ts";
 import { listenCommand } from "./listen.ts";
 import { ls } from "./ls.ts";
 import { didYouMean, json, OSERR, parse, UsageError, usageCode, version } from "./options.ts";
-import { postbox } from "./postbox.ts";
+import { postbox } from "./postbox/postbox.ts";
 import { probeCommand } from "./probe.ts";
 import { send } from "./send.ts";
 import { print } from "./terminal.ts";

@@ -60,12 +60,21 @@ function parseOrComplain(
   try {
     return parseArgs({ args, options, allowPositionals: true, strict: true });
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    const given = /^Unknown option '--([^']+)'/.exec(message)?.[1];
-    const meant = didYouMean(given ?? "", Object.keys(options), "--");
-    if (given === undefined) throw new UsageError(message);
-    throw new UsageError(`there is no option --${given}${meant}`);
+    if (!(error instanceof Error) || !("code" in error)) throw error;
+    if (error.code !== "ERR_PARSE_ARGS_UNKNOWN_OPTION") throw new UsageError(error.message);
+    const given = unknownOption(args, options);
+    const meant = didYouMean(given.replace(/^--/, ""), Object.keys(options), "--");
+    throw new UsageError(`there is no option ${given}${meant}`);
   }
+}
+
+/** The first option that is not among `options`, as it was written: "--fast", "-f". */
+function unknownOption(args: string[], options: Options): string {
+  const { tokens } = parseArgs({ args, options, strict: false, tokens: true });
+  for (const token of tokens) {
+    if (token.kind === "option" && !Object.hasOwn(options, token.name)) return token.rawName;
+  }
+  throw new Error("all options are known");
 }
 
 /** "; did you mean …?", where one of `words` is near. */

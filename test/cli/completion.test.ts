@@ -1,12 +1,14 @@
 // bunix completion: what the shells themselves make of the scripts.
 
-import { expect, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { commands } from "../../src/cli/commands.ts";
-import { run, succeeded } from "../support/child.ts";
+import { run, slower, succeeded } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";
 import { bunix } from "./tools.ts";
+
+setDefaultTimeout(30_000 * slower);
 
 const script = async (shell: string): Promise<string> =>
   succeeded(await bunix(["completion", shell]));
@@ -33,12 +35,23 @@ test("bash offers commands, options, values and files", async () => {
   expect(await offered(["doctor", "so"], dir.path)).toEqual([]);
 });
 
-peerTest("zsh takes its script, and knows every command in it", ["zsh"], async () => {
-  const program = `autoload -Uz compinit; compinit -u -D; ${await script("zsh")}
-print -l $_comps[bunix]; functions _bunix >/dev/null && print defined`;
-  const { stdout, stderr, code } = await run(["zsh", "-f", "-c", program]);
-  expect([stdout, stderr, code]).toEqual(["_bunix\ndefined\n", "", 0]);
-  for (const { name } of commands) expect(program).toContain(`    ${name}) _arguments `);
+peerTest("zsh offers commands, options and values", ["zsh"], async () => {
+  using dir = tempDir();
+  writeFileSync(dir.file("bunix.zsh"), await script("zsh"));
+  // completion needs a line that is edited: a second zsh behind a pseudo-terminal
+  const offers = async (line: string): Promise<string> => {
+    const program = `zmodload zsh/zpty; zpty inner zsh -f -i
+zpty -w inner 'autoload -Uz compinit; compinit -u -D; . ./bunix.zsh; PS1=RE""ADY'
+zpty -r inner said '*READY*'
+zpty -w -n inner '${line}'$'\\t\\t'
+zpty -w inner $'\\025print DO""NE' # the line is given up: whatever was offered has been written
+zpty -r inner said '*DONE*'; print -r -- "$said"`;
+    const env = { TERM: "dumb", HOME: dir.path };
+    return succeeded(await run(["zsh", "-f", "-c", program], { cwd: dir.path, env }));
+  };
+  expect(await offers("bunix p")).toMatch(/postbox [\s\S]*probe /);
+  expect(await offers("bunix probe --ty")).toContain("--type");
+  expect(await offers("bunix probe --type s")).toMatch(/seqpacket +stream/);
 });
 
 peerTest("fish offers commands, options and values", ["fish"], async () => {

@@ -3,7 +3,8 @@
 import { afterAll, expect, test } from "bun:test";
 import { existsSync, globSync, mkdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { type Outcome, root, runScript, slower } from "../support/child.ts";
+import { type Outcome, root, runScript, slower, succeeded } from "../support/child.ts";
+import { peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";
 import { lackingFor, testUnless, wakersHere } from "../support/unless.ts";
 
@@ -12,16 +13,13 @@ const WAKERS = wakersHere();
 const MOST_LINES = 30;
 const MOST_LINES_OF_PROTOCOL = 80;
 
-/** A server: it is run by postbox.test.ts. */
-const POSTBOX = "examples/postbox.ts";
 const all = globSync("examples/*.ts", { cwd: root }).sort();
-const examples = all.filter((file) => file !== POSTBOX);
 
 /** Talks to a daemon, which the test file of the same name starts. */
 const isProtocol = (file: string): boolean =>
   existsSync(join(import.meta.dir, `${basename(file, ".ts")}.test.ts`));
-const alone = examples.filter((file) => !isProtocol(file));
-const short = examples.filter((file) => file !== "examples/demo.ts");
+const alone = all.filter((file) => !isProtocol(file));
+const short = all.filter((file) => file !== "examples/demo.ts");
 const dir = tempDir();
 afterAll(() => dir.remove());
 
@@ -56,6 +54,20 @@ test(
     expect(outcome.stdout.match(/left out: /g)).toHaveLength(4);
   },
   TIMEOUT_MS * slower,
+);
+
+peerTest(
+  "the demo's post box has all four senders",
+  ["sh", "socat", "kill", "cc"],
+  async () => {
+    const said = succeeded(await runScript("examples/demo.ts"));
+    for (const line of ["fifo: hello, FIFO", "]: hello, socket", "]: 3", "]: hello, queue"]) {
+      expect(said).toContain(line);
+    }
+    expect(said).toMatch(/^ {4}C +queue/m);
+    expect(said).not.toContain("left out");
+  },
+  TIMEOUT_MS,
 );
 
 for (const file of short) {

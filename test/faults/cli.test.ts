@@ -8,7 +8,7 @@ import { existsSync } from "node:fs";
 import { checks } from "../../src/cli/checks.ts";
 import { listenCommand } from "../../src/cli/listen.ts";
 import { ls } from "../../src/cli/ls.ts";
-import { postbox } from "../../src/cli/postbox.ts";
+import { postbox } from "../../src/cli/postbox/postbox.ts";
 import { probeCommand } from "../../src/cli/probe.ts";
 import { send } from "../../src/cli/send.ts";
 import { Stop } from "../../src/cli/terminal.ts";

@@ -9,6 +9,7 @@
 // why, is printed. The last line is the sum.
 
 import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
 
 const root = resolve(import.meta.dir, "../..");
 
@@ -74,11 +75,11 @@ const rigs: Readonly<Record<string, Rig>> = {
   "bun-1.3": {
     what: "the oldest Bun that package.json admits",
     options: ["--only-tests"],
-    short: [...most, "test/examples/postbox", "test/stress/workers"],
+    short: [...most, "test/stress/workers"],
     thread,
     leftOut:
       "the thread waker but in most of loop, exclusive, faults, docs, fuzz, soak, support, " +
-      "package, the rest of examples and stress: minutes",
+      "package, examples, the rest of stress: minutes",
   },
   arm64: {
     what: "Bun for arm64 under qemu-user (thread waker only: it has no io_setup)",
@@ -135,11 +136,17 @@ async function run(name: string, command: readonly string[]): Promise<void> {
   total.skipped += Number(sum?.[3] ?? 0);
 }
 
-const args = process.argv.slice(2);
-const chosen = args.filter((arg) => arg in rigs);
-const filters = args.filter((arg) => !(arg in rigs) && !arg.startsWith("--"));
-const short = args.includes("--short");
-const passedOn = args.filter((arg) => arg === "--times");
+const { values: asked, positionals } = parseArgs({
+  args: process.argv.slice(2),
+  allowPositionals: true,
+  options: {
+    short: { type: "boolean", default: false },
+    times: { type: "boolean", default: false },
+  },
+});
+const chosen = positionals.filter((word) => Object.hasOwn(rigs, word));
+const filters = positionals.filter((word) => !Object.hasOwn(rigs, word));
+const passedOn = asked.times ? ["--times"] : [];
 if (chosen.length === 0) throw new Error("which? See the top of test/platforms/run.ts");
 
 for (const name of chosen) {
@@ -151,7 +158,7 @@ for (const name of chosen) {
     continue;
   }
   console.log(`=== ${what}: ${found.bun}`);
-  const isShort = short && few !== undefined;
+  const isShort = asked.short && few !== undefined;
   if (leftOut !== undefined && (isShort || few === undefined)) {
     const whole = isShort ? `, not in "npm run test:${name}"` : "";
     console.log(`note: left out here${whole}: ${leftOut}`);

@@ -116,6 +116,7 @@ export function peerTest(
     });
   } else {
     console.log(`skip: ${name} (${reason})`);
+    // biome-ignore lint/suspicious/noSkippedTests: the reason has been printed
     test.skip(name, fn);
   }
 }

@@ -37,6 +37,7 @@ export function testUnless(
     });
   } else {
     console.log(`skip: ${name} (${reason})`);
+    // biome-ignore lint/suspicious/noSkippedTests: the reason has been printed
     test.skip(name, fn);
   }
 }

@@ -2,12 +2,12 @@
 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { printable, toJson } from "../base/printable.ts";
-import { wanted } from "./commands.ts";
-import { escaped, parse } from "./options.ts";
-import { type Places, PostBox } from "./postbox-channels.ts";
-import type { Letter } from "./postbox-letters.ts";
-import { Output, Stop } from "./terminal.ts";
+import { printable, toJson } from "../../base/printable.ts";
+import { wanted } from "../commands.ts";
+import { escaped, parse } from "../options.ts";
+import { Output, Stop } from "../terminal.ts";
+import { type Places, PostBox } from "./box.ts";
+import type { Letter } from "./letters.ts";
 
 /** Open a post box and print its messages until it is told to stop; the result is the exit code. */
 export async function postbox(args: readonly string[]): Promise<number> {

@@ -13,22 +13,22 @@ import {
   unlinkSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
-import { errno } from "../../native/errno.ts";
-import { fileCall, UnixError } from "../base/errors.ts";
-import { AddressInUseError } from "../bind/exclusive.ts";
-import { capabilities } from "../capabilities/capabilities.ts";
-import { makeFifo } from "../fifo/file.ts";
-import { LineBuffer } from "../fifo/lines.ts";
-import { openFifo } from "../fifo/open.ts";
-import type { FifoReader } from "../fifo/reader.ts";
-import { type Listener, listen } from "../listener/listener.ts";
-import { MessageQueue } from "../message-queue/queue.ts";
-import { type SignalName, signalNumber } from "../signals/names.ts";
-import { type SignalWatcher, watchSignals } from "../signals/watcher.ts";
-import type { DatagramSocket } from "../socket/datagram.ts";
-import { openDatagram } from "../socket/open-datagram.ts";
-import type { StreamSocket } from "../socket/stream.ts";
-import { isOwnUid } from "../users/known-ids.ts";
+import { errno } from "../../../native/errno.ts";
+import { fileCall, UnixError } from "../../base/errors.ts";
+import { AddressInUseError } from "../../bind/exclusive.ts";
+import { capabilities } from "../../capabilities/capabilities.ts";
+import { makeFifo } from "../../fifo/file.ts";
+import { LineBuffer } from "../../fifo/lines.ts";
+import { openFifo } from "../../fifo/open.ts";
+import type { FifoReader } from "../../fifo/reader.ts";
+import { type Listener, listen } from "../../listener/listener.ts";
+import { MessageQueue } from "../../message-queue/queue.ts";
+import { type SignalName, signalNumber } from "../../signals/names.ts";
+import { type SignalWatcher, watchSignals } from "../../signals/watcher.ts";
+import type { DatagramSocket } from "../../socket/datagram.ts";
+import { openDatagram } from "../../socket/open-datagram.ts";
+import type { StreamSocket } from "../../socket/stream.ts";
+import { isOwnUid } from "../../users/known-ids.ts";
 import {
   datagramLetter,
   isTooLong,
@@ -39,7 +39,7 @@ import {
   queueLetter,
   senderOf,
   signalLetter,
-} from "./postbox-letters.ts";
+} from "./letters.ts";
 
 /** Where messages go. A promise holds the channel back until there is room for more. */
 export type Take = (letter: Letter) => Promise<void> | undefined;

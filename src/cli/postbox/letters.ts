@@ -1,12 +1,12 @@
 // What comes into a post box: one message, and how it came; and lines made out of bytes.
 
-import { errno } from "../../native/errno.ts";
-import { UnixError } from "../base/errors.ts";
-import type { LineBuffer } from "../fifo/lines.ts";
-import type { QueueMessage } from "../message-queue/message.ts";
-import type { SignalEvent } from "../signals/watcher.ts";
-import type { Message } from "../socket/message.ts";
-import type { Credentials } from "../structs/credentials.ts";
+import { errno } from "../../../native/errno.ts";
+import { UnixError } from "../../base/errors.ts";
+import type { LineBuffer } from "../../fifo/lines.ts";
+import type { QueueMessage } from "../../message-queue/message.ts";
+import type { SignalEvent } from "../../signals/watcher.ts";
+import type { Message } from "../../socket/message.ts";
+import type { Credentials } from "../../structs/credentials.ts";
 
 /** A longer line comes in pieces. */
 export const MOST_LINE_BYTES = 65_536;
