@@ -31,13 +31,13 @@ export {
 } from "./fifo.ts";
 export { Handover, type HandoverOptions, type NamedFd } from "./handover.ts";
 export {
-  type Holder,
   listSockets,
   type Probe,
   type ProbeOptions,
   type ProbeState,
   probe,
   type SocketFile,
+  type SocketHolder,
   type SocketSource,
   type UnixSocketInfo,
 } from "./inspect.ts";
@@ -124,9 +124,10 @@ export {
   isDraining,
   type ListenTcpOptions,
   listenTcp,
+  type PlaceholderAddress,
   resumeServer,
   type Startable,
-  type Where,
+  serveOn,
 } from "./serve.ts";
 export {
   type SignalEvent,
@@ -140,7 +141,7 @@ export {
 export * from "./socket.ts";
 export {
   type BunSocket,
-  letGo,
+  detachBunSocket,
   parentChannel,
   type SpawnExtras,
   type SpawnedProcess,

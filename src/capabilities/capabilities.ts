@@ -48,7 +48,7 @@ export interface Capabilities {
   readonly peerPidfd: Capability;
   /** Whether the kernel refuses descriptors for us (`acceptFds: "refuse"`); else we close them. */
   readonly refuseFds: Capability;
-  /** `adoptServer`: whether a server can be put on a socket that is there already. */
+  /** `serveOn`: whether a server can be put on a socket that is there already. */
   readonly adoptServer: Capability;
   readonly closeOnExecAtomic: Capability;
   /** Whether the kernel tells which sockets there are (`listSockets`, exclusive addresses). */

@@ -57,8 +57,8 @@ const PAUSE_MS = 10;
  * ```ts
  * const handover = await Handover.open("/run/app/control");
  * const web = handover.descriptor("web", () => listenTcp({ port: 8080 }));
- * const start = (where: Where) => Bun.serve({ ...where, fetch: drainable(fetch) });
- * const server = adoptServer(web, start, { paused: true });
+ * const start = (where: PlaceholderAddress) => Bun.serve({ ...where, fetch: drainable(fetch) });
+ * const server = serveOn(web, start, { paused: true });
  * await handover.ready();
  * resumeServer(server);
  * await handover.replaced; // until a successor is ready

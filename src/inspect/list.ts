@@ -5,7 +5,7 @@ import type { SocketType } from "../base/socket-type.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
 import type { SocketFile } from "../structs/unix-diag.ts";
 import { knownUid } from "../users/known-ids.ts";
-import { type Holder, holdersOf } from "./holders.ts";
+import { holdersOf, type SocketHolder } from "./holders.ts";
 import { allSockets } from "./unix-sockets.ts";
 
 /** A Unix socket of this network namespace, as {@link listSockets} tells it. */
@@ -29,7 +29,7 @@ export interface UnixSocketInfo {
   /** The user that made it; null: not told, or none that this user namespace can name. */
   readonly uid: number | null;
   /** Who has it open, as far as this process may see; empty with `holders: false`. */
-  readonly holders: readonly Holder[];
+  readonly holders: readonly SocketHolder[];
 }
 
 /**

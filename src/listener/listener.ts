@@ -109,7 +109,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
     return name;
   }
 
-  /** Accepted sockets that are still open, those of a server that `adoptServer` started too. */
+  /** Accepted sockets that are still open, those of a server that `serveOn` started too. */
   get connections(): number {
     return this.#start.rules.count();
   }
@@ -172,10 +172,10 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
     }
   }
 
-  /** A connection that waits, or null. @throws UnixError EMFILE: it goes on waiting */
-  tryAccept(): S | null {
+  /** A connection that waits; undefined: none now. @throws UnixError EMFILE: it goes on waiting */
+  tryAccept(): S | undefined {
     this.#open("accept");
-    return this.#acceptor.now();
+    return this.#acceptor.now() ?? undefined;
   }
 
   /** The next connection; blocks the thread. @throws UnixError ETIMEDOUT */
@@ -183,7 +183,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
     const left = remaining(options?.timeoutMs);
     for (;;) {
       const accepted = this.tryAccept();
-      if (accepted !== null) return accepted;
+      if (accepted !== undefined) return accepted;
       const wait = left();
       if (wait === 0) throw new UnixError("accept", -errno.ETIMEDOUT);
       poll(this.fd, events.POLLIN, wait);

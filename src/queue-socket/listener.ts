@@ -133,10 +133,10 @@ export class QueueListener implements Disposable, AsyncDisposable {
     }
   }
 
-  /** A connection that waits, or null. @throws UnixError EMFILE: it goes on waiting */
-  tryAccept(): QueueSocket | null {
+  /** A connection that waits; undefined: none now. @throws UnixError EMFILE: it goes on waiting */
+  tryAccept(): QueueSocket | undefined {
     this.#open();
-    return this.#once() ?? null;
+    return this.#once();
   }
 
   /** The next connection; blocks the thread. @throws UnixError ETIMEDOUT, EMFILE */

@@ -67,8 +67,8 @@ interface FoundOffer {
  * what its sender claims. Believed is what the kernel says: which process made the socket, and that
  * it has a name which only an offer to this very process has. Nothing else is read, or kept.
  */
-function findOffer({ code, pid, value }: SignalEvent, self: Party): FoundOffer | null {
-  if (code !== "queue" || pid === undefined || value === undefined || value < 0) return null;
+function findOffer({ origin, pid, value }: SignalEvent, self: Party): FoundOffer | null {
+  if (origin !== "queue" || pid === undefined || value === undefined || value < 0) return null;
   const pidfd = orShortage(pidfdOpen(pid), "pidfd_open");
   if (pidfd === null) return null;
   try {

@@ -23,7 +23,7 @@ export interface WatchSignalsOptions {
 /**
  * One signal.
  *
- * How far to trust `pid` and `uid`: with the codes "user", "thread" and "child" they are the
+ * How far to trust `pid` and `uid`: with the origins "user", "thread" and "child" they are the
  * kernel's word. With "queue" and the others they are the sender's claim: sigqueue(3) fills them in
  * truthfully, but rt_sigqueueinfo(2) lets any process that may signal this one write what it likes.
  */
@@ -32,9 +32,9 @@ export interface SignalEvent {
   readonly signal: string;
   readonly number: number;
   /** What sent it; "unknown" where `process.on` has to do (`watcher.source`). */
-  readonly code: SignalOrigin;
+  readonly origin: SignalOrigin;
   /** si_code as the kernel gave it. */
-  readonly rawCode: number | undefined;
+  readonly siCode: number | undefined;
   /** The sender; undefined where there is none, or none that this pid namespace sees. */
   readonly pid: number | undefined;
   /** Its user; null: none that this user namespace can name. */
