@@ -42,7 +42,9 @@ export interface UnixSocketInfo {
  * @throws UnsupportedError where the system tells nothing (macOS)
  * @see sock_diag(7), ss(8)
  */
-export function listSockets(options: { readonly holders?: boolean } = {}): UnixSocketInfo[] {
+export function listSockets(
+  options: { readonly holders?: boolean | undefined } = {},
+): UnixSocketInfo[] {
   const all = allSockets();
   if (all === null) throw new UnsupportedError("sockDiag", "neither sock_diag nor /proc/net/unix");
   const byInode = new Map(all.records.map((record) => [record.inode, record]));

@@ -5,7 +5,7 @@ import { poll as events } from "../../native/poll.ts";
 import { socket as c } from "../../native/socket.ts";
 import { type AddressInput, formatAddress, parseAddress } from "../address/address.ts";
 import { integer } from "../base/checks.ts";
-import { remaining, type SyncOptions } from "../base/deadline.ts";
+import { type Abortable, remaining, type SyncOptions } from "../base/deadline.ts";
 import { check, closedError, UnixError } from "../base/errors.ts";
 import { iterate } from "../base/iterate.ts";
 import { typeNumber } from "../base/socket-type.ts";
@@ -143,7 +143,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
    * The next connection. While the process is out of descriptors it waits, and warns once.
    * @throws UnixError ERR_CLOSED; the signal's reason
    */
-  accept(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<S> {
+  accept(options: Abortable = {}): Promise<S> {
     const { signal } = options;
     try {
       const watch = this.#watch.of(this.#open("accept"));
@@ -160,10 +160,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
    *
    * @throws what the handler throws; UnixError ERR_CLOSED (closed before); the signal's reason
    */
-  consume(
-    handler: (socket: S) => unknown,
-    options: { readonly signal?: AbortSignal | undefined } = {},
-  ): Promise<void> {
+  consume(handler: (socket: S) => unknown, options: Abortable = {}): Promise<void> {
     try {
       const watch = this.#watch.of(this.#open("accept"));
       return new Consumer(watch, this.#acceptor, handler).start(options.signal);

@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
 import { integer } from "../base/checks.ts";
+import type { Abortable } from "../base/deadline.ts";
 import { check, closedError, fileCall, UnixError, UnsupportedError } from "../base/errors.ts";
 import { Fd, type FdLike } from "../fd/fd.ts";
 import { attempt } from "../loop/attempt.ts";
@@ -130,9 +131,7 @@ export class ProcessHandle implements Disposable {
    *
    * @throws UnixError ERR_CLOSED; the signal's reason
    */
-  async exited(
-    options: { signal?: AbortSignal | undefined } = {},
-  ): Promise<ExitStatus | undefined> {
+  async exited(options: Abortable = {}): Promise<ExitStatus | undefined> {
     const { signal } = options;
     const state = await this.#until(signal, () => {
       const now = this.#state();

@@ -3,7 +3,7 @@
 import { errno } from "../../native/errno.ts";
 import { Backoff } from "../base/backoff.ts";
 import { integer } from "../base/checks.ts";
-import type { SyncOptions } from "../base/deadline.ts";
+import type { Abortable, SyncOptions } from "../base/deadline.ts";
 import { sleep } from "../base/deadline.ts";
 import { closedError, isShortage, UnixError } from "../base/errors.ts";
 import { iterate } from "../base/iterate.ts";
@@ -120,7 +120,7 @@ export class QueueListener implements Disposable, AsyncDisposable {
    *
    * @throws UnixError ERR_CLOSED; the signal's reason; what `allow` throws
    */
-  async accept(options: { signal?: AbortSignal | undefined } = {}): Promise<QueueSocket> {
+  async accept(options: Abortable = {}): Promise<QueueSocket> {
     const { signal } = options;
     for (const pauses = new Backoff(SHORTAGE); ; ) {
       try {

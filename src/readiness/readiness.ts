@@ -3,6 +3,7 @@
 import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
 import { integer } from "../base/checks.ts";
+import type { Abortable } from "../base/deadline.ts";
 import { UnixError } from "../base/errors.ts";
 import { iterate } from "../base/iterate.ts";
 import { type FdLike, fdNumber } from "../fd/fd.ts";
@@ -22,9 +23,7 @@ export interface Readiness {
 }
 
 /** How long to wait: until the signal. */
-export interface WaitOptions {
-  readonly signal?: AbortSignal | undefined;
-}
+export interface WaitOptions extends Abortable {}
 
 const hangUp = events.POLLHUP | (events.POLLRDHUP ?? 0);
 const asked = {

@@ -4,7 +4,7 @@ import { readlinkSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
 import { socket as c, option } from "../../native/socket.ts";
-import { remaining, type SyncOptions } from "../base/deadline.ts";
+import { type Abortable, remaining, type SyncOptions } from "../base/deadline.ts";
 import { isShortage, UnixError } from "../base/errors.ts";
 import { iterate } from "../base/iterate.ts";
 import { Fd } from "../fd/fd.ts";
@@ -199,7 +199,7 @@ export class FdReceiver implements Disposable, AsyncDisposable {
    * @throws UnixError EMFILE, ENFILE (no room: the next receive can still have it), ERR_CLOSED; the
    *   signal's reason; what `allow` throws
    */
-  async receive(options?: { signal?: AbortSignal }): Promise<ReceivedFd> {
+  async receive(options?: Abortable): Promise<ReceivedFd> {
     options?.signal?.throwIfAborted();
     for (;;) {
       const event = this.#postponed.shift() ?? (await this.#watcher.receive(options));

@@ -3,7 +3,7 @@
 import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
 import { integer } from "../base/checks.ts";
-import { remaining, type SyncOptions } from "../base/deadline.ts";
+import { type Abortable, remaining, type SyncOptions } from "../base/deadline.ts";
 import { closedError, UnixError, UnsupportedError } from "../base/errors.ts";
 import { iterate } from "../base/iterate.ts";
 import { inOrder, rejected, settled } from "../loop/gate.ts";
@@ -163,7 +163,7 @@ export class SignalWatcher implements Disposable, AsyncDisposable {
    *
    * @throws UnixError ERR_CLOSED; the abort signal's reason
    */
-  receive(options?: { signal?: AbortSignal }): Promise<SignalEvent> {
+  receive(options?: Abortable): Promise<SignalEvent> {
     const signal = options?.signal;
     if (signal?.aborted === true) return rejected(signal.reason);
     try {

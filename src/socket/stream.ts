@@ -10,7 +10,7 @@ import type { Message, Received } from "./message.ts";
 import { SocketBase } from "./messaging.ts";
 import { type DescriptorDuplex, type DuplexOptions, makeDuplex } from "./node-stream.ts";
 import type { Settings } from "./options.ts";
-import { toReadable, toWritable } from "./web-streams.ts";
+import { readableOf, writableOf } from "./web-streams.ts";
 
 const KIND: Kind = {
   name: "stream",
@@ -84,13 +84,16 @@ export class StreamSocket extends SocketBase {
     return makeDuplex(this, options);
   }
 
-  /** The bytes as a web stream; its end is the peer's. Descriptors that come are closed. */
+  /**
+   * The bytes as a web stream, the same one at each look; its end is the peer's. Nothing is read
+   * before it is asked for. Descriptors that come are closed.
+   */
   get readable(): ReadableStream<Uint8Array> {
-    return toReadable(this);
+    return readableOf(this);
   }
 
-  /** A web stream into the socket; closing it is `end()`. */
+  /** A web stream into the socket, the same one at each look; closing it is `end()`. */
   get writable(): WritableStream<Uint8Array> {
-    return toWritable(this);
+    return writableOf(this);
   }
 }

@@ -38,11 +38,11 @@ describe("notify", () => {
     queue.notify({ signal });
     queue.trySend("beside it");
     sendSignal(process.pid, signal, { value: 99 });
-    expect(await watcher.receive()).toMatchObject({ code: "queue", value: 99 });
+    expect(await watcher.receive()).toMatchObject({ origin: "queue", value: 99 });
     queue.tryReceive();
     queue.tryReceive();
     queue.trySend("first again");
-    expect(await watcher.receive()).toMatchObject({ code: "message-queue", value: 0 });
+    expect(await watcher.receive()).toMatchObject({ origin: "message-queue", value: 0 });
   });
 
   testUnless(

@@ -24,7 +24,7 @@ setDefaultTimeout(30_000 * slower);
 
 /** A Bun child whose program begins with its channel. */
 function program(source: string): string[] {
-  const imports = `import { parentChannel, spawn } from "${root}/src/spawn/spawn.ts";`;
+  const imports = `import { parentChannel, spawn } from "${root}/src/index.ts";`;
   return [process.execPath, "-e", `${imports}const channel = parentChannel();${source}`];
 }
 
@@ -123,7 +123,7 @@ describe("both sides", () => {
 
   test("the child's own options go before the parent's", () =>
     leakFree(async () => {
-      const imports = `import { parentChannel } from "${root}/src/spawn/spawn.ts";`;
+      const imports = `import { parentChannel } from "${root}/src/index.ts";`;
       const source = `
           const channel = parentChannel({ acceptFds: 2 });
           const { data, fds } = await channel.receive();
@@ -198,14 +198,14 @@ describe("ends", () => {
     using dir = tempDir();
     const worker = writeSource(
       dir,
-      `import { parentChannel } from "@/src/spawn/spawn.ts";
+      `import { parentChannel } from "@/src/index.ts";
        const channel = parentChannel();
        await channel.send("here");
        console.log(await channel.receive(), process.pid);`,
       "worker.ts",
     );
     const parent = `
-      import { spawn } from "@/src/spawn/spawn.ts";
+      import { spawn } from "@/src/index.ts";
       const command = [process.execPath, ${JSON.stringify(worker)}];
       const child = spawn(command, { channel: true, stdout: "inherit" });
       await child.channel.receive();
@@ -250,7 +250,7 @@ describe("not meant", () => {
   /** parentChannel in a process with such a variable and such a descriptor 3. */
   async function found(value: string, fd: number): Promise<string> {
     const source = `
-      import { parentChannel } from "@/src/spawn/spawn.ts";
+      import { parentChannel } from "@/src/index.ts";
       try { console.log(parentChannel(), process.env.BUNIX_CHANNEL ?? "removed"); }
       catch (error) { console.log(error.code, error.message); }`;
     return succeeded(await runSource(source, { env: { BUNIX_CHANNEL: value }, fds: [fd] }));
@@ -305,7 +305,7 @@ describe("not meant", () => {
       using dir = tempDir();
       const worker = writeSource(
         dir,
-        `import { parentChannel } from "@/src/spawn/spawn.ts"; postMessage(parentChannel());`,
+        `import { parentChannel } from "@/src/index.ts"; postMessage(parentChannel());`,
         "thread.ts",
       );
       const source = `

@@ -163,7 +163,7 @@ describe("a connection", () => {
         [
           process.execPath,
           "-e",
-          `import { parentChannel } from "${root}/src/spawn/spawn.ts";
+          `import { parentChannel } from "${root}/src/index.ts";
            for await (const message of parentChannel()) {
              const [fd] = message.takeFds();
              Bun.connect({ fd: fd.release(), socket: {

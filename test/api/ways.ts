@@ -84,7 +84,7 @@ async function trying(listener: Streams, signal: AbortSignal): Promise<void> {
   for (;;) {
     await waitReadable(listener, { signal });
     const socket = listener.tryAccept();
-    if (socket !== null) answer(socket);
+    if (socket !== undefined) answer(socket);
   }
 }
 

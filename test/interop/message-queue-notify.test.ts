@@ -42,7 +42,7 @@ describe("notify", () => {
         await using child = start([peer(), "send", queue.name, "1"]);
         const sender = { pid: child.pid, uid: process.getuid?.() };
         const event = await watcher.receive();
-        expect(event).toMatchObject({ signal, code: "message-queue", value: i, ...sender });
+        expect(event).toMatchObject({ signal, origin: "message-queue", value: i, ...sender });
         expect(queue.tryReceive()?.text()).toBe("0");
         expect((await child.exited).code).toBe(0);
       }
@@ -54,7 +54,7 @@ describe("notify", () => {
     const number = await foreignNumber(signalNumber(signal));
     const claim = [process.pid, number, 1, origin.SI_MESGQ].map(String);
     await using child = start([compileC("test/fixtures/signal-peer.c"), "forge", ...claim]);
-    expect(await watcher.receive()).toMatchObject({ code: "message-queue", pid: 1, uid: 4711 });
+    expect(await watcher.receive()).toMatchObject({ origin: "message-queue", pid: 1, uid: 4711 });
     succeeded(await child.exited);
   });
 
