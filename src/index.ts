@@ -131,6 +131,7 @@ export {
 } from "./serve.ts";
 export {
   type SignalEvent,
+  type SignalName,
   type SignalOrigin,
   SignalWatcher,
   signalName,

@@ -94,6 +94,7 @@ export class Fd implements Disposable, Owner {
     return this.#fd;
   }
 
+  /** True once it is closed or released; `fd` is −1 then. */
   get closed(): boolean {
     return this.#fd < 0;
   }

@@ -32,6 +32,7 @@ export abstract class FifoEnd implements Disposable {
     return this.#end?.fd ?? -1;
   }
 
+  /** True once it is closed: what waits then fails with ERR_CLOSED. */
   get closed(): boolean {
     return this.#closed;
   }

@@ -131,6 +131,7 @@ export class Handover implements Disposable {
     });
   }
 
+  /** True after `close`: no successor can ask any more. */
   get closed(): boolean {
     return this.#state === "closed";
   }

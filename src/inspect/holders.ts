@@ -4,6 +4,7 @@ import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 
 /** A process that has a socket open, and under which number. */
 export interface SocketHolder {
+  /** The process, in this pid namespace. */
   readonly pid: number;
   /** The process's name (comm, at most 15 bytes); "" where it ended meanwhile. */
   readonly command: string;

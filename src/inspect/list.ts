@@ -10,6 +10,7 @@ import { allSockets } from "./unix-sockets.ts";
 
 /** A Unix socket of this network namespace, as {@link listSockets} tells it. */
 export interface UnixSocketInfo {
+  /** The socket's type. */
   readonly type: SocketType;
   /** A datagram socket is also "connected" once somebody has connected to it: look at `peer`. */
   readonly state: "listening" | "connected" | "unconnected";
@@ -25,6 +26,7 @@ export interface UnixSocketInfo {
   readonly receiveQueue: number | null;
   /** Bytes that the other end has not received; of a listener: its backlog. */
   readonly sendQueue: number | null;
+  /** Which directions were shut down; null: the kernel hides it. */
   readonly shutdown: "none" | "read" | "write" | "both" | null;
   /** The user that made it; null: not told, or none that this user namespace can name. */
   readonly uid: number | null;

@@ -42,7 +42,9 @@ export type ProbeState =
 
 /** What {@link probe} answers. */
 export interface Probe {
+  /** What is there, in one word. */
   readonly state: ProbeState;
+  /** The address that was asked about, parsed. */
   readonly address: Address;
   /** The live socket's type. */
   readonly type?: SocketType;

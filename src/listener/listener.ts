@@ -92,10 +92,12 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
     return this.#start.handle.fd;
   }
 
+  /** True once it is closed or released: what waits to accept fails with ERR_CLOSED. */
   get closed(): boolean {
     return this.#start.handle.closed;
   }
 
+  /** The type of what it accepts. */
   get type(): ConnectionType {
     return this.#start.type;
   }

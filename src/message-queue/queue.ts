@@ -132,6 +132,7 @@ export class MessageQueue implements Disposable, AsyncDisposable {
     return this.#handle.fd;
   }
 
+  /** True once it is closed: what waits then fails with ERR_CLOSED. */
   get closed(): boolean {
     return this.#handle.closed;
   }

@@ -101,6 +101,7 @@ export class QueueListener implements Disposable, AsyncDisposable {
     return this.#own.handle.fd;
   }
 
+  /** True once it is closed: what waits then fails with ERR_CLOSED. */
   get closed(): boolean {
     return this.#own.handle.closed;
   }

@@ -86,6 +86,7 @@ export class QueueSocket implements Disposable, AsyncDisposable {
     return [this.fd, this.#peer.handle.fd];
   }
 
+  /** True once it is closed here, whatever the peer does. */
   get closed(): boolean {
     return this.#own.handle.closed;
   }

@@ -15,10 +15,13 @@ import { poll } from "../syscalls/fd.ts";
 
 /** What poll(2) says of a descriptor. */
 export interface Readiness {
+  /** There is something to read or accept, or the end. */
   readonly readable: boolean;
+  /** There is room to write. */
   readonly writable: boolean;
   /** The other end has closed, or shut down writing. There may still be data to read. */
   readonly ended: boolean;
+  /** POLLERR: an error is pending, or nobody reads any more. */
   readonly error: boolean;
 }
 
@@ -92,7 +95,7 @@ export function waitWritable(fd: FdLike, options: WaitOptions = {}): Promise<Rea
  */
 export function watchReadiness(
   fd: FdLike,
-  options: WaitOptions & { direction?: "read" | "write" } = {},
+  options: WaitOptions & { direction?: "read" | "write" | undefined } = {},
 ): AsyncIterableIterator<Readiness> {
   const { direction = "read", signal } = options;
   const stopped = (): boolean => signal?.aborted === true;

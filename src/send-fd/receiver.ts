@@ -43,9 +43,11 @@ export interface ReceiveFdsOptions {
 export interface ReceivedFd {
   /** Yours to close. */
   readonly fd: Fd;
+  /** The process that sent it, in this pid namespace. */
   readonly pid: number;
   /** The sender's effective user and group; null: none that this user namespace can name. */
   readonly uid: number | null;
+  /** The sender's effective group; null: none that this user namespace can name. */
   readonly gid: number | null;
 }
 
@@ -155,6 +157,7 @@ export class FdReceiver implements Disposable, AsyncDisposable {
     return this.#refused;
   }
 
+  /** True once it is closed: what waits then fails with ERR_CLOSED. */
   get closed(): boolean {
     return this.#watcher.closed;
   }

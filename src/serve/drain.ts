@@ -98,7 +98,9 @@ function closing(answer: unknown): unknown {
 
 /** What drain needs of a server of Bun.serve. */
 export interface Drainable {
+  /** Requests that are being answered. */
   readonly pendingRequests: number;
+  /** WebSockets that are open. */
   readonly pendingWebSockets: number;
   /** Close what is left. */
   stop(closeActiveConnections: boolean): unknown;

@@ -30,6 +30,7 @@ export interface WatchSignalsOptions {
 export interface SignalEvent {
   /** Its name: "SIGUSR1", "SIGRTMIN+3". */
   readonly signal: string;
+  /** Its number on this system. */
   readonly number: number;
   /** What sent it; "unknown" where `process.on` has to do (`watcher.source`). */
   readonly origin: SignalOrigin;
@@ -120,6 +121,7 @@ export class SignalWatcher implements Disposable, AsyncDisposable {
     return lost;
   }
 
+  /** True once it is closed: what waits then fails with ERR_CLOSED. */
   get closed(): boolean {
     return this.#closed;
   }

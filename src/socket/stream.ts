@@ -35,6 +35,7 @@ export class StreamSocket extends SocketBase {
     super(handle, settings, KIND);
   }
 
+  /** Always "stream". */
   get type(): "stream" {
     return "stream";
   }
