@@ -3,12 +3,11 @@
 //
 //   bun examples/activation.ts
 
-import { adoptSocket, connect, inheritedFds, Listener, listen, notify, openDatagram } from "bunix";
+import { adoptSocket, connect, inheritedFds, listen, notify, openDatagram } from "bunix";
 
 const entry = inheritedFds().find(({ name }) => name === "main");
 if (entry !== undefined) {
-  const listener = adoptSocket(entry.fd);
-  if (!(listener instanceof Listener)) throw new Error(`${entry.name} does not listen`);
+  const listener = adoptSocket(entry.fd, { expect: "listener" });
   await notify({ ready: true, status: "waiting for the first caller" });
   using socket = await listener.accept();
   await socket.send(`hello from pid ${process.pid}`);

@@ -6,11 +6,11 @@
 import { statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { adoptServer, listen, listenTcp } from "bunix";
+import { listen, listenTcp, serveOn } from "bunix";
 
 const path = join(tmpdir(), `adopt-server-${process.pid}`);
 using listener = listen(path, { mode: 0o660 });
-const unix = adoptServer(listener, (where) =>
+const unix = serveOn(listener, (where) =>
   Bun.serve({ ...where, fetch: () => new Response("over a Unix socket") }),
 );
 console.log(await (await fetch("http://localhost/", { unix: path })).text());
@@ -18,8 +18,6 @@ console.log("mode", (statSync(path).mode & 0o777).toString(8));
 await unix.stop(true); // the socket stays its owner's
 
 using tcp = listenTcp({ hostname: "127.0.0.1", port: 0 }); // or inheritedFds()[0].fd
-const web = adoptServer(tcp, (where) =>
-  Bun.serve({ ...where, fetch: () => new Response("over TCP") }),
-);
+const web = serveOn(tcp, (where) => Bun.serve({ ...where, fetch: () => new Response("over TCP") }));
 console.log(await (await fetch(web.url)).text());
 await web.stop(true);

@@ -4,13 +4,13 @@
 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { adoptServer, drain, drainable, Handover, listenTcp, resumeServer } from "bunix";
+import { drain, drainable, Handover, listenTcp, resumeServer, serveOn } from "bunix";
 
 const [version = 1, address = join(tmpdir(), `handover-${process.pid}`)] = process.argv.slice(2);
 const handover = await Handover.open(`${address}`);
 const web = handover.descriptor("web", () => listenTcp({ hostname: "127.0.0.1", port: 0 }));
 const fetched = (_: Request, _server: object) => new Response(`version ${version}, ${process.pid}`);
-const server = adoptServer(
+const server = serveOn(
   web,
   (where) => Bun.serve({ ...where, fetch: drainable(fetched) }),
   { paused: true }, // until it is certain that this process is the one

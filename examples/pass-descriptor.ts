@@ -3,11 +3,10 @@
 //   bun examples/pass-descriptor.ts
 
 import { closeSync, openSync } from "node:fs";
-import { adoptSocket, StreamSocket, socketPair } from "bunix";
+import { adoptSocket, socketPair } from "bunix";
 
 if (process.argv[2] === "child") {
-  using socket = adoptSocket(3);
-  if (!(socket instanceof StreamSocket)) throw new Error("3 is not a stream");
+  using socket = adoptSocket(3, { expect: "stream" });
   using message = await socket.receive();
   const file = message?.fds[0];
   if (file === undefined) throw new Error("no descriptor came");

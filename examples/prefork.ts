@@ -2,14 +2,14 @@
 //
 //   bun examples/prefork.ts
 
-import { adoptSocket, connect, listen, parentChannel, StreamSocket, spawn } from "bunix";
+import { adoptSocket, connect, listen, parentChannel, spawn } from "bunix";
 
 const channel = parentChannel();
 if (channel !== null) {
   for await (const message of channel) {
     if (message.credentials?.pid !== process.ppid) throw new Error("not from my parent");
-    using socket = adoptSocket(message.takeFds()[0]!);
-    if (socket instanceof StreamSocket) await socket.send(`from worker ${message.text()}`);
+    using socket = adoptSocket(message.takeFds()[0]!, { expect: "stream" });
+    await socket.send(`from worker ${message.text()}`);
   }
 } else {
   const workers = [0, 1, 2, 3].map(() =>

@@ -2,11 +2,10 @@
 //
 //   bun examples/shared-memory.ts
 
-import { adoptSocket, SharedMemory, StreamSocket, socketPair } from "bunix";
+import { adoptSocket, SharedMemory, socketPair } from "bunix";
 
 if (process.argv[2] === "child") {
-  using socket = adoptSocket(3);
-  if (!(socket instanceof StreamSocket)) throw new Error("3 is not a stream");
+  using socket = adoptSocket(3, { expect: "stream" });
   using message = await socket.receive();
   const [fd] = message?.takeFds() ?? [];
   if (fd === undefined) throw new Error("no memory came");

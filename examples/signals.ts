@@ -13,9 +13,9 @@ if (process.argv[2] === "child") {
   const values: number[] = [];
   let plain: string | null = null;
   while (values.length < 3 || plain === null) {
-    const { signal, code, pid, value } = await watcher.receive();
+    const { signal, origin, pid, value } = await watcher.receive();
     if (pid !== child.pid) throw new Error(`who is ${pid}?`);
-    if (value === undefined) plain = `${signal} by ${code}`;
+    if (value === undefined) plain = `${signal} by ${origin}`;
     else values.push(value); // real-time signals queue up: none is merged away
   }
   console.log(`from ${child.pid}: ${values.sort().join(", ")}`);

@@ -47,13 +47,13 @@ export {
 } from "./fifo.ts";
 export { Handover, type HandoverOptions, type NamedFd } from "./handover.ts";
 export {
-  type Holder,
   listSockets,
   type Probe,
   type ProbeOptions,
   type ProbeState,
   probe,
   type SocketFile,
+  type SocketHolder,
   type SocketSource,
   type UnixSocketInfo,
 } from "./inspect.ts";
@@ -140,12 +140,14 @@ export {
   isDraining,
   type ListenTcpOptions,
   listenTcp,
+  type PlaceholderAddress,
   resumeServer,
   type Startable,
-  type Where,
+  serveOn,
 } from "./serve.ts";
 export {
   type SignalEvent,
+  type SignalName,
   type SignalOrigin,
   SignalWatcher,
   signalName,
@@ -156,7 +158,7 @@ export {
 export * from "./socket.ts";
 export {
   type BunSocket,
-  letGo,
+  detachBunSocket,
   type MessagesOptions,
   parentChannel,
   parentMessages,

@@ -1,6 +1,6 @@
 // Who is there? What an address is, who has it, and every Unix socket that there is.
 
-export type { Holder } from "./inspect/holders.ts";
+export type { SocketHolder } from "./inspect/holders.ts";
 export { listSockets, type UnixSocketInfo } from "./inspect/list.ts";
 export { type Probe, type ProbeOptions, type ProbeState, probe } from "./inspect/probe.ts";
 export type { SocketSource } from "./inspect/unix-sockets.ts";

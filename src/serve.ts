@@ -1,6 +1,12 @@
 // Bun's servers on a socket that somebody else opened: systemd, a predecessor, this library.
 
-export { type AdoptOptions, adoptServer, type Startable, type Where } from "./serve/adopt.ts";
+export {
+  type AdoptOptions,
+  adoptServer,
+  type PlaceholderAddress,
+  type Startable,
+  serveOn,
+} from "./serve/adopt.ts";
 export {
   type Drainable,
   type DrainOptions,

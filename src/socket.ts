@@ -1,9 +1,10 @@
 // bunix/socket: stream, seqpacket and datagram sockets.
 
 export type { Data, Payload } from "./base/data.ts";
-export type { SyncOptions } from "./base/deadline.ts";
+export type { Abortable, SyncOptions, TimeLimited } from "./base/deadline.ts";
 export type { SocketType } from "./base/socket-type.ts";
 export {
+  type AdoptedSockets,
   type AdoptSocketOptions,
   adoptSocket,
   type ReceiveMessageOptions,

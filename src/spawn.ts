@@ -2,7 +2,7 @@
 
 export { parentChannel } from "./spawn/channel.ts";
 export type { SpawnFds } from "./spawn/descriptors.ts";
-export { type BunSocket, letGo } from "./spawn/detach.ts";
+export { type BunSocket, detachBunSocket } from "./spawn/detach.ts";
 export { parentMessages } from "./spawn/messages.ts";
 export {
   type MessagesOptions,

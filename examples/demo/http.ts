@@ -1,7 +1,7 @@
 // One HTTP request, answered on a listening socket that another process has opened.
 
 import { createServer } from "node:net";
-import { adoptServer, type Fd } from "bunix";
+import { type Fd, serveOn } from "bunix";
 
 /** Answer one request with `text`; resolves with its first line when all is closed again. */
 export function serveOne(listening: Fd, text: string): Promise<string> {
@@ -17,7 +17,7 @@ export function serveOne(listening: Fd, text: string): Promise<string> {
     });
   });
   server.on("error", reject);
-  adoptServer(listening, (where) => server.listen(where));
+  serveOn(listening, (where) => server.listen(where));
   return promise;
 }
 

@@ -42,7 +42,7 @@ let warned = false;
  * open.
  *
  * `adoptSocket(entry.fd)` makes a listener or socket of a Unix socket; its file stays when that is
- * closed, since it is the manager's. `adoptServer(entry.fd, …)` starts `Bun.serve` on a listening
+ * closed, since it is the manager's. `serveOn(entry.fd, …)` starts `Bun.serve` on a listening
  * one, TCP or Unix, and `Bun.listen({ fd: entry.fd.release(), socket })` listens without HTTP.
  *
  * @throws UnixError EINVAL: the variables say what they must not (the message has it); EBADF: one

@@ -1,12 +1,13 @@
 // Telling the service manager how it goes, and having it keep descriptors: sd_notify(3).
 
+import type { Abortable } from "../base/deadline.ts";
 import type { FdLike } from "../fd/fd.ts";
 import { checkFds, ownFds } from "../socket/send.ts";
 import { deliver, type Notice } from "./manager.ts";
 import { checkFdName, encodeState, type NotifyState } from "./state.ts";
 
 /** What else a notification does, and how long it may take. */
-export interface NotifyOptions {
+export interface NotifyOptions extends Abortable {
   /**
    * Descriptors for the manager to keep (FDSTORE=1; systemd: `FileDescriptorStoreMax=`): it passes
    * them to the next run of this service, which gets them from {@link inheritedFds}. They stay

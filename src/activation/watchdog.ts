@@ -49,6 +49,7 @@ export class Watchdog implements Disposable {
     this.#onError = onError ?? ((error) => this.#warn(error));
   }
 
+  /** True after `close`: no sign of life is sent any more. */
   get closed(): boolean {
     return this.#stop.signal.aborted;
   }

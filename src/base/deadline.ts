@@ -10,11 +10,20 @@ export function remaining(timeoutMs: number | undefined): () => number {
   return () => Math.max(0, Math.ceil(end - performance.now()));
 }
 
-/** Options of one call that blocks the thread. */
-export interface SyncOptions {
-  /** Milliseconds until it fails with ETIMEDOUT. Default: wait for ever. */
+/** What can be given up while it waits: part of the options of every call that waits. */
+export interface Abortable {
+  /** When it is aborted the call fails with its reason. Default: none. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What fails when a time is over: part of the options of calls that block or connect. */
+export interface TimeLimited {
+  /** Milliseconds until it fails with ETIMEDOUT. Default: no limit, unless the call names one. */
   readonly timeoutMs?: number | undefined;
 }
+
+/** Options of one call that blocks the thread, which no signal could reach. */
+export interface SyncOptions extends TimeLimited {}
 
 /** A pause that a signal can end. */
 export function sleep(ms: number, signal?: AbortSignal): Promise<void> {

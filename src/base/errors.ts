@@ -32,11 +32,17 @@ export interface ErrorDetail {
  * @see errno(3)
  */
 export class UnixError extends Error {
+  /** Always the class's name. */
   override readonly name: string = "UnixError";
+  /** The errno's name, "ECONNREFUSED"; or one of this library's: "ERR_CLOSED" and other "ERR_…". */
   readonly code: string;
+  /** The errno, negative as in Node's errors: −111. */
   readonly errno: number;
+  /** The call that failed, "connect". */
   readonly syscall: string;
+  /** The address in words, as `formatAddress` has it; absent where the call had none. */
   declare readonly address?: string;
+  /** The same, if it is a path. */
   declare readonly path?: string;
 
   /** @param result a negative errno, as every function in src/syscalls returns it */
@@ -69,8 +75,11 @@ function sentence(syscall: string, code: string, { address, hint }: ErrorDetail)
  * `capability` is its key in `capabilities()`, where the reason stands too.
  */
 export class UnsupportedError extends Error {
+  /** Always the class's name. */
   override readonly name: string = "UnsupportedError";
+  /** Always this one. */
   readonly code = "ERR_UNSUPPORTED";
+  /** Its key in `capabilities()`, if it has one there. */
   readonly capability: string;
 
   constructor(capability: string, reason: string) {

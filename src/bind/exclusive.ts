@@ -10,7 +10,7 @@ import { Backoff } from "../base/backoff.ts";
 import { integer } from "../base/checks.ts";
 import { UnixError } from "../base/errors.ts";
 import type { SocketType } from "../base/socket-type.ts";
-import type { Holder } from "../inspect/holders.ts";
+import type { SocketHolder } from "../inspect/holders.ts";
 import { type Probe, probe } from "../inspect/probe.ts";
 import { kernelTells, socketsAt } from "../inspect/unix-sockets.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
@@ -56,7 +56,7 @@ export class AddressInUseError extends UnixError {
   /** What was found at the address. */
   readonly found: Probe;
   /** The processes that have it open, as far as this process may see. */
-  readonly holders: readonly Holder[];
+  readonly holders: readonly SocketHolder[];
 
   constructor(found: Probe, address: Address, hint: string) {
     super("bind", -errno.EADDRINUSE, { address: formatAddress(address), hint });

@@ -27,29 +27,43 @@ export type Capability =
 
 /** What {@link capabilities} answers. */
 export interface Capabilities {
+  /** The operating system. */
   readonly system: "linux" | "darwin";
+  /** The machine's architecture. */
   readonly arch: "x64" | "arm64";
+  /** The C library that is called; "none": no library that is known here could be opened. */
   readonly libc: "glibc" | "musl" | "macOS" | "none";
+  /** Bun's version, as `Bun.version`. */
   readonly bun: string;
   /** "verified": tests ran on such a system. "unverified": written from its headers only. */
   readonly tier: "verified" | "unverified";
   /** How waiting reaches Bun's event loop; `reason` where it is not the first choice. */
   readonly waker: { readonly kind: "aio" | "thread"; readonly reason?: string } | null;
+  /** Whether anything can be awaited: without it only `try…` and `…Sync` work. */
   readonly waiting: Capability;
   /** Whether libc has each function that this library calls. */
   readonly libcFunctions: Capability;
+  /** Sockets of type "seqpacket". */
   readonly seqpacket: Capability;
+  /** Addresses without a file (`@name`). */
   readonly abstractNames: Capability;
+  /** Paths longer than a sockaddr_un has room for (107 bytes on Linux). */
   readonly longPaths: Capability;
+  /** `passCredentials`: the kernel says with each message who sent it. */
   readonly passCredentials: Capability;
+  /** Whether such a message brings its sender's process as a descriptor, too (SO_PASSPIDFD). */
   readonly passPidfd: Capability;
+  /** `peerCredentials`: who connected, by the kernel's word. */
   readonly peerCredentials: Capability;
+  /** `peerGroups`: the peer's supplementary groups. */
   readonly peerGroups: Capability;
+  /** `peerPidfd`: the peer's process as a descriptor. */
   readonly peerPidfd: Capability;
   /** Whether the kernel refuses descriptors for us (`acceptFds: "refuse"`); else we close them. */
   readonly refuseFds: Capability;
-  /** `adoptServer`: whether a server can be put on a socket that is there already. */
+  /** `serveOn`: whether a server can be put on a socket that is there already. */
   readonly adoptServer: Capability;
+  /** Whether descriptors are close-on-exec from birth; else a child that starts then has them. */
   readonly closeOnExecAtomic: Capability;
   /** Whether the kernel tells which sockets there are (`listSockets`, exclusive addresses). */
   readonly sockDiag: Capability;

@@ -13,7 +13,7 @@ import { sendSignal } from "../process/send-signal.ts";
 import { connectQueue, listenQueue } from "../queue-socket/open.ts";
 import { receiveFds } from "../send-fd/receiver.ts";
 import { sendFd } from "../send-fd/send.ts";
-import { adoptServer } from "../serve/adopt.ts";
+import { serveOn } from "../serve/adopt.ts";
 import { watchSignals } from "../signals/watcher.ts";
 import { openDatagram } from "../socket/open-datagram.ts";
 import { socketPair } from "../socket/pair.ts";
@@ -145,7 +145,7 @@ function adopted(): Promise<void> {
   return inDirectory(async (directory) => {
     const path = join(directory, "name");
     using listener = listen(path);
-    const server = adoptServer(listener, (where) =>
+    const server = serveOn(listener, (where) =>
       Bun.serve({ ...where, fetch: () => new Response("adopted") }),
     );
     try {

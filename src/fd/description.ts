@@ -9,7 +9,9 @@ import { getOption } from "../syscalls/socket.ts";
 
 /** What {@link Fd.describe} answers. */
 export interface FdDescription {
+  /** The number that was asked about. */
   readonly fd: number;
+  /** What the descriptor stands for. */
   readonly kind:
     | "socket"
     | "pipe"
@@ -35,8 +37,11 @@ export interface FdDescription {
   };
   /** What /proc says it is, a path or a kernel name like "anon_inode:[eventfd]"; Linux only. */
   readonly target?: string;
+  /** Whether exec closes it (FD_CLOEXEC). */
   readonly closeOnExec: boolean;
+  /** O_NONBLOCK, which all share who have the same open file. */
   readonly nonBlocking: boolean;
+  /** What it was opened for; "path": as a name alone (O_PATH). */
   readonly access: "read" | "write" | "read-write" | "path";
 }
 

@@ -94,6 +94,7 @@ export class Fd implements Disposable, Owner {
     return this.#fd;
   }
 
+  /** True once it is closed or released; `fd` is −1 then. */
   get closed(): boolean {
     return this.#fd < 0;
   }
@@ -126,7 +127,13 @@ export class Fd implements Disposable, Owner {
     return this.#fd;
   }
 
-  /** Give up ownership: the number is the caller's to close. @throws UnixError ERR_CLOSED */
+  /**
+   * Give up ownership: the number is the caller's to close. A number, since nothing owns it now; the
+   * `release()` of sockets, listeners and queues gives an Fd, which owns it: for `Bun.connect({ fd })`
+   * and others that want a number that they close, it is `socket.release().release()`.
+   *
+   * @throws UnixError ERR_CLOSED
+   */
   release(): number {
     const fd = this.#open("release");
     stopWaiting(fd, () => closedError("release"));

@@ -1,15 +1,13 @@
 // What both ends of a FIFO are: owners of descriptors that wait on Bun's event loop.
 
+import type { Abortable } from "../base/deadline.ts";
 import { closedError, UnixError } from "../base/errors.ts";
 import type { Fd } from "../fd/fd.ts";
 import { LazyWatch } from "../loop/lazy-watch.ts";
 import type { Watch } from "../loop/poller.ts";
 
 /** How long an asynchronous call waits. */
-export interface FifoWaitOptions {
-  /** Give up; the promise rejects with the signal's reason. */
-  readonly signal?: AbortSignal | undefined;
-}
+export interface FifoWaitOptions extends Abortable {}
 
 /** One end of a FIFO, which this process owns. @see fifo(7) */
 export abstract class FifoEnd implements Disposable {
@@ -34,6 +32,7 @@ export abstract class FifoEnd implements Disposable {
     return this.#end?.fd ?? -1;
   }
 
+  /** True once it is closed: what waits then fails with ERR_CLOSED. */
   get closed(): boolean {
     return this.#closed;
   }

@@ -40,7 +40,9 @@ export type NotAFifo =
  * It was neither opened nor read.
  */
 export class NotAFifoError extends UnixError {
+  /** Always the class's name. */
   override readonly name: string = "NotAFifoError";
+  /** What has the name. */
   readonly found: NotAFifo;
 
   /** @internal */

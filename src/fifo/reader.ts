@@ -101,19 +101,23 @@ export class FifoReader extends FifoEnd {
    * @throws UnixError ERR_CLOSED; the signal's reason
    * @see read(2)
    */
-  read(options: FifoWaitOptions & { readonly maxBytes?: number } = {}): Promise<Uint8Array | null> {
+  read(
+    options: FifoWaitOptions & { readonly maxBytes?: number | undefined } = {},
+  ): Promise<Uint8Array | null> {
     const most = this.#most(options.maxBytes);
     return this.#wait(options.signal, () => this.#chunk(most));
   }
 
   /** What is there now; undefined: nothing; null: the end, as for `read`. */
-  tryRead(options: { readonly maxBytes?: number } = {}): Uint8Array | null | undefined {
+  tryRead(options: { readonly maxBytes?: number | undefined } = {}): Uint8Array | null | undefined {
     this.open("read");
     return this.#chunk(this.#most(options.maxBytes));
   }
 
   /** `read`, blocking the thread. @throws UnixError ETIMEDOUT */
-  readSync(options: SyncOptions & { readonly maxBytes?: number } = {}): Uint8Array | null {
+  readSync(
+    options: SyncOptions & { readonly maxBytes?: number | undefined } = {},
+  ): Uint8Array | null {
     const most = this.#most(options.maxBytes);
     const left = remaining(options.timeoutMs);
     this.open("read");

@@ -2,7 +2,7 @@
 
 import type { AddressInput } from "../address/address.ts";
 import { integer } from "../base/checks.ts";
-import { sleep } from "../base/deadline.ts";
+import { type Abortable, sleep, type TimeLimited } from "../base/deadline.ts";
 import { closedError } from "../base/errors.ts";
 import type { Binding, FileOptions } from "../bind/binding.ts";
 import type { Fd, FdLike } from "../fd/fd.ts";
@@ -17,7 +17,7 @@ import { type Offer, takeOver } from "./successor.ts";
 import { fileOf, HandoverTable, type NamedFd, renew, takeFile } from "./table.ts";
 
 /** How to hand over, and to whom. The file options are those of the control socket's file. */
-export interface HandoverOptions extends Omit<FileOptions, "unlinkOnClose"> {
+export interface HandoverOptions extends Omit<FileOptions, "unlinkOnClose">, TimeLimited {
   /**
    * Descriptors that this process was started with: `inheritedFds()`. They are taken; one whose
    * name the predecessor has too is closed, for the predecessor's is the same or newer.
@@ -57,8 +57,8 @@ const PAUSE_MS = 10;
  * ```ts
  * const handover = await Handover.open("/run/app/control");
  * const web = handover.descriptor("web", () => listenTcp({ port: 8080 }));
- * const start = (where: Where) => Bun.serve({ ...where, fetch: drainable(fetch) });
- * const server = adoptServer(web, start, { paused: true });
+ * const start = (where: PlaceholderAddress) => Bun.serve({ ...where, fetch: drainable(fetch) });
+ * const server = serveOn(web, start, { paused: true });
  * await handover.ready();
  * resumeServer(server);
  * await handover.replaced; // until a successor is ready
@@ -111,7 +111,7 @@ export class Handover implements Disposable {
    */
   static async open(
     controlAddress: AddressInput,
-    options: HandoverOptions & { readonly signal?: AbortSignal | undefined } = {},
+    options: HandoverOptions & Abortable = {},
   ): Promise<Handover> {
     const { readyTimeoutMs = READY_TIMEOUT_MS, timeoutMs = TIMEOUT_MS } = options;
     const settings: Settings = {
@@ -131,6 +131,7 @@ export class Handover implements Disposable {
     });
   }
 
+  /** True after `close`: no successor can ask any more. */
   get closed(): boolean {
     return this.#state === "closed";
   }
@@ -164,7 +165,7 @@ export class Handover implements Disposable {
    * @throws UnixError where the predecessor goes on, for it found this too late, or has not
    *   answered; this process should close and leave
    */
-  ready(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
+  ready(options: Abortable = {}): Promise<void> {
     if (this.closed) return Promise.reject(closedError("ready"));
     this.#becoming ??= this.#become(options.signal);
     return this.#becoming;

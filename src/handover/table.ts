@@ -20,7 +20,9 @@ import { getOption, listen } from "../syscalls/socket.ts";
 
 /** A named descriptor, as `inheritedFds()` has it too. */
 export interface NamedFd {
+  /** The name under which it was handed over. */
   readonly name: string;
+  /** The descriptor. Yours to close. */
   readonly fd: Fd;
 }
 

@@ -3,7 +3,8 @@
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 
 /** A process that has a socket open, and under which number. */
-export interface Holder {
+export interface SocketHolder {
+  /** The process, in this pid namespace. */
   readonly pid: number;
   /** The process's name (comm, at most 15 bytes); "" where it ended meanwhile. */
   readonly command: string;
@@ -16,8 +17,8 @@ export interface Holder {
  * users' processes only root sees anything; a socket that is on its way in a message, or waits to
  * be accepted, has no holder. An inode without holders is not in the map.
  */
-export function holdersOf(inodes: Iterable<number>): Map<number, Holder[]> {
-  const holders = new Map<number, Holder[]>();
+export function holdersOf(inodes: Iterable<number>): Map<number, SocketHolder[]> {
+  const holders = new Map<number, SocketHolder[]>();
   const wanted = new Map<string, number>();
   for (const inode of inodes) wanted.set(`socket:[${inode}]`, inode);
   if (wanted.size === 0) return holders;
@@ -27,7 +28,7 @@ export function holdersOf(inodes: Iterable<number>): Map<number, Holder[]> {
     for (const [fd, inode] of socketsOf(pid, wanted)) {
       command ??= commandOf(pid);
       const known = holders.get(inode);
-      const holder: Holder = { pid: Number(pid), command, fd };
+      const holder: SocketHolder = { pid: Number(pid), command, fd };
       if (known === undefined) holders.set(inode, [holder]);
       else known.push(holder);
     }

@@ -5,11 +5,12 @@ import type { SocketType } from "../base/socket-type.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
 import type { SocketFile } from "../structs/unix-diag.ts";
 import { knownUid } from "../users/known-ids.ts";
-import { type Holder, holdersOf } from "./holders.ts";
+import { holdersOf, type SocketHolder } from "./holders.ts";
 import { allSockets } from "./unix-sockets.ts";
 
 /** A Unix socket of this network namespace, as {@link listSockets} tells it. */
 export interface UnixSocketInfo {
+  /** The socket's type. */
   readonly type: SocketType;
   /** A datagram socket is also "connected" once somebody has connected to it: look at `peer`. */
   readonly state: "listening" | "connected" | "unconnected";
@@ -25,11 +26,12 @@ export interface UnixSocketInfo {
   readonly receiveQueue: number | null;
   /** Bytes that the other end has not received; of a listener: its backlog. */
   readonly sendQueue: number | null;
+  /** Which directions were shut down; null: the kernel hides it. */
   readonly shutdown: "none" | "read" | "write" | "both" | null;
   /** The user that made it; null: not told, or none that this user namespace can name. */
   readonly uid: number | null;
   /** Who has it open, as far as this process may see; empty with `holders: false`. */
-  readonly holders: readonly Holder[];
+  readonly holders: readonly SocketHolder[];
 }
 
 /**
@@ -42,7 +44,9 @@ export interface UnixSocketInfo {
  * @throws UnsupportedError where the system tells nothing (macOS)
  * @see sock_diag(7), ss(8)
  */
-export function listSockets(options: { readonly holders?: boolean } = {}): UnixSocketInfo[] {
+export function listSockets(
+  options: { readonly holders?: boolean | undefined } = {},
+): UnixSocketInfo[] {
   const all = allSockets();
   if (all === null) throw new UnsupportedError("sockDiag", "neither sock_diag nor /proc/net/unix");
   const byInode = new Map(all.records.map((record) => [record.inode, record]));

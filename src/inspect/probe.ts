@@ -12,7 +12,7 @@ import type { SocketFile, UnixRecord } from "../structs/unix-diag.ts";
 import { close } from "../syscalls/fd.ts";
 import { connect, socket } from "../syscalls/socket.ts";
 import { knownUid } from "../users/known-ids.ts";
-import { type Holder, holdersOf } from "./holders.ts";
+import { holdersOf, type SocketHolder } from "./holders.ts";
 import { type SocketSource, type Sockets, socketsAt, socketsNamed } from "./unix-sockets.ts";
 
 type SocketType = UnixRecord["type"];
@@ -42,7 +42,9 @@ export type ProbeState =
 
 /** What {@link probe} answers. */
 export interface Probe {
+  /** What is there, in one word. */
   readonly state: ProbeState;
+  /** The address that was asked about, parsed. */
   readonly address: Address;
   /** The live socket's type. */
   readonly type?: SocketType;
@@ -52,7 +54,7 @@ export interface Probe {
    * The processes that have the socket open, as far as this one may see; only root sees other
    * users'. Where the socket lives in another network namespace: who called `listen`.
    */
-  readonly holders: readonly Holder[];
+  readonly holders: readonly SocketHolder[];
   /** What kind of file is there, in words: "a socket", "a regular file", … */
   readonly found?: string;
   /**
@@ -232,7 +234,7 @@ interface Tried {
   readonly type: SocketType;
   readonly result: number;
   /** Who called `listen`, where a connection was made. */
-  readonly server?: Holder;
+  readonly server?: SocketHolder;
 }
 
 /** Connect with each type until one fits. */
@@ -262,7 +264,7 @@ function connectOnce(address: Address, type: SocketType): Omit<Tried, "type"> {
   }
 }
 
-function serverOf(fd: number): Holder | null {
+function serverOf(fd: number): SocketHolder | null {
   try {
     const { pid } = peerCredentials(fd);
     return pid === null ? null : { pid, command: processInfo(pid)?.command ?? "", fd: null };

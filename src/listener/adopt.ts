@@ -43,10 +43,42 @@ function unixSocketType(fd: number): SocketType {
  */
 export interface AdoptSocketOptions extends SocketOptions, AdmissionOptions {
   /**
+   * What it has to be; the result is of that type, and what is another is EPROTOTYPE, and left as
+   * it was. Default: whatever it is.
+   */
+  readonly expect?: keyof AdoptedSockets | undefined;
+  /**
    * Connections that wait to be accepted, as `listen` has it: set anew, for all who share the
    * socket; clients are then told that this process listens. Default: as it is.
    */
   readonly backlog?: number | undefined;
+}
+
+/** What `adoptSocket` makes of which kind of socket. */
+export interface AdoptedSockets {
+  /** A connection, or a stream socket that is to be one. */
+  readonly stream: StreamSocket;
+  /** The same, of messages. */
+  readonly seqpacket: SeqpacketSocket;
+  /** One of datagrams. */
+  readonly datagram: DatagramSocket;
+  /** One that listens, on a stream or a seqpacket address. */
+  readonly listener: Listener;
+}
+
+const kinds: readonly unknown[] = ["stream", "seqpacket", "datagram", "listener"];
+
+/** @throws TypeError */
+function checkExpect(expect: unknown): void {
+  if (expect === undefined || kinds.includes(expect)) return;
+  throw new TypeError(`expect is one of ${kinds.join(", ")}`);
+}
+
+/** @throws UnixError EPROTOTYPE */
+function checkKind(kind: keyof AdoptedSockets, expect: keyof AdoptedSockets | undefined): void {
+  if (expect === undefined || expect === kind) return;
+  const hint = `${expect} was expected, and this is ${kind}`;
+  throw new UnixError("getsockopt", -errno.EPROTOTYPE, { hint });
 }
 
 /**
@@ -57,21 +89,36 @@ export interface AdoptSocketOptions extends SocketOptions, AdmissionOptions {
  * A listener on an abstract name admits this process's own user only, exactly as `listen` has it,
  * unless `allow` says otherwise: also if whoever opened it had other rules.
  *
- * @throws UnixError ENOTSOCK, EBADF, EAFNOSUPPORT (not a Unix socket)
+ * With `expect` the result has one type, and no other kind of socket is taken.
+ *
+ * @throws UnixError ENOTSOCK, EBADF, EAFNOSUPPORT (not a Unix socket), EPROTOTYPE (not `expect`)
  * @throws TypeError, RangeError; TypeError for rules of a listener where the socket is none
  * @see getsockopt(2), socket(7)
  */
+export function adoptSocket<K extends keyof AdoptedSockets>(
+  from: FdLike,
+  options: AdoptSocketOptions & { readonly expect: K },
+): AdoptedSockets[K];
+/** Whatever kind it is: for `instanceof` to tell. */
+export function adoptSocket(
+  from: FdLike,
+  options?: AdoptSocketOptions,
+): AdoptedSockets[keyof AdoptedSockets];
+/** Both of the above. */
 export function adoptSocket(
   from: FdLike,
   options: AdoptSocketOptions = {},
-): StreamSocket | SeqpacketSocket | DatagramSocket | Listener {
+): AdoptedSockets[keyof AdoptedSockets] {
   const settings = toSettings(options);
   checkAdmission(options);
-  const { allow, maxConnections, backlog } = options;
+  const { allow, maxConnections, backlog, expect } = options;
+  checkExpect(expect);
   if (backlog !== undefined) integer("backlog", backlog);
   const number = fdNumber(from);
   const type = unixSocketType(number);
   const listening = check(getOption(number, option.SO_ACCEPTCONN), "getsockopt") === 1;
+  const isListener = listening && type !== "datagram";
+  checkKind(isListener ? "listener" : type, expect);
   if (!listening && (allow ?? maxConnections ?? backlog) !== undefined) {
     throw new TypeError("allow, maxConnections and backlog are for a socket that listens");
   }
@@ -79,7 +126,7 @@ export function adoptSocket(
   check(setCloseOnExec(number, true), "fcntl");
   if (backlog !== undefined) check(listen(number, backlog), "listen");
   const handle = take(from, number);
-  if (!listening || type === "datagram") return socketOf(type, handle, settings);
+  if (!isListener) return socketOf(type, handle, settings);
   return adoptListener(handle, { type, settings, admission: options });
 }
 

@@ -5,7 +5,7 @@ import { poll as events } from "../../native/poll.ts";
 import { socket as c } from "../../native/socket.ts";
 import { type AddressInput, formatAddress, parseAddress } from "../address/address.ts";
 import { integer } from "../base/checks.ts";
-import { remaining, type SyncOptions } from "../base/deadline.ts";
+import { type Abortable, remaining, type SyncOptions } from "../base/deadline.ts";
 import { check, closedError, UnixError } from "../base/errors.ts";
 import { iterate } from "../base/iterate.ts";
 import { typeNumber } from "../base/socket-type.ts";
@@ -92,10 +92,12 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
     return this.#start.handle.fd;
   }
 
+  /** True once it is closed or released: what waits to accept fails with ERR_CLOSED. */
   get closed(): boolean {
     return this.#start.handle.closed;
   }
 
+  /** The type of what it accepts. */
   get type(): ConnectionType {
     return this.#start.type;
   }
@@ -109,7 +111,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
     return name;
   }
 
-  /** Accepted sockets that are still open, those of a server that `adoptServer` started too. */
+  /** Accepted sockets that are still open, those of a server that `serveOn` started too. */
   get connections(): number {
     return this.#start.rules.count();
   }
@@ -143,7 +145,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
    * The next connection. While the process is out of descriptors it waits, and warns once.
    * @throws UnixError ERR_CLOSED; the signal's reason
    */
-  accept(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<S> {
+  accept(options: Abortable = {}): Promise<S> {
     const { signal } = options;
     try {
       const watch = this.#watch.of(this.#open("accept"));
@@ -160,10 +162,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
    *
    * @throws what the handler throws; UnixError ERR_CLOSED (closed before); the signal's reason
    */
-  consume(
-    handler: (socket: S) => unknown,
-    options: { readonly signal?: AbortSignal | undefined } = {},
-  ): Promise<void> {
+  consume(handler: (socket: S) => unknown, options: Abortable = {}): Promise<void> {
     try {
       const watch = this.#watch.of(this.#open("accept"));
       return new Consumer(watch, this.#acceptor, handler).start(options.signal);
@@ -172,10 +171,10 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
     }
   }
 
-  /** A connection that waits, or null. @throws UnixError EMFILE: it goes on waiting */
-  tryAccept(): S | null {
+  /** A connection that waits; undefined: none now. @throws UnixError EMFILE: it goes on waiting */
+  tryAccept(): S | undefined {
     this.#open("accept");
-    return this.#acceptor.now();
+    return this.#acceptor.now() ?? undefined;
   }
 
   /** The next connection; blocks the thread. @throws UnixError ETIMEDOUT */
@@ -183,7 +182,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
     const left = remaining(options?.timeoutMs);
     for (;;) {
       const accepted = this.tryAccept();
-      if (accepted !== null) return accepted;
+      if (accepted !== undefined) return accepted;
       const wait = left();
       if (wait === 0) throw new UnixError("accept", -errno.ETIMEDOUT);
       poll(this.fd, events.POLLIN, wait);

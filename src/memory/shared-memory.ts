@@ -241,6 +241,7 @@ export class SharedMemory implements Disposable {
     return this.#handle.fd;
   }
 
+  /** True after `close`: the descriptor is closed. What is mapped stays until it is collected. */
   get closed(): boolean {
     return this.#handle.closed;
   }

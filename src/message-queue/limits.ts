@@ -26,6 +26,7 @@ export type QueueLimit =
  * @see mq_overview(7)
  */
 export class QueueLimitError extends UnixError {
+  /** Always the class's name. */
   override readonly name = "QueueLimitError";
   /** Which limit. */
   readonly limit: QueueLimit;

@@ -35,7 +35,7 @@ export interface QueueOptions {
    * `socket.send("a queue", { fds: [queue.release()], transfer: true })` hands it on and keeps
    * nothing; the receiver has `MessageQueue.adopt`. Default false.
    */
-  readonly onlyOnce?: boolean | undefined;
+  readonly unlinkOnOpen?: boolean | undefined;
   /** Permissions of a new queue, exactly, whatever the umask. Default 0o600. */
   readonly mode?: number | undefined;
   /** The most messages that a new queue holds. Default: the system's, usually 10. */
@@ -62,7 +62,7 @@ export interface Opened {
 interface How {
   readonly create: boolean;
   readonly exclusive: boolean | "lifetime";
-  readonly onlyOnce: boolean;
+  readonly unlinkOnOpen: boolean;
   readonly mode: number;
   readonly size: QueueSize | undefined;
   readonly flags: number;
@@ -87,8 +87,8 @@ function howTo(options: QueueOptions): How {
   if (!Object.hasOwn(accesses, access)) {
     throw new TypeError('access is "read", "write" or "read-write"');
   }
-  const { onlyOnce = false } = options;
-  if (typeof onlyOnce !== "boolean") throw new TypeError("onlyOnce is true or false");
+  const { unlinkOnOpen = false } = options;
+  if (typeof unlinkOnOpen !== "boolean") throw new TypeError("unlinkOnOpen is true or false");
   integer("mode", mode, { most: MODE_BITS });
   const { maxMessages, messageBytes } = options;
   if (maxMessages !== undefined) integer("maxMessages", maxMessages, { least: 1 });
@@ -96,7 +96,7 @@ function howTo(options: QueueOptions): How {
   const size = completeSize({ maxMessages, messageBytes });
   const flags = accesses[access] | file.O_NONBLOCK;
   const owner = expectedOwner(options.owner === undefined ? "anybody" : options.owner);
-  return { create, exclusive, onlyOnce, mode, size, flags, owner };
+  return { create, exclusive, unlinkOnOpen, mode, size, flags, owner };
 }
 
 function needQueues(): void {
@@ -108,11 +108,11 @@ function needQueues(): void {
 export function openQueue(name: string, options: QueueOptions): Opened {
   const how = howTo(options);
   needQueues();
-  if (how.exclusive !== "lifetime" && !how.onlyOnce) return openOrMake(name, how);
+  if (how.exclusive !== "lifetime" && !how.unlinkOnOpen) return openOrMake(name, how);
   for (;;) {
     const opened = openOrMake(name, how);
-    if (opened.created && how.onlyOnce) return opened; // its name is gone already
-    if (lockForLife(name, opened.fd)) return how.onlyOnce ? takeName(name, opened) : opened;
+    if (opened.created && how.unlinkOnOpen) return opened; // its name is gone already
+    if (lockForLife(name, opened.fd)) return how.unlinkOnOpen ? takeName(name, opened) : opened;
     close(opened.fd); // its last holder unlinked it between our open and our lock
   }
 }
@@ -131,7 +131,7 @@ function openOrMake(name: string, how: How): Opened {
     if (how.create) {
       const made = make(name, how);
       if (made >= 0) return { fd: made, created: true };
-      const mustBeNew = how.exclusive === true || how.onlyOnce;
+      const mustBeNew = how.exclusive === true || how.unlinkOnOpen;
       if (made !== -errno.EEXIST || mustBeNew) throw openError(made, name, how.size);
     }
     const fd = mqOpen(name, how.flags);
@@ -158,14 +158,14 @@ function requireOwner(fd: number, address: string, owner: QueueOwner): void {
  * fchmod adds what the umask took away: until then fewer may come in, never more; nobody where the
  * name is to be gone first.
  */
-function make(name: string, { flags, mode, size, onlyOnce }: How): number {
-  const born = { mode: onlyOnce ? 0 : mode, size };
+function make(name: string, { flags, mode, size, unlinkOnOpen }: How): number {
+  const born = { mode: unlinkOnOpen ? 0 : mode, size };
   const fd = mqOpen(name, flags | file.O_CREAT | file.O_EXCL, born);
   if (fd < 0) return fd;
-  if (onlyOnce) takeName(name, { fd, created: true });
+  if (unlinkOnOpen) takeName(name, { fd, created: true });
   const done = fchmod(fd, mode);
   if (done >= 0) return fd;
-  if (!onlyOnce) mqUnlink(name);
+  if (!unlinkOnOpen) mqUnlink(name);
   close(fd);
   throw new UnixError("fchmod", done, { address: name });
 }

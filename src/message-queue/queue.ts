@@ -4,7 +4,7 @@ import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
 import { integer } from "../base/checks.ts";
 import type { Payload } from "../base/data.ts";
-import { remaining, type SyncOptions } from "../base/deadline.ts";
+import { type Abortable, remaining, type SyncOptions } from "../base/deadline.ts";
 import { closedError, UnixError } from "../base/errors.ts";
 import { iterate } from "../base/iterate.ts";
 import { Fd, type FdLike } from "../fd/fd.ts";
@@ -132,6 +132,7 @@ export class MessageQueue implements Disposable, AsyncDisposable {
     return this.#handle.fd;
   }
 
+  /** True once it is closed: what waits then fails with ERR_CLOSED. */
   get closed(): boolean {
     return this.#handle.closed;
   }
@@ -179,7 +180,7 @@ export class MessageQueue implements Disposable, AsyncDisposable {
    *   ENOBUFS (more than `maxQueuedBytes` wait already), ERR_CLOSED; the signal's reason
    * @see mq_send(3)
    */
-  send(data: Payload, options?: QueueSendOptions & { signal?: AbortSignal }): Promise<void> {
+  send(data: Payload, options?: QueueSendOptions & Abortable): Promise<void> {
     const message = ready(data, options);
     const signal = options?.signal;
     if (signal?.aborted === true) return rejected(signal.reason);
@@ -234,7 +235,7 @@ export class MessageQueue implements Disposable, AsyncDisposable {
    * @throws UnixError EBADF (opened for writing), ERR_CLOSED; the signal's reason
    * @see mq_receive(3)
    */
-  receive(options?: { signal?: AbortSignal }): Promise<QueueMessage> {
+  receive(options?: Abortable): Promise<QueueMessage> {
     try {
       this.#open("mq_timedreceive");
       const wait = { watch: this.#watching, direction: "read", signal: options?.signal } as const;

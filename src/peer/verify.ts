@@ -18,8 +18,11 @@ export interface VerifiedPeer extends Credentials, Disposable {
   readonly pidfd: Fd | null;
   /** What was read from /proc; each is null where it is not allowed or the process has gone. */
   readonly executable: string | null;
+  /** Its name as the kernel keeps it, at most 15 bytes; the process chooses it. Null as above. */
   readonly command: string | null;
+  /** Its command line, which the process can change. Null as above. */
   readonly arguments: readonly string[] | null;
+  /** Its security label (SELinux, AppArmor, …). Null as above, or where there is none. */
   readonly security: string | null;
   /** False where the process had already ended. */
   readonly alive: boolean;

@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
 import { integer } from "../base/checks.ts";
+import type { Abortable } from "../base/deadline.ts";
 import { check, closedError, fileCall, UnixError, UnsupportedError } from "../base/errors.ts";
 import { Fd, type FdLike } from "../fd/fd.ts";
 import { attempt } from "../loop/attempt.ts";
@@ -22,21 +23,25 @@ export interface ExitStatus {
   readonly code: number | null;
   /** The signal that ended it, "SIGKILL"; null where it exited. */
   readonly signal: string | null;
+  /** Whether it left a core dump. */
   readonly coreDumped: boolean;
 }
 
 /** What /proc said of a process while it was certainly this one. */
 export interface ProcessInfo {
+  /** Its number in this pid namespace. */
   readonly pid: number;
   /** Its parent; 0 where that is outside of this pid namespace. */
   readonly ppid: number;
   /** The effective user and group; null: none that this user namespace can name. */
   readonly uid: number | null;
+  /** The effective group; null: none that this user namespace can name. */
   readonly gid: number | null;
   /** Its name as the kernel keeps it, at most 15 bytes; a process chooses it itself. */
   readonly command: string | null;
   /** null where it may not be looked at. */
   readonly executable: string | null;
+  /** Its command line, which it can change itself; null where it may not be looked at. */
   readonly arguments: readonly string[] | null;
 }
 
@@ -101,6 +106,7 @@ export class ProcessHandle implements Disposable {
     return this.#handle.fd;
   }
 
+  /** True after `close`. The process is not touched by that. */
   get closed(): boolean {
     return this.#handle.closed;
   }
@@ -130,9 +136,7 @@ export class ProcessHandle implements Disposable {
    *
    * @throws UnixError ERR_CLOSED; the signal's reason
    */
-  async exited(
-    options: { signal?: AbortSignal | undefined } = {},
-  ): Promise<ExitStatus | undefined> {
+  async exited(options: Abortable = {}): Promise<ExitStatus | undefined> {
     const { signal } = options;
     const state = await this.#until(signal, () => {
       const now = this.#state();

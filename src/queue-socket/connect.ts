@@ -3,7 +3,7 @@
 import { lstatSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { integer } from "../base/checks.ts";
-import { remaining, type SyncOptions } from "../base/deadline.ts";
+import { type Abortable, remaining, type SyncOptions, type TimeLimited } from "../base/deadline.ts";
 import { UnixError } from "../base/errors.ts";
 import { expectedOwner, type QueueOwner, type QueueOwnerOptions } from "../message-queue/owner.ts";
 import type { Credentials } from "../structs/credentials.ts";
@@ -23,7 +23,7 @@ import { QueuePeer, refused, wrongKind } from "./send-queue.ts";
 import { QueueSocket } from "./stream.ts";
 
 /** How a socket is made and connected. */
-export interface ConnectQueueOptions extends QueueSizeOptions, QueueOwnerOptions {
+export interface ConnectQueueOptions extends QueueSizeOptions, QueueOwnerOptions, TimeLimited {
   /** Milliseconds until it fails with ETIMEDOUT. Default 10,000: who listens need not answer. */
   readonly timeoutMs?: number | undefined;
   /** Bytes that may wait in this process before `send` fails with ENOBUFS. Default 64 MiB. */
@@ -151,7 +151,7 @@ function check(name: string, options: ConnectQueueOptions): Size {
 /** @internal */
 export async function connect(
   name: string,
-  options: ConnectQueueOptions & { signal?: AbortSignal | undefined },
+  options: ConnectQueueOptions & Abortable,
 ): Promise<QueueSocket> {
   options.signal?.throwIfAborted();
   const attempt = new Attempt(name, options);

@@ -3,7 +3,7 @@
 import { errno } from "../../native/errno.ts";
 import { integer } from "../base/checks.ts";
 import type { Payload } from "../base/data.ts";
-import type { SyncOptions } from "../base/deadline.ts";
+import type { Abortable, SyncOptions } from "../base/deadline.ts";
 import { busy, closedError, UnixError } from "../base/errors.ts";
 import { iterate } from "../base/iterate.ts";
 import { rejected, settled } from "../loop/gate.ts";
@@ -118,6 +118,7 @@ export class QueueDatagramSocket implements Disposable, AsyncDisposable {
     return this.#own.handle.fd;
   }
 
+  /** True once it is closed: what waits then fails with ERR_CLOSED. */
   get closed(): boolean {
     return this.#own.handle.closed;
   }
@@ -137,7 +138,7 @@ export class QueueDatagramSocket implements Disposable, AsyncDisposable {
   }
 
   /** The next datagram; waits for one. @throws UnixError ERR_CLOSED; the signal's reason */
-  receive(options: { signal?: AbortSignal | undefined } = {}): Promise<QueueDatagram> {
+  receive(options: Abortable = {}): Promise<QueueDatagram> {
     try {
       this.#open("mq_timedreceive");
       return this.#reading.wait({ once: this.#take }, options.signal);
@@ -193,10 +194,7 @@ export class QueueDatagramSocket implements Disposable, AsyncDisposable {
    *   (its mode, or another owner), EPROTOTYPE (a listener's name), ENOBUFS (more than
    *   `maxQueuedBytes` wait already), ERR_CLOSED; QueueLimitError EMSGSIZE; the signal's reason
    */
-  send(
-    data: Payload,
-    options: SendDatagramOptions & { readonly signal?: AbortSignal | undefined },
-  ): Promise<void> {
+  send(data: Payload, options: SendDatagramOptions & Abortable): Promise<void> {
     const message = ready(data, options);
     const to = destination(options.to);
     const { signal } = options;

@@ -3,7 +3,7 @@
 import { errno } from "../../native/errno.ts";
 import { Backoff } from "../base/backoff.ts";
 import { integer } from "../base/checks.ts";
-import type { SyncOptions } from "../base/deadline.ts";
+import type { Abortable, SyncOptions } from "../base/deadline.ts";
 import { sleep } from "../base/deadline.ts";
 import { closedError, isShortage, UnixError } from "../base/errors.ts";
 import { iterate } from "../base/iterate.ts";
@@ -101,6 +101,7 @@ export class QueueListener implements Disposable, AsyncDisposable {
     return this.#own.handle.fd;
   }
 
+  /** True once it is closed: what waits then fails with ERR_CLOSED. */
   get closed(): boolean {
     return this.#own.handle.closed;
   }
@@ -120,7 +121,7 @@ export class QueueListener implements Disposable, AsyncDisposable {
    *
    * @throws UnixError ERR_CLOSED; the signal's reason; what `allow` throws
    */
-  async accept(options: { signal?: AbortSignal | undefined } = {}): Promise<QueueSocket> {
+  async accept(options: Abortable = {}): Promise<QueueSocket> {
     const { signal } = options;
     for (const pauses = new Backoff(SHORTAGE); ; ) {
       try {
@@ -133,10 +134,10 @@ export class QueueListener implements Disposable, AsyncDisposable {
     }
   }
 
-  /** A connection that waits, or null. @throws UnixError EMFILE: it goes on waiting */
-  tryAccept(): QueueSocket | null {
+  /** A connection that waits; undefined: none now. @throws UnixError EMFILE: it goes on waiting */
+  tryAccept(): QueueSocket | undefined {
     this.#open();
-    return this.#once() ?? null;
+    return this.#once();
   }
 
   /** The next connection; blocks the thread. @throws UnixError ETIMEDOUT, EMFILE */

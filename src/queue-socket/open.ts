@@ -1,6 +1,7 @@
 // Sockets whose transport is POSIX message queues: docs/queue-socket.md says how.
 
 import { integer } from "../base/checks.ts";
+import type { Abortable } from "../base/deadline.ts";
 import { type ConnectQueueOptions, connect, connectSync } from "./connect.ts";
 import { type QueueDatagramOptions, QueueDatagramSocket } from "./datagram.ts";
 import { takeOver } from "./inherit.ts";
@@ -30,7 +31,7 @@ export function listenQueue(name: string, options: ListenQueueOptions = {}): Que
  */
 export function connectQueue(
   name: string,
-  options: ConnectQueueOptions & { readonly signal?: AbortSignal | undefined } = {},
+  options: ConnectQueueOptions & Abortable = {},
 ): Promise<QueueSocket> {
   return connect(name, options);
 }

@@ -3,7 +3,7 @@
 import { errno } from "../../native/errno.ts";
 import { integer } from "../base/checks.ts";
 import type { Payload } from "../base/data.ts";
-import type { SyncOptions } from "../base/deadline.ts";
+import type { Abortable, SyncOptions } from "../base/deadline.ts";
 import { busy, closedError, UnixError } from "../base/errors.ts";
 import { iterate } from "../base/iterate.ts";
 import { rejected, settled } from "../loop/gate.ts";
@@ -33,8 +33,7 @@ export interface Connection {
 }
 
 /** Options of one receive. */
-export interface QueueReceiveOptions {
-  readonly signal?: AbortSignal | undefined;
+export interface QueueReceiveOptions extends Abortable {
   /** At most so many bytes; what is left of a frame comes with the next. Default: a whole frame. */
   readonly maxBytes?: number | undefined;
 }
@@ -87,6 +86,7 @@ export class QueueSocket implements Disposable, AsyncDisposable {
     return [this.fd, this.#peer.handle.fd];
   }
 
+  /** True once it is closed here, whatever the peer does. */
   get closed(): boolean {
     return this.#own.handle.closed;
   }
@@ -136,14 +136,18 @@ export class QueueSocket implements Disposable, AsyncDisposable {
   }
 
   /** The next bytes if some are here; null: the end; undefined: nothing now. */
-  tryReceive(options: { maxBytes?: number } = {}): QueueMessage | null | undefined {
+  tryReceive(
+    options: { readonly maxBytes?: number | undefined } = {},
+  ): QueueMessage | null | undefined {
     const most = atMost(options.maxBytes);
     this.#open("mq_timedreceive");
     return this.#take(most);
   }
 
   /** The next bytes, or null at the end; blocks the thread. @throws UnixError ETIMEDOUT */
-  receiveSync(options: SyncOptions & { maxBytes?: number } = {}): QueueMessage | null {
+  receiveSync(
+    options: SyncOptions & { readonly maxBytes?: number | undefined } = {},
+  ): QueueMessage | null {
     const most = atMost(options.maxBytes);
     this.#open("mq_timedreceive");
     return this.#reading.block("mq_timedreceive", options, () => this.#take(most));
@@ -201,7 +205,7 @@ export class QueueSocket implements Disposable, AsyncDisposable {
    * @throws UnixError EPIPE (nobody is at the other end, or after `end`),
    *   ENOBUFS (more than `maxQueuedBytes` wait already), ERR_CLOSED; the signal's reason
    */
-  send(data: Payload, options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
+  send(data: Payload, options: Abortable = {}): Promise<void> {
     const piece = onePiece(data);
     const { signal } = options;
     if (signal?.aborted === true) return rejected(signal.reason);

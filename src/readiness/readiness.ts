@@ -3,6 +3,7 @@
 import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
 import { integer } from "../base/checks.ts";
+import type { Abortable } from "../base/deadline.ts";
 import { UnixError } from "../base/errors.ts";
 import { iterate } from "../base/iterate.ts";
 import { type FdLike, fdNumber } from "../fd/fd.ts";
@@ -14,17 +15,18 @@ import { poll } from "../syscalls/fd.ts";
 
 /** What poll(2) says of a descriptor. */
 export interface Readiness {
+  /** There is something to read or accept, or the end. */
   readonly readable: boolean;
+  /** There is room to write. */
   readonly writable: boolean;
   /** The other end has closed, or shut down writing. There may still be data to read. */
   readonly ended: boolean;
+  /** POLLERR: an error is pending, or nobody reads any more. */
   readonly error: boolean;
 }
 
 /** How long to wait: until the signal. */
-export interface WaitOptions {
-  readonly signal?: AbortSignal | undefined;
-}
+export interface WaitOptions extends Abortable {}
 
 const hangUp = events.POLLHUP | (events.POLLRDHUP ?? 0);
 const asked = {
@@ -93,7 +95,7 @@ export function waitWritable(fd: FdLike, options: WaitOptions = {}): Promise<Rea
  */
 export function watchReadiness(
   fd: FdLike,
-  options: WaitOptions & { direction?: "read" | "write" } = {},
+  options: WaitOptions & { direction?: "read" | "write" | undefined } = {},
 ): AsyncIterableIterator<Readiness> {
   const { direction = "read", signal } = options;
   const stopped = (): boolean => signal?.aborted === true;

@@ -4,7 +4,7 @@ import { readlinkSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
 import { socket as c, option } from "../../native/socket.ts";
-import { remaining, type SyncOptions } from "../base/deadline.ts";
+import { type Abortable, remaining, type SyncOptions } from "../base/deadline.ts";
 import { isShortage, UnixError } from "../base/errors.ts";
 import { iterate } from "../base/iterate.ts";
 import { Fd } from "../fd/fd.ts";
@@ -43,9 +43,11 @@ export interface ReceiveFdsOptions {
 export interface ReceivedFd {
   /** Yours to close. */
   readonly fd: Fd;
+  /** The process that sent it, in this pid namespace. */
   readonly pid: number;
   /** The sender's effective user and group; null: none that this user namespace can name. */
   readonly uid: number | null;
+  /** The sender's effective group; null: none that this user namespace can name. */
   readonly gid: number | null;
 }
 
@@ -67,8 +69,8 @@ interface FoundOffer {
  * what its sender claims. Believed is what the kernel says: which process made the socket, and that
  * it has a name which only an offer to this very process has. Nothing else is read, or kept.
  */
-function findOffer({ code, pid, value }: SignalEvent, self: Party): FoundOffer | null {
-  if (code !== "queue" || pid === undefined || value === undefined || value < 0) return null;
+function findOffer({ origin, pid, value }: SignalEvent, self: Party): FoundOffer | null {
+  if (origin !== "queue" || pid === undefined || value === undefined || value < 0) return null;
   const pidfd = orShortage(pidfdOpen(pid), "pidfd_open");
   if (pidfd === null) return null;
   try {
@@ -155,6 +157,7 @@ export class FdReceiver implements Disposable, AsyncDisposable {
     return this.#refused;
   }
 
+  /** True once it is closed: what waits then fails with ERR_CLOSED. */
   get closed(): boolean {
     return this.#watcher.closed;
   }
@@ -199,7 +202,7 @@ export class FdReceiver implements Disposable, AsyncDisposable {
    * @throws UnixError EMFILE, ENFILE (no room: the next receive can still have it), ERR_CLOSED; the
    *   signal's reason; what `allow` throws
    */
-  async receive(options?: { signal?: AbortSignal }): Promise<ReceivedFd> {
+  async receive(options?: Abortable): Promise<ReceivedFd> {
     options?.signal?.throwIfAborted();
     for (;;) {
       const event = this.#postponed.shift() ?? (await this.#watcher.receive(options));

@@ -3,7 +3,7 @@
 
 import { errno } from "../../native/errno.ts";
 import { integer } from "../base/checks.ts";
-import { Deadline } from "../base/deadline.ts";
+import { type Abortable, Deadline, type TimeLimited } from "../base/deadline.ts";
 import { UnixError } from "../base/errors.ts";
 import type { FdLike } from "../fd/fd.ts";
 import { allowTracer } from "../process/ptrace.ts";
@@ -19,11 +19,9 @@ import {
 } from "./receiver-process.ts";
 
 /** How a descriptor is sent to a process. */
-export interface SendFdOptions {
+export interface SendFdOptions extends Abortable, TimeLimited {
   /** What the receiver listens to: "SIGRTMIN+3". Each program has its own, as with a port. */
   readonly realtimeSignal: RealtimeSignal | number;
-  /** Give up. */
-  readonly signal?: AbortSignal | undefined;
   /** Milliseconds until the receiver must have taken it, then ETIMEDOUT. Default 10,000. */
   readonly timeoutMs?: number | undefined;
   /** The descriptor goes: it is closed here once the receiver has it. Else it stays yours. */

@@ -20,7 +20,7 @@ import { termsOf, weAccept } from "./rules.ts";
  * Where the server is to be started: nowhere that matters. Spread it into the options of Bun.serve,
  * Bun.listen, or of `listen` of a node:net, node:http or node:https server.
  */
-export type Where = (
+export type PlaceholderAddress = (
   | { readonly unix: string; readonly path: string }
   | { readonly hostname: string; readonly host: string; readonly port: 0 }
 ) & {
@@ -77,9 +77,9 @@ const WHY = "it leans on how Bun keeps its sockets, and here that is different";
  *   stopped, the descriptor as it was
  * @see listen(2), epoll_ctl(2)
  */
-export function adoptServer<T extends Startable>(
+export function serveOn<T extends Startable>(
   listening: FdLike,
-  start: (where: Where) => T,
+  start: (where: PlaceholderAddress) => T,
   options: AdoptOptions = {},
 ): T {
   if (system !== "linux") throw new UnsupportedError("adoptServer", "it takes epoll and /proc");
@@ -112,6 +112,13 @@ export function adoptServer<T extends Startable>(
   }
   return server;
 }
+
+/**
+ * The former name of {@link serveOn}: the descriptor is borrowed, not adopted.
+ *
+ * @deprecated it is `serveOn`
+ */
+export const adoptServer: typeof serveOn = serveOn;
 
 /** Bun accepts from the listener itself. */
 function bunAccepts(entry: Registration, paused: boolean): { epoll: number; door: Door } {
@@ -148,7 +155,7 @@ function checkListener(fd: number): Listening {
  * A place of the same kind: an abstract name that cannot be guessed, or a free port of this machine
  * alone. It is there for a moment, leaves nothing behind, and who connects to it is disconnected.
  */
-function throwAway(family: Listening["family"]): Where {
+function throwAway(family: Listening["family"]): PlaceholderAddress {
   if (family === "unix") {
     const name = `\0bunix-${crypto.randomUUID()}`;
     return { unix: name, path: name };
@@ -193,7 +200,7 @@ function taken(given: Fd | null, { inode }: Listening): Registration | null {
 
 /** Where the event loop has the socket that `start` opened. */
 function started(
-  where: Where,
+  where: PlaceholderAddress,
   { before, server }: { before: ReadonlySet<number>; server: Startable },
 ): Registration {
   const port = portOf(server);
@@ -216,7 +223,7 @@ function portOf(server: Startable): number | undefined {
   return typeof port === "number" ? port : undefined;
 }
 
-function isAt(fd: number, where: Where, port: number | undefined): boolean {
+function isAt(fd: number, where: PlaceholderAddress, port: number | undefined): boolean {
   const name = rawName(fd);
   if (typeof name === "number") return false;
   if ("unix" in where) {

@@ -67,7 +67,7 @@ export const remember = (server: object, how: Adopted): unknown => adopted.set(s
  */
 export function resumeServer(server: object): void {
   const how = adopted.get(server);
-  if (how === undefined) throw new TypeError("only what adoptServer has returned can be resumed");
+  if (how === undefined) throw new TypeError("only what serveOn has returned can be resumed");
   if (!how.paused) return;
   if (!how.door.current) throw closedError("epoll_ctl");
   check(how.door.resume(), "epoll_ctl");
@@ -98,14 +98,16 @@ function closing(answer: unknown): unknown {
 
 /** What drain needs of a server of Bun.serve. */
 export interface Drainable {
+  /** Requests that are being answered. */
   readonly pendingRequests: number;
+  /** WebSockets that are open. */
   readonly pendingWebSockets: number;
   /** Close what is left. */
   stop(closeActiveConnections: boolean): unknown;
 }
 
 /**
- * Let a server from `adoptServer` go: it accepts nothing more, serves the connections that it has,
+ * Let a server from `serveOn` go: it accepts nothing more, serves the connections that it has,
  * and is stopped when they are gone, or idle. Connections that nobody has accepted wait on in the
  * socket, for whoever has it too. Its handlers should be `drainable`; WebSockets are waited for, so
  * close those that can come again.
@@ -118,7 +120,7 @@ export interface Drainable {
  */
 export async function drain(server: Drainable, options: DrainOptions = {}): Promise<void> {
   const how = adopted.get(server);
-  if (how === undefined) throw new TypeError("drain is for what adoptServer has returned");
+  if (how === undefined) throw new TypeError("drain is for what serveOn has returned");
   const idleMs = integer("idleMs", options.idleMs ?? IDLE_MS);
   const left = remaining(options.timeoutMs);
   drainingNow.add(server);

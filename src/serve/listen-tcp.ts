@@ -14,7 +14,7 @@ export interface ListenTcpOptions {
 const MOST_PORTS = 65_535;
 
 /**
- * A TCP socket that listens, opened with Bun's own means and yours to close: for `adoptServer`, or
+ * A TCP socket that listens, opened with Bun's own means and yours to close: for `serveOn`, or
  * to be handed to another process. Until somebody accepts, connections wait in its backlog.
  *
  * @throws RangeError; Bun's error, EADDRINUSE or EACCES, as Bun.listen throws it

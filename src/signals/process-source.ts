@@ -56,5 +56,5 @@ export class ProcessSource implements SignalSource {
 function unknown(number: number): SignalInfo {
   const none = undefined;
   const said = { pid: none, uid: none, value: none, pointer: none, status: none };
-  return { number, code: "unknown", rawCode: none, ...said };
+  return { number, origin: "unknown", siCode: none, ...said };
 }

@@ -3,7 +3,7 @@
 import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
 import { integer } from "../base/checks.ts";
-import { remaining, type SyncOptions } from "../base/deadline.ts";
+import { type Abortable, remaining, type SyncOptions } from "../base/deadline.ts";
 import { closedError, UnixError, UnsupportedError } from "../base/errors.ts";
 import { iterate } from "../base/iterate.ts";
 import { inOrder, rejected, settled } from "../loop/gate.ts";
@@ -23,18 +23,19 @@ export interface WatchSignalsOptions {
 /**
  * One signal.
  *
- * How far to trust `pid` and `uid`: with the codes "user", "thread" and "child" they are the
+ * How far to trust `pid` and `uid`: with the origins "user", "thread" and "child" they are the
  * kernel's word. With "queue" and the others they are the sender's claim: sigqueue(3) fills them in
  * truthfully, but rt_sigqueueinfo(2) lets any process that may signal this one write what it likes.
  */
 export interface SignalEvent {
   /** Its name: "SIGUSR1", "SIGRTMIN+3". */
   readonly signal: string;
+  /** Its number on this system. */
   readonly number: number;
   /** What sent it; "unknown" where `process.on` has to do (`watcher.source`). */
-  readonly code: SignalOrigin;
+  readonly origin: SignalOrigin;
   /** si_code as the kernel gave it. */
-  readonly rawCode: number | undefined;
+  readonly siCode: number | undefined;
   /** The sender; undefined where there is none, or none that this pid namespace sees. */
   readonly pid: number | undefined;
   /** Its user; null: none that this user namespace can name. */
@@ -120,6 +121,7 @@ export class SignalWatcher implements Disposable, AsyncDisposable {
     return lost;
   }
 
+  /** True once it is closed: what waits then fails with ERR_CLOSED. */
   get closed(): boolean {
     return this.#closed;
   }
@@ -163,7 +165,7 @@ export class SignalWatcher implements Disposable, AsyncDisposable {
    *
    * @throws UnixError ERR_CLOSED; the abort signal's reason
    */
-  receive(options?: { signal?: AbortSignal }): Promise<SignalEvent> {
+  receive(options?: Abortable): Promise<SignalEvent> {
     const signal = options?.signal;
     if (signal?.aborted === true) return rejected(signal.reason);
     try {

@@ -4,7 +4,7 @@ import { errno } from "../../native/errno.ts";
 import { type AddressInput, absolute, formatAddress, parseAddress } from "../address/address.ts";
 import { withShortAddress } from "../address/short-path.ts";
 import { Backoff } from "../base/backoff.ts";
-import { remaining, sleep } from "../base/deadline.ts";
+import { type Abortable, remaining, sleep, type TimeLimited } from "../base/deadline.ts";
 import { check, UnixError } from "../base/errors.ts";
 import { typeNumber } from "../base/socket-type.ts";
 import { bindSocket } from "../bind/binding.ts";
@@ -19,7 +19,9 @@ import { type SocketKinds, socketOf } from "./types.ts";
 export type ConnectionType = "stream" | "seqpacket";
 
 /** How to connect. */
-export interface ConnectOptions<T extends ConnectionType = ConnectionType> extends SocketOptions {
+export interface ConnectOptions<T extends ConnectionType = ConnectionType>
+  extends SocketOptions,
+    TimeLimited {
   /** Default "stream". */
   readonly type?: T | undefined;
   /** Milliseconds to wait for a place in a full backlog, then ETIMEDOUT. Default: no limit. */
@@ -90,7 +92,7 @@ function timedOut({ address }: Attempt): UnixError {
  */
 export async function connect<T extends ConnectionType = "stream">(
   address: AddressInput,
-  options: ConnectOptions<T> & { readonly signal?: AbortSignal | undefined } = {},
+  options: ConnectOptions<T> & Abortable = {},
 ): Promise<SocketKinds[T]> {
   options.signal?.throwIfAborted();
   const left = remaining(options.timeoutMs);

@@ -66,6 +66,7 @@ export class DatagramSocket extends PacketSocket {
     this.#binding = binding;
   }
 
+  /** Always "datagram". */
   get type(): "datagram" {
     return "datagram";
   }

@@ -70,6 +70,7 @@ export abstract class Endpoint implements Disposable, AsyncDisposable {
     return this.#handle.fd;
   }
 
+  /** True once it is closed or released here; the peer's end is not meant. */
   get closed(): boolean {
     return this.#handle.closed;
   }

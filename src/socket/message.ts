@@ -158,6 +158,7 @@ export class Message extends Envelope {
 
 /** What `receiveInto` answers: how many bytes of your buffer were filled, and what came along. */
 export class Received extends Envelope {
+  /** How many bytes of the buffer were filled; the rest of it is as it was. */
   readonly bytes: number;
 
   /** @internal */

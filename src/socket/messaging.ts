@@ -4,7 +4,7 @@ import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
 import { integer } from "../base/checks.ts";
 import type { Payload } from "../base/data.ts";
-import type { SyncOptions } from "../base/deadline.ts";
+import type { Abortable, SyncOptions } from "../base/deadline.ts";
 import { busy, UnixError } from "../base/errors.ts";
 import { iterate } from "../base/iterate.ts";
 import type { FdLike } from "../fd/fd.ts";
@@ -34,9 +34,7 @@ import {
 } from "./send.ts";
 
 /** Options of one asynchronous send. */
-export interface SendWaitOptions extends SendOptions {
-  /** Give up; the promise rejects with the signal's reason. */
-  readonly signal?: AbortSignal | undefined;
+export interface SendWaitOptions extends SendOptions, Abortable {
   /**
    * Called where the signal came when part of the data was out already, which happens on streams
    * only: the rest follows all the same, or the peer would take what is sent next for it. `rest`
@@ -46,8 +44,7 @@ export interface SendWaitOptions extends SendOptions {
 }
 
 /** Options of one asynchronous receive. */
-export interface ReceiveOptions {
-  readonly signal?: AbortSignal | undefined;
+export interface ReceiveOptions extends Abortable {
   /** At most so many bytes of data. Default: the socket's `maxMessageBytes`. */
   readonly maxBytes?: number | undefined;
 }
@@ -98,13 +95,13 @@ export abstract class SocketBase extends Endpoint {
   }
 
   /** The next message if one is here; null: the peer has ended; undefined: nothing now. */
-  tryReceive(options?: { maxBytes?: number }): Message | null | undefined {
+  tryReceive(options?: { readonly maxBytes?: number | undefined }): Message | null | undefined {
     this.open("recvmsg");
     return this.take(this.#most(options?.maxBytes));
   }
 
   /** The next message; blocks the thread. @throws UnixError ETIMEDOUT */
-  receiveSync(options?: SyncOptions & { maxBytes?: number }): Message | null {
+  receiveSync(options?: SyncOptions & { readonly maxBytes?: number | undefined }): Message | null {
     const maxBytes = this.#most(options?.maxBytes);
     return this.blocking("recvmsg", events.POLLIN, options, () => this.take(maxBytes));
   }
@@ -114,10 +111,7 @@ export abstract class SocketBase extends Endpoint {
    * One that is detached, transferred or made smaller meanwhile is a TypeError, and what was sent
    * is still there for the next receive.
    */
-  receiveInto(
-    buffer: ArrayBufferView,
-    options?: { signal?: AbortSignal },
-  ): Promise<Received | null> {
+  receiveInto(buffer: ArrayBufferView, options?: Abortable): Promise<Received | null> {
     const bytes = roomIn(buffer);
     return this.waitFor("read", options?.signal, { once: () => this.takeInto(buffer, bytes) });
   }
@@ -157,10 +151,7 @@ export abstract class SocketBase extends Endpoint {
    * @throws what the handler throws; UnixError ECONNRESET, ERR_CLOSED (closed before); the
    *   signal's reason
    */
-  consume(
-    handler: (message: Message) => unknown,
-    options: { readonly signal?: AbortSignal | undefined } = {},
-  ): Promise<void> {
+  consume(handler: (message: Message) => unknown, options: Abortable = {}): Promise<void> {
     return this.#consume(this.#plain, handler, options.signal);
   }
 
@@ -175,7 +166,7 @@ export abstract class SocketBase extends Endpoint {
   consumeInto(
     buffer: ArrayBufferView,
     handler: (received: Received) => unknown,
-    options: { readonly signal?: AbortSignal | undefined } = {},
+    options: Abortable = {},
   ): Promise<void> {
     const bytes = roomIn(buffer);
     return this.#consume({ once: () => this.takeInto(buffer, bytes) }, handler, options.signal);

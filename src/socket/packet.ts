@@ -1,6 +1,7 @@
 // What the sockets with message boundaries share: many messages with one system call.
 
 import { integer } from "../base/checks.ts";
+import type { Abortable } from "../base/deadline.ts";
 import { Piece } from "../syscalls/piece.ts";
 import { AGAIN } from "../syscalls/result.ts";
 import {
@@ -36,10 +37,7 @@ export abstract class PacketSocket extends SocketBase {
    * all of them. If one fails, those before it were sent and those after it were not.
    * @see sendmmsg(2)
    */
-  async sendBatch(
-    messages: readonly BatchMessage[],
-    options: { signal?: AbortSignal } = {},
-  ): Promise<void> {
+  async sendBatch(messages: readonly BatchMessage[], options: Abortable = {}): Promise<void> {
     const items = this.#checked(messages);
     options.signal?.throwIfAborted();
     const atOnce = this.idle ? this.#sendSome(items) : 0;
@@ -89,9 +87,7 @@ export abstract class PacketSocket extends SocketBase {
    * The messages that are here, at most `max`; waits for the first. null: the peer has ended.
    * @see recvmmsg(2)
    */
-  receiveBatch(
-    options: ReceiveBatchOptions & { signal?: AbortSignal } = {},
-  ): Promise<Message[] | null> {
+  receiveBatch(options: ReceiveBatchOptions & Abortable = {}): Promise<Message[] | null> {
     const [max, maxBytes] = this.#bounds(options);
     return this.waitFor("read", options.signal, { once: () => this.takeBatch(max, maxBytes) });
   }

@@ -38,6 +38,7 @@ export class SeqpacketSocket extends PacketSocket {
     if (option.SO_TIMESTAMP !== null) setOption(handle.fd, option.SO_TIMESTAMP, 1);
   }
 
+  /** Always "seqpacket". */
   get type(): "seqpacket" {
     return "seqpacket";
   }

@@ -11,7 +11,7 @@ import { SocketBase } from "./messaging.ts";
 import { type DescriptorDuplex, type DuplexOptions, makeDuplex } from "./node-stream.ts";
 import type { Settings } from "./options.ts";
 import { type ReaderOptions, SocketReader } from "./reader.ts";
-import { toReadable, toWritable } from "./web-streams.ts";
+import { readableOf, writableOf } from "./web-streams.ts";
 
 const KIND: Kind = {
   name: "stream",
@@ -36,6 +36,7 @@ export class StreamSocket extends SocketBase {
     super(handle, settings, KIND);
   }
 
+  /** Always "stream". */
   get type(): "stream" {
     return "stream";
   }
@@ -94,13 +95,16 @@ export class StreamSocket extends SocketBase {
     return makeDuplex(this, options);
   }
 
-  /** The bytes as a web stream; its end is the peer's. Descriptors that come are closed. */
+  /**
+   * The bytes as a web stream, the same one at each look; its end is the peer's. Nothing is read
+   * before it is asked for. Descriptors that come are closed.
+   */
   get readable(): ReadableStream<Uint8Array> {
-    return toReadable(this);
+    return readableOf(this);
   }
 
-  /** A web stream into the socket; closing it is `end()`. */
+  /** A web stream into the socket, the same one at each look; closing it is `end()`. */
   get writable(): WritableStream<Uint8Array> {
-    return toWritable(this);
+    return writableOf(this);
   }
 }

@@ -8,8 +8,11 @@ import { StreamSocket } from "./stream.ts";
 
 /** The three kinds by their names in this library. */
 export interface SocketKinds {
+  /** Bytes in order, without boundaries. */
   stream: StreamSocket;
+  /** Messages in order, on a connection. */
   seqpacket: SeqpacketSocket;
+  /** Messages, each with its address. */
   datagram: DatagramSocket;
 }
 

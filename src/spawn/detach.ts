@@ -40,10 +40,10 @@ interface Actual {
  * @throws UnixError EMFILE; for a listener at a path what link(2) says where its folder may not be
  *   written to: everything is as it was then; ERR_CLOSED
  */
-export function letGo(from: BunSocket): Fd {
+export function detachBunSocket(from: BunSocket): Fd {
   const actual = from as Actual;
   const release = releaseOf(actual);
-  if (actual.fd === -1) throw closedError("letGo");
+  if (actual.fd === -1) throw closedError("detachBunSocket");
   const fd = Fd.duplicate(fdNumber(from as { readonly fd: number }));
   try {
     release();
@@ -68,7 +68,7 @@ function releaseOf(from: Actual): () => void {
 }
 
 const notBuns = (): TypeError =>
-  new TypeError("letGo takes what Bun.listen and Bun.connect make; ours have release()");
+  new TypeError("detachBunSocket takes what Bun.listen and Bun.connect make; ours have release()");
 
 /** `stop` removes whatever is at the path: a second name for it outlives that, and moves back. */
 function keepingFile(path: string, stop: () => void): void {

@@ -15,8 +15,11 @@ import { ucred, xucred } from "../../native/socket.ts";
  * @see unix(7), SO_PEERCRED and SCM_CREDENTIALS; user_namespaces(7), "Unmapped user and group IDs"
  */
 export interface Credentials {
+  /** The process, in this pid namespace; null where it has no number there. */
   readonly pid: number | null;
+  /** The effective user; null: none that this user namespace can name. */
   readonly uid: number | null;
+  /** The effective group; null: none that this user namespace can name. */
   readonly gid: number | null;
 }
 

@@ -16,14 +16,19 @@ export type FrameKind = keyof typeof frameKind;
 
 /** 64 random bits that a frame must carry to be believed; 0 and 0 where none are asked for. */
 export interface QueueTag {
+  /** The low 32 bits. */
   readonly tagLow: number;
+  /** The high 32 bits. */
   readonly tagHigh: number;
 }
 
 /** A queue without a name: which process has it, under which number, and the kernel's number. */
 export interface QueueIdentity extends QueueTag {
+  /** The process that has it. */
   readonly pid: number;
+  /** The queue's number in that process. */
   readonly fd: number;
+  /** The kernel's number of the queue. */
   readonly inode: number;
 }
 

@@ -24,9 +24,9 @@ export type SignalOrigin =
 /** One decoded siginfo_t. What a signal of its origin does not have is undefined. */
 export interface SignalInfo {
   readonly number: number;
-  readonly code: SignalOrigin;
+  readonly origin: SignalOrigin;
   /** si_code as it is; undefined where nobody told. */
-  readonly rawCode: number | undefined;
+  readonly siCode: number | undefined;
   readonly pid: number | undefined;
   readonly uid: number | undefined;
   readonly value: number | undefined;
@@ -63,20 +63,20 @@ const withValue: ReadonlySet<SignalOrigin> = new Set([
 /** Decode the siginfo_t that begins at byte `at`; 32 bytes of it are read. */
 export function decodeSiginfo(view: DataView, at: number): SignalInfo {
   const number = view.getInt32(at + siginfo.at.si_signo, true);
-  const rawCode = view.getInt32(at + siginfo.at.si_code, true);
-  const code = originOf(number, rawCode);
-  const valued = withValue.has(code);
-  const sent = withSender.has(code);
+  const siCode = view.getInt32(at + siginfo.at.si_code, true);
+  const from = originOf(number, siCode);
+  const valued = withValue.has(from);
+  const sent = withSender.has(from);
   const pid = view.getInt32(at + siginfo.at.si_pid, true);
   const value = view.getInt32(at + siginfo.at.si_value, true);
   return {
     number,
-    code,
-    rawCode,
+    origin: from,
+    siCode,
     pid: sent && pid > 0 ? pid : undefined, // 0: a process that this pid namespace does not see
     uid: sent ? view.getUint32(at + siginfo.at.si_uid, true) : undefined,
     value: valued ? value : undefined,
     pointer: valued ? view.getBigUint64(at + siginfo.at.si_value, true) : undefined,
-    status: code === "child" ? value : undefined,
+    status: from === "child" ? value : undefined,
   };
 }

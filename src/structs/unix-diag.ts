@@ -21,7 +21,9 @@ import { type Address, decodeSockaddr } from "./sockaddr-un.ts";
 
 /** A file as `stat` has it: `st_dev`, and the low 32 bits of `st_ino`: the kernel tells no more. */
 export interface SocketFile {
+  /** `st_dev`. */
   readonly dev: number;
+  /** The low 32 bits of `st_ino`. */
   readonly ino: number;
 }
 

@@ -6,7 +6,7 @@ import net from "node:net";
 import { tmpdir } from "node:os";
 import { errno } from "../../native/errno.ts";
 import { connect, listen, peerCredentials, verifyPeer } from "../../src/index.ts";
-import { adoptServer, type Where } from "../../src/serve/adopt.ts";
+import { type PlaceholderAddress, serveOn } from "../../src/serve/adopt.ts";
 import { runSource, start, succeeded } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 import { fake } from "../support/seam.ts";
@@ -16,7 +16,7 @@ import { leakFree, pattern } from "./tools.ts";
 
 const allow = (): boolean => true;
 
-function opening(where: Where, open: (socket: Bun.Socket<undefined>) => void) {
+function opening(where: PlaceholderAddress, open: (socket: Bun.Socket<undefined>) => void) {
   const socket = { open, data() {} };
   return "unix" in where ? Bun.listen({ ...where, socket }) : Bun.listen({ ...where, socket });
 }
@@ -25,7 +25,7 @@ peerTest("who asks in open is told of the client", ["root", "python3"], () =>
   leakFree(async () => {
     const address = freshAddress("abstract");
     using listener = listen(address, { allow });
-    const server = adoptServer(listener, (where) =>
+    const server = serveOn(listener, (where) =>
       opening(where, (socket) => {
         const { fd } = socket as unknown as { fd: number };
         const { uid, pid } = peerCredentials(fd);
@@ -52,7 +52,7 @@ test("a greeting that is more than the client takes at once comes whole", () =>
     const path = freshPath();
     using listener = listen(path, { allow });
     const greeting = pattern(2_000_000);
-    const server = adoptServer(listener, (where) =>
+    const server = serveOn(listener, (where) =>
       "unix" in where ? net.createServer((socket) => socket.end(greeting)).listen(where) : never(),
     );
     using client = await connect(path);
@@ -72,7 +72,7 @@ test("many clients at once, each gets its own greeting", () =>
     const path = freshPath();
     using listener = listen(path, { allow });
     let count = 0;
-    const server = adoptServer(listener, (where) =>
+    const server = serveOn(listener, (where) =>
       opening(where, (socket) => void socket.end(`${++count}`)),
     );
     const all = await Promise.all(Array.from({ length: 150 }, () => readAll({ path })));
@@ -85,7 +85,7 @@ test("nobody else finds the way to where the server listens", () =>
     const made = (): string[] => readdirSync(tmpdir()).filter((name) => /^bunix-\w{6}$/.test(name));
     const before = made();
     using listener = listen(freshPath(), { allow });
-    const server = adoptServer(listener, hello);
+    const server = serveOn(listener, hello);
     const named = readFileSync("/proc/net/unix", "utf8").split("\n");
     const hidden = named.filter((line) => /@bunix-[0-9a-f-]{36}$/.test(line));
     expect(hidden.filter((line) => / 00010000 /.test(line))).toEqual([]);
@@ -97,7 +97,7 @@ test("dup3 fails: the client is closed, the next is served", () =>
   leakFree(async () => {
     const path = freshPath();
     using listener = listen(path, { allow });
-    const server = adoptServer(listener, hello);
+    const server = serveOn(listener, hello);
     expect(await fetchOnce({ path })).toBe("hello /");
     using warnings = spyOn(process, "emitWarning").mockImplementation(() => {});
     {
@@ -116,7 +116,7 @@ test("when the server is stopped and the listener closed, the name is free at on
     const address = freshAddress("abstract");
     for (let i = 0; i < 3; i++) {
       using listener = listen(address);
-      const server = adoptServer(listener, hello);
+      const server = serveOn(listener, hello);
       listener.close(); // the server goes on
       expect(await fetchOnce({ path: address.replace("@", "\0") })).toBe("hello /");
       await server.stop(true);
@@ -125,11 +125,11 @@ test("when the server is stopped and the listener closed, the name is free at on
 
 test("unref lets the process end, and so does stop", async () => {
   const source = `
-import { adoptServer, listen } from "@/src/index.ts";
+import { serveOn, listen } from "@/src/index.ts";
 for (const way of ["stop", "unref"]) {
   const listener = listen("@doorway-" + process.pid + way);
   const fetch = () => new Response();
-  const server = adoptServer(listener, (where) => Bun.serve({ ...where, fetch }));
+  const server = serveOn(listener, (where) => Bun.serve({ ...where, fetch }));
   if (way === "stop") server.stop(true);
   else server.unref();
 }

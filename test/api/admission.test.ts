@@ -6,7 +6,7 @@ import { afterAll, describe, expect, test } from "bun:test";
 import http from "node:http";
 import net from "node:net";
 import { type AdmissionOptions, adoptSocket, Fd, listen, socketPair } from "../../src/index.ts";
-import { adoptServer, type Where } from "../../src/serve/adopt.ts";
+import { type PlaceholderAddress, serveOn } from "../../src/serve/adopt.ts";
 import { listenTcp } from "../../src/serve/listen-tcp.ts";
 import { type Child, start, succeeded, writeSource } from "../support/child.ts";
 import { missing, peerTest } from "../support/peers.ts";
@@ -141,17 +141,14 @@ describe("only true is yes", () => {
     }),
   );
 
-  peerTest(
-    "under adoptServer it is an uncaught exception, and the server goes on",
-    needs,
-    async () => {
-      const source = `
-import { adoptServer, listen } from "@/src/index.ts";
+  peerTest("under serveOn it is an uncaught exception, and the server goes on", needs, async () => {
+    const source = `
+import { serveOn, listen } from "@/src/index.ts";
 let answer = async () => true;
 using listener = listen("@admission-${process.pid}", { allow: () => answer() });
 const headers = { Connection: "close" };
 const fetch = () => new Response("served", { headers });
-const server = adoptServer(listener, (where) => Bun.serve({ ...where, fetch }));
+const server = serveOn(listener, (where) => Bun.serve({ ...where, fetch }));
 process.on("uncaughtException", (error) => {
   console.log(error.name + ": " + error.message);
   answer = error instanceof TypeError ? () => { throw new RangeError("mine"); } : () => true;
@@ -160,20 +157,19 @@ console.log("serving");
 for await (const _ of process.stdin) break;
 await server.stop(true);
 process.exit(0);`;
-      using dir = tempDir();
-      await using child = start([process.execPath, writeSource(dir, source)]);
-      await child.lineWith("serving");
-      const way = servers[0]!;
-      const address = `@admission-${process.pid}`;
-      expect(await call(0, way, address)).not.toBe("served");
-      expect(await child.line()).toStartWith("TypeError: allow has to return true or false");
-      expect(await call(0, way, address)).not.toBe("served");
-      expect(await child.line()).toBe("RangeError: mine");
-      expect(await call(0, way, address)).toBe("served");
-      child.endInput();
-      succeeded(await child.exited);
-    },
-  );
+    using dir = tempDir();
+    await using child = start([process.execPath, writeSource(dir, source)]);
+    await child.lineWith("serving");
+    const way = servers[0]!;
+    const address = `@admission-${process.pid}`;
+    expect(await call(0, way, address)).not.toBe("served");
+    expect(await child.line()).toStartWith("TypeError: allow has to return true or false");
+    expect(await call(0, way, address)).not.toBe("served");
+    expect(await child.line()).toBe("RangeError: mine");
+    expect(await call(0, way, address)).toBe("served");
+    child.endInput();
+    succeeded(await child.exited);
+  });
 });
 
 /** A client that says nothing and stays. */
@@ -197,7 +193,7 @@ const soon = <T>(value: Promise<T>): Promise<T | "waits"> =>
 
 const answering: Record<
   string,
-  (where: Where) => { stop(all: true): unknown } | http.Server | net.Server
+  (where: PlaceholderAddress) => { stop(all: true): unknown } | http.Server | net.Server
 > = {
   "Bun.serve": (where) => Bun.serve({ ...where, fetch: () => new Response("served") }),
   "Bun.listen": (where) => {
@@ -220,7 +216,7 @@ describe("maxConnections", () => {
     leakFree(async () => {
       const path = freshPath();
       using listener = listen(path, { maxConnections: 2 });
-      const server = adoptServer(listener, begin);
+      const server = serveOn(listener, begin);
       const [first, second, third] = [
         await staying(path),
         await staying(path),
@@ -242,14 +238,14 @@ describe("maxConnections", () => {
   test("of an adopted listener, and of a bare descriptor by options", () =>
     leakFree(async () => {
       const begin = answering["Bun.serve"]!;
-      for (const how of ["adoptSocket", "adoptServer"] as const) {
+      for (const how of ["adoptSocket", "serveOn"] as const) {
         const path = freshPath();
         using fd = listen(path).release();
         using listener = adoptSocket(Fd.duplicate(fd), { maxConnections: 1, backlog: 5 });
         const server =
           how === "adoptSocket"
-            ? adoptServer(listener, begin)
-            : adoptServer(fd, begin, { maxConnections: 1 });
+            ? serveOn(listener, begin)
+            : serveOn(fd, begin, { maxConnections: 1 });
         const [first, second] = [await staying(path), await staying(path)];
         const came = asking(second);
         expect(await soon(came)).toBe("waits");
@@ -268,10 +264,10 @@ test("what cannot be kept is refused before anything is started", async () => {
     throw new Error("started");
   };
   const allow = (): boolean => true;
-  expect(await thrown(() => adoptServer(listener, never, { allow }))).toBeInstanceOf(TypeError);
-  expect(await thrown(() => adoptServer(tcp, never, { allow }))).toBeInstanceOf(TypeError);
+  expect(await thrown(() => serveOn(listener, never, { allow }))).toBeInstanceOf(TypeError);
+  expect(await thrown(() => serveOn(tcp, never, { allow }))).toBeInstanceOf(TypeError);
   const text = "yes" as unknown as Answer;
-  expect(await thrown(() => adoptServer(tcp, never, { allow: text }))).toBeInstanceOf(TypeError);
+  expect(await thrown(() => serveOn(tcp, never, { allow: text }))).toBeInstanceOf(TypeError);
   expect(() => listen(freshPath(), { allow: text })).toThrow(TypeError);
   expect(() => adoptSocket(tcp, { maxConnections: 0 })).toThrow(RangeError);
   const [one, other] = socketPair("stream");

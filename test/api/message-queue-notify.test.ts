@@ -22,8 +22,8 @@ describe("notify", () => {
       queue.notify({ signal, value: -7 });
       queue.trySend("one");
       queue.trySend("two");
-      const { code, number: _, ...event } = await watcher.receive();
-      expect(code).toBe("message-queue");
+      const { origin, number: _, ...event } = await watcher.receive();
+      expect(origin).toBe("message-queue");
       const from = { pid: process.pid, uid: process.getuid?.() };
       expect(event).toMatchObject({ signal, value: -7, ...from });
       await turns();
@@ -38,11 +38,11 @@ describe("notify", () => {
     queue.notify({ signal });
     queue.trySend("beside it");
     sendSignal(process.pid, signal, { value: 99 });
-    expect(await watcher.receive()).toMatchObject({ code: "queue", value: 99 });
+    expect(await watcher.receive()).toMatchObject({ origin: "queue", value: 99 });
     queue.tryReceive();
     queue.tryReceive();
     queue.trySend("first again");
-    expect(await watcher.receive()).toMatchObject({ code: "message-queue", value: 0 });
+    expect(await watcher.receive()).toMatchObject({ origin: "message-queue", value: 0 });
   });
 
   testUnless(
@@ -149,10 +149,10 @@ describe("notify", () => {
   });
 });
 
-describe("onlyOnce", () => {
+describe("unlinkOnOpen", () => {
   test("made: its name is gone, its mode exact, and it is always a new one", async () => {
     const name = freshQueueName();
-    const options = { create: true, onlyOnce: true, mode: 0o640, maxMessages: 3 } as const;
+    const options = { create: true, unlinkOnOpen: true, mode: 0o640, maxMessages: 3 } as const;
     using one = MessageQueue.open(name, options);
     expect(await codeOf(() => MessageQueue.open(name))).toBe("ENOENT");
     expect(fstatSync(one.fd).mode & 0o777).toBe(0o640);
@@ -172,10 +172,10 @@ describe("onlyOnce", () => {
     const name = freshQueueName();
     using maker = MessageQueue.open(name, { create: true, exclusive: true });
     maker.trySend("inside");
-    using first = MessageQueue.open(name, { onlyOnce: true });
+    using first = MessageQueue.open(name, { unlinkOnOpen: true });
     expect(first).toMatchObject({ created: false });
     expect(first.tryReceive()?.text()).toBe("inside");
-    expect(await codeOf(() => MessageQueue.open(name, { onlyOnce: true }))).toBe("ENOENT");
+    expect(await codeOf(() => MessageQueue.open(name, { unlinkOnOpen: true }))).toBe("ENOENT");
   });
 
   test("before it is unlinked nobody else may open it", async () => {
@@ -187,7 +187,7 @@ describe("onlyOnce", () => {
       modes.push(fstatSync(seen.fd).mode & 0o777);
       return mq_unlink(address);
     };
-    const open = (): MessageQueue => MessageQueue.open(name, { create: true, onlyOnce: true });
+    const open = (): MessageQueue => MessageQueue.open(name, { create: true, unlinkOnOpen: true });
     if (process.getuid?.() === 0) {
       using _made = await withLibc({ mq_unlink: watching as never }, open);
       expect(modes).toEqual([0]);
@@ -198,14 +198,14 @@ describe("onlyOnce", () => {
   });
 
   test("true or false, and nothing is left open where the name cannot be removed", async () => {
-    expect(await thrown(() => MessageQueue.open("/x", { onlyOnce: 1 as never }))).toBeInstanceOf(
-      TypeError,
-    );
+    expect(
+      await thrown(() => MessageQueue.open("/x", { unlinkOnOpen: 1 as never })),
+    ).toBeInstanceOf(TypeError);
     await leakFree(async () => {
       const name = freshQueueName();
       const mq_unlink = (): number => -1;
       for (const create of [true, false]) {
-        const open = (): MessageQueue => MessageQueue.open(name, { create, onlyOnce: true });
+        const open = (): MessageQueue => MessageQueue.open(name, { create, unlinkOnOpen: true });
         await withLibc({ mq_unlink }, () => failure(open));
       }
       removeQueue(name);

@@ -28,7 +28,7 @@ describe("sendSignal", () => {
     expect(signalsModule.sendSignal).toBe(sendSignal);
     using watcher = signalsModule.watchSignals("SIGRTMIN+5");
     signalsModule.sendSignal(process.pid, "SIGRTMIN+5", { value: 11 });
-    expect(watcher.receiveSync({ timeoutMs: 5_000 })).toMatchObject({ code: "queue", value: 11 });
+    expect(watcher.receiveSync({ timeoutMs: 5_000 })).toMatchObject({ origin: "queue", value: 11 });
   });
 
   const lacking = translated ?? missing(["cc"]);

@@ -47,7 +47,7 @@ async function everything(name: string): Promise<void> {
     connecting.catch(() => {});
     await turns();
     const server = listener.tryAccept();
-    if (server !== null) keep(server);
+    if (server !== undefined) keep(server);
     else listener.close();
     const client = await connecting;
     await client.send("there");

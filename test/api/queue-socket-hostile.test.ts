@@ -32,7 +32,7 @@ describe("requests that are not what they say", () => {
       const name = freshName();
       using listener = listenQueue(name);
       rawSend(name, connectFrame(identity));
-      expect(listener.tryAccept()).toBeNull();
+      expect(listener.tryAccept()).toBeUndefined();
       expect(listener.ignored).toBe(1);
     });
   }
@@ -97,7 +97,7 @@ describe("requests that are not what they say", () => {
     rawSendTo(own.handle.fd, Buffer.from("full"));
     futimesSync(own.handle.fd, times.atimeMs / 1e3, times.mtimeMs / 1e3); // as if it were fresh
     rawSend(name, connectFrame(own.identity));
-    expect(listener.tryAccept()).toBeNull();
+    expect(listener.tryAccept()).toBeUndefined();
     expect(listener.ignored).toBe(1);
     own.handle.close();
   });
@@ -110,7 +110,7 @@ describe("requests that are not what they say", () => {
     rawSend(name, connectFrame(own.identity));
     using socket = listener.tryAccept()!;
     expect(socket.closed).toBeFalse();
-    expect(listener.tryAccept()).toBeNull();
+    expect(listener.tryAccept()).toBeUndefined();
     own.handle.close();
   });
 
@@ -150,7 +150,7 @@ describe("requests that are not what they say", () => {
       fc.assert(
         fc.property(bytes, (data) => {
           rawSend(name, data);
-          expect(listener.tryAccept()).toBeNull();
+          expect(listener.tryAccept()).toBeUndefined();
         }),
         { numRuns: 1_000 },
       );

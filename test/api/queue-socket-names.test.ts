@@ -90,7 +90,7 @@ describe("names", () => {
     left.close();
     expect(await codeOf(() => connectQueue(name))).toBe("ECONNREFUSED");
     using listener = listenQueue(name);
-    expect(listener.tryAccept()).toBeNull();
+    expect(listener.tryAccept()).toBeUndefined();
     expect(listener.ignored).toBe(0);
   });
 
@@ -180,7 +180,7 @@ describe("connecting", () => {
     using listener = listenQueue(name);
     expect(await codeOf(() => listener.acceptSync({ timeoutMs: 5 }))).toBe("ETIMEDOUT");
     expect(await codeOf(() => connectQueueSync(name, { timeoutMs: 5 }))).toBe("ETIMEDOUT");
-    expect(listener.tryAccept()).toBeNull(); // it has gone, and nobody is connected with it
+    expect(listener.tryAccept()).toBeUndefined(); // it has gone, and nobody is connected with it
     const source = `import { connectQueueSync } from "@/src/index.ts";
       using socket = connectQueueSync(process.argv[2], { timeoutMs: 10_000 });
       socket.sendSync(socket.receiveSync({ timeoutMs: 10_000 }).text().toUpperCase());
@@ -238,7 +238,7 @@ describe("connecting", () => {
       stop.abort("enough");
       expect(await connecting).toBe("enough");
       expect(await thrown(() => connectQueue(name, { signal: stop.signal }))).toBe("enough");
-      expect(listener.tryAccept()).toBeNull();
+      expect(listener.tryAccept()).toBeUndefined();
       expect(listener.ignored).toBe(2);
     }));
 

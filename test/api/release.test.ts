@@ -2,7 +2,17 @@
 
 import { describe, expect, test } from "bun:test";
 import { openSync } from "node:fs";
-import { adoptSocket, connect, Fd, Listener, listen, socketPair } from "../../src/index.ts";
+import {
+  adoptSocket,
+  connect,
+  type DatagramSocket,
+  Fd,
+  Listener,
+  listen,
+  type SeqpacketSocket,
+  type StreamSocket,
+  socketPair,
+} from "../../src/index.ts";
 import { setCloseOnExec } from "../../src/syscalls/fd.ts";
 import { freshPath, pairVariants, variants } from "./pairs.ts";
 import {
@@ -138,6 +148,34 @@ describe("from somebody else", () => {
       expect(file.closed).toBe(false);
       expect(await codeOf(() => adoptSocket(99_999))).toBe("EBADF");
       expect(() => adoptSocket("x" as unknown as number)).toThrow(TypeError);
+    }));
+
+  test("expect: the type is known, and what is another is left as it was", () =>
+    leakFree(async () => {
+      const [stream, seqpacket, datagram] = [
+        socketPair("stream"),
+        socketPair("seqpacket"),
+        socketPair("datagram"),
+      ];
+      const listener = listen(freshPath(), { type: "seqpacket" });
+      const all = { stream: stream[0], seqpacket: seqpacket[0], datagram: datagram[0], listener };
+      for (const [kind, socket] of Object.entries(all)) {
+        setCloseOnExec(socket.fd, false);
+        for (const other of Object.keys(all).filter((one) => one !== kind)) {
+          const error = await failure(() => adoptSocket(socket.fd, { expect: other as "stream" }));
+          expect([error.code, error.syscall]).toEqual(["EPROTOTYPE", "getsockopt"]);
+          expect(error.message).toContain(`${other} was expected, and this is ${kind}`);
+        }
+        expect([isOpen(socket.fd), isCloseOnExec(socket.fd)]).toEqual([true, false]);
+      }
+      const end: StreamSocket = adoptSocket(stream[0].release(), { expect: "stream" });
+      const packets: SeqpacketSocket = adoptSocket(seqpacket[0].release(), { expect: "seqpacket" });
+      const letters: DatagramSocket = adoptSocket(datagram[0].release(), { expect: "datagram" });
+      const doors: Listener = adoptSocket(listener.release(), { expect: "listener" });
+      expect(doors.tryAccept()).toBeUndefined();
+      for (const one of [end, packets, letters]) one.trySend("x");
+      closeAll([end, packets, letters, doors, stream[1], seqpacket[1], datagram[1]]);
+      expect(() => adoptSocket(99_999, { expect: "socket" as never })).toThrow(TypeError);
     }));
 
   test("wrong options leave the number with the caller", () => {

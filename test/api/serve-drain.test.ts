@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import net from "node:net";
-import { adoptServer, type Where } from "../../src/serve/adopt.ts";
+import { type PlaceholderAddress, serveOn } from "../../src/serve/adopt.ts";
 import { drain, drainable, isDraining, resumeServer } from "../../src/serve/drain.ts";
 import { fetchOnce, HttpClient, listeners } from "./servers.ts";
 import { codeOf, eventually, isOpen, leakFree, thrown, turns } from "./tools.ts";
@@ -23,7 +23,7 @@ class Slow {
   release(): void {
     for (const go of this.#gates.splice(0)) go();
   }
-  readonly start = (where: Where): Bun.Server<undefined> =>
+  readonly start = (where: PlaceholderAddress): Bun.Server<undefined> =>
     Bun.serve({ ...where, fetch: this.fetch });
 }
 
@@ -31,7 +31,7 @@ describe.each(listeners)("$name", ({ open }) => {
   test("the next answer on each connection says so, and closes it", () =>
     leakFree(async () => {
       using opened = open();
-      const server = adoptServer(opened.listening, new Slow().start);
+      const server = serveOn(opened.listening, new Slow().start);
       const clients = Array.from({ length: 5 }, () => new HttpClient(opened.target));
       for (const client of clients) {
         expect((await client.get()).headers["connection"]).not.toBe("close");
@@ -53,7 +53,7 @@ describe.each(listeners)("$name", ({ open }) => {
     leakFree(async () => {
       using opened = open();
       const slow = new Slow();
-      const server = adoptServer(opened.listening, slow.start);
+      const server = serveOn(opened.listening, slow.start);
       using busy = new HttpClient(opened.target);
       busy.ask("/slow");
       await eventually(() => slow.waiting === 1, "the request has come");
@@ -61,7 +61,7 @@ describe.each(listeners)("$name", ({ open }) => {
       using late = new HttpClient(opened.target);
       await late.connected();
       late.ask("/late");
-      const next = adoptServer(opened.listening, (where) =>
+      const next = serveOn(opened.listening, (where) =>
         Bun.serve({ ...where, fetch: () => new Response("the next one") }),
       );
       expect((await late.answer()).text).toBe("the next one");
@@ -77,7 +77,7 @@ describe.each(listeners)("$name", ({ open }) => {
     leakFree(async () => {
       using opened = open();
       const bytes = 8_000_000;
-      const server = adoptServer(opened.listening, (where) =>
+      const server = serveOn(opened.listening, (where) =>
         Bun.serve({ ...where, fetch: () => new Response(Buffer.alloc(bytes)) }),
       );
       const client = net.connect(opened.target);
@@ -95,7 +95,7 @@ describe.each(listeners)("$name", ({ open }) => {
   test("connections that ask for nothing are closed after a time", () =>
     leakFree(async () => {
       using opened = open();
-      const server = adoptServer(opened.listening, new Slow().start);
+      const server = serveOn(opened.listening, new Slow().start);
       using used = new HttpClient(opened.target);
       await used.get();
       using fresh = new HttpClient(opened.target);
@@ -110,11 +110,11 @@ describe.each(listeners)("$name, paused", ({ open }) => {
   test("nothing is accepted until it is resumed", () =>
     leakFree(async () => {
       using opened = open();
-      const server = adoptServer(opened.listening, new Slow().start, { paused: true });
+      const server = serveOn(opened.listening, new Slow().start, { paused: true });
       using client = new HttpClient(opened.target);
       await client.connected();
       client.ask("/waited");
-      const other = adoptServer(opened.listening, (where) =>
+      const other = serveOn(opened.listening, (where) =>
         Bun.serve({ ...where, fetch: () => new Response("the other") }),
       );
       expect((await client.answer()).text).toBe("the other");
@@ -131,7 +131,7 @@ describe.each(listeners)("$name, paused", ({ open }) => {
   test("stopped before it was resumed", () =>
     leakFree(async () => {
       using opened = open();
-      const server = adoptServer(opened.listening, new Slow().start, { paused: true });
+      const server = serveOn(opened.listening, new Slow().start, { paused: true });
       await server.stop(true);
       expect(await codeOf(() => resumeServer(server))).toBe("ERR_CLOSED");
       expect(() => resumeServer({})).toThrow(TypeError);
@@ -143,7 +143,7 @@ describe("enough", () => {
     leakFree(async () => {
       using opened = listeners[0]!.open();
       const slow = new Slow();
-      const server = adoptServer(opened.listening, slow.start);
+      const server = serveOn(opened.listening, slow.start);
       using busy = new HttpClient(opened.target);
       busy.ask("/slow");
       await eventually(() => slow.waiting === 1, "the request has come");
@@ -162,7 +162,7 @@ test("a WebSocket is waited for", () =>
   leakFree(async () => {
     using opened = listeners[0]!.open();
     let socket: Bun.ServerWebSocket<undefined> | undefined;
-    const server = adoptServer(opened.listening, (where) =>
+    const server = serveOn(opened.listening, (where) =>
       Bun.serve({
         ...where,
         fetch: (request, own) => (own.upgrade(request) ? undefined : new Response()),
@@ -186,7 +186,7 @@ test("a WebSocket is waited for", () =>
 
 test("drainable leaves what is no Response, and what may not be changed", async () => {
   using opened = listeners[0]!.open();
-  const server = adoptServer(opened.listening, (where) =>
+  const server = serveOn(opened.listening, (where) =>
     Bun.serve({
       ...where,
       fetch: drainable((request: Request, _server: Bun.Server<undefined>) =>
@@ -213,7 +213,7 @@ test("only what was adopted, only sensible times", async () => {
   expect(await thrown(() => drain(server))).toBeInstanceOf(TypeError);
   await server.stop(true);
   using opened = listeners[0]!.open();
-  const adopted = adoptServer(opened.listening, new Slow().start);
+  const adopted = serveOn(opened.listening, new Slow().start);
   expect(await thrown(() => drain(adopted, { idleMs: -1 }))).toBeInstanceOf(RangeError);
   expect(await thrown(() => drain(adopted, { timeoutMs: 0.5 }))).toBeInstanceOf(RangeError);
   expect(await fetchOnce(opened.target)).toBe("served /");

@@ -1,4 +1,4 @@
-// What adoptServer does when something does not hold, and how little of it is ever to be seen.
+// What serveOn does when something does not hold, and how little of it is ever to be seen.
 
 import { describe, expect, test } from "bun:test";
 import { errno } from "../../native/errno.ts";
@@ -11,7 +11,7 @@ import {
   socketPair,
   UnsupportedError,
 } from "../../src/index.ts";
-import { adoptServer } from "../../src/serve/adopt.ts";
+import { serveOn } from "../../src/serve/adopt.ts";
 import { registrations } from "../../src/serve/epoll-entry.ts";
 import { listenTcp } from "../../src/serve/listen-tcp.ts";
 import { native } from "../../src/serve/native-fd.ts";
@@ -28,7 +28,7 @@ describe("the throw-away place", () => {
       using opened = listeners[0]!.open();
       let served = 0;
       const server = await new Promise<Bun.Server<undefined>>((resolve) => {
-        const adopted = adoptServer(opened.listening, (where) => {
+        const adopted = serveOn(opened.listening, (where) => {
           const made = Bun.serve({ ...where, fetch: () => new Response(`${++served}`) });
           if (!("unix" in where)) throw new Error("not Unix");
           strays.push(connect(where.unix.replace("\0", "@")));
@@ -59,12 +59,12 @@ describe("refused before anything is started", () => {
       const codes = [];
       for (const bad of [a, packets, datagrams, 0, 99_999]) {
         codes.push(
-          await thrown(() => adoptServer(bad, never)).then((e) => (e as { code: string }).code),
+          await thrown(() => serveOn(bad, never)).then((e) => (e as { code: string }).code),
         );
       }
       expect(codes).toEqual(["EINVAL", "EPROTOTYPE", "EPROTOTYPE", "ENOTSOCK", "EBADF"]);
-      expect(() => adoptServer("x" as unknown as number, never)).toThrow(TypeError);
-      expect(() => adoptServer(-1, never)).toThrow(RangeError);
+      expect(() => serveOn("x" as unknown as number, never)).toThrow(TypeError);
+      expect(() => serveOn(-1, never)).toThrow(RangeError);
       a.close();
       b.close();
     }));
@@ -94,7 +94,7 @@ describe("undone", () => {
 
   test("start throws", async () => {
     const error = await undone((fd) =>
-      adoptServer(fd, () => {
+      serveOn(fd, () => {
         throw new Error("no certificate");
       }),
     );
@@ -102,13 +102,11 @@ describe("undone", () => {
   });
 
   test("start returns nothing, or a promise, whose server is stopped too", async () => {
-    expect(await undone((fd) => adoptServer(fd, () => undefined as never))).toBeInstanceOf(
-      TypeError,
-    );
+    expect(await undone((fd) => serveOn(fd, () => undefined as never))).toBeInstanceOf(TypeError);
     const error = await undone(async (fd) => {
       const later = Promise.withResolvers<Bun.Server<undefined>>();
       try {
-        adoptServer(fd, (where) => {
+        serveOn(fd, (where) => {
           later.resolve(hello(where));
           return later.promise as never;
         });
@@ -122,7 +120,7 @@ describe("undone", () => {
   test("start listens somewhere else", async () => {
     for (const place of [{ port: 0, hostname: "127.0.0.1" }, { unix: freshPath() }]) {
       const error = await undone((fd) =>
-        adoptServer(fd, () => Bun.serve({ ...place, fetch: () => new Response() } as never)),
+        serveOn(fd, () => Bun.serve({ ...place, fetch: () => new Response() } as never)),
       );
       expect(error).toBeInstanceOf(UnsupportedError);
       expect(String(error)).toContain("did start spread `where`?");
@@ -133,7 +131,7 @@ describe("undone", () => {
     const made: Bun.Server<undefined>[] = [];
     using fd = listenTcp({ hostname: "127.0.0.1", port: 0 });
     const error = await thrown(() =>
-      adoptServer(fd, (where) => {
+      serveOn(fd, (where) => {
         made.push(hello(where), hello(where));
         return { stop: () => made.map((server) => server.stop(true)) };
       }),
@@ -166,7 +164,7 @@ describe("undone", () => {
   ])("%s %i fails", async (_, op) => {
     const error = await undone((fd) => {
       using _fake = failing(op);
-      return adoptServer(fd, hello);
+      return serveOn(fd, hello);
     });
     expect(error).toBeInstanceOf(UnsupportedError);
     expect(String(error)).toContain("epoll_ctl EBADF");
@@ -175,7 +173,7 @@ describe("undone", () => {
   test("dup3 fails", async () => {
     const error = await undone((fd) => {
       using _fake = fake("dup3", [{ errno: errno.EBUSY }]);
-      return adoptServer(fd, hello);
+      return serveOn(fd, hello);
     });
     expect(error).toMatchObject({ code: "ERR_UNSUPPORTED", capability: "adoptServer" });
     expect(String(error)).toContain("dup3 EBUSY");
@@ -184,7 +182,7 @@ describe("undone", () => {
   test("dup3 says yes and does nothing", async () => {
     const error = await undone((fd) => {
       using _fake = fake("dup3", [(_from, onto) => onto!]);
-      return adoptServer(fd, hello);
+      return serveOn(fd, hello);
     });
     expect(String(error)).toContain("did not last");
   });
@@ -207,7 +205,7 @@ describe("where the server takes a descriptor itself", () => {
       using opened = listeners[2]!.open();
       let given = -1;
       using dup3 = fake("dup3", []);
-      const server = adoptServer(opened.listening, (where) => {
+      const server = serveOn(opened.listening, (where) => {
         given = (where as { fd?: number }).fd ?? -1;
         return Bun.listen({
           fd: given,
@@ -223,7 +221,7 @@ describe("where the server takes a descriptor itself", () => {
   test("one that does not take it is exchanged after all", () =>
     natively(async () => {
       using opened = listeners[2]!.open();
-      const server = adoptServer(opened.listening, hello);
+      const server = serveOn(opened.listening, hello);
       expect(await fetchOnce(opened.target)).toBe("hello /");
       await server.stop(true);
     }));
@@ -234,7 +232,7 @@ describe("where the server takes a descriptor itself", () => {
       expect(
         String(
           await thrown(() =>
-            adoptServer(opened.listening, () => {
+            serveOn(opened.listening, () => {
               throw new Error("no");
             }),
           ),
@@ -245,7 +243,7 @@ describe("where the server takes a descriptor itself", () => {
   test("this Bun is asked once", async () => {
     native.works = null;
     using opened = listeners[2]!.open();
-    for (let i = 0; i < 2; i++) await adoptServer(opened.listening, hello).stop(true);
+    for (let i = 0; i < 2; i++) await serveOn(opened.listening, hello).stop(true);
     expect(native.works as boolean | null).not.toBeNull();
     const watched = registrations().map(({ fd }) => fd);
     expect(new Set(watched).size).toBe(watched.length);

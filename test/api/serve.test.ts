@@ -7,7 +7,7 @@ import net from "node:net";
 import { errno } from "../../native/errno.ts";
 import { file } from "../../native/file.ts";
 import { Fd, listen } from "../../src/index.ts";
-import { adoptServer, type Where } from "../../src/serve/adopt.ts";
+import { adoptServer, type PlaceholderAddress, serveOn } from "../../src/serve/adopt.ts";
 import { registrations } from "../../src/serve/epoll-entry.ts";
 import { listenTcp } from "../../src/serve/listen-tcp.ts";
 import { setNonBlocking, statusFlags } from "../../src/syscalls/fd.ts";
@@ -32,7 +32,7 @@ describe.each(listeners)("$name", ({ open }) => {
   test("many requests on one connection, and on connections of their own", () =>
     leakFree(async () => {
       using opened = open();
-      const server = adoptServer(opened.listening, hello);
+      const server = serveOn(opened.listening, hello);
       await nothingLeft();
       using client = new HttpClient(opened.target);
       for (let i = 0; i < 100; i++) expect((await client.get(`/${i}`)).text).toBe(`hello /${i}`);
@@ -49,7 +49,7 @@ describe.each(listeners)("$name", ({ open }) => {
         await client.connected();
         client.ask(`/${i}`);
       }
-      const server = adoptServer(opened.listening, hello);
+      const server = serveOn(opened.listening, hello);
       for (const [i, client] of clients.entries()) {
         expect((await client.answer()).text).toBe(`hello /${i}`);
         client[Symbol.dispose]();
@@ -61,14 +61,14 @@ describe.each(listeners)("$name", ({ open }) => {
     leakFree(async () => {
       using opened = open();
       for (const force of [false, true]) {
-        const server = adoptServer(opened.listening, hello);
+        const server = serveOn(opened.listening, hello);
         expect(await fetchOnce(opened.target)).toBe("hello /");
         await server.stop(force);
         expect(isOpen(opened.listening.fd)).toBe(true);
         using waiting = new HttpClient(opened.target); // nobody accepts it
         await waiting.connected();
         waiting.ask("/waited");
-        const next = adoptServer(opened.listening, hello);
+        const next = serveOn(opened.listening, hello);
         expect((await waiting.answer()).text).toBe("hello /waited");
         await next.stop(true);
       }
@@ -78,7 +78,7 @@ describe.each(listeners)("$name", ({ open }) => {
     leakFree(async () => {
       using opened = open();
       using own = Fd.duplicate(opened.listening);
-      const server = adoptServer(own, hello);
+      const server = serveOn(own, hello);
       own.close();
       expect(await fetchOnce(opened.target)).toBe("hello /");
       await server.stop(true);
@@ -95,7 +95,7 @@ describe.each(listeners)("$name", ({ open }) => {
             void socket.send(`echo ${text}`),
         },
       };
-      const server = adoptServer(opened.listening, (where) => Bun.serve({ ...where, ...options }));
+      const server = serveOn(opened.listening, (where) => Bun.serve({ ...where, ...options }));
       expect(await fetchOnce(opened.target)).toBe("first");
       expect(await webSocketEcho(opened.target, "one")).toBe("echo one");
       server.reload({ ...options, fetch: () => new Response("second") });
@@ -107,7 +107,7 @@ describe.each(listeners)("$name", ({ open }) => {
     leakFree(async () => {
       using opened = open();
       const { target } = opened;
-      const bun = adoptServer(opened.listening, (where) => {
+      const bun = serveOn(opened.listening, (where) => {
         const socket = { open: (one: Bun.Socket<undefined>) => void one.end("Bun"), data() {} };
         return "unix" in where
           ? Bun.listen({ ...where, socket })
@@ -115,12 +115,12 @@ describe.each(listeners)("$name", ({ open }) => {
       });
       expect(await readAll(target)).toBe("Bun");
       bun.stop(true);
-      const node = adoptServer(opened.listening, (where) =>
+      const node = serveOn(opened.listening, (where) =>
         net.createServer((socket) => socket.end("node:net")).listen(where),
       );
       expect(await readAll(target)).toBe("node:net");
       await new Promise((resolve) => node.close(resolve));
-      const web = adoptServer(opened.listening, (where) =>
+      const web = serveOn(opened.listening, (where) =>
         http.createServer((_, response) => void response.end("node:http")).listen(where),
       );
       expect(await fetchOnce(target)).toBe("node:http");
@@ -163,12 +163,9 @@ test("two servers in one process, each on its own socket", () =>
   leakFree(async () => {
     using one = listeners[0]!.open();
     using two = listeners[2]!.open();
-    const named = (name: string) => (where: Where) =>
+    const named = (name: string) => (where: PlaceholderAddress) =>
       Bun.serve({ ...where, fetch: () => new Response(name) });
-    const servers = [
-      adoptServer(one.listening, named("one")),
-      adoptServer(two.listening, named("two")),
-    ];
+    const servers = [serveOn(one.listening, named("one")), serveOn(two.listening, named("two"))];
     for (let i = 0; i < 10; i++) {
       expect(await fetchOnce(one.target)).toBe("one");
       expect(await fetchOnce(two.target)).toBe("two");
@@ -181,7 +178,7 @@ test("two servers in one process, each on its own socket", () =>
 test("two servers on one socket share its connections", () =>
   leakFree(async () => {
     using opened = listeners[2]!.open();
-    const servers = [adoptServer(opened.listening, hello), adoptServer(opened.listening, hello)];
+    const servers = [serveOn(opened.listening, hello), serveOn(opened.listening, hello)];
     for (let i = 0; i < 20; i++) expect(await fetchOnce(opened.target)).toBe("hello /");
     await servers[0]!.stop(true);
     for (let i = 0; i < 20; i++) expect(await fetchOnce(opened.target)).toBe("hello /");
@@ -190,7 +187,7 @@ test("two servers on one socket share its connections", () =>
 
 test("the server's descriptor is close-on-exec", async () => {
   using opened = listeners[2]!.open();
-  const server = adoptServer(opened.listening, hello);
+  const server = serveOn(opened.listening, hello);
   const { ino } = fstatSync(opened.listening.fd);
   const mine = registrations().filter(({ inode }) => inode === ino);
   expect(mine.map(({ fd }) => isCloseOnExec(fd))).toEqual([true]);
@@ -200,7 +197,7 @@ test("the server's descriptor is close-on-exec", async () => {
 test("on TCP the server says where it really is", async () => {
   using fd = listenTcp({ hostname: "127.0.0.1", port: 0 });
   const port = portOf(fd.fd);
-  const server = adoptServer(fd, hello);
+  const server = serveOn(fd, hello);
   expect([server.port, server.url.port, server.hostname]).toEqual([port, `${port}`, "127.0.0.1"]);
   await server.stop(true);
 });
@@ -208,7 +205,7 @@ test("on TCP the server says where it really is", async () => {
 test("the socket's file is its owner's: it outlives the server", async () => {
   const path = freshPath();
   using listener = listen(path);
-  const server = adoptServer(listener, hello);
+  const server = serveOn(listener, hello);
   await server.stop(true);
   expect(existsSync(path)).toBe(true);
   listener.close();
@@ -222,9 +219,9 @@ test("a blocking socket is made non-blocking, and is blocking again after a fail
     const blocking = (): boolean => (statusFlags(fd) & file.O_NONBLOCK) === 0;
     setNonBlocking(fd, false);
     using _ = fake("dup3", [{ errno: errno.EBUSY }]);
-    await thrown(() => adoptServer(fd, hello));
+    await thrown(() => serveOn(fd, hello));
     expect(blocking()).toBe(true);
-    const server = adoptServer(fd, hello);
+    const server = serveOn(fd, hello);
     expect(blocking()).toBe(false);
     expect(await fetchOnce(opened.target)).toBe("hello /");
     await server.stop(true);
@@ -250,7 +247,7 @@ peerTest("TLS", ["openssl", "curl"], () =>
     expect(made.code).toBe(0);
     for (const { open } of [listeners[0]!, listeners[2]!]) {
       using opened = open();
-      const server = adoptServer(opened.listening, (where) =>
+      const server = serveOn(opened.listening, (where) =>
         Bun.serve({
           ...where,
           tls: { key: Bun.file(key), cert: Bun.file(cert) },
@@ -288,6 +285,14 @@ testUnless(await keptOfWorkers(), "in a Worker, whose event loop is its own", as
   worker.postMessage(-1);
   await ended;
 });
+
+test("adoptServer, the former name, serves alike", () =>
+  leakFree(async () => {
+    using fd = listenTcp({ hostname: "127.0.0.1", port: 0 });
+    const server = adoptServer(fd, hello);
+    expect(await fetchOnce({ host: "127.0.0.1", port: portOf(fd.fd) })).toBe("hello /");
+    await server.stop(true);
+  }));
 
 test("listenTcp: bad ports, a port that is taken", async () => {
   expect(() => listenTcp({ port: -1 })).toThrow(RangeError);

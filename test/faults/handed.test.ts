@@ -4,28 +4,28 @@
 import { existsSync, readlinkSync } from "node:fs";
 import {
   adoptQueueSocket,
-  adoptServer,
   connect,
   connectQueue,
+  detachBunSocket,
   drain,
   drainable,
   Fd,
   isDraining,
-  letGo,
   listen,
   listenQueue,
   listenTcp,
+  type PlaceholderAddress,
   peerCredentials,
   peerGroups,
   peerPidfd,
   peerSecurity,
   type QueueSocket,
   resumeServer,
+  serveOn,
   socketPair,
   UnixError,
   UnsupportedError,
   verifyPeer,
-  type Where,
 } from "../../src/index.ts";
 import { freshAddress, freshPath } from "../api/pairs.ts";
 import { freshName } from "../api/queue-sockets.ts";
@@ -36,7 +36,7 @@ import { type Keep, same, setUp, underFaults } from "./driver.ts";
 
 setUp();
 
-const answering = (where: Where): Bun.Server<undefined> =>
+const answering = (where: PlaceholderAddress): Bun.Server<undefined> =>
   Bun.serve({ ...where, fetch: drainable(() => new Response("served")) });
 
 const tcp = (keep: Keep) => {
@@ -47,7 +47,7 @@ const tcp = (keep: Keep) => {
 underFaults("a server: adopted and paused, resumed, drained", {
   prepare: tcp,
   run: async ({ listening, target }) => {
-    const server = adoptServer(listening, answering, { paused: true });
+    const server = serveOn(listening, answering, { paused: true });
     try {
       resumeServer(server);
       same(await fetchOnce(target), "served");
@@ -63,7 +63,7 @@ underFaults("a server: adopted and paused, resumed, drained", {
     error instanceof UnsupportedError ||
     (call === "fstatSync" && error instanceof UnixError && error.code === "ERR_CLOSED"),
   after: async ({ listening, target }) => {
-    const server = adoptServer(listening, answering);
+    const server = serveOn(listening, answering);
     same(await fetchOnce(target), "served");
     await server.stop(true);
   },
@@ -71,7 +71,7 @@ underFaults("a server: adopted and paused, resumed, drained", {
 
 const noData = { data() {} };
 
-underFaults("letGo: a connection of Bun's", {
+underFaults("detachBunSocket: a connection of Bun's", {
   prepare: async (keep) => {
     const unix = freshPath();
     const opened = Promise.withResolvers<{ fd: number; close(): void }>();
@@ -82,12 +82,12 @@ underFaults("letGo: a connection of Bun's", {
     return { theirs: await opened.promise, peer };
   },
   run: async ({ theirs, peer }, keep) => {
-    keep(letGo(theirs));
+    keep(detachBunSocket(theirs));
     await peer.send("hello");
   },
 });
 
-underFaults("letGo: a listener of Bun's at a path", {
+underFaults("detachBunSocket: a listener of Bun's at a path", {
   prepare: (keep) => {
     const unix = freshPath();
     const server = Bun.listen({ unix, socket: noData });
@@ -95,7 +95,7 @@ underFaults("letGo: a listener of Bun's at a path", {
     return { unix, server };
   },
   run: async ({ unix, server }, keep) => {
-    keep(letGo(server));
+    keep(detachBunSocket(server));
     same(existsSync(unix), true);
     keep(await connect(unix));
   },

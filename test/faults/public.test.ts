@@ -9,6 +9,7 @@ import { root } from "../support/child.ts";
 
 /** By name, or "Class.*" for all of a class. */
 const reasons: Readonly<Record<string, string>> = {
+  adoptServer: "serveOn under its former name",
   configureLoop: "sets a number",
   formatAddress: "makes no call",
   inheritedFds: "inherited.test.ts: it takes a process of its own",

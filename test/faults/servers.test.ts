@@ -8,7 +8,7 @@ import {
   UnixError,
   UnsupportedError,
 } from "../../src/index.ts";
-import { adoptServer } from "../../src/serve/adopt.ts";
+import { serveOn } from "../../src/serve/adopt.ts";
 import { freshAddress } from "../api/pairs.ts";
 import { fetchOnce, hello, portOf } from "../api/servers.ts";
 import { eventually } from "../api/tools.ts";
@@ -27,10 +27,10 @@ underFaults("listenTcp", {
   },
 });
 
-underFaults("adoptServer", {
+underFaults("serveOn", {
   prepare: tcp,
   run: async ({ listening, target }) => {
-    const server = adoptServer(listening, hello);
+    const server = serveOn(listening, hello);
     try {
       same(await fetchOnce(target), "hello /");
     } finally {
@@ -39,19 +39,19 @@ underFaults("adoptServer", {
   },
   right: (error) => error instanceof UnsupportedError, // with the call that failed in it
   after: async ({ listening, target }) => {
-    const server = adoptServer(listening, hello);
+    const server = serveOn(listening, hello);
     same(await fetchOnce(target), "hello /");
     await server.stop(true);
   },
 });
 
-underFaults("adoptServer by rules", {
+underFaults("serveOn by rules", {
   prepare: (keep) => {
     const path = freshAddress("path");
     return { listening: keep(listen(path, { allow: () => true, maxConnections: 9 })), path };
   },
   run: async ({ listening, path }) => {
-    const server = adoptServer(listening, hello);
+    const server = serveOn(listening, hello);
     try {
       // a client that could not be handed over is closed, and nobody else is
       const answer = await fetchOnce({ path }).catch((error: Error) => error.message);
@@ -62,7 +62,7 @@ underFaults("adoptServer by rules", {
   },
   right: (error) => error instanceof UnsupportedError, // with the call that failed in it
   after: async ({ listening, path }) => {
-    const server = adoptServer(listening, hello);
+    const server = serveOn(listening, hello);
     same(await fetchOnce({ path }), "hello /");
     await server.stop(true);
   },

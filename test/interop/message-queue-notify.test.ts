@@ -42,7 +42,7 @@ describe("notify", () => {
         await using child = start([peer(), "send", queue.name, "1"]);
         const sender = { pid: child.pid, uid: process.getuid?.() };
         const event = await watcher.receive();
-        expect(event).toMatchObject({ signal, code: "message-queue", value: i, ...sender });
+        expect(event).toMatchObject({ signal, origin: "message-queue", value: i, ...sender });
         expect(queue.tryReceive()?.text()).toBe("0");
         expect((await child.exited).code).toBe(0);
       }
@@ -54,7 +54,7 @@ describe("notify", () => {
     const number = await foreignNumber(signalNumber(signal));
     const claim = [process.pid, number, 1, origin.SI_MESGQ].map(String);
     await using child = start([compileC("test/fixtures/signal-peer.c"), "forge", ...claim]);
-    expect(await watcher.receive()).toMatchObject({ code: "message-queue", pid: 1, uid: 4711 });
+    expect(await watcher.receive()).toMatchObject({ origin: "message-queue", pid: 1, uid: 4711 });
     succeeded(await child.exited);
   });
 
@@ -107,7 +107,7 @@ async function handOver(
   startReceiver: (socket: StreamSocket) => Child,
 ): Promise<{ said: string; left: string }> {
   const name = freshQueueName();
-  const queue = MessageQueue.open(name, { create: true, onlyOnce: true });
+  const queue = MessageQueue.open(name, { create: true, unlinkOnOpen: true });
   const [near, far] = socketPair("stream");
   try {
     await using child = startReceiver(far);
@@ -128,7 +128,7 @@ async function handOver(
 
 const outcome = { said: "a queue 3 in it\n", left: "ENOENT" };
 
-describe("onlyOnce: a queue that nobody has but whom its descriptor was passed to", () => {
+describe("unlinkOnOpen: a queue that nobody has but whom its descriptor was passed to", () => {
   peerTest("python3", ["python3"], async () => {
     const receiver = (socket: StreamSocket): Child =>
       start(["python3", "-c", PYTHON], { fds: [socket.fd] });
@@ -150,7 +150,7 @@ describe("onlyOnce: a queue that nobody has but whom its descriptor was passed t
       console.log("ready");
       for await (const line of console) {
         try {
-          using queue = MessageQueue.open(line.trim(), { onlyOnce: true });
+          using queue = MessageQueue.open(line.trim(), { unlinkOnOpen: true });
           console.log("mine", queue.tryReceive().text());
         } catch (error) {
           console.log(error.code);

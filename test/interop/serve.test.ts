@@ -2,7 +2,7 @@
 
 import { expect } from "bun:test";
 import { existsSync, unlinkSync } from "node:fs";
-import { adoptServer, listen, listenTcp } from "../../src/index.ts";
+import { listen, listenTcp, serveOn } from "../../src/index.ts";
 import { freshPath } from "../api/pairs.ts";
 import { portOf } from "../api/servers.ts";
 import { leakFree } from "../api/tools.ts";
@@ -23,7 +23,7 @@ for (const kind of ["tcp", "unix"]) {
       using message = await channel.receive();
       const [listening] = message?.fds ?? [];
       if (listening === undefined) throw new Error("no descriptor came");
-      const server = adoptServer(listening, (where) => Bun.serve({ ...where, ...echo }));
+      const server = serveOn(listening, (where) => Bun.serve({ ...where, ...echo }));
       listening.close();
       await channel.send("go");
       expect(await peer.line()).toBe("0 []");
@@ -43,7 +43,7 @@ peerTest("curl, on both kinds at once", ["curl"], () =>
     using tcp = listenTcp({ hostname: "127.0.0.1", port: 0 });
     using unix = listen(path);
     const servers = [tcp, unix].map((fd) =>
-      adoptServer(fd, (where) => Bun.serve({ ...where, ...echo })),
+      serveOn(fd, (where) => Bun.serve({ ...where, ...echo })),
     );
     const url = `http://127.0.0.1:${portOf(tcp.fd)}/`;
     for (const way of [[url], ["--unix-socket", path, "http://localhost/"]]) {

@@ -53,16 +53,16 @@ describe("a sender", () => {
     const sender = Bun.spawn(["/bin/kill", "-USR1", "-q", "3", String(process.pid)]);
     const event = await watcher.receive();
     const from = { pid: sender.pid, uid: process.getuid?.() };
-    expect(event).toMatchObject({ signal: "SIGUSR1", code: "queue", value: 3, ...from });
+    expect(event).toMatchObject({ signal: "SIGUSR1", origin: "queue", value: 3, ...from });
     await sender.exited;
   });
 
   const cases: Readonly<Record<string, [args: (string | number)[], event: Partial<SignalEvent>]>> =
     {
-      kill: [[RT], { code: "user", value: undefined }],
-      thread: [[RT], { code: "thread", value: undefined }],
-      pointer: [[RT, "fedcba9880000001"], { code: "queue", pointer: 0xfedc_ba98_8000_0001n }],
-      queue: [[RT, 1], { code: "queue", value: 0, pointer: 0n }],
+      kill: [[RT], { origin: "user", value: undefined }],
+      thread: [[RT], { origin: "thread", value: undefined }],
+      pointer: [[RT, "fedcba9880000001"], { origin: "queue", pointer: 0xfedc_ba98_8000_0001n }],
+      queue: [[RT, 1], { origin: "queue", value: 0, pointer: 0n }],
     };
   for (const [verb, [args, expected]] of Object.entries(cases)) {
     peerTest(`in C: ${verb}`, ["cc"], async () => {
@@ -78,7 +78,7 @@ describe("a sender", () => {
   peerTest("that lies: with sigqueue, pid and uid are what it claims", ["cc"], async () => {
     using watcher = watchSignals("SIGRTMIN+1");
     succeeded(await run(peer("forge", RT, 1)));
-    expect(await watcher.receive()).toMatchObject({ code: "queue", pid: 1, uid: 4711 });
+    expect(await watcher.receive()).toMatchObject({ origin: "queue", pid: 1, uid: 4711 });
   });
 
   peerTest("in Python", ["python3"], async () => {
@@ -86,7 +86,7 @@ describe("a sender", () => {
     const kill = `os.kill(${process.pid}, signal.SIGUSR2)`;
     const program = `import os, signal; ${kill}; print(os.getpid())`;
     const said = succeeded(await run(["python3", "-c", program]));
-    expect(await watcher.receive()).toMatchObject({ code: "user", pid: Number(said) });
+    expect(await watcher.receive()).toMatchObject({ origin: "user", pid: Number(said) });
   });
 });
 
@@ -240,7 +240,7 @@ describe("a process", () => {
       '{"available":false,"reason":"BUNIX_SIGNALS=process"}',
       "UnsupportedError signalSenders",
       "process 1 0",
-      '{"signal":"SIGUSR1","number":10,"code":"unknown","time":0} SIGUSR1',
+      '{"signal":"SIGUSR1","number":10,"origin":"unknown","time":0} SIGUSR1',
       "UnsupportedError",
       "0",
     ]);

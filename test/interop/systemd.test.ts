@@ -112,8 +112,8 @@ describe("systemd-socket-activate starts a server", () => {
     using _status = manager();
     const path = freshPath();
     const source = `
-import { adoptServer, inheritedFds } from "@/src/index.ts";
-for (const { name, fd } of inheritedFds()) adoptServer(fd, (where) => Bun.serve({
+import { serveOn, inheritedFds } from "@/src/index.ts";
+for (const { name, fd } of inheritedFds()) serveOn(fd, (where) => Bun.serve({
   ...where,
   fetch: (request) => new Response(name + " " + new URL(request.url).pathname),
 }));`;

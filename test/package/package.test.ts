@@ -93,6 +93,26 @@ test("the tarball has what is needed and nothing else", () => {
   expect(files.filter((file) => file.startsWith("dist/")).sort()).toEqual(expected.sort());
 });
 
+test("its modules export what exports.json lists, and nothing else", async () => {
+  const list = JSON.parse(readFileSync(join(root, "test/package/exports.json"), "utf8"));
+  expect(Object.keys(list)).toHaveLength(modules.length);
+  for (const key of modules) {
+    const door = key === "bunix" ? "index" : key.replace("bunix/", "");
+    const module = (await import(join(installed, `dist/src/${door}.js`))) as object;
+    expect([door, ...Object.keys(module).sort()]).toEqual([door, ...list[door].values]);
+  }
+});
+
+test("the published types have nothing that is internal", () => {
+  const files = globSync("**/*.d.ts", { cwd: join(installed, "dist") });
+  expect(files.length).toBeGreaterThan(100);
+  const text = (file: string): string => readFileSync(join(installed, "dist", file), "utf8");
+  expect(files.filter((file) => text(file).includes("@internal"))).toEqual([]);
+  expect(text("src/fd/fd.d.ts")).toContain("release(): number");
+  expect(text("src/fd/fd.d.ts")).not.toMatch(/\b(?:owned|registered)\b.*:/);
+  expect(text("src/socket/stream.d.ts")).not.toMatch(/\btake\(/);
+});
+
 test("no file names a place on the machine that built it", () => {
   for (const file of globSync("dist/**/*.{js,map,ts}", { cwd: installed })) {
     const text = readFileSync(join(installed, file), "utf8");

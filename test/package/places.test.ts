@@ -41,7 +41,7 @@ try {
 } catch (error) {
   said.path = error instanceof UnixError && error.code;
 }
-using queue = MessageQueue.open("/scratch-" + process.pid, { create: true, onlyOnce: true });
+using queue = MessageQueue.open("/scratch-" + process.pid, { create: true, unlinkOnOpen: true });
 queue.trySend("queued");
 said.queue = queue.tryReceive()?.text();
 using watcher = watchSignals("SIGUSR1");

@@ -164,7 +164,7 @@ test(
         child.kill("SIGKILL");
         expect((await child.exited).signal).toBe("SIGKILL");
         await Promise.all(serving);
-        for (let late = listener.tryAccept(); late !== null; late = listener.tryAccept()) {
+        for (let late = listener.tryAccept(); late !== undefined; late = listener.tryAccept()) {
           expect(await survive(late)).toBeGreaterThanOrEqual(0);
           late.close();
         }

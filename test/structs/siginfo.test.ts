@@ -40,19 +40,24 @@ describe("siginfo", () => {
     ["kernel", 1, { ...nobody, ...none }],
     ["other", -60, { ...sender, ...valued }],
   ];
-  for (const [code, raw, rest] of cases) {
+  for (const [from, raw, rest] of cases) {
     if (raw === null) continue;
-    test(`${code} (${raw})`, () => {
+    test(`${from} (${raw})`, () => {
       const info = decodeSiginfo(siginfo({ code: raw, value }), 0);
-      expect(info).toEqual({ number: signals.SIGUSR1, code, rawCode: raw, ...rest } as never);
+      expect(info).toEqual({
+        number: signals.SIGUSR1,
+        origin: from,
+        siCode: raw,
+        ...rest,
+      } as never);
     });
   }
 
   test("a child's status, a descriptor's readiness", () => {
     const child = siginfo({ signo: signals.SIGCHLD, code: 1, value: 9n });
-    expect(decodeSiginfo(child, 0)).toMatchObject({ code: "child", status: 9, value: undefined });
+    expect(decodeSiginfo(child, 0)).toMatchObject({ origin: "child", status: 9, value: undefined });
     const io = siginfo({ signo: signals.SIGIO, code: 1, pid: 1 });
-    expect(decodeSiginfo(io, 0)).toMatchObject({ code: "io", pid: undefined });
+    expect(decodeSiginfo(io, 0)).toMatchObject({ origin: "io", pid: undefined });
   });
 
   test("a negative value, and a sender that this namespace does not see", () => {

@@ -135,7 +135,7 @@ export function noSockDiag(): string | null {
 /** Why message queues send no signals; null where they do. */
 export function noQueueSignals(): string | null {
   const name = `/bunix-unless-${process.pid}`;
-  using queue = MessageQueue.open(name, { create: true, onlyOnce: true });
+  using queue = MessageQueue.open(name, { create: true, unlinkOnOpen: true });
   return refusal("mq_notify", () => queue.notify(null));
 }
 
