@@ -128,9 +128,9 @@ export class Fd implements Disposable, Owner {
   }
 
   /**
-   * Give up ownership: the number is the caller's to close. A number, since nothing owns it now; the
-   * `release()` of sockets, listeners and queues gives an Fd, which owns it: for `Bun.connect({ fd })`
-   * and others that want a number that they close, it is `socket.release().release()`.
+   * Give up ownership: the number is the caller's to close. It is a number, since nothing owns it
+   * now; the `release()` of sockets, listeners and queues gives an Fd, which does. For what takes a
+   * number and closes it (`Bun.connect({ fd })`) it is `socket.release().release()`.
    *
    * @throws UnixError ERR_CLOSED
    */
