@@ -2,10 +2,11 @@
 
 import { errno } from "../../native/errno.ts";
 import { message as flag, option } from "../../native/socket.ts";
+import { timespec } from "../../native/time.ts";
 import { UnixError } from "../base/errors.ts";
 import { closeMany } from "../fd/closing.ts";
 import { Fd } from "../fd/fd.ts";
-import { cmsgSpace, decodeControl } from "../structs/cmsg.ts";
+import { cmsgSpace, decodeControl, firstType } from "../structs/cmsg.ts";
 import { type Address, decodeSockaddr } from "../structs/sockaddr-un.ts";
 import { setCloseOnExec } from "../syscalls/fd.ts";
 import { Envelope } from "../syscalls/header.ts";
@@ -121,12 +122,11 @@ function sender(from: Envelope): Address | undefined {
   return address.kind === "unnamed" ? undefined : address;
 }
 
-const STAMP_ONLY = cmsgSpace(16);
-const TYPE_AT = 12;
+const STAMP_ONLY = cmsgSpace(timespec.size); // a timeval is as long
 
 /** The time stamp that tells an empty packet from the end (seqpacket.ts) is not for the user. */
 function isStampOnly({ controlBytes, control }: Envelope): boolean {
-  return controlBytes === STAMP_ONLY && control.getInt32(TYPE_AT, true) === option.SO_TIMESTAMP;
+  return controlBytes === STAMP_ONLY && firstType(control) === option.SO_TIMESTAMP;
 }
 
 const CUT = flag.MSG_TRUNC | flag.MSG_CTRUNC;

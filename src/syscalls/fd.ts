@@ -2,6 +2,7 @@
 
 import { errno } from "../../native/errno.ts";
 import { file, lock, pollfd } from "../../native/file.ts";
+import { seal } from "../../native/mapping.ts";
 import { nr } from "../../native/poll.ts";
 import { libc } from "./libc.ts";
 import { bytesToC, cells, cString, Memory } from "./memory.ts";
@@ -80,7 +81,7 @@ function tookEffect(flags: number, bit: number, on: boolean): number {
 }
 
 export const seals = (fd: number): number =>
-  file.F_GET_SEALS === null ? -1 : result(libc.fcntl(fd, file.F_GET_SEALS, 0));
+  seal.F_GET_SEALS === null ? -1 : result(libc.fcntl(fd, seal.F_GET_SEALS, 0));
 
 const polled = new Memory(pollfd.size);
 
