@@ -1,7 +1,7 @@
 // Room for received data is shared by all calls of a thread; one large `maxBytes` does not keep it.
 
-import { expect, test } from "bun:test";
 import { heapStats } from "bun:jsc";
+import { expect, test } from "bun:test";
 import { openDatagram, socketPair } from "../../src/index.ts";
 import { leakFree } from "./tools.ts";
 
