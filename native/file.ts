@@ -20,7 +20,6 @@ export const file = constants(["fcntl.h"], {
   F_GETFL: [3, 3],
   F_SETFL: [4, 4],
   F_DUPFD_CLOEXEC: [1030, 67],
-  F_GET_SEALS: [1034, null],
   F_OFD_GETLK: [36, null],
   F_WRLCK: [1, null],
   F_UNLCK: [2, null],

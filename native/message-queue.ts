@@ -23,14 +23,3 @@ export const mqAttr = layout("struct mq_attr", ["mqueue.h"], [64, null], {
     [8, null],
   ],
 });
-
-export const timespec = layout("struct timespec", ["time.h"], [16, 16], {
-  tv_sec: [
-    [0, 0],
-    [8, 8],
-  ],
-  tv_nsec: [
-    [8, 8],
-    [8, 8],
-  ],
-});

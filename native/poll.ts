@@ -58,8 +58,6 @@ export const nr = constants(["sys/syscall.h"], {
   SYS_sendmsg: [{ x64: 46, arm64: 211 }, null],
   SYS_sendmmsg: [{ x64: 307, arm64: 269 }, null],
   SYS_close_range: [436, null],
-  SYS_pidfd_open: [434, null],
-  SYS_pidfd_send_signal: [424, null],
 });
 
 export const aio = constants(["linux/aio_abi.h"], {

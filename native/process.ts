@@ -42,6 +42,9 @@ export const child = constants(["signal.h"], {
   CLD_DUMPED: [3, 3, "enumerator"],
 });
 
+/** A wait status as wait(2) has it: WTERMSIG, WCOREDUMP and WEXITSTATUS as bits. */
+export const waitStatus = { signal: 0x7f, core: 0x80, codeShift: 8, code: 0xff } as const;
+
 /** What waitid fills in; si_status lies where other signals have their value. */
 export const waitInfo = layout("siginfo_t", ["signal.h"], [128, 104], {
   si_code: [

@@ -8,8 +8,7 @@ import { Fd, type FdLike } from "../fd/fd.ts";
 import { waitReadable } from "../readiness/readiness.ts";
 import type { DatagramSocket } from "../socket/datagram.ts";
 import { openDatagram } from "../socket/open-datagram.ts";
-import { pipe, read } from "../syscalls/fd.ts";
-import { cells } from "../syscalls/memory.ts";
+import { discard, pipe } from "../syscalls/fd.ts";
 
 /** One datagram to the manager. */
 export interface Notice {
@@ -127,14 +126,14 @@ class Channel {
 
   /** Send one end of a pipe and wait until nobody has it any more. @see sd_notify_barrier(3) */
   async barrier(signal: AbortSignal | undefined): Promise<void> {
-    check(pipe(), "pipe2");
-    const [near, far] = [cells.words[0]!, cells.words[1]!];
-    using reader = Fd.of(near, "notify", "ours");
-    using writer = Fd.of(far, "notify", "ours");
+    const made = pipe();
+    if (typeof made === "number") throw new UnixError("pipe2", made);
+    using reader = Fd.of(made[0], "notify", "ours");
+    using writer = Fd.of(made[1], "notify", "ours");
     const notice = { text: "BARRIER=1", fds: [writer] };
     await this.say(notice, { signal, transfer: true });
     while (!(await waitReadable(reader, { signal })).ended) {
-      check(read(near, cells.address, cells.bytes.length), "read"); // somebody wrote into it
+      check(discard(reader.fd), "read"); // somebody wrote into it
     }
   }
 }

@@ -12,6 +12,9 @@ const numbers: Readonly<Record<SocketType, number>> = {
   datagram: c.SOCK_DGRAM,
 };
 
+const names = new Map<number, SocketType>();
+for (const [name, number] of Object.entries(numbers)) names.set(number, name as SocketType);
+
 /** SOCK_… of a kind. @throws TypeError */
 export function typeNumber(type: SocketType): number {
   const number = Object.hasOwn(numbers, type) ? numbers[type] : undefined;
@@ -21,8 +24,5 @@ export function typeNumber(type: SocketType): number {
 
 /** The kind of a SOCK_… number. */
 export function typeName(number: number): SocketType | null {
-  for (const [name, value] of Object.entries(numbers)) {
-    if (value === number) return name as SocketType;
-  }
-  return null;
+  return names.get(number) ?? null;
 }

@@ -18,6 +18,7 @@ import { mqOpen } from "../syscalls/message-queue.ts";
 import { dumpUnixSockets } from "../syscalls/netlink.ts";
 import { pidfdGetfd, pidfdOpen, pidfdSendSignal } from "../syscalls/process.ts";
 import { setOption, socket } from "../syscalls/socket.ts";
+import { whyNoTeardown } from "../syscalls/thread-teardown.ts";
 import { type AskedCall, underFilter, whyFatal, whyRefused } from "./asked-calls.ts";
 
 /** Whether something works here, and if not, why. */
@@ -93,6 +94,11 @@ export interface Capabilities {
   readonly inheritedFds: Capability;
   /** Whether `notify` reaches a service manager outside of this virtual machine. */
   readonly notifyVsock: Capability;
+  /**
+   * Whether descriptors of a Worker are closed when it is terminated, which runs no JavaScript.
+   * BUNIX_NO_TEARDOWN=1 switches that off; they then stay open until the process ends.
+   */
+  readonly workerTeardown: Capability;
 }
 
 const yes: Capability = { available: true };
@@ -257,5 +263,6 @@ export function capabilities(): Capabilities {
     listenNames: unless(whyNoNames()),
     inheritedFds: unless(whyNotInherited()),
     notifyVsock: no(whyNoVsock),
+    workerTeardown: unless(whyNoTeardown()),
   };
 }

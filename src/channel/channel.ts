@@ -74,6 +74,7 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
     return this.socket.fd;
   }
 
+  /** True once this side has closed it, or it broke. */
   get closed(): boolean {
     return this.socket.closed;
   }

@@ -7,7 +7,9 @@ import { toJson } from "../base/printable.ts";
  * peer's, not of this process. Its stack does not travel.
  */
 export class RemoteError extends Error {
+  /** Always "RemoteError". */
   override readonly name: string = "RemoteError";
+  /** What the other side's error had as its `code`, if that was a text. */
   readonly code?: string;
 
   constructor(message: string, code?: string) {

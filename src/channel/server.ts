@@ -50,7 +50,9 @@ export interface ReplyOptions {
 
 /** An answer and how it is to be sent. */
 export class Reply<T> {
+  /** The answer. */
   readonly value: T;
+  /** How its descriptors are sent. */
   readonly options: ReplyOptions;
 
   /** @internal */

@@ -18,6 +18,7 @@ import type { Encoded } from "./codec.ts";
 
 /** What a message is sent with. */
 export interface WriteOptions {
+  /** Give up; the promise rejects with the reason. What has begun is sent whole. */
   readonly signal?: AbortSignal | undefined;
   /** Close the descriptors once the kernel has them. */
   readonly transfer?: boolean | undefined;

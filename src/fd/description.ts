@@ -4,6 +4,7 @@ import { fstatSync, readlinkSync, statfsSync } from "node:fs";
 import { file, MQUEUE_MAGIC, mode } from "../../native/file.ts";
 import { option, socket } from "../../native/socket.ts";
 import { check, fileCall } from "../base/errors.ts";
+import { typeName } from "../base/socket-type.ts";
 import { descriptorFlags, seals, statusFlags } from "../syscalls/fd.ts";
 import { getOption } from "../syscalls/socket.ts";
 
@@ -52,12 +53,6 @@ const families = new Map<number | null, "unix" | "inet" | "inet6" | "netlink">([
   [socket.AF_INET, "inet"],
   [socket.AF_INET6, "inet6"],
   [socket.AF_NETLINK, "netlink"],
-]);
-
-const types = new Map<number, "stream" | "datagram" | "seqpacket">([
-  [socket.SOCK_STREAM, "stream"],
-  [socket.SOCK_DGRAM, "datagram"],
-  [socket.SOCK_SEQPACKET, "seqpacket"],
 ]);
 
 const byMode = new Map<number, Kind>([
@@ -128,7 +123,7 @@ function describeSocket(fd: number): NonNullable<FdDescription["socket"]> {
     option.SO_DOMAIN === null ? null : check(getOption(fd, option.SO_DOMAIN), "getsockopt");
   return {
     family: families.get(family) ?? family,
-    type: types.get(type) ?? type,
+    type: typeName(type) ?? type,
     listening: check(getOption(fd, option.SO_ACCEPTCONN), "getsockopt") === 1,
   };
 }

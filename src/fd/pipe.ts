@@ -1,8 +1,7 @@
 // Pipes whose ends are ours to give away.
 
-import { check } from "../base/errors.ts";
+import { check, UnixError } from "../base/errors.ts";
 import { pipe as makePipe, setNonBlocking } from "../syscalls/fd.ts";
-import { cells } from "../syscalls/memory.ts";
 import { Fd } from "./fd.ts";
 
 /** Which end of a pipe another program gets. */
@@ -13,7 +12,9 @@ export interface PipeOptions {
 
 /** Both ends of a pipe, yours to close. */
 export interface Pipe extends Disposable {
+  /** The end to read from. */
   readonly read: Fd;
+  /** The end to write to. */
   readonly write: Fd;
 }
 
@@ -28,9 +29,10 @@ export function pipe({ child }: PipeOptions = {}): Pipe {
   if (child !== undefined && child !== "read" && child !== "write") {
     throw new TypeError('child is "read" or "write": the end that blocks');
   }
-  check(makePipe(), "pipe2");
-  const [read, write] = [cells.words[0]!, cells.words[1]!].map((fd) => Fd.of(fd, "pipe", "ours"));
-  const both = { read: read!, write: write!, [Symbol.dispose]: () => close() };
+  const made = makePipe();
+  if (typeof made === "number") throw new UnixError("pipe2", made);
+  const [read, write] = [Fd.of(made[0], "pipe", "ours"), Fd.of(made[1], "pipe", "ours")];
+  const both = { read, write, [Symbol.dispose]: () => close() };
   const close = (): void => {
     both.read.close();
     both.write.close();

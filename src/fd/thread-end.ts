@@ -1,8 +1,7 @@
 // What is closed when this JS thread is torn down from outside, as Worker.terminate() does it.
 
-import { system } from "../../native/platform.ts";
-import { EndSlots } from "../syscalls/thread-teardown.ts";
+import { EndSlots, whyNoTeardown } from "../syscalls/thread-teardown.ts";
 
-/** null in the main thread, which ends with the process. */
+/** null in the main thread, which ends with the process, and where nothing can be done. */
 export const ending: EndSlots | null =
-  Bun.isMainThread || system !== "linux" ? null : new EndSlots();
+  Bun.isMainThread || whyNoTeardown() !== null ? null : new EndSlots();

@@ -1,10 +1,9 @@
 import { lstatSync, type Stats, statSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
-import { socket as c } from "../../native/socket.ts";
 import { type AddressInput, formatAddress, parseAddress } from "../address/address.ts";
 import { withShortAddress } from "../address/short-path.ts";
 import { fileCall, isShortage, UnixError } from "../base/errors.ts";
-import { toJson } from "../base/printable.ts";
+import { typeNumber } from "../base/socket-type.ts";
 import { peerCredentials } from "../peer/credentials.ts";
 import { processInfo } from "../process/proc-info.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
@@ -99,18 +98,11 @@ export interface ProbeOptions {
  */
 export function probe(address: AddressInput, options: ProbeOptions = {}): Probe {
   const name = parseAddress(address);
-  if (options.type !== undefined && !Object.hasOwn(types, options.type)) {
-    throw new TypeError(`a socket's type is ${order.join(", ")}, not ${toJson(options.type)}`);
-  }
+  if (options.type !== undefined) typeNumber(options.type);
   if (name.kind === "unnamed") throw new TypeError("an unnamed socket cannot be looked for");
   return name.kind === "abstract" ? probeName(name, options) : probePath(name, options);
 }
 
-const types: Readonly<Record<SocketType, number>> = {
-  stream: c.SOCK_STREAM,
-  seqpacket: c.SOCK_SEQPACKET,
-  datagram: c.SOCK_DGRAM,
-};
 const order: readonly SocketType[] = ["stream", "seqpacket", "datagram"];
 
 type PathAddress = Extract<Address, { kind: "path" }>;
@@ -249,7 +241,7 @@ function tryConnect(address: Address, wanted: SocketType | undefined): Tried {
 }
 
 function connectOnce(address: Address, type: SocketType): Omit<Tried, "type"> {
-  const fd = socket(types[type]);
+  const fd = socket(typeNumber(type));
   if (fd < 0) throw new UnixError("socket", fd);
   try {
     const result = withShortAddress(address, "connect", (short) => connect(fd, short));

@@ -3,14 +3,9 @@ import { resolve } from "node:path";
 import { errno } from "../../native/errno.ts";
 import { file } from "../../native/file.ts";
 import { procNetUnix } from "../../native/netlink.ts";
+import { typeName } from "../base/socket-type.ts";
 import { type Address, fromBytes, toBytes } from "../structs/sockaddr-un.ts";
-import {
-  deviceNumber,
-  isBoundTo,
-  type SocketFile,
-  socketType,
-  type UnixRecord,
-} from "../structs/unix-diag.ts";
+import { deviceNumber, isBoundTo, type SocketFile, type UnixRecord } from "../structs/unix-diag.ts";
 import { dumpUnixSockets } from "../syscalls/netlink.ts";
 
 /** How sockets were found: "proc" knows no files, and names only as far as they print. */
@@ -185,7 +180,7 @@ export function parseProcNetUnix(text: Uint8Array): UnixRecord[] {
     const match = line.exec(one);
     if (match === null) continue;
     const [, flags = "", kind = "", state = "", inode = "", path] = match;
-    const type = socketType(Number.parseInt(kind, 16));
+    const type = typeName(Number.parseInt(kind, 16));
     if (type === null || inode === "0") continue; // 0: waits to be accepted, nobody holds it yet
     records.push({
       type,

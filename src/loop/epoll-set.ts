@@ -32,9 +32,15 @@ interface Registered {
   registered: number;
   /** Tells its events from those of an earlier file with its number. */
   readonly tag: number;
-  /** The kernel said `events`. True: whoever waits got something. */
-  notify(events: number): boolean;
+  /** The kernel said `events`: what came of it. */
+  notify(events: number): Served;
 }
+
+/**
+ * Who got what it waited for, of those that were asked: nobody, or last a promise, whose owner runs
+ * in a microtask of its own, or last a callback, which has run by now.
+ */
+export type Served = "nobody" | "promise" | "callback";
 
 export class EpollSet<W extends Registered> {
   readonly epfd: number;
@@ -106,9 +112,13 @@ export class EpollSet<W extends Registered> {
     return this.#events.waitFor(this.epfd, nanoseconds);
   }
 
-  serve(index: number): W | null {
+  /** The watch that event `index` is about; null: it is closed, or another file's by now. */
+  watchOf(index: number): W | null {
     const watch = this.#watches[this.#events.fd(index)];
-    if (watch?.tag !== this.#events.tag(index)) return null; // closed, or another file's by now
-    return watch.notify(this.#events.events(index)) ? watch : null;
+    return watch?.tag === this.#events.tag(index) ? watch : null;
+  }
+
+  serve(watch: W, index: number): Served {
+    return watch.notify(this.#events.events(index));
   }
 }

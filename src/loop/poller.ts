@@ -3,7 +3,7 @@
 import { closedError } from "../base/errors.ts";
 import { close } from "../syscalls/fd.ts";
 import { atThreadEnd } from "../syscalls/thread-teardown.ts";
-import { EpollSet, eventFlag as flag } from "./epoll-set.ts";
+import { EpollSet, eventFlag as flag, type Served } from "./epoll-set.ts";
 import { Rounds, type Source } from "./rounds.ts";
 import { ThreadWaker } from "./thread-waker.ts";
 import { append, entries, type Link, prepend, without, withoutFirst } from "./waiter-ring.ts";
@@ -31,6 +31,8 @@ export interface Waiter extends Link<Waiter> {
 }
 
 export type Direction = "read" | "write";
+
+const latest = (first: Served, second: Served): Served => (second === "nobody" ? first : second);
 
 /** One descriptor in the epoll set. Owned by whoever owns the descriptor; ended by `close`. */
 export class Watch {
@@ -113,8 +115,8 @@ export class Watch {
     this.#endIfIdle();
   }
 
-  /** Let the waiters of one direction try again, whatever epoll says. True: one got something. */
-  kick(direction: Direction): boolean {
+  /** Let the waiters of one direction try again, whatever epoll says. */
+  kick(direction: Direction): Served {
     if (direction === "read") this.readable = true;
     else this.writable = true;
     return this.#serve(direction);
@@ -131,10 +133,10 @@ export class Watch {
     threadPoller().waiting(on, count);
   }
 
-  /** The kernel said `events`: let the waiters try in their order. True: one got something. */
-  notify(events: number): boolean {
+  /** The kernel said `events`: let the waiters try in their order. */
+  notify(events: number): Served {
     const gone = (events & flag.gone) !== 0;
-    let served = false;
+    let served: Served = "nobody";
     if (gone || (events & (flag.readHangUp | flag.urgent)) !== 0) this.ended = true;
     if (gone || (events & (flag.in | flag.readHangUp)) !== 0) {
       this.readable = true;
@@ -142,7 +144,7 @@ export class Watch {
     }
     if (gone || (events & flag.out) !== 0) {
       this.writable = true;
-      if (this.#writers !== null) served = this.#serve("write") || served;
+      if (this.#writers !== null) served = latest(served, this.#serve("write"));
       else if (!gone && this.owned) threadPoller().registerReadOnly(this);
     }
     this.#endIfIdle();
@@ -153,20 +155,19 @@ export class Watch {
    * In their order, those who wait now. One that runs is out of the queue: it may close this watch,
    * or wait again, and then it has just seen that there is nothing to be had.
    */
-  #serve(direction: Direction): boolean {
+  #serve(direction: Direction): Served {
     const end = this.#last(direction);
-    let served = false;
+    let served: Served = "nobody";
     for (let last = end; last !== null; last = this.#last(direction)) {
       const waiter = last.next!;
       this.#queue(direction, withoutFirst(last));
       const outcome = waiter.run();
-      threadPoller().answers = outcome === "more";
       if (outcome !== "done") {
         if (!this.closed) this.#queue(direction, prepend(this.#last(direction), waiter));
-        return served || outcome === "more";
+        return outcome === "more" ? "callback" : served;
       }
       threadPoller().waiting(this.#referenced, -1);
-      served = true;
+      served = "promise";
       if (waiter === end) break;
       this.#last(direction)?.next?.wait?.();
     }
@@ -205,7 +206,6 @@ class Poller extends EpollSet<Watch> implements Source {
   #unreferenced = 0;
   #armed = false;
   #releasing = false;
-  answers = false;
   readonly #rounds = new Rounds(this);
 
   constructor() {

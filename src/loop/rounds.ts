@@ -4,6 +4,7 @@
 // meanwhile.
 
 import { schedYield } from "../syscalls/thread.ts";
+import type { Served } from "./epoll-set.ts";
 import type { Watch } from "./poller.ts";
 import { overdue, turnBegins } from "./turn.ts";
 
@@ -13,10 +14,10 @@ export interface Source {
   take(): number;
   /** The same, sleeping at most so long until something is; negative where that cannot be done. */
   takeWithin(nanoseconds: number): number;
-  /** Serve event `index`: the watch, if a waiter of it got what it waited for. */
-  serve(index: number): Watch | null;
-  /** Who was served last was a function that is called at once, not a promise. */
-  readonly answers: boolean;
+  /** The watch that event `index` is about; null: it is closed meanwhile. */
+  watchOf(index: number): Watch | null;
+  /** Tell `watch` of event `index`. */
+  serve(watch: Watch, index: number): Served;
   /** Whether somebody waits who keeps the process alive. */
   readonly awaited: boolean;
   /** All are served, and have waited again if they wanted: arm the waker, or let it go. */
@@ -117,19 +118,21 @@ export class Rounds {
 
   #serveNext(): void {
     do {
-      const watch = this.#source.serve(this.#at++);
-      if (watch === null) continue;
-      this.#note(watch);
-      if (!this.#source.answers) break;
+      const index = this.#at++;
+      const watch = this.#source.watchOf(index);
+      const served = watch === null ? "nobody" : this.#source.serve(watch, index);
+      if (watch === null || served === "nobody") continue;
+      this.#note(watch, served);
+      if (served === "promise") break;
     } while (this.#at < this.#count);
     if (this.#at === this.#count) this.#endRound();
     queueMicrotask(this.#step);
   }
 
-  #note(watch: Watch): void {
+  #note(watch: Watch, served: Served): void {
     this.#only = this.#served === 0 ? watch : null;
     this.#served += 1;
-    this.#patient ||= !this.#source.answers;
+    this.#patient ||= served === "promise";
   }
 
   #endRound(): void {
@@ -189,13 +192,14 @@ export class Rounds {
    * one at each answer.
    */
   #retry(only: Watch, alone: boolean): boolean {
-    let found = only.kick("read");
-    if (!found && alone && busyPollMs === 0 && this.#yielding.worth) {
+    let served = only.kick("read");
+    if (served === "nobody" && alone && busyPollMs === 0 && this.#yielding.worth) {
       schedYield();
-      found = only.kick("read");
-      this.#yielding.note(found);
+      served = only.kick("read");
+      this.#yielding.note(served !== "nobody");
     }
-    if (found) this.#note(only);
-    return found;
+    if (served === "nobody") return false;
+    this.#note(only, served);
+    return true;
   }
 }

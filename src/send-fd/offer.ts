@@ -9,7 +9,6 @@ import { receiveMessage, sendMessage } from "../listener/adopt.ts";
 import { attempt } from "../loop/attempt.ts";
 import { Watch } from "../loop/poller.ts";
 import { decodeAnswer, encodeOffer, type Party } from "../structs/fd-offer.ts";
-import { cells } from "../syscalls/memory.ts";
 import { bind, setOption, socketpair } from "../syscalls/socket.ts";
 import type { Target } from "./receiver-process.ts";
 
@@ -33,8 +32,9 @@ export class Offer implements Disposable {
 
   /** @throws UnixError EBADF, EMFILE, ETOOMANYREFS, EINVAL (what cannot be passed) */
   constructor({ from, to, fd }: Terms) {
-    check(socketpair(c.SOCK_SEQPACKET), "socketpair");
-    const [near, far] = [cells.words[0]!, cells.words[1]!];
+    const made = socketpair(c.SOCK_SEQPACKET);
+    if (typeof made === "number") throw new UnixError("socketpair", made);
+    const [near, far] = made;
     this.#near = Fd.of(near, "sendFd", "socket");
     this.#far = Fd.of(far, "sendFd", "socket");
     this.#to = to;

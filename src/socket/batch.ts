@@ -12,7 +12,7 @@ import { recvmmsg, sendmmsg } from "../syscalls/message.ts";
 import { Piece } from "../syscalls/piece.ts";
 import { AGAIN } from "../syscalls/result.ts";
 import { Message, Parcel } from "./message.ts";
-import { beside, isEnd, type Rules } from "./receive.ts";
+import { beside, isEnd, type Rules, roomFor } from "./receive.ts";
 import {
   closeTransferred,
   duplicateAll,
@@ -192,14 +192,12 @@ export function allFit(items: readonly Item[]): boolean {
 
 /** Memory that one batch may fill; where it is not enough, fewer messages come at a time. */
 const MOST_BYTES = 64 * 1024 * 1024;
-let incoming: Room = { envelopes: [], memory: new Memory(8) };
+/** As many as any batch had: one array, for the kernel takes them as such. */
+let incoming: Envelope[] = [];
 
-/** For `count` messages: grown where it must be, and kept for the batches that follow. */
-function roomFor(count: number, maxBytes: number): Room {
-  let { envelopes, memory } = incoming;
-  if (envelopes.length < count) envelopes = Envelope.array(count);
-  if (memory.bytes.length < count * maxBytes) memory = new Memory(count * maxBytes);
-  return (incoming = { envelopes, memory });
+function envelopesFor(count: number): Envelope[] {
+  if (incoming.length < count) incoming = Envelope.array(count);
+  return incoming;
 }
 
 /** What is here, at most `max` messages; null: the end; undefined: nothing now. */
@@ -209,7 +207,8 @@ export function receiveBatchOnce(
   { max, maxBytes, fail }: { max: number; maxBytes: number; fail: (result: number) => never },
 ): Message[] | null | undefined {
   const count = Math.max(1, Math.min(max, Math.floor(MOST_BYTES / maxBytes)));
-  const { envelopes, memory } = roomFor(count, maxBytes);
+  const envelopes = envelopesFor(count);
+  const memory = roomFor(count * maxBytes);
   for (let i = 0; i < count; i++) {
     envelopes[i]!.part(0, memory.address + i * maxBytes, maxBytes);
   }

@@ -1,9 +1,8 @@
 // Two sockets that are connected to each other.
 
-import { check } from "../base/errors.ts";
+import { UnixError } from "../base/errors.ts";
 import { type SocketType, typeNumber } from "../base/socket-type.ts";
 import { Fd } from "../fd/fd.ts";
-import { cells } from "../syscalls/memory.ts";
 import { socketpair } from "../syscalls/socket.ts";
 import { applySettings, type SocketOptions, toSettings } from "./options.ts";
 import { type SocketKinds, socketOf } from "./types.ts";
@@ -20,9 +19,9 @@ export function socketPair<T extends SocketType>(
   options?: SocketOptions,
 ): [SocketKinds[T], SocketKinds[T]] {
   const settings = toSettings(options);
-  check(socketpair(typeNumber(type)), "socketpair");
-  const [first, second] = [cells.words[0]!, cells.words[1]!];
-  const handles = [first, second].map((fd) => Fd.of(fd, "socketPair", "socket"));
+  const made = socketpair(typeNumber(type));
+  if (typeof made === "number") throw new UnixError("socketpair", made);
+  const handles = made.map((fd) => Fd.of(fd, "socketPair", "socket"));
   try {
     for (const { fd } of handles) applySettings(fd, settings);
     const [a, b] = handles.map((handle) => socketOf(type, handle, settings));

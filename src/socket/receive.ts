@@ -2,10 +2,11 @@
 
 import { errno } from "../../native/errno.ts";
 import { message as flag, option } from "../../native/socket.ts";
+import { timespec } from "../../native/time.ts";
 import { UnixError } from "../base/errors.ts";
 import { closeMany } from "../fd/closing.ts";
 import { Fd } from "../fd/fd.ts";
-import { cmsgSpace, decodeControl } from "../structs/cmsg.ts";
+import { cmsgSpace, decodeControl, firstType } from "../structs/cmsg.ts";
 import { type Address, decodeSockaddr } from "../structs/sockaddr-un.ts";
 import { setCloseOnExec } from "../syscalls/fd.ts";
 import { Envelope } from "../syscalls/header.ts";
@@ -38,16 +39,22 @@ export interface Rules {
 export const receiveBytes = 256 * 1024;
 
 const shared = new Memory(receiveBytes);
-let large: Memory | null = null;
 const envelope = Envelope.single(1);
 
-/** Where the envelope points, in how many bytes; 0 where a caller's own buffer was last. */
-let aimed = 0;
+/** Room of up to so many bytes is kept; more goes at a garbage collection, unless in use. */
+const KEPT_BYTES = 4 * 1024 * 1024;
+let kept: Memory = shared;
+let large: WeakRef<Memory> | undefined;
 
-function room(bytes: number): Memory {
-  if (bytes <= receiveBytes) return shared;
-  if (large === null || large.bytes.length < bytes) large = new Memory(bytes);
-  return large;
+/** Room for `bytes` bytes, good until this thread's next call. Keep the object meanwhile. */
+export function roomFor(bytes: number): Memory {
+  if (bytes <= kept.bytes.length) return kept;
+  if (bytes <= KEPT_BYTES) return (kept = new Memory(bytes));
+  const last = large?.deref();
+  if (last !== undefined && last.bytes.length >= bytes) return last;
+  const memory = new Memory(bytes);
+  large = new WeakRef(memory);
+  return memory;
 }
 
 /** One message of at most `maxBytes`; null: the end; undefined: nothing now. */
@@ -56,9 +63,8 @@ export function receiveOnce(
   rules: Rules,
   maxBytes: number,
 ): Message | null | undefined {
-  const memory = room(maxBytes);
-  if (aimed !== maxBytes) envelope.part(0, memory.address, maxBytes);
-  aimed = maxBytes;
+  const memory = maxBytes <= receiveBytes ? shared : roomFor(maxBytes);
+  envelope.part(0, memory.address, maxBytes);
   const bytes = recvmsg(fd, envelope, rules.named);
   if (bytes < 0) return blockedOrError(bytes);
   if (bytes === 0 && isEnd(envelope, rules)) return null;
@@ -85,7 +91,6 @@ export function receiveIntoOnce(
   into: ArrayBufferView,
   room: number,
 ): Received | null | undefined {
-  aimed = 0;
   envelope.part(0, addressOf(into, room), room);
   const bytes = recvmsg(fd, envelope, rules.named);
   if (bytes < 0) return blockedOrError(bytes);
@@ -117,12 +122,11 @@ function sender(from: Envelope): Address | undefined {
   return address.kind === "unnamed" ? undefined : address;
 }
 
-const STAMP_ONLY = cmsgSpace(16);
-const TYPE_AT = 12;
+const STAMP_ONLY = cmsgSpace(timespec.size); // a timeval is as long
 
 /** The time stamp that tells an empty packet from the end (seqpacket.ts) is not for the user. */
 function isStampOnly({ controlBytes, control }: Envelope): boolean {
-  return controlBytes === STAMP_ONLY && control.getInt32(TYPE_AT, true) === option.SO_TIMESTAMP;
+  return controlBytes === STAMP_ONLY && firstType(control) === option.SO_TIMESTAMP;
 }
 
 const CUT = flag.MSG_TRUNC | flag.MSG_CTRUNC;

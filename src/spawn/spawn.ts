@@ -24,6 +24,7 @@ type Out = BunOptions.Readable;
 
 /** A channel of messages, and how this end of it is opened. */
 export interface MessagesOptions {
+  /** Options of the parent's end; the child gives its own to `parentMessages`. */
   readonly messages: ChannelOptions;
 }
 

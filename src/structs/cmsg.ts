@@ -20,6 +20,9 @@ const { SOL_SOCKET } = option;
 export const cmsgLength = (bytes: number): number => DATA + bytes;
 export const cmsgSpace = (bytes: number): number => DATA + align(bytes);
 
+/** The cmsg_type of the first message in control data; its cmsg_level is not looked at. */
+export const firstType = (control: DataView): number => control.getInt32(TYPE, true);
+
 /** What a control buffer said. Descriptors are the receiver's from here on. */
 export interface Control {
   /** Every descriptor of every SCM_RIGHTS, in order. */

@@ -1,6 +1,6 @@
 // siginfo_t of a queued signal and of waitid, and pidfd_info: bytes ↔ values.
 
-import { child, pidfdInfo, pidfdInfoV0, waitInfo } from "../../native/process.ts";
+import { child, pidfdInfo, pidfdInfoV0, waitInfo, waitStatus } from "../../native/process.ts";
 import { origin, siginfo } from "../../native/signal.ts";
 
 /** How a process ended, by numbers. */
@@ -46,16 +46,15 @@ export function encodePidfdInfo(view: DataView): void {
   view.setUint32(pidfdInfoV0.mask, pidfdInfo.PIDFD_INFO_EXIT ?? 0, true);
 }
 
-const SIGNAL_BITS = 0x7f;
-const CORE_BIT = 0x80;
-const CODE_SHIFT = 8;
-
 /** The exit status out of what PIDFD_GET_INFO filled in: a wait status, as wait(2) has it. */
 export function decodePidfdInfo(view: DataView): Ending | null {
   const told = view.getUint32(pidfdInfoV0.mask, true);
   if ((told & (pidfdInfo.PIDFD_INFO_EXIT ?? 0)) === 0) return null;
   const status = view.getInt32(pidfdInfoV0.exitCode, true);
-  const signal = status & SIGNAL_BITS;
-  if (signal === 0) return { code: (status >> CODE_SHIFT) & 0xff, signal: null, coreDumped: false };
-  return { code: null, signal, coreDumped: (status & CORE_BIT) !== 0 };
+  const signal = status & waitStatus.signal;
+  if (signal === 0) {
+    const code = (status >> waitStatus.codeShift) & waitStatus.code;
+    return { code, signal: null, coreDumped: false };
+  }
+  return { code: null, signal, coreDumped: (status & waitStatus.core) !== 0 };
 }

@@ -17,6 +17,7 @@ import {
   unixDiagVfs,
 } from "../../native/netlink.ts";
 import { sockaddrUn, socket } from "../../native/socket.ts";
+import { typeName } from "../base/socket-type.ts";
 import { type Address, decodeSockaddr } from "./sockaddr-un.ts";
 
 /** A file as `stat` has it: `st_dev`, and the low 32 bits of `st_ino`: the kernel tells no more. */
@@ -113,12 +114,6 @@ function errorOf({ view, from, to }: Span): number {
   return at + 4 <= to ? Math.min(view.getInt32(at, true), 0) : 0;
 }
 
-const types = new Map<number, UnixRecord["type"]>([
-  [socket.SOCK_STREAM, "stream"],
-  [socket.SOCK_DGRAM, "datagram"],
-  [socket.SOCK_SEQPACKET, "seqpacket"],
-]);
-
 const states = new Map<number | null, UnixRecord["state"]>([
   [state.TCP_LISTEN, "listening"],
   [state.TCP_ESTABLISHED, "connected"],
@@ -126,17 +121,14 @@ const states = new Map<number | null, UnixRecord["state"]>([
 
 const shutdowns = ["none", "read", "write", "both"] as const;
 
-/** The kind of a SOCK_… number; null for what a Unix socket never is. */
-export const socketType = (number: number): UnixRecord["type"] | null => types.get(number) ?? null;
-
 type Draft = { -readonly [K in keyof UnixRecord]: UnixRecord[K] };
 
 /** Null for what is no Unix socket. */
 function decodeRecord({ view, from, to }: Span): UnixRecord | null {
   if (from + unixDiagMsg.size > to) return null;
   if (view.getUint8(from + unixDiagMsg.at.udiag_family) !== socket.AF_UNIX) return null;
-  const type = types.get(view.getUint8(from + unixDiagMsg.at.udiag_type));
-  if (type === undefined) return null;
+  const type = typeName(view.getUint8(from + unixDiagMsg.at.udiag_type));
+  if (type === null) return null;
   const record: Draft = {
     type,
     state: states.get(view.getUint8(from + unixDiagMsg.at.udiag_state)) ?? "unconnected",

@@ -1,7 +1,6 @@
 // What time it is. Bun's own clocks begin with the process, so others cannot compare them.
 
-import { clock } from "../../native/clock.ts";
-import { timespec } from "../../native/message-queue.ts";
+import { clock, timespec } from "../../native/time.ts";
 import { libc } from "./libc.ts";
 import { cells } from "./memory.ts";
 import { result } from "./result.ts";

@@ -2,7 +2,7 @@
 // ours, libc's own close is what it starts with, and only the kernel keeps it waiting. JavaScript
 // does not take part, so neither does its heap.
 
-import { timespec } from "../../native/message-queue.ts";
+import { timespec } from "../../native/time.ts";
 import { libc, symbol } from "./libc.ts";
 import { Memory } from "./memory.ts";
 

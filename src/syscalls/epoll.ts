@@ -1,8 +1,8 @@
 // epoll, eventfd and the one AIO request that watches an epoll descriptor.
 
 import { toArrayBuffer } from "bun:ffi";
-import { timespec } from "../../native/message-queue.ts";
 import { aio, aioRing, eventfd as e, epoll, epollEvent, iocb, nr } from "../../native/poll.ts";
+import { timespec } from "../../native/time.ts";
 import { libc } from "./libc.ts";
 import { asPointer, cells, Memory } from "./memory.ts";
 import { INTERRUPTED, result } from "./result.ts";

@@ -2,6 +2,7 @@
 
 import { errno } from "../../native/errno.ts";
 import { file, lock, pollfd } from "../../native/file.ts";
+import { seal } from "../../native/mapping.ts";
 import { nr } from "../../native/poll.ts";
 import { libc } from "./libc.ts";
 import { bytesToC, cells, cString, Memory } from "./memory.ts";
@@ -80,7 +81,7 @@ function tookEffect(flags: number, bit: number, on: boolean): number {
 }
 
 export const seals = (fd: number): number =>
-  file.F_GET_SEALS === null ? -1 : result(libc.fcntl(fd, file.F_GET_SEALS, 0));
+  seal.F_GET_SEALS === null ? -1 : result(libc.fcntl(fd, seal.F_GET_SEALS, 0));
 
 const polled = new Memory(pollfd.size);
 
@@ -145,8 +146,17 @@ export const read = (fd: number, address: number, bytes: number): number =>
 export const write = (fd: number, address: number, bytes: number): number =>
   uninterrupted(() => libc.write(fd, address, bytes));
 
-/** The reading end in `cells.words[0]`, the writing end in `[1]`. */
-export const pipe = (): number => result(libc.pipe2(cells.address, file.O_CLOEXEC));
+/** Read what is there, at most 64 bytes, and forget it: how many bytes, or a negative errno. */
+export const discard = (fd: number): number => read(fd, cells.address, cells.bytes.length);
+
+/** Two descriptors that one call makes. */
+export type FdPair = readonly [first: number, second: number];
+
+/** The reading end and the writing end, or a negative errno. */
+export function pipe(): FdPair | number {
+  const made = result(libc.pipe2(cells.address, file.O_CLOEXEC));
+  return made < 0 ? made : [cells.words[0]!, cells.words[1]!];
+}
 
 export function memfdCreate(name: string, flags: number): number {
   const text = cString(name);

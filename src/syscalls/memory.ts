@@ -196,7 +196,7 @@ function answers(getter: Getter, value: unknown): boolean {
   }
 }
 
-/** Bytes up to the first NUL at an address, as text: for the few strings that C hands out. */
+/** A NUL-terminated copy of `text` as UTF-8, for C. Hold it for as long as C reads it. */
 export function cString(text: string): Memory {
   const bytes = new TextEncoder().encode(text);
   return bytesToC(bytes);

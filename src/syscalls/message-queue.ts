@@ -4,7 +4,7 @@
 
 import { errno } from "../../native/errno.ts";
 import { file } from "../../native/file.ts";
-import { timespec } from "../../native/message-queue.ts";
+import { timespec } from "../../native/time.ts";
 import {
   attributesRoom,
   decodeAttributes,

@@ -3,7 +3,6 @@
 // There is no MSG_NOSIGNAL for pipes.
 
 import { errno } from "../../native/errno.ts";
-import { timespec } from "../../native/message-queue.ts";
 import {
   blocking,
   handlers,
@@ -12,6 +11,7 @@ import {
   sigaction,
   signals,
 } from "../../native/signal.ts";
+import { timespec } from "../../native/time.ts";
 import { write } from "./fd.ts";
 import { libc } from "./libc.ts";
 import { Memory } from "./memory.ts";

@@ -8,7 +8,7 @@ import {
   decodeSockaddr,
   encodeSockaddr,
 } from "../structs/sockaddr-un.ts";
-import { close, setCloseOnExec, setNonBlocking } from "./fd.ts";
+import { close, type FdPair, setCloseOnExec, setNonBlocking } from "./fd.ts";
 import { libc } from "./libc.ts";
 import { cells, Memory } from "./memory.ts";
 import { INTERRUPTED, result, uninterrupted } from "./result.ts";
@@ -35,14 +35,16 @@ function withoutSigpipe(fd: number): number {
 export const socket = (type: number): number =>
   prepared(result(libc.socket(c.AF_UNIX, type | FLAGS, 0)));
 
-/** Both ends in `cells.words[0]` and `[1]`. */
-export function socketpair(type: number): number {
+/** Both ends, or a negative errno. */
+export function socketpair(type: number): FdPair | number {
   const made = result(libc.socketpair(c.AF_UNIX, type | FLAGS, 0, cells.address));
-  if (made < 0 || c.SOCK_CLOEXEC !== null) return made;
+  if (made < 0) return made;
   const [a, b] = [cells.words[0]!, cells.words[1]!];
-  const failed = Math.min(prepared(a), prepared(b));
-  [cells.words[0], cells.words[1]] = [a, b];
-  return Math.min(failed, 0);
+  const [first, second] = [prepared(a), prepared(b)];
+  if (first >= 0 && second >= 0) return [a, b];
+  if (first >= 0) close(a); // `prepared` has closed the other
+  if (second >= 0) close(b);
+  return Math.min(first, second);
 }
 
 export function bind(fd: number, address: Address): number {

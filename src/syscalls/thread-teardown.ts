@@ -1,27 +1,33 @@
 // What happens when a JS thread is torn down from outside: Worker.terminate() runs no JavaScript.
 
 import { toArrayBuffer } from "bun:ffi";
+import { system } from "../../native/platform.ts";
+import { treeNode } from "../../native/search.ts";
 import { libc, symbol } from "./libc.ts";
 import { asPointer, managedBuffer } from "./memory.ts";
+
+/** Why nothing of a terminated Worker is closed here; null: it is. */
+export function whyNoTeardown(): string | null {
+  if (system !== "linux") return "only Linux has it";
+  if (process.env["BUNIX_NO_TEARDOWN"] === "1") return "BUNIX_NO_TEARDOWN=1";
+  return symbol("tdestroy") === 0 ? "this libc has no tdestroy" : null;
+}
 
 /**
  * Have libc's `name(first, second)` called when this JS thread's heap is torn down, which
  * Worker.terminate() does without running a line of JavaScript: an ArrayBuffer's deallocator is
  * called with its address and its context, and neither has to be what it says
  * (facts: #deallocator-is-any-function). Hold on to the result; the call is made when it is
- * collected.
+ * collected. Where that is switched off it is nothing, and no call is made.
  */
 export function atThreadEnd(name: string, first: number, second = 1): unknown {
+  if (whyNoTeardown() !== null) return null;
   return managedBuffer(first, 1, { context: second, deallocator: symbol(name) });
 }
 
-/**
- * A node of tsearch(3)'s tree, as tdestroy walks it in glibc and musl: key, left, right
- * (facts: #nodes-of-tsearch).
- */
-const NODE_BYTES = 32;
-const KEY = 0;
-const RIGHT = 4; // in words
+/** In words of 32 bits. */
+const KEY = treeNode.key / 4;
+const RIGHT = treeNode.right / 4;
 const NODES = 64;
 const EMPTY = -1; // close(−1) does nothing
 
@@ -57,8 +63,8 @@ export class EndSlots {
   #grow(): void {
     let next = 0;
     for (let i = 0; i < NODES; i++) {
-      const address = libc.malloc(NODE_BYTES);
-      const node = new Int32Array(toArrayBuffer(asPointer(address), 0, NODE_BYTES));
+      const address = libc.malloc(treeNode.bytes);
+      const node = new Int32Array(toArrayBuffer(asPointer(address), 0, treeNode.bytes));
       node.fill(0).fill(EMPTY, KEY, KEY + 2);
       node[RIGHT] = next;
       node[RIGHT + 1] = next / 2 ** 32;

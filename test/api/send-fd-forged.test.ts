@@ -18,7 +18,6 @@ import {
 import { decodeAnswer, encodeOffer, type Party } from "../../src/structs/fd-offer.ts";
 import { decodeStart } from "../../src/structs/process-status.ts";
 import { libc } from "../../src/syscalls/libc.ts";
-import { cells } from "../../src/syscalls/memory.ts";
 import { queueSignal } from "../../src/syscalls/process.ts";
 import { bind, socketpair } from "../../src/syscalls/socket.ts";
 import { slower, start } from "../support/child.ts";
@@ -37,8 +36,9 @@ class Pair implements Disposable {
   readonly far: Fd;
 
   constructor() {
-    expect(socketpair(c.SOCK_SEQPACKET)).toBe(0);
-    const [near, far] = [cells.words[0]!, cells.words[1]!];
+    const made = socketpair(c.SOCK_SEQPACKET);
+    if (typeof made === "number") throw new Error(`socketpair: ${made}`);
+    const [near, far] = made;
     this.#near = Fd.adopt(near);
     this.far = Fd.adopt(far);
   }

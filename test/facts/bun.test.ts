@@ -3,8 +3,7 @@
 import { expect } from "bun:test";
 import { readFileSync } from "node:fs";
 import { file as c } from "../../native/file.ts";
-import { descriptorFlags, duplicate, open, pipe, setCloseOnExec } from "../../src/syscalls/fd.ts";
-import { cells } from "../../src/syscalls/memory.ts";
+import { descriptorFlags, duplicate, open, setCloseOnExec } from "../../src/syscalls/fd.ts";
 import { done, fresh, Raw, send } from "../cases/raw.ts";
 import { runSource, start, succeeded } from "../support/child.ts";
 import { fact } from "../support/facts.ts";
@@ -17,8 +16,7 @@ fact(
   async () => {
     using raw = new Raw();
     const [near, far] = raw.pair(SOCK_STREAM);
-    done(pipe());
-    const [reading, writing] = [raw.own(cells.words[0]!), raw.own(cells.words[1]!)];
+    const [reading, writing] = raw.pipe();
     const data = Promise.withResolvers<string>();
     const closed = Promise.withResolvers<void>();
     const socket = await Bun.connect({

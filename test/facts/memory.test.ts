@@ -4,6 +4,7 @@ import { cc, dlopen, type FFIFunction, ptr, read, toArrayBuffer } from "bun:ffi"
 import { expect } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
+import { treeNode } from "../../native/search.ts";
 import { eventfd } from "../../src/syscalls/epoll.ts";
 import { close, descriptorFlags } from "../../src/syscalls/fd.ts";
 import { libc, libcName, symbol } from "../../src/syscalls/libc.ts";
@@ -152,11 +153,14 @@ fact("nodes-of-tsearch", "key, left and right of a node, as tdestroy follows the
   const root = new BigUint64Array(new ArrayBuffer(8));
   const keys = ["b", "a", "c"].map(cString);
   for (const key of keys) tsearch(asPointer(key.address), ptr(root), asPointer(symbol("strcmp")));
-  const words = (at: number | bigint): number[] =>
-    [...new BigUint64Array(toArrayBuffer(asPointer(Number(at)), 0, 24))].map(Number);
-  const node = (at: number): number[] => words(at - (at % 2)); // glibc's colour is the lowest bit
-  const [middle, left, right] = node(Number(root[0]));
-  const found = [middle, node(left!)[0], node(right!)[0]];
+  const node = (at: number): Record<"key" | "left" | "right", number> => {
+    const even = at - (at % 2); // glibc's colour is the lowest bit
+    const view = new DataView(toArrayBuffer(asPointer(even), 0, 24));
+    const word = (offset: number): number => Number(view.getBigUint64(offset, true));
+    return { key: word(treeNode.key), left: word(treeNode.left), right: word(treeNode.right) };
+  };
+  const { key: middle, left, right } = node(Number(root[0]));
+  const found = [middle, node(left).key, node(right).key];
   tdestroy(asPointer(Number(root[0])), asPointer(symbol("strlen")));
   expect(found).toEqual(keys.map(({ address }) => address));
 });

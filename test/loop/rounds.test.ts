@@ -2,11 +2,12 @@
 
 import { afterAll, beforeAll, expect, spyOn, test } from "bun:test";
 import { errno } from "../../native/errno.ts";
+import type { Served } from "../../src/loop/epoll-set.ts";
 import type { Watch } from "../../src/loop/poller.ts";
 import { Rounds, type Source } from "../../src/loop/rounds.ts";
 
 /** Somebody who always gets what he waits for; two of them, so that it is no conversation. */
-const served = { awaits: () => true, kick: () => false } as unknown as Watch;
+const served = { awaits: () => true, kick: () => "nobody" } as unknown as Watch;
 
 /** The time stands still: a turn of two milliseconds is over soon on a busy machine. */
 let clock: Disposable;
@@ -17,7 +18,6 @@ afterAll(() => clock[Symbol.dispose]());
 
 class Kernel implements Source {
   readonly awaited: boolean = true;
-  readonly answers = true;
   readonly #batches: number[] = [];
   #nap = 0;
   #asked: string[] = [];
@@ -49,8 +49,12 @@ class Kernel implements Source {
     return nap;
   }
 
-  serve(): Watch {
+  watchOf(): Watch {
     return served;
+  }
+
+  serve(): Served {
+    return "callback";
   }
 
   rest(): void {

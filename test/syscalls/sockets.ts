@@ -3,9 +3,9 @@
 import { expect } from "bun:test";
 import { socket as numbers } from "../../native/socket.ts";
 import type { Address } from "../../src/structs/sockaddr-un.ts";
-import { close } from "../../src/syscalls/fd.ts";
+import { close, type FdPair, pipe } from "../../src/syscalls/fd.ts";
 import { Envelope } from "../../src/syscalls/header.ts";
-import { cells, Memory } from "../../src/syscalls/memory.ts";
+import { Memory } from "../../src/syscalls/memory.ts";
 import { bind, listen, socket, socketpair } from "../../src/syscalls/socket.ts";
 
 export const { SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET } = numbers;
@@ -26,9 +26,17 @@ export class Scope implements Disposable {
   }
 
   pair(type: number): [number, number] {
-    expect(socketpair(type)).toBe(0);
-    const [a, b] = [cells.words[0]!, cells.words[1]!];
-    return [this.own(a), this.own(b)];
+    return this.#both(socketpair(type));
+  }
+
+  /** The reading end, the writing end. */
+  pipe(): [number, number] {
+    return this.#both(pipe());
+  }
+
+  #both(made: FdPair | number): [number, number] {
+    if (typeof made === "number") throw new Error(`no pair of descriptors: ${made}`);
+    return [this.own(made[0]), this.own(made[1])];
   }
 
   listener(path: string, type: number = SOCK_STREAM, backlog = 4): number {

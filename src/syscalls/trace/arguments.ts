@@ -2,10 +2,10 @@
 
 import { file, pollfd } from "../../../native/file.ts";
 import { seal } from "../../../native/mapping.ts";
-import { timespec } from "../../../native/message-queue.ts";
 import { epoll, epollEvent, poll } from "../../../native/poll.ts";
 import { pipeSize } from "../../../native/signal.ts";
 import { option, socket } from "../../../native/socket.ts";
+import { timespec } from "../../../native/time.ts";
 import {
   addressIn,
   decimal,

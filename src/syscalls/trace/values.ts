@@ -92,7 +92,7 @@ const families = named(c, "AF_");
 export const messageFlags: Show = flags(message, "MSG_");
 export const signalNumber: Show = named(signals, "SIG");
 
-/** Bytes as strace has them: the first 32, what is not printable as octal or a letter. */
+/** Bytes in quotes, at most the first `most`; what is not printable as a letter or `\xHH`. */
 export function quoted(bytes: Uint8Array, most = MOST_DATA): string {
   const shown = Array.from(bytes.subarray(0, most), character).join("");
   return `"${shown}"${bytes.length > most ? "..." : ""}`;

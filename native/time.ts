@@ -1,0 +1,16 @@
+// Time: time.h.
+
+import { constants, layout } from "./table.ts";
+
+export const clock = constants(["time.h"], { CLOCK_MONOTONIC: [1, 6] });
+
+export const timespec = layout("struct timespec", ["time.h"], [16, 16], {
+  tv_sec: [
+    [0, 0],
+    [8, 8],
+  ],
+  tv_nsec: [
+    [8, 8],
+    [8, 8],
+  ],
+});
