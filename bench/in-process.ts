@@ -5,7 +5,7 @@ import { Bench } from "tinybench";
 import type { StreamSocket } from "../src/index.ts";
 import { encodeControl } from "../src/structs/cmsg.ts";
 import { close } from "../src/syscalls/fd.ts";
-import { Envelope } from "../src/syscalls/header.ts";
+import { MessageHeader } from "../src/syscalls/header.ts";
 import { lend, Memory } from "../src/syscalls/memory.ts";
 import { recvmsg, send, sendmsg } from "../src/syscalls/message.ts";
 import { output, scaled } from "./harness.ts";
@@ -36,9 +36,9 @@ export function inC(what: string, samples: number): () => number {
 }
 
 /** Receives without a message: nothing is copied, checked or owned. */
-function receiver(): Envelope {
+function receiver(): MessageHeader {
   const room = new Memory(ROOM);
-  const envelope = Envelope.single(1);
+  const envelope = MessageHeader.single(1);
   envelope.part(0, room.address, ROOM);
   return Object.assign(envelope, { room }); // which an address does not keep alive
 }
@@ -57,7 +57,7 @@ export function barePlain([to, from]: Pair, bytes: Uint8Array): () => void {
 /** sendmsg, recvmsg and close with nothing around them. */
 export function barePass([to, from]: Pair, fds: readonly number[]): () => void {
   const byte = new Memory(1);
-  const out = Envelope.single(1);
+  const out = MessageHeader.single(1);
   out.part(0, byte.address, 1);
   out.controlBytes = encodeControl(out.control, { fds });
   const envelope = receiver();

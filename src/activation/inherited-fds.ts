@@ -6,7 +6,7 @@ import { check, UnixError, UnsupportedError } from "../base/errors.ts";
 import { printable, toJson } from "../base/printable.ts";
 import { describeFd, type FdDescription } from "../fd/description.ts";
 import { Fd } from "../fd/fd.ts";
-import { ownProcessId } from "../process/pidfd-inode.ts";
+import { ownPidfdInode } from "../process/pidfd-inode.ts";
 import { splitFdNames } from "../structs/fd-name.ts";
 import { descriptorFlags, setCloseOnExec } from "../syscalls/fd.ts";
 
@@ -100,7 +100,7 @@ function sameProcess(): boolean {
   const id = process.env["LISTEN_PIDFDID"];
   if (id === undefined) return true;
   const wanted = number("LISTEN_PIDFDID", id);
-  return (ownProcessId() ?? wanted) === wanted;
+  return (ownPidfdInode() ?? wanted) === wanted;
 }
 
 function number(variable: Variable, value: string): bigint {

@@ -5,7 +5,7 @@ import { integer } from "../base/checks.ts";
 import { closedError, UnixError } from "../base/errors.ts";
 import { toJson } from "../base/printable.ts";
 import { ProcessHandle } from "../process/handle.ts";
-import { processId } from "../process/pidfd-inode.ts";
+import { pidfdInode } from "../process/pidfd-inode.ts";
 import { FD_NAME_RULE, isStorableFdName } from "../structs/fd-name.ts";
 import { monotonicNanoseconds } from "../syscalls/clock.ts";
 
@@ -47,10 +47,10 @@ export interface NotifyState {
 }
 
 /** Managers read so many bytes of a message, and ignore longer ones (NOTIFY_BUFFER_MAX). */
-const MOST_BYTES = 4096;
+const MAX_BYTES = 4096;
 const MICROSECONDS = 1000;
 const NANOSECONDS = 1000n;
-const MOST_EXIT_STATUS = 255;
+const MAX_EXIT_STATUS = 255;
 const LONG_MS = Number.MAX_SAFE_INTEGER / MICROSECONDS;
 const accesses: readonly unknown[] = ["none", "main", "exec", "all"];
 
@@ -66,7 +66,7 @@ export function encodeState(state: NotifyState): string {
     text("BUSERROR", "busError", state.busError),
     text("VARLINKERROR", "varlinkError", state.varlinkError),
     given("EXIT_STATUS", state.exitStatus, (value) =>
-      integer("exitStatus", value, { most: MOST_EXIT_STATUS }),
+      integer("exitStatus", value, { most: MAX_EXIT_STATUS }),
     ),
     state.watchdog === "trigger"
       ? "WATCHDOG=trigger"
@@ -78,8 +78,8 @@ export function encodeState(state: NotifyState): string {
     ...Object.entries(state.variables ?? {}).map(variable),
   ];
   const message = lines.filter((line) => line !== null).join("\n");
-  if (Buffer.byteLength(message) <= MOST_BYTES) return message;
-  throw new RangeError(`the manager ignores a state of more than ${MOST_BYTES} bytes`);
+  if (Buffer.byteLength(message) <= MAX_BYTES) return message;
+  throw new RangeError(`the manager ignores a state of more than ${MAX_BYTES} bytes`);
 }
 
 const given = <T>(
@@ -130,7 +130,7 @@ function mainProcess(main: NotifyState["mainPid"]): (string | null)[] {
   if (main.pid === null) {
     throw new UnixError("notify", -errno.ESRCH, { hint: "mainPid has no pid here" });
   }
-  const id = processId(main.fd);
+  const id = pidfdInode(main.fd);
   return [`MAINPID=${main.pid}`, id === null ? null : `MAINPIDFDID=${id}`];
 }
 

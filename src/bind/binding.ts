@@ -9,7 +9,7 @@ import { Directory, type FileIdentity } from "../address/directory.ts";
 import { tooLong, withShortAddress } from "../address/short-path.ts";
 import { integer } from "../base/checks.ts";
 import { check, fileCall, UnixError } from "../base/errors.ts";
-import { removeAtEnd, removed } from "../fd/exit-cleanup.ts";
+import { cleanUpAtExit, forgetCleanup } from "../fd/exit-cleanup.ts";
 import { type Address, fitsSockaddr, maxPathBytes } from "../structs/sockaddr-un.ts";
 import { chmod, chown, close, fchmod, open } from "../syscalls/fd.ts";
 import { bind, socketName } from "../syscalls/socket.ts";
@@ -46,13 +46,13 @@ export class Binding {
   constructor(address: Address, made: { file: FileIdentity; place: Directory } | null) {
     this.address = address;
     this.#made = made;
-    if (made !== null) removeAtEnd(this);
+    if (made !== null) cleanUpAtExit(this);
   }
 
   /** Hold the lock file for as long as the name. */
-  hold(lockFile: LockFile): void {
+  attachLockFile(lockFile: LockFile): void {
     this.#lockFile = lockFile;
-    removeAtEnd(this);
+    cleanUpAtExit(this);
   }
 
   /** The file that goes with the socket; null where none does. */
@@ -61,13 +61,13 @@ export class Binding {
   }
 
   /** Another process may have the socket by the time this one ends: then the file is left. */
-  lend(): void {
-    removed(this);
+  suspendCleanup(): void {
+    forgetCleanup(this);
   }
 
   /** It has not taken it. */
-  takeBack(): void {
-    if (this.#made !== null || this.#lockFile !== null) removeAtEnd(this);
+  resumeCleanup(): void {
+    if (this.#made !== null || this.#lockFile !== null) cleanUpAtExit(this);
   }
 
   /**
@@ -77,12 +77,12 @@ export class Binding {
    */
   remove(): void {
     if (this.#made !== null) removeFile(this.#made);
-    this.leave();
+    this.release();
   }
 
   /** Give the name up, and leave the file to whoever has the socket now. */
-  leave(): void {
-    removed(this);
+  release(): void {
+    forgetCleanup(this);
     this.#made?.place[Symbol.dispose]();
     this.#made = null;
     this.#lockFile?.release();

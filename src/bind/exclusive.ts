@@ -97,7 +97,7 @@ interface Start {
  *
  * @throws AddressInUseError naming the holder; UnixError ERR_UNSAFE_DIRECTORY, ETIMEDOUT, …
  */
-export function takeAddress(start: Start): Binding {
+export function bindExclusive(start: Start): Binding {
   const address = absolute(start.address);
   const { lockFile } = start.options;
   if (lockFile === undefined) return take({ ...start, address }, false);
@@ -105,7 +105,7 @@ export function takeAddress(start: Start): Binding {
   const lock = LockFile.take(lockFile, { address: formatAddress(address), place });
   try {
     const binding = take({ ...start, address }, true);
-    binding.hold(lock);
+    binding.attachLockFile(lock);
     return binding;
   } catch (error) {
     lock.release();

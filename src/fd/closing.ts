@@ -150,7 +150,7 @@ function collectCycles(): void {
 }
 
 /** Threads at a time, in each JS thread. */
-const MOST_THREADS = 64;
+const MAX_THREADS = 64;
 const SWEEP_MS = 100;
 let threads: ClosingThread[] = [];
 /** Descriptors that cannot be closed now. */
@@ -160,7 +160,7 @@ let scheduled = false;
 /** Close it on another thread, and wait for that so long. */
 function closeBeside(fd: number, patienceMs: number): void {
   if (threads.length > 0) threads = threads.filter((thread) => !hasEnded(thread));
-  const thread = threads.length < MOST_THREADS ? startClosing(fd) : 0;
+  const thread = threads.length < MAX_THREADS ? startClosing(fd) : 0;
   if (thread === 0) {
     withoutThread(fd);
     return;

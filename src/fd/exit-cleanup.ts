@@ -3,21 +3,21 @@
 // process takes them over.
 
 /** Something that can be removed at any moment, and more than once. */
-export interface Removable {
+export interface Cleanup {
   remove(): void;
 }
 
 /** Weak: what nobody refers to is closed by its finalizer, and its name may be another's then. */
-const all = new Set<WeakRef<Removable>>();
-const references = new WeakMap<Removable, WeakRef<Removable>>();
-const forgotten = new FinalizationRegistry<WeakRef<Removable>>(drop);
+const all = new Set<WeakRef<Cleanup>>();
+const references = new WeakMap<Cleanup, WeakRef<Cleanup>>();
+const forgotten = new FinalizationRegistry<WeakRef<Cleanup>>(drop);
 
 function removeAll(): void {
   for (const reference of [...all]) reference.deref()?.remove();
 }
 
 /** Remove `one` when the process ends. */
-export function removeAtEnd(one: Removable): void {
+export function cleanUpAtExit(one: Cleanup): void {
   if (references.has(one)) return;
   if (all.size === 0) process.on("exit", removeAll);
   const reference = new WeakRef(one);
@@ -27,7 +27,7 @@ export function removeAtEnd(one: Removable): void {
 }
 
 /** It has been removed, or is no longer ours. */
-export function removed(one: Removable): void {
+export function forgetCleanup(one: Cleanup): void {
   const reference = references.get(one);
   if (reference === undefined) return;
   references.delete(one);
@@ -35,6 +35,6 @@ export function removed(one: Removable): void {
   drop(reference);
 }
 
-function drop(reference: WeakRef<Removable>): void {
+function drop(reference: WeakRef<Cleanup>): void {
   if (all.delete(reference) && all.size === 0) process.off("exit", removeAll);
 }

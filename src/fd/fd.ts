@@ -7,7 +7,7 @@ import { stopWaiting } from "../loop/poller.ts";
 import { descriptorFlags, duplicate, setNonBlocking, statusFlags } from "../syscalls/fd.ts";
 import { closeOne, type Origin } from "./closing.ts";
 import { describeFd, type FdDescription } from "./description.ts";
-import { noLonger, type Owner, watchOver } from "./finalizer.ts";
+import { type Owner, track, untrack } from "./finalizer.ts";
 
 /**
  * Anything that names an open descriptor: a number, an {@link Fd}, or an object with a numeric
@@ -21,7 +21,7 @@ export type FdLike =
   | TCPSocketListener<unknown>
   | UnixSocketListener<unknown>;
 
-const MOST = 0x7fffffff;
+const MAX_FD = 0x7fffffff;
 
 /** @internal The number of `from`. Throws TypeError or RangeError before any system call. */
 export function fdNumber(from: FdLike): number {
@@ -29,8 +29,8 @@ export function fdNumber(from: FdLike): number {
   if (typeof fd !== "number") {
     throw new TypeError(`a descriptor is a number or has a numeric fd, not ${describeValue(from)}`);
   }
-  if (!Number.isInteger(fd) || fd > MOST || (fd < 0 && !(from instanceof Fd))) {
-    throw new RangeError(`a descriptor is an integer from 0 to ${MOST}, not ${fd}`);
+  if (!Number.isInteger(fd) || fd > MAX_FD || (fd < 0 && !(from instanceof Fd))) {
+    throw new RangeError(`a descriptor is an integer from 0 to ${MAX_FD}, not ${fd}`);
   }
   return fd;
 }
@@ -59,7 +59,7 @@ export class Fd implements Disposable, Owner {
     this.#fd = fd;
     this.place = place;
     this.#origin = origin;
-    watchOver(this);
+    track(this);
   }
 
   /** @internal Own one of which it is known what it stands for. */
@@ -137,7 +137,7 @@ export class Fd implements Disposable, Owner {
   release(): number {
     const fd = this.#open("release");
     stopWaiting(fd, () => closedError("release"));
-    noLonger(this, this.owned);
+    untrack(this, this.owned);
     this.#fd = -1;
     return fd;
   }
@@ -146,7 +146,7 @@ export class Fd implements Disposable, Owner {
   close(): void {
     const fd = this.#fd;
     if (fd < 0) return;
-    noLonger(this, this.owned);
+    untrack(this, this.owned);
     this.#fd = -1;
     closeOne(fd, this.#origin);
   }

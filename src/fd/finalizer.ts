@@ -16,24 +16,24 @@ export interface Owner {
 type Owned = number | readonly number[];
 
 /** Of one descriptor: its number and its place's, in one number, for there are many of these. */
-type Held = number | { readonly fds: readonly number[]; readonly place: string };
+type Packed = number | { readonly fds: readonly number[]; readonly place: string };
 
 const places: string[] = [];
 /** Users may name places of their own, any number of them. */
-const MOST_PLACES = 64;
-const MOST_FDS = 2 ** 31;
+const MAX_PLACES = 64;
+const MAX_FDS = 2 ** 31;
 
-function hold(owned: Owned, place: string): Held {
+function pack(owned: Owned, place: string): Packed {
   if (typeof owned !== "number") return { fds: owned, place };
   let at = places.indexOf(place);
-  if (at < 0 && places.length === MOST_PLACES) return { fds: [owned], place };
+  if (at < 0 && places.length === MAX_PLACES) return { fds: [owned], place };
   if (at < 0) at = places.push(place) - 1;
-  return at * MOST_FDS + owned;
+  return at * MAX_FDS + owned;
 }
 
-function unpack(held: Held): Exclude<Held, number> {
+function unpack(held: Packed): Exclude<Packed, number> {
   if (typeof held !== "number") return held;
-  return { fds: [held % MOST_FDS], place: places[Math.floor(held / MOST_FDS)] ?? "" };
+  return { fds: [held % MAX_FDS], place: places[Math.floor(held / MAX_FDS)] ?? "" };
 }
 
 const list = (owned: Owned): readonly number[] =>
@@ -41,7 +41,7 @@ const list = (owned: Owned): readonly number[] =>
 
 const warned = new Set<string>();
 
-const registry = new FinalizationRegistry<Held>((held) => {
+const registry = new FinalizationRegistry<Packed>((held) => {
   const { fds, place } = unpack(held);
   for (const fd of fds) ending?.remove(fd);
   closeMany(fds);
@@ -59,42 +59,42 @@ const registry = new FinalizationRegistry<Held>((held) => {
  * Most descriptors are closed soon after they came, and registering costs more than closing. So an
  * owner is first held here for a moment; only who is still open then is registered.
  */
-const fresh: Owner[] = [];
-const MOST_FRESH = 512;
+const pending: Owner[] = [];
+const MAX_PENDING = 512;
 const MOMENT_MS = 50;
 let scheduled = false;
 
 /** Watch over `owner` from now on. */
-export function watchOver(owner: Owner): void {
+export function track(owner: Owner): void {
   if (ending !== null) for (const fd of list(owner.owned)) ending.add(fd);
-  fresh.push(owner);
-  if (fresh.length >= MOST_FRESH) registerFresh();
+  pending.push(owner);
+  if (pending.length >= MAX_PENDING) registerPending();
   else if (!scheduled) {
     scheduled = true;
     setTimeout(() => {
       scheduled = false;
-      registerFresh();
+      registerPending();
     }, MOMENT_MS).unref();
   }
 }
 
-function registerFresh(): void {
-  for (const owner of fresh) {
+function registerPending(): void {
+  for (const owner of pending) {
     const { owned, place } = owner;
     if (typeof owned === "number" ? owned < 0 : owned.length === 0) continue;
-    registry.register(owner, hold(owned, place), owner);
+    registry.register(owner, pack(owned, place), owner);
     owner.registered = true;
   }
-  fresh.length = 0;
+  pending.length = 0;
 }
 
 /** `owner` no longer owns `fds`: it is closing them, or gives them away. */
-export function noLonger(owner: Owner, owned: Owned): void {
+export function untrack(owner: Owner, owned: Owned): void {
   if (ending !== null) for (const fd of list(owned)) ending.remove(fd);
-  handedOver(owner);
+  ownershipMoved(owner);
 }
 
 /** What `owner` owned is owned by others, who are watched over already. */
-export function handedOver(owner: Owner): void {
+export function ownershipMoved(owner: Owner): void {
   if (owner.registered) registry.unregister(owner);
 }

@@ -4,7 +4,7 @@ import { poll } from "../../native/poll.ts";
 import { socket as c, message, option } from "../../native/socket.ts";
 import { cmsgSpace } from "../structs/cmsg.ts";
 import { pollNow } from "../syscalls/fd.ts";
-import { Envelope } from "../syscalls/header.ts";
+import { MessageHeader } from "../syscalls/header.ts";
 import { Memory } from "../syscalls/memory.ts";
 import { peek } from "../syscalls/message.ts";
 import { AGAIN } from "../syscalls/result.ts";
@@ -17,7 +17,7 @@ const MAX_LOOKS = 512;
 
 const ASKED = poll.POLLIN | poll.POLLPRI;
 
-let seen: { readonly envelope: Envelope; readonly memory: Memory } | undefined;
+let seen: { readonly envelope: MessageHeader; readonly memory: Memory } | undefined;
 
 /**
  * Whether something may be in the socket's queue that is more than bytes: descriptors, or
@@ -52,7 +52,7 @@ function isPlain(fd: number): boolean {
 function allBytes(fd: number, room: number): boolean {
   if (seen === undefined) {
     const memory = new Memory(ROOM);
-    const envelope = Envelope.single(1);
+    const envelope = MessageHeader.single(1);
     envelope.part(0, memory.address, ROOM);
     seen = { envelope, memory };
   }

@@ -170,7 +170,7 @@ export class WriteQueue {
     this.#timer = null;
     const waiter = this.#roomWaiter;
     this.#roomWaiter = null;
-    if (waiter !== null) this.#sink.watch().leave("write", waiter);
+    if (waiter !== null) this.#sink.watch().cancel("write", waiter);
     this.#pauses.reset();
   }
 

@@ -12,7 +12,7 @@ import type { Credentials } from "../structs/credentials.ts";
 import { CONTROL } from "../structs/handover-frame.ts";
 import type { Channel } from "./channel.ts";
 import { type Control, controlOf, firstOrNext, within } from "./open.ts";
-import { Holder } from "./predecessor.ts";
+import { Predecessor } from "./predecessor.ts";
 import { type Offer, takeOver } from "./successor.ts";
 import { fileOf, HandoverTable, type NamedFd, renew, takeFile } from "./table.ts";
 
@@ -78,7 +78,7 @@ export class Handover implements Disposable {
   #listener: Control;
   /** Removes the control socket's file; null where that is none, or not ours. */
   #binding: Binding | null;
-  #holder: Holder | null = null;
+  #holder: Predecessor | null = null;
   #offer: Offer | null;
   /** To whoever is being told that this process has taken over. */
   #telling: Channel | null = null;
@@ -208,7 +208,7 @@ export class Handover implements Disposable {
   #hold(): void {
     const { allow, readyTimeoutMs, options } = this.#settings;
     if (!this.#referenced) this.#listener.unref();
-    this.#holder = new Holder(this.#listener, {
+    this.#holder = new Predecessor(this.#listener, {
       allow,
       readyTimeoutMs,
       isReady: () => this.#state === "ready",
@@ -225,8 +225,8 @@ export class Handover implements Disposable {
   }
 
   #lend(on: boolean): void {
-    if (on) this.#binding?.lend();
-    else this.#binding?.takeBack();
+    if (on) this.#binding?.suspendCleanup();
+    else this.#binding?.resumeCleanup();
     this.#table.lend(on);
   }
 
@@ -274,7 +274,7 @@ export class Handover implements Disposable {
     this.#telling?.close();
     const lent = this.#holder?.lent === true; // somebody has them, and may stay
     this.#holder?.end();
-    if (lent) this.#binding?.leave();
+    if (lent) this.#binding?.release();
     if (lent) this.#table.leave();
     this.#listener.close();
     this.#table.close();

@@ -10,7 +10,7 @@ import { FRAME_ENTRIES, HANDOVER_VERSION, type HandoverEntry } from "../structs/
 import { type Arrived, Channel, handoverError } from "./channel.ts";
 
 /** What a holder knows of its process. */
-export interface HolderOptions {
+export interface PredecessorOptions {
   readonly allow: Allow;
   readonly readyTimeoutMs: number;
   /** Whether there is something to hand over yet. */
@@ -31,16 +31,16 @@ const HELLO_TIMEOUT_MS = 5_000;
 const PAUSE_AFTER_ERROR_MS = 100;
 
 /** Serves the control socket until the descriptors are somebody else's. */
-export class Holder {
+export class Predecessor {
   readonly #listener: Listener<SeqpacketSocket>;
-  readonly #options: HolderOptions;
+  readonly #options: PredecessorOptions;
   readonly #channels = new Set<Channel>();
   #stop = new AbortController();
   /** Who is taking over at the moment. */
   #candidate: Channel | null = null;
   #ended = false;
 
-  constructor(listener: Listener<SeqpacketSocket>, options: HolderOptions) {
+  constructor(listener: Listener<SeqpacketSocket>, options: PredecessorOptions) {
     this.#listener = listener;
     this.#options = options;
     void this.#accept(this.#stop.signal);

@@ -7,7 +7,7 @@ import type { Fd } from "../fd/fd.ts";
 import { type Allow, admits } from "../peer/admission.ts";
 import { CONTROL, type HandoverEntry } from "../structs/handover-frame.ts";
 import { Channel, handoverError } from "./channel.ts";
-import { MOST_KEPT } from "./table.ts";
+import { MAX_KEPT } from "./table.ts";
 
 /** What the predecessor has sent, owned. */
 export interface Offer {
@@ -74,7 +74,7 @@ async function collect(
       throw handoverError(errno.EACCES, whose);
     }
     if (frame.kind !== "table") throw answerError(frame); // what it says is shown only now
-    if (got.length > MOST_KEPT + 1) throw handoverError(errno.EPROTO, "the table does not end");
+    if (got.length > MAX_KEPT + 1) throw handoverError(errno.EPROTO, "the table does not end");
     if (frame.last) return true;
     if (fds.length === 0) throw handoverError(errno.EPROTO, "an empty part of a table");
   }

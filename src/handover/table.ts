@@ -27,7 +27,7 @@ export interface NamedFd {
 }
 
 /** A descriptor, and its socket's file as far as that is ours. */
-export interface Kept {
+export interface Entry {
   readonly fd: Fd;
   /** What removes the file; null where there is none, or not yet. */
   binding: Binding | null;
@@ -38,7 +38,7 @@ export interface Kept {
 }
 
 /** As many as one process hands to another. */
-export const MOST_KEPT = 1_024;
+export const MAX_KEPT = 1_024;
 
 /** A file that was the predecessor's to remove is ours from now on, if it is still that file. */
 export function takeFile(file: HandoverFile): Binding | null {
@@ -81,7 +81,7 @@ export function renew(fd: number): void {
 
 /** All that one process keeps for the next. */
 export class HandoverTable {
-  readonly #kept = new Map<string, Kept>();
+  readonly #kept = new Map<string, Entry>();
 
   /** What this process was started with; a name that came from the predecessor is closed. */
   inherit(all: Iterable<NamedFd>): void {
@@ -99,7 +99,7 @@ export class HandoverTable {
   }
 
   /** What came from elsewhere; a name that is there already gets a number: "web", "web.2". */
-  put(name: string, kept: Kept): void {
+  put(name: string, kept: Entry): void {
     let free = name;
     for (let i = 2; this.#kept.has(free); i++) free = `${name}.${i}`;
     this.#kept.set(free, kept);
@@ -115,8 +115,8 @@ export class HandoverTable {
       known.claimed = true;
       return known.fd;
     }
-    if (this.#kept.size >= MOST_KEPT) {
-      const hint = `${MOST_KEPT} descriptors are the most`;
+    if (this.#kept.size >= MAX_KEPT) {
+      const hint = `${MAX_KEPT} descriptors are the most`;
       throw new UnixError("handover", -errno.E2BIG, { hint });
     }
     const made = keep(make());
@@ -137,15 +137,15 @@ export class HandoverTable {
   /** While somebody else has them too, the files stay whatever becomes of this process. */
   lend(on: boolean): void {
     for (const { binding } of this.#kept.values()) {
-      if (on) binding?.lend();
-      else binding?.takeBack();
+      if (on) binding?.suspendCleanup();
+      else binding?.resumeCleanup();
     }
   }
 
   /** The files are somebody else's. */
   leave(): void {
     for (const kept of this.#kept.values()) {
-      kept.binding?.leave();
+      kept.binding?.release();
       kept.binding = null;
     }
   }
@@ -173,13 +173,13 @@ export class HandoverTable {
   }
 }
 
-function drop({ binding, fd }: Kept): void {
+function drop({ binding, fd }: Entry): void {
   binding?.remove();
   fd.close();
 }
 
 /** A factory's result: a Listener and an Fd are taken, of anything else a duplicate is kept. */
-function keep(from: FdLike | Listener): Kept {
+function keep(from: FdLike | Listener): Entry {
   const rest = { file: null, claimed: true };
   if (from instanceof Listener) {
     const { handle, binding } = from.surrender();

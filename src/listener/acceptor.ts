@@ -69,7 +69,7 @@ export class Acceptor<T> {
       if (fd >= 0 && this.#allowed(fd)) return this.#counted(take(fd));
       if (fd >= 0) closeOne(fd, "socket");
     }
-    setImmediate(() => watch.known?.kick("read"));
+    setImmediate(() => watch.current?.retry("read"));
     return null;
   }
 
@@ -93,7 +93,7 @@ export class Acceptor<T> {
   readonly ended = (): void => {
     const { rules, watch } = this.#source;
     rules.open -= 1;
-    if (rules.open === rules.maxConnections - 1) watch.known?.kick("read");
+    if (rules.open === rules.maxConnections - 1) watch.current?.retry("read");
   };
 
   /**
@@ -105,7 +105,7 @@ export class Acceptor<T> {
     this.#pausing = true;
     const again = (): void => {
       this.#pausing = false;
-      this.#source.watch.known?.kick("read");
+      this.#source.watch.current?.retry("read");
     };
     setTimeout(again, this.#pauses.next()).unref();
   }

@@ -21,7 +21,7 @@ import {
 } from "../socket/send.ts";
 import type { SeqpacketSocket } from "../socket/seqpacket.ts";
 import type { StreamSocket } from "../socket/stream.ts";
-import { socketOf } from "../socket/types.ts";
+import { wrapSocket } from "../socket/types.ts";
 import { setCloseOnExec } from "../syscalls/fd.ts";
 import { getOption, listen } from "../syscalls/socket.ts";
 import { type AdmissionOptions, adoptListener, checkAdmission, type Listener } from "./listener.ts";
@@ -126,7 +126,7 @@ export function adoptSocket(
   check(setCloseOnExec(number, true), "fcntl");
   if (backlog !== undefined) check(listen(number, backlog), "listen");
   const handle = take(from, number);
-  if (!isListener) return socketOf(type, handle, settings);
+  if (!isListener) return wrapSocket(type, handle, settings);
   return adoptListener(handle, { type, settings, admission: options });
 }
 

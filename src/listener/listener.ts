@@ -10,7 +10,7 @@ import { check, closedError, UnixError } from "../base/errors.ts";
 import { iterate } from "../base/iterate.ts";
 import { typeNumber } from "../base/socket-type.ts";
 import { type Binding, checkFileOptions } from "../bind/binding.ts";
-import { type BindOptions, checkBindOptions, takeAddress } from "../bind/exclusive.ts";
+import { type BindOptions, bindExclusive, checkBindOptions } from "../bind/exclusive.ts";
 import { Fd } from "../fd/fd.ts";
 import { attempt } from "../loop/attempt.ts";
 import { Consumer } from "../loop/consume.ts";
@@ -19,7 +19,7 @@ import { LazyWatch } from "../loop/lazy-watch.ts";
 import { type Allow, checkAllow, Rules, sameUser } from "../peer/admission.ts";
 import type { ConnectionType } from "../socket/connect.ts";
 import { applySettings, type Settings, type SocketOptions, toSettings } from "../socket/options.ts";
-import { type SocketKinds, socketOf } from "../socket/types.ts";
+import { type SocketKinds, wrapSocket } from "../socket/types.ts";
 import type { Credentials } from "../structs/credentials.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
 import { poll, setNonBlocking } from "../syscalls/fd.ts";
@@ -198,7 +198,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
       handle.close();
       throw error;
     }
-    const socket = socketOf(type, handle, settings);
+    const socket = wrapSocket(type, handle, settings);
     socket.onClose(this.#acceptor.ended);
     return socket as S;
   }
@@ -217,7 +217,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
 
   /** Hand the descriptor on; the socket's file stays. @throws UnixError ERR_CLOSED */
   release(): Fd {
-    this.#start.binding?.leave();
+    this.#start.binding?.release();
     return Fd.of(this.#start.handle.release(), "Listener.release", "socket");
   }
 
@@ -268,7 +268,7 @@ export function listen<T extends ConnectionType = "stream">(
     const ready = (): void => {
       check(listenOn(handle.fd, backlog), "listen", { address: formatAddress(name) });
     };
-    binding = takeAddress({ fd: handle.fd, type, address: name, options, ready });
+    binding = bindExclusive({ fd: handle.fd, type, address: name, options, ready });
   } catch (error) {
     handle.close();
     throw error;

@@ -8,12 +8,12 @@ export interface Operation<T> {
   /** One try. undefined: would block. An error ends the operation. */
   once(): T | undefined;
   /** Called once, when it has ended in whatever way: let go of what it held. */
-  done?(): void;
+  cleanup?(): void;
   /**
    * The caller gives up. True: part of it is out already, so `once` goes on being called until
    * the rest is out too, although the caller has been told.
    */
-  committed?(): boolean;
+  partlyDone?(): boolean;
   /** Whom to tell what becomes of the rest then, if anybody wants to know. */
   readonly onRest?: ((rest: Promise<void>) => void) | undefined;
 }
@@ -28,11 +28,11 @@ export interface Wait {
 export function attempt<T>(wait: Wait, operation: Operation<T>): Promise<T> {
   const { watch, direction, signal } = wait;
   if (signal?.aborted === true) return failed(operation, signal.reason);
-  if (!watch.awaits(direction) && (direction === "read" ? watch.readable : watch.writable)) {
+  if (!watch.hasWaiters(direction) && (direction === "read" ? watch.readable : watch.writable)) {
     try {
       const value = operation.once();
       if (value !== undefined) {
-        operation.done?.();
+        operation.cleanup?.();
         return settled(value);
       }
     } catch (error) {
@@ -52,7 +52,7 @@ function noteBlocked(watch: Watch, direction: Direction): void {
 }
 
 function failed<T>(operation: Operation<T>, reason: unknown): Promise<T> {
-  operation.done?.();
+  operation.cleanup?.();
   return rejected(reason);
 }
 
@@ -113,15 +113,15 @@ class Pending<T> implements Waiter {
 
   #finish(): void {
     this.#abortion?.end();
-    this.#operation.done?.();
+    this.#operation.cleanup?.();
   }
 
   #abort(signal: AbortSignal): void {
     const operation = this.#operation;
     const reject = this.#reject;
-    if (operation.committed?.() !== true) {
-      this.#watch?.leave(this.#direction, this);
-      operation.done?.();
+    if (operation.partlyDone?.() !== true) {
+      this.#watch?.cancel(this.#direction, this);
+      operation.cleanup?.();
     } else if (operation.onRest !== undefined) this.#promiseRest(operation.onRest);
     inOrder(reject, signal.reason);
   }

@@ -53,7 +53,7 @@ export class Consumer<T> implements Waiter {
 
   #listen(signal: AbortSignal, promise: Promise<void>): Promise<void> {
     const onAbort = (): void => {
-      this.#watch.leave("read", this);
+      this.#watch.cancel("read", this);
       this.#fail(signal.reason);
     };
     signal.addEventListener("abort", onAbort, { once: true });
@@ -82,7 +82,7 @@ export class Consumer<T> implements Waiter {
   /** Go on after a promise: what is there already brings no event. */
   #go(): void {
     if (this.#resolve === null) return;
-    if (!this.#watch.awaits("read") && this.run() === "done") return; // else behind those
+    if (!this.#watch.hasWaiters("read") && this.run() === "done") return; // else behind those
     this.#enter();
   }
 
@@ -139,7 +139,7 @@ export class Consumer<T> implements Waiter {
 
   readonly #goOn = (): void => {
     this.#resting = false;
-    this.#watch.kick("read");
+    this.#watch.retry("read");
   };
 
   #finish(): "done" {

@@ -17,13 +17,13 @@ export class LazyWatch {
   }
 
   /** The watch, if one was needed so far. */
-  get known(): Watch | null {
+  get current(): Watch | null {
     return this.#watch;
   }
 
   /** Nobody waits to write: who comes now may try at once. */
   get idle(): boolean {
-    return this.#watch?.awaits("write") !== true;
+    return this.#watch?.hasWaiters("write") !== true;
   }
 
   /** Whether what waits keeps the process alive. */

@@ -84,7 +84,7 @@ export class Watch {
   }
 
   /** Somebody waits in this direction. */
-  awaits(direction: Direction): boolean {
+  hasWaiters(direction: Direction): boolean {
     return this.#last(direction) !== null;
   }
 
@@ -106,7 +106,7 @@ export class Watch {
   }
 
   /** Take a waiter out before it is done. */
-  leave(direction: Direction, waiter: Waiter): void {
+  cancel(direction: Direction, waiter: Waiter): void {
     const last = this.#last(direction);
     if (last !== null && waiter.next !== null) {
       this.#queue(direction, without(last, waiter));
@@ -116,7 +116,7 @@ export class Watch {
   }
 
   /** Let the waiters of one direction try again, whatever epoll says. */
-  kick(direction: Direction): Served {
+  retry(direction: Direction): Served {
     if (direction === "read") this.readable = true;
     else this.writable = true;
     return this.#serve(direction);

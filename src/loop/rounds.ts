@@ -27,9 +27,9 @@ export interface Source {
 /** Rounds in one wake-up at most. */
 const ROUNDS = 16;
 /** Microtasks that those who were served get to answer and to wait again. */
-const HOPS = 6;
+const MICROTASK_TURNS = 6;
 /** The same before Bun is told that nobody waits any more. */
-const IDLE_HOPS = 16;
+const IDLE_MICROTASK_TURNS = 16;
 
 /** Sleep of the thread itself, which is short so that the rest of Bun's loop does not notice. */
 const NAP_NS = 100_000;
@@ -39,11 +39,11 @@ const LUCK = 8;
 const PROBE = 64;
 
 /** Whether something that has often been in vain is worth another try. */
-class Luck {
+class AdaptiveGate {
   #left = LUCK;
   #vain = 0;
 
-  get worth(): boolean {
+  get shouldTry(): boolean {
     return this.#left > 0 || ++this.#vain % PROBE === 0;
   }
 
@@ -68,8 +68,8 @@ export class Rounds {
   #served = 0;
   #rounds = 0;
   #hops = 0;
-  readonly #yielding = new Luck();
-  readonly #napping = new Luck();
+  readonly #yielding = new AdaptiveGate();
+  readonly #napping = new AdaptiveGate();
   /** The one that was served in this round, if it was only one: likely to be the next too. */
   #only: Watch | null = null;
   /** Somebody was served who answers in a microtask of his own. */
@@ -87,7 +87,7 @@ export class Rounds {
     this.#look = true;
     this.#only = null; // however busy it is, the others are asked for first
     this.#rounds = 0;
-    this.#hops = HOPS;
+    this.#hops = MICROTASK_TURNS;
     if (this.#running) return;
     this.#running = true;
     this.#step();
@@ -109,7 +109,8 @@ export class Rounds {
   readonly #step = (): void => {
     if (this.#at < this.#count) this.#serveNext();
     else if (this.#look) this.#lookAgain();
-    else if (!this.#source.awaited && ++this.#hops < IDLE_HOPS) queueMicrotask(this.#step);
+    else if (!this.#source.awaited && ++this.#hops < IDLE_MICROTASK_TURNS)
+      queueMicrotask(this.#step);
     else {
       this.#running = false;
       this.#source.rest();
@@ -139,14 +140,14 @@ export class Rounds {
     const more = ++this.#rounds < ROUNDS || busyPollMs > 0;
     this.#look ||= this.#served > 0 && more && !overdue();
     this.#served = 0;
-    this.#hops = this.#patient ? 0 : HOPS;
+    this.#hops = this.#patient ? 0 : MICROTASK_TURNS;
     this.#patient = false;
   }
 
   #lookAgain(): void {
     const only = this.#only;
-    const waiting = only === null ? this.#hops >= HOPS : only.awaits("read");
-    if (!waiting && ++this.#hops < HOPS) {
+    const waiting = only === null ? this.#hops >= MICROTASK_TURNS : only.hasWaiters("read");
+    if (!waiting && ++this.#hops < MICROTASK_TURNS) {
       queueMicrotask(this.#step);
       return;
     }
@@ -169,7 +170,7 @@ export class Rounds {
   #take(): number {
     if (!this.#source.awaited) return this.#source.take();
     if (busyPollMs > 0) return this.#poll();
-    if (this.#rounds === 0 || !this.#napping.worth) return this.#source.take();
+    if (this.#rounds === 0 || !this.#napping.shouldTry) return this.#source.take();
     const found = this.#source.takeWithin(NAP_NS);
     this.#napping.note(found > 0);
     return found < 0 ? this.#source.take() : found;
@@ -192,10 +193,10 @@ export class Rounds {
    * one at each answer.
    */
   #retry(only: Watch, alone: boolean): boolean {
-    let served = only.kick("read");
-    if (served === "nobody" && alone && busyPollMs === 0 && this.#yielding.worth) {
+    let served = only.retry("read");
+    if (served === "nobody" && alone && busyPollMs === 0 && this.#yielding.shouldTry) {
       schedYield();
-      served = only.kick("read");
+      served = only.retry("read");
       this.#yielding.note(served !== "nobody");
     }
     if (served === "nobody") return false;

@@ -68,8 +68,8 @@ const names = Object.keys(bits) as readonly Seal[];
  * The longest ArrayBuffer in JavaScriptCore; one byte more is a RangeError there
  * (facts: #array-buffer-limit).
  */
-const MOST_BYTES = 2 ** 32;
-const MOST_NAME_BYTES = 249;
+const MAX_BYTES = 2 ** 32;
+const MAX_NAME_BYTES = 249;
 
 const FIXED_SIZE: readonly Seal[] = ["shrink", "grow"];
 const FOR_GOOD: readonly Seal[] = ["shrink", "grow", "write", "seal"];
@@ -100,9 +100,9 @@ function wantedSeals(option: SharedMemoryOptions["seal"] = FIXED_SIZE): readonly
 function checkName(name: string): string {
   if (name.includes("\0")) throw new TypeError("the name of shared memory has a NUL in it");
   const bytes = Buffer.byteLength(name);
-  if (bytes <= MOST_NAME_BYTES) return name;
+  if (bytes <= MAX_NAME_BYTES) return name;
   throw new RangeError(
-    `the name of shared memory has at most ${MOST_NAME_BYTES} bytes, not ${bytes}`,
+    `the name of shared memory has at most ${MAX_NAME_BYTES} bytes, not ${bytes}`,
   );
 }
 
@@ -155,7 +155,7 @@ export class SharedMemory implements Disposable {
   static create(content: number | Payload, options: SharedMemoryOptions = {}): SharedMemory {
     const data = typeof content === "number" ? null : prepare(content);
     const bytes = typeof content === "number" ? content : data!.total;
-    integer("the size of shared memory", bytes, { least: 1, most: MOST_BYTES });
+    integer("the size of shared memory", bytes, { least: 1, most: MAX_BYTES });
     const name = checkName(options.name ?? "bunix");
     const seals = wantedSeals(options.seal);
     sealMask(seals);
@@ -202,7 +202,7 @@ export class SharedMemory implements Disposable {
       // after the seals: it can no longer become less
       const { size } = fileCall(() => fstatSync(handle.fd));
       const bytes = options.bytes ?? size;
-      integer("bytes", bytes, { least: 1, most: Math.min(size, MOST_BYTES) });
+      integer("bytes", bytes, { least: 1, most: Math.min(size, MAX_BYTES) });
       return SharedMemory.#mapAs(handle, bytes, options.writable);
     });
     closeTransferred({ fds, numbers, transfer });

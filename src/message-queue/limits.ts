@@ -170,7 +170,7 @@ export function messageTooLong(bytes: number, value: number): QueueLimitError {
   return new QueueLimitError("mq_timedsend", -errno.EMSGSIZE, { hint, limit, value });
 }
 
-const MOST_NAME_BYTES = 255;
+const MAX_NAME_BYTES = 255;
 const encoder = new TextEncoder();
 
 /**
@@ -185,8 +185,8 @@ export function checkQueueName(name: unknown): asserts name is string {
   const rest = name.slice(1);
   const bytes = encoder.encode(rest).length;
   const special = rest === "." || rest === ".." || /[/\0]/.test(rest);
-  if (name.startsWith("/") && bytes > 0 && bytes <= MOST_NAME_BYTES && !special) return;
-  const rule = `"/" and then 1 to ${MOST_NAME_BYTES} bytes, no "/" or NUL among them`;
+  if (name.startsWith("/") && bytes > 0 && bytes <= MAX_NAME_BYTES && !special) return;
+  const rule = `"/" and then 1 to ${MAX_NAME_BYTES} bytes, no "/" or NUL among them`;
   const given = toJson(name.length > 40 ? `${name.slice(0, 40)}…` : name);
   throw new RangeError(`a queue's name is ${rule}, and not "/." or "/..": not ${given}`);
 }

@@ -9,7 +9,7 @@ import { pidfdOpen } from "../syscalls/process.ts";
  * null before Linux 6.9, where all pidfds share one inode (facts: #pidfds-by-version).
  * @see pidfd_open(2)
  */
-export function processId(pidfd: number): bigint | null {
+export function pidfdInode(pidfd: number): bigint | null {
   try {
     if (statfsSync(`/proc/self/fd/${pidfd}`).type !== pidfs.PID_FS_MAGIC) return null;
     return fstatSync(pidfd, { bigint: true }).ino;
@@ -19,11 +19,11 @@ export function processId(pidfd: number): bigint | null {
 }
 
 /** The same of this process. */
-export function ownProcessId(): bigint | null {
+export function ownPidfdInode(): bigint | null {
   const pidfd = pidfdOpen(process.pid);
   if (pidfd < 0) return null;
   try {
-    return processId(pidfd);
+    return pidfdInode(pidfd);
   } finally {
     close(pidfd);
   }

@@ -8,18 +8,18 @@ import { UnixError } from "../base/errors.ts";
 import { expectedOwner, type QueueOwner, type QueueOwnerOptions } from "../message-queue/owner.ts";
 import type { Credentials } from "../structs/credentials.ts";
 import type { QueueIdentity } from "../structs/queue-frame.ts";
-import { QueueSide } from "./direction.ts";
+import { QueueDirection } from "./direction.ts";
 import { QueueReader } from "./reader.ts";
 import {
   kernelName,
   makeUnnamed,
-  type OwnQueue,
   type QueueSizeOptions,
   queueSize,
   REQUEST_BYTES,
+  type ReceiveQueue,
   type Size,
 } from "./receive-queue.ts";
-import { QueuePeer, refused, wrongKind } from "./send-queue.ts";
+import { refused, SendQueue, wrongKind } from "./send-queue.ts";
 import { QueueSocket } from "./stream.ts";
 
 /** How a socket is made and connected. */
@@ -37,18 +37,18 @@ class Attempt {
   readonly #owner: QueueOwner;
   readonly name: string;
   readonly #options: ConnectQueueOptions;
-  readonly #listener: QueuePeer;
-  readonly #own: OwnQueue;
+  readonly #listener: SendQueue;
+  readonly #own: ReceiveQueue;
   readonly #reader: QueueReader;
-  readonly asking: QueueSide;
-  readonly answered: QueueSide;
+  readonly asking: QueueDirection;
+  readonly answered: QueueDirection;
 
   constructor(name: string, options: ConnectQueueOptions) {
     this.name = name;
     this.#options = options;
     const size = check(name, options);
     this.#owner = expectedOwner(options.owner);
-    this.#listener = QueuePeer.named(name, this.#owner);
+    this.#listener = SendQueue.named(name, this.#owner);
     try {
       if (!this.#listener.holder.alive()) throw this.#nobody();
       if (this.#listener.messageBytes !== REQUEST_BYTES) throw wrongKind(name, "datagram socket");
@@ -59,8 +59,8 @@ class Attempt {
       throw error;
     }
     this.#reader = new QueueReader(this.#own);
-    this.asking = new QueueSide(this.#listener.handle, "write", this.#listener.holder);
-    this.answered = new QueueSide(this.#own.handle, "read", this.#listener.holder);
+    this.asking = new QueueDirection(this.#listener.handle, "write", this.#listener.holder);
+    this.answered = new QueueDirection(this.#own.handle, "read", this.#listener.holder);
   }
 
   #nobody(): UnixError {
@@ -104,12 +104,12 @@ class Attempt {
   }
 
   /** A server that says all it has to say and goes was there all the same. */
-  #reach(identity: QueueIdentity): QueuePeer {
+  #reach(identity: QueueIdentity): SendQueue {
     try {
-      return QueuePeer.of(identity, { device: this.#own.device, fresh: true, owner: this.#owner });
+      return SendQueue.of(identity, { device: this.#own.device, fresh: true, owner: this.#owner });
     } catch (error) {
       if (!(error instanceof UnixError) || error.code !== "ECONNREFUSED") throw error;
-      return QueuePeer.gone(identity, this.#listener);
+      return SendQueue.gone(identity, this.#listener);
     }
   }
 

@@ -11,7 +11,7 @@ import { checkQueueName } from "../message-queue/limits.ts";
 import { QueueMessage, type Ready, ready } from "../message-queue/message.ts";
 import { expectedOwner, type QueueOwner, type QueueOwnerOptions } from "../message-queue/owner.ts";
 import type { QueueIdentity, Sender } from "../structs/queue-frame.ts";
-import { QueueSide } from "./direction.ts";
+import { QueueDirection } from "./direction.ts";
 import { OwnName } from "./own-name.ts";
 import { QueueReader } from "./reader.ts";
 import {
@@ -19,9 +19,9 @@ import {
   leave,
   makeNamed,
   makeUnnamed,
-  type OwnQueue,
   type QueueSizeOptions,
   queueSize,
+  type ReceiveQueue,
 } from "./receive-queue.ts";
 import { QUEUED_BYTES } from "./stream.ts";
 import { QueueTargets, type Target } from "./targets.ts";
@@ -69,24 +69,24 @@ const GARBAGE = 64;
  * @see mq_overview(7), docs/queue-socket.md
  */
 export class QueueDatagramSocket implements Disposable, AsyncDisposable {
-  readonly #own: OwnQueue;
+  readonly #own: ReceiveQueue;
   readonly #name: OwnName | null;
   readonly #reader: QueueReader;
-  readonly #reading: QueueSide;
+  readonly #reading: QueueDirection;
   readonly #targets: QueueTargets;
   readonly #maxQueuedBytes: number;
   #queuedBytes = 0;
   readonly #waiting = new Set<Promise<unknown>>();
 
   private constructor(
-    own: OwnQueue,
+    own: ReceiveQueue,
     name: string | null,
     { maxQueuedBytes, owner }: { maxQueuedBytes: number; owner: QueueOwner },
   ) {
     this.#own = own;
     this.#name = name === null ? null : new OwnName(name, own);
     this.#reader = new QueueReader(own);
-    this.#reading = new QueueSide(own.handle, "read", null);
+    this.#reading = new QueueDirection(own.handle, "read", null);
     this.#targets = new QueueTargets(own.device, owner);
     this.#maxQueuedBytes = maxQueuedBytes;
   }

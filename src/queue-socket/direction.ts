@@ -9,19 +9,19 @@ import { attempt, type Operation } from "../loop/attempt.ts";
 import { LazyWatch } from "../loop/lazy-watch.ts";
 import type { Direction, Watch } from "../loop/poller.ts";
 import { poll } from "../syscalls/fd.ts";
-import type { QueueHolder } from "./reader-liveness.ts";
+import type { ReaderLiveness } from "./reader-liveness.ts";
 
 /** While a thread is blocked, the other end's death is looked for so often. */
 const SLICE_MS = 50;
 
 /** One direction of a socket: its descriptor, and whose disappearance ends the waiting. */
-export class QueueSide {
+export class QueueDirection {
   readonly #handle: Fd;
-  readonly #holder: QueueHolder | null;
+  readonly #holder: ReaderLiveness | null;
   readonly #direction: Direction;
   readonly #watch = new LazyWatch();
 
-  constructor(handle: Fd, direction: Direction, holder: QueueHolder | null) {
+  constructor(handle: Fd, direction: Direction, holder: ReaderLiveness | null) {
     this.#handle = handle;
     this.#direction = direction;
     this.#holder = holder;
@@ -33,7 +33,7 @@ export class QueueSide {
 
   /** Nobody waits. */
   get idle(): boolean {
-    return this.#watch.known?.awaits(this.#direction) !== true;
+    return this.#watch.current?.hasWaiters(this.#direction) !== true;
   }
 
   get referenced(): boolean {
@@ -50,7 +50,7 @@ export class QueueSide {
     if (this.#direction === "read") watch.readable = true;
     else watch.writable = true; // so that it is tried, and `onGone` asked for
     if (holder === null) return attempt({ watch, direction: this.#direction, signal }, operation);
-    const wake = (): void => void watch.kick(this.#direction);
+    const wake = (): void => void watch.retry(this.#direction);
     const guarded: Operation<T> = {
       once: () => {
         const value = operation.once();
@@ -59,11 +59,11 @@ export class QueueSide {
         // gone before that: nothing would tell
         return holder.alive() ? undefined : operation.once();
       },
-      done: () => {
+      cleanup: () => {
         holder.forget(wake);
-        operation.done?.();
+        operation.cleanup?.();
       },
-      committed: () => operation.committed?.() === true,
+      partlyDone: () => operation.partlyDone?.() === true,
     };
     return attempt({ watch, direction: this.#direction, signal }, guarded);
   }
@@ -71,7 +71,7 @@ export class QueueSide {
   /** Let those who wait try again, once Bun's loop has had its turn. */
   later(): void {
     setImmediate(() => {
-      if (!this.#handle.closed) this.#watch.known?.kick(this.#direction);
+      if (!this.#handle.closed) this.#watch.current?.retry(this.#direction);
     });
   }
 

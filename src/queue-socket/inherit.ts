@@ -8,8 +8,8 @@ import { check, fileCall, UnixError } from "../base/errors.ts";
 import { Fd } from "../fd/fd.ts";
 import { close, open, setCloseOnExec, tryLock, tryShareLock } from "../syscalls/fd.ts";
 import { mqGetattr } from "../syscalls/message-queue.ts";
-import { described, type OwnQueue } from "./receive-queue.ts";
-import { QueuePeer } from "./send-queue.ts";
+import { describe, type ReceiveQueue } from "./receive-queue.ts";
+import { SendQueue } from "./send-queue.ts";
 
 /** How a socket is handed on. */
 export interface InheritOptions {
@@ -26,8 +26,8 @@ export interface StreamState {
 }
 
 interface Ends {
-  readonly own: OwnQueue;
-  readonly peer: QueuePeer;
+  readonly own: ReceiveQueue;
+  readonly peer: SendQueue;
   readonly state: StreamState;
 }
 
@@ -126,8 +126,8 @@ export function takeOver(token: string): Ends & { readonly moved: boolean } {
   for (const { fd } of [told, toldPeer]) check(setCloseOnExec(fd, true), "fcntl");
   const [handle, other] = [Fd.adopt(told.fd, PLACE), Fd.adopt(toldPeer.fd, PLACE)];
   try {
-    const own = described(handle, told);
-    const peer = QueuePeer.inherited(other, { ...toldPeer, fd: toldPeer.number });
+    const own = describe(handle, told);
+    const peer = SendQueue.inherited(other, { ...toldPeer, fd: toldPeer.number });
     return { own, peer, state, moved: process.pid !== told.pid };
   } catch (error) {
     handle.close();

@@ -12,20 +12,20 @@ import { admits, checkAllow, sameUser } from "../peer/admission.ts";
 import type { Credentials } from "../structs/credentials.ts";
 import type { QueueIdentity } from "../structs/queue-frame.ts";
 import { unlock } from "../syscalls/fd.ts";
-import { QueueSide } from "./direction.ts";
+import { QueueDirection } from "./direction.ts";
 import { OwnName } from "./own-name.ts";
 import { QueueReader } from "./reader.ts";
 import {
   kernelName,
   makeNamed,
   makeUnnamed,
-  type OwnQueue,
   type QueueSizeOptions,
   queueSize,
   REQUEST_BYTES,
+  type ReceiveQueue,
   type Size,
 } from "./receive-queue.ts";
-import { QueuePeer } from "./send-queue.ts";
+import { SendQueue } from "./send-queue.ts";
 import { QueueSocket } from "./stream.ts";
 
 /** How a listener and its sockets are made. */
@@ -58,21 +58,21 @@ const SHORTAGE = { first: 5, max: 1000 } as const;
  * @see mq_overview(7), docs/queue-socket.md
  */
 export class QueueListener implements Disposable, AsyncDisposable {
-  readonly #own: OwnQueue;
+  readonly #own: ReceiveQueue;
   readonly #name: OwnName;
   readonly #reader: QueueReader;
-  readonly #side: QueueSide;
+  readonly #side: QueueDirection;
   readonly #size: Size;
   readonly #options: ListenQueueOptions;
   /** A request that there was no descriptor for yet. */
   #held: QueueIdentity | null = null;
   #warned = false;
 
-  private constructor(name: string, own: OwnQueue, options: ListenQueueOptions) {
+  private constructor(name: string, own: ReceiveQueue, options: ListenQueueOptions) {
     this.#own = own;
     this.#name = new OwnName(name, own);
     this.#reader = new QueueReader(own);
-    this.#side = new QueueSide(own.handle, "read", null);
+    this.#side = new QueueDirection(own.handle, "read", null);
     this.#size = queueSize(options);
     this.#options = options;
   }
@@ -185,7 +185,7 @@ export class QueueListener implements Disposable, AsyncDisposable {
   #answer(request: QueueIdentity): QueueSocket | null {
     const peer = this.#reach(request);
     if (peer === null) return null;
-    let own: OwnQueue | null = null;
+    let own: ReceiveQueue | null = null;
     try {
       own = peer.holder.alive() && this.#allowed(peer) ? this.#makeQueue(peer) : null;
       if (own !== null && told(peer, (it) => it.putIdentity("accept", own!.identity))) {
@@ -201,10 +201,10 @@ export class QueueListener implements Disposable, AsyncDisposable {
     return null;
   }
 
-  #reach(request: QueueIdentity): QueuePeer | null {
+  #reach(request: QueueIdentity): SendQueue | null {
     try {
       const { device } = this.#own;
-      return QueuePeer.of(request, { device, fresh: true, owner: "anybody" });
+      return SendQueue.of(request, { device, fresh: true, owner: "anybody" });
     } catch (error) {
       if (!(error instanceof UnixError)) throw error;
       if (error.code === "EACCES") this.#warn(error); // it cannot be told
@@ -214,7 +214,7 @@ export class QueueListener implements Disposable, AsyncDisposable {
     }
   }
 
-  #allowed(peer: QueuePeer): boolean {
+  #allowed(peer: SendQueue): boolean {
     const { allow } = this.#options;
     let allowed = false;
     try {
@@ -225,7 +225,7 @@ export class QueueListener implements Disposable, AsyncDisposable {
     return allowed;
   }
 
-  #makeQueue(peer: QueuePeer): OwnQueue | null {
+  #makeQueue(peer: SendQueue): ReceiveQueue | null {
     try {
       return makeUnnamed(this.#size, "QueueListener.accept");
     } catch (error) {
@@ -288,7 +288,7 @@ export class QueueListener implements Disposable, AsyncDisposable {
 }
 
 /** Whether the client has been told; its queue is its own affair. */
-function told(peer: QueuePeer, put: (peer: QueuePeer) => boolean): boolean {
+function told(peer: SendQueue, put: (peer: SendQueue) => boolean): boolean {
   try {
     return put(peer);
   } catch (error) {

@@ -15,7 +15,7 @@ import { poll } from "../syscalls/fd.ts";
 export type QueueProcess = VerifiedPeer;
 
 /** What /proc says is read first, and believed only if the pidfd shows it alive afterwards. */
-export function verifyHolder(credentials: Credentials, known: Fd | null): QueueProcess {
+export function verifyReader(credentials: Credentials, known: Fd | null): QueueProcess {
   const pidfd = known === null || known.closed ? null : Fd.duplicate(known);
   const read = processInfo(credentials.pid);
   const groups = groupsOf(credentials.pid);

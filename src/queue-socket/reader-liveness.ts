@@ -14,19 +14,19 @@ import { tryShareLock, unlock } from "../syscalls/fd.ts";
 const CLOSED = -errno.EBADF;
 
 const RECHECK_MS = 1000;
-const waited = new Set<QueueHolder>();
+const waited = new Set<ReaderLiveness>();
 let timer: ReturnType<typeof setInterval> | null = null;
 
 function recheck(): void {
   for (const holder of [...waited]) holder.look();
 }
 
-function watchAlso(holder: QueueHolder): void {
+function watchAlso(holder: ReaderLiveness): void {
   waited.add(holder);
   timer ??= setInterval(recheck, RECHECK_MS).unref();
 }
 
-function watchNoLonger(holder: QueueHolder): void {
+function watchNoLonger(holder: ReaderLiveness): void {
   waited.delete(holder);
   if (waited.size > 0 || timer === null) return;
   clearInterval(timer);
@@ -35,7 +35,7 @@ function watchNoLonger(holder: QueueHolder): void {
 
 type Wake = () => void;
 
-export class QueueHolder {
+export class ReaderLiveness {
   readonly #queue: Fd;
   #pidfd: Fd | null;
   #watch = new LazyWatch();
@@ -114,7 +114,7 @@ export class QueueHolder {
   #leave(): void {
     const waiter = this.#waiter;
     this.#waiter = null;
-    if (waiter !== null) this.#watch.known?.leave("read", waiter);
+    if (waiter !== null) this.#watch.current?.cancel("read", waiter);
   }
 
   set referenced(on: boolean) {

@@ -6,10 +6,10 @@ import { decodeFrame, type Frame, headerBytes } from "../structs/queue-frame.ts"
 import { Memory } from "../syscalls/memory.ts";
 import { mqReceive, receivedPriority } from "../syscalls/message-queue.ts";
 import { AGAIN } from "../syscalls/result.ts";
-import type { OwnQueue } from "./receive-queue.ts";
+import type { ReceiveQueue } from "./receive-queue.ts";
 
 export class QueueReader {
-  readonly #own: OwnQueue;
+  readonly #own: ReceiveQueue;
   #room: Memory | null = null;
   #bytes = 0;
   /** Of the last message. */
@@ -19,7 +19,7 @@ export class QueueReader {
   /** Whether the last look found nothing. */
   empty = false;
 
-  constructor(own: OwnQueue) {
+  constructor(own: ReceiveQueue) {
     this.#own = own;
   }
 

@@ -42,18 +42,18 @@ const BYTES = 4096;
 /** @internal A listener's queue takes requests and nothing else: by that it is known. */
 export const REQUEST_BYTES: number = headerBytes + identityBytes;
 /** @internal All other queues take more. */
-export const LEAST_BYTES = 64;
+export const MIN_MESSAGE_BYTES = 64;
 
 /** @throws TypeError, RangeError */
 export function queueSize({ maxMessages, messageBytes }: QueueSizeOptions): Size {
   return {
     maxMessages: integer("maxMessages", maxMessages ?? MESSAGES, { least: 1 }),
-    messageBytes: integer("messageBytes", messageBytes ?? BYTES, { least: LEAST_BYTES }),
+    messageBytes: integer("messageBytes", messageBytes ?? BYTES, { least: MIN_MESSAGE_BYTES }),
   };
 }
 
 /** A queue of this process's. */
-export interface OwnQueue {
+export interface ReceiveQueue {
   readonly handle: Fd;
   readonly identity: QueueIdentity;
   /** st_dev: which ipc namespace it is of. */
@@ -63,14 +63,14 @@ export interface OwnQueue {
 
 /** What the kernel's name of a socket's queue ends in: a plain queue is never taken for one. */
 const SUFFIX = ".queue-socket";
-const MOST_NAME_BYTES = 256 - SUFFIX.length;
+const MAX_NAME_BYTES = 256 - SUFFIX.length;
 
 /** The kernel's name for the queue of `name`. @throws TypeError, RangeError */
 export function kernelName(name: string): string {
   checkQueueName(name);
-  if (Buffer.byteLength(name) > MOST_NAME_BYTES) {
+  if (Buffer.byteLength(name) > MAX_NAME_BYTES) {
     throw new RangeError(
-      `a queue socket's name has at most ${MOST_NAME_BYTES} bytes: ${toJson(name)}`,
+      `a queue socket's name has at most ${MAX_NAME_BYTES} bytes: ${toJson(name)}`,
     );
   }
   return name + SUFFIX;
@@ -84,7 +84,7 @@ export function kernelName(name: string): string {
 const TRIES = 64;
 
 /** @internal A queue that nobody finds by a name. @throws QueueLimitError, UnsupportedError */
-export function makeUnnamed(size: Size, place: string): OwnQueue {
+export function makeUnnamed(size: Size, place: string): ReceiveQueue {
   const shared = `/unnamed-${ownUser()}${SUFFIX}`;
   for (let tries = 0; ; tries++) {
     const name = tries < TRIES / 2 ? shared : `${shared}-${crypto.randomUUID()}`;
@@ -106,12 +106,12 @@ function randomTag(): [low: number, high: number] {
 }
 
 /** Lock it, and write the tag where only its owner can: into the times of the queue's inode. */
-function own(handle: Fd): OwnQueue {
+function own(handle: Fd): ReceiveQueue {
   try {
     check(tryLock(handle.fd), "flock");
     const [tagLow, tagHigh] = randomTag();
     fileCall(() => futimesSync(handle.fd, tagLow, tagHigh));
-    return described(handle, { tagLow, tagHigh });
+    return describe(handle, { tagLow, tagHigh });
   } catch (error) {
     handle.close();
     throw error;
@@ -119,7 +119,7 @@ function own(handle: Fd): OwnQueue {
 }
 
 /** @internal What is known of a queue that this process reads from. @throws UnixError EBADF */
-export function described(handle: Fd, { tagLow, tagHigh }: QueueTag): OwnQueue {
+export function describe(handle: Fd, { tagLow, tagHigh }: QueueTag): ReceiveQueue {
   const attributes = mqGetattr(handle.fd);
   if (typeof attributes === "number") throw new UnixError("mq_getattr", attributes);
   const { ino: inode, dev: device } = fileCall(() => fstatSync(handle.fd));
@@ -131,7 +131,7 @@ export function described(handle: Fd, { tagLow, tagHigh }: QueueTag): OwnQueue {
  * @internal A queue with a name that is its alone. One that a crash has left is removed first.
  * @throws UnixError EADDRINUSE, EACCES; QueueLimitError, UnsupportedError
  */
-export function makeNamed(name: string, size: Size, place: string): OwnQueue {
+export function makeNamed(name: string, size: Size, place: string): ReceiveQueue {
   const kernel = kernelName(name);
   for (let tries = 0; tries < TRIES; tries++) {
     const made = makeNew(kernel, size);
@@ -143,7 +143,7 @@ export function makeNamed(name: string, size: Size, place: string): OwnQueue {
     try {
       // else before we had locked it another took it for a dead one's
       if (tryLock(made) >= 0 && isSame(kernel, made)) {
-        return described(handle, { tagLow: 0, tagHigh: 0 });
+        return describe(handle, { tagLow: 0, tagHigh: 0 });
       }
     } catch (error) {
       unlinkQuietly(kernel, made);
@@ -179,7 +179,7 @@ function makeNew(kernel: string, size: Size): number | null {
  * @internal Nobody reads from it any more. First the lock, then room: who waits for that is woken,
  * and finds the lock free.
  */
-export function leave({ handle, messageBytes }: OwnQueue): void {
+export function leave({ handle, messageBytes }: ReceiveQueue): void {
   unlock(handle.fd);
   const room = new Memory(messageBytes);
   for (let i = 0; i < TRIES; i++) if (mqReceive(handle.fd, room) < 0) break;

@@ -25,8 +25,8 @@ import type { Piece } from "../syscalls/piece.ts";
 import { pidfdOpen } from "../syscalls/process.ts";
 import { AGAIN } from "../syscalls/result.ts";
 import { knownIds } from "../users/known-ids.ts";
-import { QueueHolder } from "./reader-liveness.ts";
-import { kernelName, LEAST_BYTES } from "./receive-queue.ts";
+import { ReaderLiveness } from "./reader-liveness.ts";
+import { kernelName, MIN_MESSAGE_BYTES } from "./receive-queue.ts";
 
 /** One frame is written at a time, and is with the kernel when the call returns. */
 let scratch = new Memory(8192);
@@ -58,9 +58,9 @@ interface Known {
   readonly address?: string;
 }
 
-export class QueuePeer {
+export class SendQueue {
   readonly handle: Fd;
-  readonly holder: QueueHolder;
+  readonly holder: ReaderLiveness;
   readonly tag: QueueTag;
   /** Its number in the process that reads from it; −1 where that is not known. */
   number: number;
@@ -72,7 +72,7 @@ export class QueuePeer {
 
   private constructor({ handle, pidfd, credentials, number, tag, file }: Start) {
     this.handle = handle;
-    this.holder = new QueueHolder(handle, pidfd);
+    this.holder = new ReaderLiveness(handle, pidfd);
     this.credentials = credentials;
     this.number = number;
     this.tag = tag;
@@ -86,7 +86,7 @@ export class QueuePeer {
     handle: Fd,
     pidfd: Fd | null,
     { pid, number, tag, owner, address = `process ${pid}` }: Known,
-  ): QueuePeer {
+  ): SendQueue {
     try {
       const attributes = mqGetattr(handle.fd);
       if (typeof attributes === "number") throw new UnixError("mq_getattr", attributes);
@@ -94,7 +94,7 @@ export class QueuePeer {
       checkOwner(uid, owner, { syscall: "connect", address });
       const file = { messageBytes: attributes.messageBytes, inode, device };
       const credentials = knownIds({ pid, uid, gid });
-      return new QueuePeer({ handle, pidfd, credentials, number, tag, file });
+      return new SendQueue({ handle, pidfd, credentials, number, tag, file });
     } catch (error) {
       pidfd?.close();
       handle.close();
@@ -111,7 +111,7 @@ export class QueuePeer {
   static of(
     identity: QueueIdentity,
     { device, fresh, owner }: { device: number; fresh: boolean; owner: QueueOwner },
-  ): QueuePeer {
+  ): SendQueue {
     const { pidfd, value: handle } = proven(identity, (look) => {
       const { ino, dev, atimeMs, mtimeMs } = fileCall(() => fstatSync(look));
       if (ino !== identity.inode || dev !== device) throw refused("another file");
@@ -121,20 +121,20 @@ export class QueuePeer {
       return Fd.adopt(must(fd, "open"), "queue socket");
     });
     const { pid, fd } = identity;
-    const peer = QueuePeer.#open(handle, pidfd, { pid, number: fd, tag: identity, owner });
-    if (peer.messageBytes >= LEAST_BYTES) return peer;
+    const peer = SendQueue.#open(handle, pidfd, { pid, number: fd, tag: identity, owner });
+    if (peer.messageBytes >= MIN_MESSAGE_BYTES) return peer;
     peer.close();
-    throw refused(`its queue takes less than ${LEAST_BYTES} bytes`);
+    throw refused(`its queue takes less than ${MIN_MESSAGE_BYTES} bytes`);
   }
 
   /** One that `listener` spoke of, and that is there no longer: nothing can be sent to it. */
-  static gone(identity: QueueIdentity, listener: QueuePeer): QueuePeer {
+  static gone(identity: QueueIdentity, listener: SendQueue): SendQueue {
     const { uid, gid } = listener.credentials;
     const handle = Fd.duplicate(listener.handle);
     handle.close();
     const file = { messageBytes: headerBytes + 1, inode: identity.inode, device: 0 };
     const credentials = { pid: identity.pid, uid, gid };
-    return new QueuePeer({
+    return new SendQueue({
       handle,
       pidfd: null,
       credentials,
@@ -145,10 +145,10 @@ export class QueuePeer {
   }
 
   /** A queue that this process has inherited. Owns `handle` also on failure. */
-  static inherited(handle: Fd, identity: QueueIdentity): QueuePeer {
+  static inherited(handle: Fd, identity: QueueIdentity): SendQueue {
     const { pid, fd } = identity;
     const known = { pid, number: fd, tag: identity, owner: "anybody" } as const;
-    const peer = QueuePeer.#open(handle, null, known);
+    const peer = SendQueue.#open(handle, null, known);
     peer.moved(identity);
     return peer;
   }
@@ -157,14 +157,14 @@ export class QueuePeer {
    * The queue that a listener or a datagram socket has by name, and that `owner` has made.
    * @throws UnixError ENOENT, EACCES
    */
-  static named(name: string, owner: QueueOwner): QueuePeer {
+  static named(name: string, owner: QueueOwner): SendQueue {
     const fd = mqOpen(kernelName(name), file.O_WRONLY | file.O_NONBLOCK);
     const hint = hints.get(-fd);
     const handle = Fd.of(check(fd, "mq_open", { address: name, hint }), "queue socket", "ours");
     const pid = lockedBy(handle.fd);
     const pidfd = pid === null ? -1 : pidfdOpen(pid);
     const known = pidfd < 0 ? null : Fd.of(pidfd, "queue socket", "ours");
-    return QueuePeer.#open(handle, known, { pid, number: -1, tag: NO_TAG, owner, address: name });
+    return SendQueue.#open(handle, known, { pid, number: -1, tag: NO_TAG, owner, address: name });
   }
 
   /** Somebody else has the queue now: believed if that process has it open. */

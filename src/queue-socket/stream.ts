@@ -11,12 +11,12 @@ import { QueueMessage } from "../message-queue/message.ts";
 import { onePiece } from "../socket/send.ts";
 import type { Credentials } from "../structs/credentials.ts";
 import type { Piece } from "../syscalls/piece.ts";
-import { QueueSide } from "./direction.ts";
+import { QueueDirection } from "./direction.ts";
 import { handOn, type InheritOptions, leaveToHeirs, type StreamState } from "./inherit.ts";
-import { type QueueProcess, verifyHolder } from "./peer-process.ts";
+import { type QueueProcess, verifyReader } from "./peer-process.ts";
 import { QueueReader } from "./reader.ts";
-import { leave, type OwnQueue } from "./receive-queue.ts";
-import type { QueuePeer } from "./send-queue.ts";
+import { leave, type ReceiveQueue } from "./receive-queue.ts";
+import type { SendQueue } from "./send-queue.ts";
 
 /** @internal Bytes that may wait in this process, unless the user says otherwise. */
 export const QUEUED_BYTES = 64 * 1024 * 1024;
@@ -25,8 +25,8 @@ const FRAMES = 256;
 
 /** @internal What a connection is made of. */
 export interface Connection {
-  readonly own: OwnQueue;
-  readonly peer: QueuePeer;
+  readonly own: ReceiveQueue;
+  readonly peer: SendQueue;
   readonly maxQueuedBytes?: number | undefined;
   /** How far a process before this one has come. */
   readonly state?: StreamState | undefined;
@@ -49,11 +49,11 @@ export interface QueueReceiveOptions extends Abortable {
  * @see mq_overview(7), docs/queue-socket.md
  */
 export class QueueSocket implements Disposable, AsyncDisposable {
-  readonly #own: OwnQueue;
-  readonly #peer: QueuePeer;
+  readonly #own: ReceiveQueue;
+  readonly #peer: SendQueue;
   readonly #reader: QueueReader;
-  readonly #reading: QueueSide;
-  readonly #writing: QueueSide;
+  readonly #reading: QueueDirection;
+  readonly #writing: QueueDirection;
   readonly #maxQueuedBytes: number;
   #queuedBytes = 0;
   #rest: Uint8Array | null = null;
@@ -67,8 +67,8 @@ export class QueueSocket implements Disposable, AsyncDisposable {
     this.#peer = peer;
     this.#maxQueuedBytes = maxQueuedBytes;
     this.#reader = new QueueReader(own);
-    this.#reading = new QueueSide(own.handle, "read", peer.holder);
-    this.#writing = new QueueSide(peer.handle, "write", peer.holder);
+    this.#reading = new QueueDirection(own.handle, "read", peer.holder);
+    this.#writing = new QueueDirection(peer.handle, "write", peer.holder);
     if (state !== undefined) {
       this.#rest = state.rest;
       this.#ended = state.ended;
@@ -117,7 +117,7 @@ export class QueueSocket implements Disposable, AsyncDisposable {
   /** The other end's process, looked at closely. Close the result. */
   peer(): QueueProcess {
     this.#open("peer");
-    return verifyHolder(this.#peer.credentials, this.#peer.holder.pidfd);
+    return verifyReader(this.#peer.credentials, this.#peer.holder.pidfd);
   }
 
   /**

@@ -2,16 +2,16 @@
 
 import type { QueueOwner } from "../message-queue/owner.ts";
 import type { QueueIdentity } from "../structs/queue-frame.ts";
-import { QueueSide } from "./direction.ts";
-import { LEAST_BYTES } from "./receive-queue.ts";
-import { QueuePeer, refused, wrongKind } from "./send-queue.ts";
+import { QueueDirection } from "./direction.ts";
+import { MIN_MESSAGE_BYTES } from "./receive-queue.ts";
+import { refused, SendQueue, wrongKind } from "./send-queue.ts";
 
 /** So many stay open, and all to which something waits. */
-const MOST = 64;
+const MAX_TARGETS = 64;
 
 export interface Target {
-  readonly peer: QueuePeer;
-  readonly side: QueueSide;
+  readonly peer: SendQueue;
+  readonly side: QueueDirection;
   /** For people to read. */
   readonly address: string;
 }
@@ -56,17 +56,17 @@ export class QueueTargets {
     const named = typeof to === "string";
     const owner = this.#owner;
     const where = { device: this.#device, fresh: false, owner };
-    const peer = named ? QueuePeer.named(to, owner) : QueuePeer.of(to, where);
+    const peer = named ? SendQueue.named(to, owner) : SendQueue.of(to, where);
     const address = named ? to : `process ${to.pid}`;
     if (!peer.holder.alive()) {
       peer.close();
       throw refused("nobody reads from it; a crash leaves a name behind", { address });
     }
-    if (peer.messageBytes < LEAST_BYTES) {
+    if (peer.messageBytes < MIN_MESSAGE_BYTES) {
       peer.close();
       throw wrongKind(address, "listener");
     }
-    const side = new QueueSide(peer.handle, "write", peer.holder);
+    const side = new QueueDirection(peer.handle, "write", peer.holder);
     side.referenced = this.#referenced;
     peer.holder.referenced = this.#referenced;
     return { peer, side, address };
@@ -74,7 +74,7 @@ export class QueueTargets {
 
   #makeRoom(): void {
     for (const [key, { peer, side }] of this.#targets) {
-      if (this.#targets.size < MOST) return;
+      if (this.#targets.size < MAX_TARGETS) return;
       if (!side.idle) continue;
       peer.close();
       this.#targets.delete(key);

@@ -125,7 +125,7 @@ export interface LoopOptions {
   readonly busyPollMicros?: number | undefined;
 }
 
-const MOST_MICROS = 1000;
+const MAX_MICROS = 1000;
 const MICROS_PER_MS = 1000;
 
 /**
@@ -134,6 +134,6 @@ const MICROS_PER_MS = 1000;
  */
 export function configureLoop({ busyPollMicros }: LoopOptions): void {
   if (busyPollMicros === undefined) return;
-  const micros = integer("busyPollMicros", busyPollMicros, { most: MOST_MICROS });
+  const micros = integer("busyPollMicros", busyPollMicros, { most: MAX_MICROS });
   setBusyPoll(micros / MICROS_PER_MS);
 }

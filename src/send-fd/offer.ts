@@ -8,7 +8,7 @@ import { Fd } from "../fd/fd.ts";
 import { receiveMessage, sendMessage } from "../listener/adopt.ts";
 import { attempt } from "../loop/attempt.ts";
 import { Watch } from "../loop/poller.ts";
-import { decodeAnswer, encodeOffer, type Party } from "../structs/fd-offer.ts";
+import { decodeAnswer, encodeOffer, type ProcessIdentity } from "../structs/fd-offer.ts";
 import { bind, setOption, socketpair } from "../syscalls/socket.ts";
 import type { Target } from "./receiver-process.ts";
 
@@ -16,8 +16,8 @@ const NONCE_BYTES = 8;
 
 /** Who made the offer, for whom, and what it is. */
 export interface Terms {
-  readonly from: Party;
-  readonly to: Party;
+  readonly from: ProcessIdentity;
+  readonly to: ProcessIdentity;
   readonly fd: number;
 }
 
@@ -25,7 +25,7 @@ export interface Terms {
 export class Offer implements Disposable {
   readonly #near: Fd;
   readonly #far: Fd;
-  readonly #to: Party;
+  readonly #to: ProcessIdentity;
   /** What has been read once is not there again: whoever asks next is told the same. */
   #answer: UnixError | null | undefined;
   #withdrawn = false;

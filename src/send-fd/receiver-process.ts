@@ -8,7 +8,7 @@ import type { FdLike } from "../fd/fd.ts";
 import { ProcessHandle } from "../process/handle.ts";
 import { yamaScope } from "../process/ptrace.ts";
 import { type SignalName, signalName, signalNumber } from "../signals/names.ts";
-import type { Party } from "../structs/fd-offer.ts";
+import type { ProcessIdentity } from "../structs/fd-offer.ts";
 import { decodeStart, decodeStatus, type ProcessStatus } from "../structs/process-status.ts";
 import { dumpable } from "../syscalls/process.ts";
 import { realTimeRange } from "../syscalls/signal.ts";
@@ -61,10 +61,10 @@ function statusOf(pid: number): ProcessStatus | null {
   return status === null ? null : decodeStatus(status);
 }
 
-let own: Party | undefined;
+let own: ProcessIdentity | undefined;
 
 /** This process. */
-export function ownParty(): Party {
+export function ownParty(): ProcessIdentity {
   own ??= { pid: process.pid, start: startOf(process.pid) ?? "" };
   return own;
 }
@@ -89,7 +89,7 @@ export class Target implements Disposable {
   }
 
   /** Read by pid, and believed only if the process was still there afterwards. */
-  #look(): { party: Party; status: ProcessStatus } {
+  #look(): { party: ProcessIdentity; status: ProcessStatus } {
     const { pid } = this.handle;
     const start = pid === null ? null : startOf(pid);
     const status = pid === null ? null : statusOf(pid);
@@ -103,7 +103,7 @@ export class Target implements Disposable {
    * Who it is, once it is sure that it handles the signal: one that does not would be killed.
    * @throws UnixError ECONNREFUSED, ESRCH, EACCES
    */
-  listening(): { party: Party; status: ProcessStatus } {
+  listening(): { party: ProcessIdentity; status: ProcessStatus } {
     const found = this.#look();
     const bit = 1n << BigInt(this.#signal - 1);
     if ((found.status.caught & bit) !== 0n) return found;

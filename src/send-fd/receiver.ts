@@ -14,7 +14,12 @@ import { peerCredentials } from "../peer/credentials.ts";
 import { type SignalEvent, type SignalWatcher, watchSignals } from "../signals/watcher.ts";
 import type { Message } from "../socket/message.ts";
 import type { Credentials } from "../structs/credentials.ts";
-import { decodeOffer, encodeAnswer, type Offered, type Party } from "../structs/fd-offer.ts";
+import {
+  decodeOffer,
+  encodeAnswer,
+  type Offered,
+  type ProcessIdentity,
+} from "../structs/fd-offer.ts";
 import { close, poll } from "../syscalls/fd.ts";
 import { pidfdGetfd, pidfdOpen } from "../syscalls/process.ts";
 import { Disposition } from "../syscalls/signal.ts";
@@ -69,7 +74,7 @@ interface FoundOffer {
  * what its sender claims. Believed is what the kernel says: which process made the socket, and that
  * it has a name which only an offer to this very process has. Nothing else is read, or kept.
  */
-function findOffer({ origin, pid, value }: SignalEvent, self: Party): FoundOffer | null {
+function findOffer({ origin, pid, value }: SignalEvent, self: ProcessIdentity): FoundOffer | null {
   if (origin !== "queue" || pid === undefined || value === undefined || value < 0) return null;
   const pidfd = orShortage(pidfdOpen(pid), "pidfd_open");
   if (pidfd === null) return null;
@@ -110,7 +115,8 @@ function offerOf(far: number, { from, to }: Offered): Omit<FoundOffer, "socket">
   return { name: address.name, sender: { ...maker, pid: from.pid } };
 }
 
-const same = (a: Party, b: Party): boolean => a.pid === b.pid && a.start === b.start;
+const same = (a: ProcessIdentity, b: ProcessIdentity): boolean =>
+  a.pid === b.pid && a.start === b.start;
 
 /** Who made the pair. */
 function makerOf(far: number): Credentials | null {
@@ -127,13 +133,17 @@ function makerOf(far: number): Credentials | null {
 export class FdReceiver implements Disposable, AsyncDisposable {
   readonly #watcher: SignalWatcher;
   readonly #allow: Allow;
-  readonly #self: Party;
+  readonly #self: ProcessIdentity;
   /** Announced, but there was no room to take it. */
   #postponed: SignalEvent[] = [];
   #refused = 0;
 
   /** @internal */
-  constructor({ watcher, allow, self }: { watcher: SignalWatcher; allow: Allow; self: Party }) {
+  constructor({
+    watcher,
+    allow,
+    self,
+  }: { watcher: SignalWatcher; allow: Allow; self: ProcessIdentity }) {
     this.#watcher = watcher;
     this.#allow = allow;
     this.#self = self;
@@ -305,7 +315,7 @@ function answer(socket: Fd, number: number): void {
   }
 }
 
-function refuse(event: SignalEvent, self: Party): void {
+function refuse(event: SignalEvent, self: ProcessIdentity): void {
   try {
     using socket = findOffer(event, self)?.socket;
     if (socket !== undefined) answer(socket, errno.ECONNREFUSED);

@@ -42,7 +42,7 @@ export interface DoorwayOptions {
 }
 
 /** Clients on their way to Bun at a time. */
-const MOST_GUESTS = 64;
+const MAX_GUESTS = 64;
 /** Bun accepts in its next turn or two; where it has no descriptors it takes longer. */
 const EAGER_TURNS = 16;
 const PAUSE_MS = 5;
@@ -140,7 +140,7 @@ export class Doorway {
       this.close();
       return null;
     }
-    if (this.#guests.length >= MOST_GUESTS) return undefined; // #look goes on
+    if (this.#guests.length >= MAX_GUESTS) return undefined; // #look goes on
     const client = this.#acceptor.once();
     if (client === undefined && this.#options.rules.full) this.#awaitRoom();
     return client;
@@ -178,7 +178,7 @@ export class Doorway {
     for (const guest of this.#guests) this.#settle(guest);
     this.#guests = this.#guests.filter((guest) => !guest.done);
     this.#turns += 1;
-    if (before >= MOST_GUESTS) this.#watch.known?.kick("read");
+    if (before >= MAX_GUESTS) this.#watch.current?.retry("read");
     this.#looking = this.#guests.length > 0;
     if (!this.#looking) this.#endIfClosed();
     else if (this.#turns < EAGER_TURNS) setImmediate(this.#makeRoom);
@@ -276,7 +276,7 @@ export class Doorway {
       const waiting = !this.#closed && poll(listening.fd, events.POLLIN, 0) !== 0;
       if (!waiting || !rules.full) {
         this.#awaitingRoom = false;
-        this.#watch.known?.kick("read");
+        this.#watch.current?.retry("read");
         return;
       }
       setTimeout(again, pauses.next()).unref();

@@ -11,7 +11,7 @@ export interface ListenTcpOptions {
   readonly port: number;
 }
 
-const MOST_PORTS = 65_535;
+const MAX_PORTS = 65_535;
 
 /**
  * A TCP socket that listens, opened with Bun's own means and yours to close: for `serveOn`, or
@@ -21,7 +21,7 @@ const MOST_PORTS = 65_535;
  * @see tcp(7)
  */
 export function listenTcp({ hostname = "0.0.0.0", port }: ListenTcpOptions): Fd {
-  integer("port", port, { most: MOST_PORTS });
+  integer("port", port, { most: MAX_PORTS });
   const listener = Bun.listen({ hostname, port, socket: { data: () => {} } });
   try {
     return Fd.duplicate(listener);

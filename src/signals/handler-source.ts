@@ -154,7 +154,7 @@ export class HandlerSource implements SignalSource {
       this.#deliverBatch(bytes / record.bytes);
       if (bytes < BATCH * record.bytes) return;
     }
-    setImmediate(() => this.#watch?.kick("read"));
+    setImmediate(() => this.#watch?.retry("read"));
   }
 
   /** Threads overtake each other between their clock and their write: a batch can be put right. */
@@ -191,7 +191,7 @@ export class HandlerSource implements SignalSource {
     watch.referenced = this.#interest === "referenced";
     if (wanted === this.#waiting) return;
     if (wanted) watch.wait("read", this.#waiter);
-    else watch.leave("read", this.#waiter);
+    else watch.cancel("read", this.#waiter);
     this.#waiting = wanted;
   }
 

@@ -57,7 +57,7 @@ interface Waiting {
   forget(): void;
 }
 
-const MOST_QUEUED = 65_536;
+const MAX_QUEUED = 65_536;
 /** Received events that are still in the queue's array, at most. */
 const COMPACT_AT = 4096;
 
@@ -308,7 +308,7 @@ export function watchSignals(
   signals: readonly (SignalName | number)[] | SignalName | number,
   options: WatchSignalsOptions = {},
 ): SignalWatcher {
-  const { maxQueued = MOST_QUEUED } = options;
+  const { maxQueued = MAX_QUEUED } = options;
   integer("maxQueued", maxQueued, { least: 1 });
   const list = Array.isArray(signals) ? signals : [signals];
   const numbers = new Set<number>(list.map((one) => handledSignalNumber(one)));

@@ -6,13 +6,13 @@ import { ownList } from "../base/own-list.ts";
 import { encodeControl } from "../structs/cmsg.ts";
 import { type Address, encodeSockaddr, fitsSockaddr } from "../structs/sockaddr-un.ts";
 import { descriptorFlags } from "../syscalls/fd.ts";
-import { Envelope } from "../syscalls/header.ts";
+import { MessageHeader } from "../syscalls/header.ts";
 import { isBuffer, isView, Memory } from "../syscalls/memory.ts";
 import { recvmmsg, sendmmsg } from "../syscalls/message.ts";
 import { Piece } from "../syscalls/piece.ts";
 import { AGAIN } from "../syscalls/result.ts";
-import { Message, Parcel } from "./message.ts";
-import { beside, isEnd, type Rules, roomFor } from "./receive.ts";
+import { Message, ReceivedFds } from "./message.ts";
+import { ancillaryOf, isEnd, type ReceivePolicy, roomFor } from "./receive.ts";
 import {
   closeTransferred,
   duplicateAll,
@@ -67,7 +67,7 @@ const CHUNK = 64;
 const SHORT = 2048;
 
 interface Room {
-  readonly envelopes: readonly Envelope[];
+  readonly envelopes: readonly MessageHeader[];
   readonly memory: Memory;
 }
 
@@ -84,7 +84,7 @@ const held: { data: Piece[] } = { data: [] };
  * @throws TypeError where bytes of the first one are gone
  */
 export function sendBatchOnce(fd: number, items: readonly Item[]): number {
-  outgoing ??= { envelopes: Envelope.array(CHUNK), memory: new Memory(CHUNK * SHORT) };
+  outgoing ??= { envelopes: MessageHeader.array(CHUNK), memory: new Memory(CHUNK * SHORT) };
   let total = 0;
   while (total < items.length) {
     const count = fillChunk(outgoing, items, total);
@@ -111,7 +111,7 @@ function fillChunk({ envelopes, memory }: Room, items: readonly Item[], from: nu
   return i;
 }
 
-function fill(envelope: Envelope, memory: Memory, index: number, item: Item): void {
+function fill(envelope: MessageHeader, memory: Memory, index: number, item: Item): void {
   const at = index * SHORT;
   envelope.nameBytes = 0;
   envelope.controlBytes = 0;
@@ -121,7 +121,7 @@ function fill(envelope: Envelope, memory: Memory, index: number, item: Item): vo
 }
 
 function fillWhole(
-  envelope: Envelope,
+  envelope: MessageHeader,
   memory: Memory,
   at: number,
   { parts, credentials, to, numbers: fds }: Exclude<Item, string | Piece>,
@@ -133,7 +133,7 @@ function fillWhole(
   if (to !== undefined) envelope.nameBytes = encodeSockaddr(to, envelope.name);
 }
 
-function fillText(envelope: Envelope, memory: Memory, at: number, data: string): void {
+function fillText(envelope: MessageHeader, memory: Memory, at: number, data: string): void {
   if (data.length * 3 > SHORT) {
     fillPiece(envelope, memory, at, Piece.of(data));
     return;
@@ -142,7 +142,7 @@ function fillText(envelope: Envelope, memory: Memory, at: number, data: string):
   envelope.part(0, memory.address + at, written);
 }
 
-function fillPiece(envelope: Envelope, memory: Memory, at: number, piece: Piece): void {
+function fillPiece(envelope: MessageHeader, memory: Memory, at: number, piece: Piece): void {
   if (piece.bytes > SHORT) {
     envelope.part(0, piece.address(), piece.bytes);
     held.data.push(piece);
@@ -159,7 +159,7 @@ function transferred(item: Item): void {
 /** Messages that have to wait, with duplicates of descriptors: the caller may close his own. */
 export class WaitingItems implements Disposable {
   readonly items: readonly Item[];
-  readonly #copies: Parcel[] = [];
+  readonly #copies: ReceivedFds[] = [];
 
   /** @throws UnixError EMFILE: nothing is held then */
   constructor(items: readonly Item[]) {
@@ -175,7 +175,7 @@ export class WaitingItems implements Disposable {
     if (isBare(item) || item.transfer || item.numbers.length === 0) return item;
     const closed = item.numbers.some((fd) => descriptorFlags(fd) < 0);
     if (closed) return item; // its own send will say so, after those before it
-    const copies = new Parcel(duplicateAll(item.numbers), "sendBatch");
+    const copies = new ReceivedFds(duplicateAll(item.numbers), "sendBatch");
     this.#copies.push(copies);
     return { ...item, fds: copies.owned, numbers: copies.owned };
   }
@@ -191,22 +191,22 @@ export function allFit(items: readonly Item[]): boolean {
 }
 
 /** Memory that one batch may fill; where it is not enough, fewer messages come at a time. */
-const MOST_BYTES = 64 * 1024 * 1024;
+const MAX_BYTES = 64 * 1024 * 1024;
 /** As many as any batch had: one array, for the kernel takes them as such. */
-let incoming: Envelope[] = [];
+let incoming: MessageHeader[] = [];
 
-function envelopesFor(count: number): Envelope[] {
-  if (incoming.length < count) incoming = Envelope.array(count);
+function envelopesFor(count: number): MessageHeader[] {
+  if (incoming.length < count) incoming = MessageHeader.array(count);
   return incoming;
 }
 
 /** What is here, at most `max` messages; null: the end; undefined: nothing now. */
 export function receiveBatchOnce(
   fd: number,
-  rules: Rules,
+  rules: ReceivePolicy,
   { max, maxBytes, fail }: { max: number; maxBytes: number; fail: (result: number) => never },
 ): Message[] | null | undefined {
-  const count = Math.max(1, Math.min(max, Math.floor(MOST_BYTES / maxBytes)));
+  const count = Math.max(1, Math.min(max, Math.floor(MAX_BYTES / maxBytes)));
   const envelopes = envelopesFor(count);
   const memory = roomFor(count * maxBytes);
   for (let i = 0; i < count; i++) {
@@ -222,7 +222,7 @@ export function receiveBatchOnce(
     // an end after messages: it is still there for the next call
     if (bytes === 0 && isEnd(envelope, rules)) break;
     const data = memory.bytes.slice(i * maxBytes, i * maxBytes + bytes);
-    messages.push(new Message(data, beside(envelope, rules)));
+    messages.push(new Message(data, ancillaryOf(envelope, rules)));
   }
   return messages.length > 0 ? messages : null;
 }

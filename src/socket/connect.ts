@@ -13,7 +13,7 @@ import { whyUnreachable } from "../inspect/reach.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
 import { connect as connectOnce, socket } from "../syscalls/socket.ts";
 import { applySettings, type Settings, type SocketOptions, toSettings } from "./options.ts";
-import { type SocketKinds, socketOf } from "./types.ts";
+import { type SocketKinds, wrapSocket } from "./types.ts";
 
 /** A kind of socket that connects. */
 export type ConnectionType = "stream" | "seqpacket";
@@ -75,7 +75,7 @@ function tryOnce({ handle, address }: Attempt): boolean {
 }
 
 function finish<T extends ConnectionType>({ type, handle, settings }: Attempt): SocketKinds[T] {
-  return socketOf(type, handle, settings) as SocketKinds[T];
+  return wrapSocket(type, handle, settings) as SocketKinds[T];
 }
 
 function timedOut({ address }: Attempt): UnixError {

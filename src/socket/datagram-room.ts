@@ -19,7 +19,7 @@ import { connect, socket } from "../syscalls/socket.ts";
 const TRIES = 16;
 const PAUSE_MS = 1;
 
-export class Destination {
+export class ReceiverRoom {
   readonly address: Address;
   readonly #probe: Fd;
   readonly #watch = new LazyWatch();
@@ -71,7 +71,7 @@ export class Destination {
       }
       if (poll(this.#probe.fd, events.POLLOUT, 0) === 0) return sent;
     }
-    setTimeout(() => this.watch.kick("write"), PAUSE_MS);
+    setTimeout(() => this.watch.retry("write"), PAUSE_MS);
     return -errno.EAGAIN;
   }
 
@@ -84,7 +84,7 @@ export class Destination {
   readonly #kick: Waiter = {
     next: null,
     run: () => {
-      if (!this.#probe.closed) this.watch.kick("write");
+      if (!this.#probe.closed) this.watch.retry("write");
       return "done";
     },
     stop: () => {},

@@ -14,7 +14,7 @@ import { rejected, settled } from "../loop/gate.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
 import { connect } from "../syscalls/socket.ts";
 import { type Item, isBare } from "./batch.ts";
-import { Destination } from "./datagram-room.ts";
+import { ReceiverRoom } from "./datagram-room.ts";
 import type { Kind } from "./endpoint.ts";
 import type { SendWaitOptions } from "./messaging.ts";
 import type { Settings } from "./options.ts";
@@ -55,7 +55,7 @@ export interface Recipient {
 export class DatagramSocket extends PacketSocket {
   readonly #binding: Binding | null;
   /** Receivers that sends are waiting for, by address. */
-  readonly #destinations = new Map<string, Destination>();
+  readonly #destinations = new Map<string, ReceiverRoom>();
   readonly #sending = new Set<Promise<void>>();
   /** Where it was connected last. */
   #connected: Address | null = null;
@@ -150,7 +150,7 @@ export class DatagramSocket extends PacketSocket {
     this.checkRoom(message.total);
     const to = absolute(at); // what the path means now, however long it takes
     const key = formatAddress(to);
-    const destination = this.#destinations.get(key) ?? new Destination(to);
+    const destination = this.#destinations.get(key) ?? new ReceiverRoom(to);
     this.#destinations.set(key, destination);
     destination.enter();
     const { watch } = destination;
@@ -175,7 +175,7 @@ export class DatagramSocket extends PacketSocket {
     return sending;
   }
 
-  #leave(key: string, destination: Destination): void {
+  #leave(key: string, destination: ReceiverRoom): void {
     if (destination.leave() && this.#destinations.get(key) === destination) {
       this.#destinations.delete(key);
     }
@@ -202,7 +202,7 @@ export class DatagramSocket extends PacketSocket {
     this.open("sendmsg");
     const to = absolute(given); // another thread may change the directory
     if (this.#tryTo(message, to)) return;
-    const destination = new Destination(to);
+    const destination = new ReceiverRoom(to);
     try {
       do {
         const wait = left();
@@ -239,6 +239,6 @@ export class DatagramSocket extends PacketSocket {
 
   /** @internal The socket's file stays with the socket. */
   protected override beforeRelease(): void {
-    this.#binding?.leave();
+    this.#binding?.release();
   }
 }

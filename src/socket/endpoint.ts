@@ -14,20 +14,20 @@ import type { Address } from "../structs/sockaddr-un.ts";
 import { poll } from "../syscalls/fd.ts";
 import { socketName } from "../syscalls/socket.ts";
 import type { Settings } from "./options.ts";
-import type { Rules } from "./receive.ts";
+import type { ReceivePolicy } from "./receive.ts";
 
 /** @internal How a socket class differs from the others. */
 export interface Kind {
   readonly name: string;
-  readonly receives: Omit<Rules, "acceptFds">;
+  readonly receives: Omit<ReceivePolicy, "acceptFds">;
   /** Bytes without boundaries: a send may be taken in part. */
   readonly stream: boolean;
 }
 
 /** Rules by kind and `acceptFds`: many sockets have the same. */
-const known = new Map<Kind, Rules[]>();
+const known = new Map<Kind, ReceivePolicy[]>();
 
-function rulesOf(kind: Kind, acceptFds: number): Rules {
+function rulesOf(kind: Kind, acceptFds: number): ReceivePolicy {
   let rules = known.get(kind);
   if (rules === undefined) known.set(kind, (rules = []));
   return (rules[acceptFds] ??= { ...kind.receives, acceptFds });
@@ -39,12 +39,12 @@ function rulesOf(kind: Kind, acceptFds: number): Rules {
  *
  * @see unix(7), socket(7)
  */
-export abstract class Endpoint implements Disposable, AsyncDisposable {
+export abstract class BaseSocket implements Disposable, AsyncDisposable {
   readonly #handle: Fd;
   /** @internal */
   protected readonly settings: Settings;
   /** @internal */
-  protected readonly rules: Rules;
+  protected readonly rules: ReceivePolicy;
   /** From the first wait on. A LazyWatch would be one more object for each connection. */
   #watch: Watch | null = null;
   #referenced = true;
@@ -168,7 +168,7 @@ export abstract class Endpoint implements Disposable, AsyncDisposable {
 
   /** @internal Nothing waits to be sent: a new send may try at once. */
   protected get idle(): boolean {
-    return !this.closed && this.#watch?.awaits("write") !== true;
+    return !this.closed && this.#watch?.hasWaiters("write") !== true;
   }
 
   /** @internal Try until it works or the time is up, blocking the thread. */
@@ -199,7 +199,7 @@ export abstract class Endpoint implements Disposable, AsyncDisposable {
       this.open(direction === "read" ? "recvmsg" : "sendmsg");
       return attempt({ watch: this.watch, direction, signal }, operation);
     } catch (error) {
-      operation.done?.();
+      operation.cleanup?.();
       return rejected(error);
     }
   }

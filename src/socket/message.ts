@@ -2,7 +2,7 @@
 
 import { closeMany, closeOne } from "../fd/closing.ts";
 import { Fd } from "../fd/fd.ts";
-import { handedOver, noLonger, type Owner, watchOver } from "../fd/finalizer.ts";
+import { type Owner, ownershipMoved, track, untrack } from "../fd/finalizer.ts";
 import type { Credentials } from "../structs/credentials.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
 
@@ -11,7 +11,7 @@ const NONE: readonly Fd[] = Object.freeze([]);
 const NO_NUMBERS: readonly number[] = Object.freeze([]);
 
 /** Descriptors that came together. They get an owner each only when somebody looks at them. */
-export class Parcel implements Owner {
+export class ReceivedFds implements Owner {
   #numbers: readonly number[];
   #fds: readonly Fd[] | null = null;
   readonly place: string;
@@ -20,7 +20,7 @@ export class Parcel implements Owner {
   constructor(numbers: readonly number[], place: string) {
     this.#numbers = numbers;
     this.place = place;
-    watchOver(this);
+    track(this);
   }
 
   get owned(): readonly number[] {
@@ -31,7 +31,7 @@ export class Parcel implements Owner {
     if (this.#fds === null) {
       this.#fds = this.#numbers.map((fd) => Fd.adopt(fd, this.place));
       this.#numbers = NO_NUMBERS;
-      handedOver(this);
+      ownershipMoved(this);
     }
     return this.#fds;
   }
@@ -46,7 +46,7 @@ export class Parcel implements Owner {
     const [numbers, fds] = [this.#numbers, this.#fds];
     this.#numbers = NO_NUMBERS;
     this.#fds = NONE;
-    noLonger(this, numbers);
+    untrack(this, numbers);
     if (numbers.length === 1) closeOne(numbers[0]!);
     else closeMany(numbers);
     if (fds !== null) for (const fd of fds) fd.close();
@@ -55,7 +55,7 @@ export class Parcel implements Owner {
 
 /** What came beside the data of a message. */
 export interface Ancillary {
-  readonly fds: Parcel | null;
+  readonly fds: ReceivedFds | null;
   readonly credentials: Credentials | undefined;
   readonly pidfd: Fd | undefined;
   readonly security: string | undefined;
@@ -72,7 +72,7 @@ export interface Ancillary {
  *
  * @see recvmsg(2), unix(7)
  */
-export class Envelope implements Disposable {
+export class ReceivedMessage implements Disposable {
   readonly #beside: Ancillary | null;
 
   /** @internal null: data alone, all of it */
@@ -140,7 +140,7 @@ export class Envelope implements Disposable {
 }
 
 /** A received message: data, and what came with it. */
-export class Message extends Envelope {
+export class Message extends ReceivedMessage {
   /** The bytes, in memory of their own. */
   readonly data: Uint8Array;
 
@@ -157,7 +157,7 @@ export class Message extends Envelope {
 }
 
 /** What `receiveInto` answers: how many bytes of your buffer were filled, and what came along. */
-export class Received extends Envelope {
+export class Received extends ReceivedMessage {
   /** How many bytes of the buffer were filled; the rest of it is as it was. */
   readonly bytes: number;
 

@@ -13,8 +13,8 @@ import { Consumer, type Feed, type Handler, isPromise } from "../loop/consume.ts
 import { rejected, settled } from "../loop/gate.ts";
 import { poll } from "../syscalls/fd.ts";
 import { bytesIn } from "../syscalls/memory.ts";
-import { Endpoint } from "./endpoint.ts";
-import type { Envelope, Message, Received } from "./message.ts";
+import { BaseSocket } from "./endpoint.ts";
+import type { Message, Received, ReceivedMessage } from "./message.ts";
 import { type SendOnce, SendOperation } from "./queued-send.ts";
 import { receiveIntoOnce, receiveOnce } from "./receive.ts";
 import {
@@ -51,10 +51,10 @@ export interface ReceiveOptions extends Abortable {
 
 /** Receives of at most so many bytes. */
 class Receiving implements Operation<Message | null>, Feed<Message> {
-  readonly #socket: SocketBase;
+  readonly #socket: MessagingSocket;
   readonly #maxBytes: number;
 
-  constructor(socket: SocketBase, maxBytes: number) {
+  constructor(socket: MessagingSocket, maxBytes: number) {
     this.#socket = socket;
     this.#maxBytes = maxBytes;
   }
@@ -65,14 +65,14 @@ class Receiving implements Operation<Message | null>, Feed<Message> {
 }
 
 /** Hands over what may bring descriptors: those that were not taken are closed in the end. */
-class EnvelopeConsumer<T extends Envelope> extends Consumer<T> {
+class EnvelopeConsumer<T extends ReceivedMessage> extends Consumer<T> {
   protected override hand(message: T, handler: Handler<T>): unknown {
     return message.alone ? handler(message) : closing(message, handler);
   }
 }
 
 /** A socket that receives and sends. */
-export abstract class SocketBase extends Endpoint {
+export abstract class MessagingSocket extends BaseSocket {
   #queuedBytes = 0;
   /** The plain receive, made once: it is what most programs do most of the time. */
   #receiving: Receiving | null = null;
@@ -172,7 +172,7 @@ export abstract class SocketBase extends Endpoint {
     return this.#consume({ once: () => this.takeInto(buffer, bytes) }, handler, options.signal);
   }
 
-  #consume<T extends Envelope>(
+  #consume<T extends ReceivedMessage>(
     feed: Feed<T>,
     handler: Handler<T>,
     signal: AbortSignal | undefined,
@@ -350,7 +350,7 @@ export abstract class SocketBase extends Endpoint {
   }
 }
 
-function closing<T extends Envelope>(message: T, handler: Handler<T>): unknown {
+function closing<T extends ReceivedMessage>(message: T, handler: Handler<T>): unknown {
   let later: unknown;
   try {
     later = handler(message);

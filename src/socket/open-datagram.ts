@@ -4,7 +4,7 @@ import { socket as c } from "../../native/socket.ts";
 import { type AddressInput, parseAddress } from "../address/address.ts";
 import { check } from "../base/errors.ts";
 import { type Binding, checkFileOptions } from "../bind/binding.ts";
-import { type BindOptions, checkBindOptions, takeAddress } from "../bind/exclusive.ts";
+import { type BindOptions, bindExclusive, checkBindOptions } from "../bind/exclusive.ts";
 import { Fd } from "../fd/fd.ts";
 import { socket } from "../syscalls/socket.ts";
 import { DatagramSocket } from "./datagram.ts";
@@ -38,7 +38,7 @@ export function openDatagram(
     applySettings(handle.fd, settings);
     const ready = (): void => {};
     if (name !== null) {
-      binding = takeAddress({ fd: handle.fd, type: "datagram", address: name, options, ready });
+      binding = bindExclusive({ fd: handle.fd, type: "datagram", address: name, options, ready });
     }
     const opened = new DatagramSocket(handle, settings, binding);
     if (options.connect !== undefined) opened.connect(options.connect);

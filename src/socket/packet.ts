@@ -15,12 +15,12 @@ import {
   WaitingItems,
 } from "./batch.ts";
 import type { Message } from "./message.ts";
-import { SocketBase } from "./messaging.ts";
+import { MessagingSocket } from "./messaging.ts";
 import { receiveFailed } from "./receive.ts";
 import { type Outgoing, sendError } from "./send.ts";
 
 /** Messages that one receiveBatch may return. */
-const MOST = 1024;
+const MAX_BATCH = 1024;
 
 /** How much one `receiveBatch` takes. */
 export interface ReceiveBatchOptions {
@@ -31,7 +31,7 @@ export interface ReceiveBatchOptions {
 }
 
 /** A socket whose messages have boundaries: many of them with one system call. */
-export abstract class PacketSocket extends SocketBase {
+export abstract class PacketSocket extends MessagingSocket {
   /**
    * Send messages in their order, many with one system call; resolves when the kernel has taken
    * all of them. If one fails, those before it were sent and those after it were not.
@@ -101,7 +101,10 @@ export abstract class PacketSocket extends SocketBase {
   #bounds(options: ReceiveBatchOptions): [max: number, maxBytes: number] {
     const { max = 32, maxBytes = this.settings.maxMessageBytes } = options;
     const bounds = { least: 1 };
-    return [integer("max", max, { ...bounds, most: MOST }), integer("maxBytes", maxBytes, bounds)];
+    return [
+      integer("max", max, { ...bounds, most: MAX_BATCH }),
+      integer("maxBytes", maxBytes, bounds),
+    ];
   }
 
   /** @internal */

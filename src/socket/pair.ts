@@ -5,7 +5,7 @@ import { type SocketType, typeNumber } from "../base/socket-type.ts";
 import { Fd } from "../fd/fd.ts";
 import { socketpair } from "../syscalls/socket.ts";
 import { applySettings, type SocketOptions, toSettings } from "./options.ts";
-import { type SocketKinds, socketOf } from "./types.ts";
+import { type SocketKinds, wrapSocket } from "./types.ts";
 
 /**
  * Two sockets connected to each other, both yours to close. Hand one end to a child or over another
@@ -24,7 +24,7 @@ export function socketPair<T extends SocketType>(
   const handles = made.map((fd) => Fd.of(fd, "socketPair", "socket"));
   try {
     for (const { fd } of handles) applySettings(fd, settings);
-    const [a, b] = handles.map((handle) => socketOf(type, handle, settings));
+    const [a, b] = handles.map((handle) => wrapSocket(type, handle, settings));
     return [a!, b!];
   } catch (error) {
     for (const handle of handles) handle.close();

@@ -4,7 +4,7 @@ import type { UnixError } from "../base/errors.ts";
 import { Fd } from "../fd/fd.ts";
 import type { Operation } from "../loop/attempt.ts";
 import type { Piece } from "../syscalls/piece.ts";
-import { Parcel } from "./message.ts";
+import { ReceivedFds } from "./message.ts";
 import { closeTransferred, duplicateAll, type Outgoing, wouldBlock } from "./send.ts";
 
 /** One try on some socket: bytes taken, or a negative errno. */
@@ -35,7 +35,7 @@ export class SendOperation implements Operation<true> {
   readonly #message: Outgoing;
   readonly #start: Start;
   readonly #bytes: number;
-  #copies: Parcel | null = null;
+  #copies: ReceivedFds | null = null;
   #skip: number;
 
   /** @throws UnixError EMFILE where the duplicates cannot be made; then nothing is held */
@@ -46,7 +46,7 @@ export class SendOperation implements Operation<true> {
     this.#skip = start.skip ?? 0;
     this.#bytes = message.total - this.#skip;
     if (message.fds.length > 0 && !message.transfer && this.#skip === 0) {
-      this.#copies = new Parcel(duplicateAll(message.numbers), "send");
+      this.#copies = new ReceivedFds(duplicateAll(message.numbers), "send");
     }
     start.account(this.#bytes);
   }
@@ -88,14 +88,14 @@ export class SendOperation implements Operation<true> {
     this.#copies = null;
   }
 
-  done(): void {
+  cleanup(): void {
     this.#closeCopies();
     this.#start.account(-this.#bytes);
     this.#start.ended?.();
   }
 
   /** Half a message is out: the rest follows, from a copy, for the caller's buffer is free now. */
-  committed(): boolean {
+  partlyDone(): boolean {
     if (this.#skip === 0) return false;
     this.#parts = this.#parts.map((part) => part.kept());
     return true;

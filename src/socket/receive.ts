@@ -9,15 +9,15 @@ import { Fd } from "../fd/fd.ts";
 import { cmsgSpace, decodeControl, firstType } from "../structs/cmsg.ts";
 import { type Address, decodeSockaddr } from "../structs/sockaddr-un.ts";
 import { setCloseOnExec } from "../syscalls/fd.ts";
-import { Envelope } from "../syscalls/header.ts";
+import { MessageHeader } from "../syscalls/header.ts";
 import { addressOf, Memory } from "../syscalls/memory.ts";
 import { recvmsg } from "../syscalls/message.ts";
 import { AGAIN } from "../syscalls/result.ts";
 import { knownIds } from "../users/known-ids.ts";
-import { type Ancillary, Message, Parcel, Received } from "./message.ts";
+import { type Ancillary, Message, Received, ReceivedFds } from "./message.ts";
 
 /** How a socket wants its messages. */
-export interface Rules {
+export interface ReceivePolicy {
   /** What it is called where its descriptors are forgotten. */
   readonly place: string;
   /** Descriptors handed to the user per message; those beyond are closed. */
@@ -39,7 +39,7 @@ export interface Rules {
 export const receiveBytes = 256 * 1024;
 
 const shared = new Memory(receiveBytes);
-const envelope = Envelope.single(1);
+const envelope = MessageHeader.single(1);
 
 /** Room of up to so many bytes is kept; more goes at a garbage collection, unless in use. */
 const KEPT_BYTES = 4 * 1024 * 1024;
@@ -60,7 +60,7 @@ export function roomFor(bytes: number): Memory {
 /** One message of at most `maxBytes`; null: the end; undefined: nothing now. */
 export function receiveOnce(
   fd: number,
-  rules: Rules,
+  rules: ReceivePolicy,
   maxBytes: number,
 ): Message | null | undefined {
   const memory = maxBytes <= receiveBytes ? shared : roomFor(maxBytes);
@@ -68,7 +68,7 @@ export function receiveOnce(
   const bytes = recvmsg(fd, envelope, rules.named);
   if (bytes < 0) return blockedOrError(bytes);
   if (bytes === 0 && isEnd(envelope, rules)) return null;
-  return new Message(copy(memory.bytes, bytes), beside(envelope, rules));
+  return new Message(copy(memory.bytes, bytes), ancillaryOf(envelope, rules));
 }
 
 /** Up to so many bytes a loop is faster than the call of slice. */
@@ -87,7 +87,7 @@ function copy(from: Uint8Array, bytes: number): Uint8Array {
  */
 export function receiveIntoOnce(
   fd: number,
-  rules: Rules,
+  rules: ReceivePolicy,
   into: ArrayBufferView,
   room: number,
 ): Received | null | undefined {
@@ -95,13 +95,13 @@ export function receiveIntoOnce(
   const bytes = recvmsg(fd, envelope, rules.named);
   if (bytes < 0) return blockedOrError(bytes);
   if (bytes === 0 && isEnd(envelope, rules)) return null;
-  return new Received(bytes, beside(envelope, rules));
+  return new Received(bytes, ancillaryOf(envelope, rules));
 }
 
 /** Whether no data is the end; what came beside an end is nobody's, and closed. */
-export function isEnd(from: Envelope, rules: Rules): boolean {
+export function isEnd(from: MessageHeader, rules: ReceivePolicy): boolean {
   if (rules.empty === "marked") return from.controlBytes === 0;
-  if (rules.empty === "end") new Received(0, beside(from, rules)).close();
+  if (rules.empty === "end") new Received(0, ancillaryOf(from, rules)).close();
   return rules.empty === "end";
 }
 
@@ -116,7 +116,7 @@ export function receiveFailed(result: number): never {
   throw new UnixError("recvmsg", result, { hint });
 }
 
-function sender(from: Envelope): Address | undefined {
+function sender(from: MessageHeader): Address | undefined {
   if (from.nameBytes === 0) return undefined;
   const address = decodeSockaddr(from.name, from.nameBytes);
   return address.kind === "unnamed" ? undefined : address;
@@ -125,21 +125,21 @@ function sender(from: Envelope): Address | undefined {
 const STAMP_ONLY = cmsgSpace(timespec.size); // a timeval is as long
 
 /** The time stamp that tells an empty packet from the end (seqpacket.ts) is not for the user. */
-function isStampOnly({ controlBytes, control }: Envelope): boolean {
+function isStampOnly({ controlBytes, control }: MessageHeader): boolean {
   return controlBytes === STAMP_ONLY && firstType(control) === option.SO_TIMESTAMP;
 }
 
 const CUT = flag.MSG_TRUNC | flag.MSG_CTRUNC;
 
 /** What came beside the data of a filled envelope; null for data alone, all of it. */
-export function beside(from: Envelope, rules: Rules): Ancillary | null {
+export function ancillaryOf(from: MessageHeader, rules: ReceivePolicy): Ancillary | null {
   const address = rules.named ? sender(from) : undefined;
   const alone = from.controlBytes === 0 || isStampOnly(from);
   if (alone && address === undefined && (from.flags & CUT) === 0) return null;
   const control = decodeControl(from.control, alone ? 0 : from.controlBytes);
   const lost = (from.flags & flag.MSG_CTRUNC) !== 0 || control.fds.length > rules.acceptFds;
   return {
-    fds: control.fds.length > 0 ? parcel(control.fds, rules) : null,
+    fds: control.fds.length > 0 ? ownFds(control.fds, rules) : null,
     credentials: control.credentials === null ? undefined : knownIds(control.credentials),
     // negative is an errno in a descriptor's place: this process is at its limit
     // (facts: #pidfd-may-be-an-errno)
@@ -152,10 +152,10 @@ export function beside(from: Envelope, rules: Rules): Ancillary | null {
 }
 
 /** Give descriptors an owner, and close those beyond what the socket accepts. */
-function parcel(fds: number[], { acceptFds, place }: Rules): Parcel | null {
+function ownFds(fds: number[], { acceptFds, place }: ReceivePolicy): ReceivedFds | null {
   if (fds.length > acceptFds) closeMany(fds.splice(acceptFds));
   if (flag.MSG_CMSG_CLOEXEC === null) for (const fd of fds) setCloseOnExec(fd, true);
-  return fds.length > 0 ? new Parcel(fds, place) : null;
+  return fds.length > 0 ? new ReceivedFds(fds, place) : null;
 }
 
 const decoder = new TextDecoder();

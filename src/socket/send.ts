@@ -12,7 +12,7 @@ import { whyUnreachable } from "../inspect/reach.ts";
 import { encodeControl } from "../structs/cmsg.ts";
 import { type Address, encodeSockaddr } from "../structs/sockaddr-un.ts";
 import { closeAll, descriptorFlags, duplicate } from "../syscalls/fd.ts";
-import { Envelope } from "../syscalls/header.ts";
+import { MessageHeader } from "../syscalls/header.ts";
 import { bytesIn, hasByteElements, isView, lend, lentBytes, Memory } from "../syscalls/memory.ts";
 import { send, sendmsg } from "../syscalls/message.ts";
 import { Piece } from "../syscalls/piece.ts";
@@ -147,7 +147,7 @@ function sendPiece(fd: number, piece: Piece): number {
 /** Up to so many bytes copying is cheaper than asking where the caller's are. */
 const SHORT = 1024;
 
-const simple = Envelope.single(1);
+const simple = MessageHeader.single(1);
 
 /** One short piece of data with descriptors that were checked: bytes taken, or a negative errno. */
 export function sendShort(fd: number, data: Uint8Array, numbers: readonly number[]): number {
@@ -166,7 +166,7 @@ export function isShort(data: Payload, { transfer, credentials }: SendOptions): 
   return bytes > 0 && bytes <= SHORT && hasByteElements(data);
 }
 
-const envelope = Envelope.single(limits.IOV_MAX);
+const envelope = MessageHeader.single(limits.IOV_MAX);
 /**
  * An address keeps nothing alive (facts: #address-keeps-nothing-alive): what the kernel is reading
  * is held here meanwhile.
@@ -183,7 +183,7 @@ export function sendOnce(
   { parts, credentials }: Pick<Outgoing, "parts" | "credentials">,
   { skip = 0, fds, to }: { skip?: number; fds: readonly number[]; to?: Address | undefined },
 ): number {
-  envelope.parts = pointAt(parts, skip);
+  envelope.parts = fillIovecs(parts, skip);
   held.parts = parts;
   envelope.controlBytes =
     fds.length === 0 && credentials === undefined
@@ -195,7 +195,7 @@ export function sendOnce(
   return sent;
 }
 
-function pointAt(parts: readonly Piece[], skip: number): number {
+function fillIovecs(parts: readonly Piece[], skip: number): number {
   let index = 0;
   let left = skip;
   let copied = 0;

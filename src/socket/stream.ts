@@ -7,7 +7,7 @@ import type { Fd } from "../fd/fd.ts";
 import { shutdown } from "../syscalls/socket.ts";
 import type { Kind } from "./endpoint.ts";
 import type { Message, Received } from "./message.ts";
-import { SocketBase } from "./messaging.ts";
+import { MessagingSocket } from "./messaging.ts";
 import { type DescriptorDuplex, type DuplexOptions, makeDuplex } from "./node-stream.ts";
 import type { Settings } from "./options.ts";
 import { type ReaderOptions, SocketReader } from "./reader.ts";
@@ -28,7 +28,7 @@ const KIND: Kind = {
  *
  * @see unix(7)
  */
-export class StreamSocket extends SocketBase {
+export class StreamSocket extends MessagingSocket {
   #sendEnded = false;
 
   /** @internal */

@@ -18,7 +18,7 @@ export interface SocketKinds {
 
 import type { SocketType } from "../base/socket-type.ts";
 /** The object for a socket of that kind; it owns `handle`. */
-export function socketOf<T extends SocketType>(
+export function wrapSocket<T extends SocketType>(
   type: T,
   handle: Fd,
   settings: Settings,

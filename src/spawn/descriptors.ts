@@ -122,7 +122,7 @@ export function checkGaps(stdio: readonly Slot[]): void {
  * above them: Bun before 1.4.5 overwrote such a one before it was its turn, and every Bun takes a 0
  * from 3 on for "leave it as it is" (facts: #spawn-takes-0-as-it-is).
  */
-export class Lent implements Disposable {
+export class HiddenDescriptors implements Disposable {
   readonly slots = new Map<number, number>();
   readonly #duplicates: number[] = [];
 

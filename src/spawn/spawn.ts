@@ -10,7 +10,7 @@ import { CHANNEL, ChannelPair } from "./channel.ts";
 import {
   checkGaps,
   type FdLayout,
-  Lent,
+  HiddenDescriptors,
   layOut,
   nextFree,
   type Slot,
@@ -224,7 +224,7 @@ function launch<T>(
   const words =
     layout.names.length > 0 ? withListenPid(command, { cwd: options.cwd, env }) : [...command];
   const { fds: _fds, channel: _channel, stdin: _in, stdout: _out, stderr: _err, ...rest } = options;
-  using lent = new Lent(slots, free + ROOM);
+  using lent = new HiddenDescriptors(slots, free + ROOM);
   return call(words, { ...rest, env, stdio: withSlots(given, lent.slots) });
 }
 

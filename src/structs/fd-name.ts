@@ -1,16 +1,16 @@
 // The names of descriptors, as systemd has them: sd_listen_fds(3), sd_notify(3).
 
 /** systemd's FDNAME_MAX. */
-export const MOST_FD_NAME = 255;
+export const MAX_FD_NAME = 255;
 
 /** What fdname_is_valid takes: ASCII without controls and colons. */
 const NAME = /^[ -9;-~]+$/;
 
 /** In words, for errors. */
-export const FD_NAME_RULE = `1 to ${MOST_FD_NAME} printable ASCII characters without ":"`;
+export const FD_NAME_RULE = `1 to ${MAX_FD_NAME} printable ASCII characters without ":"`;
 
 /** Whether a descriptor may have that name. */
-export const isFdName = (name: string): boolean => name.length <= MOST_FD_NAME && NAME.test(name);
+export const isFdName = (name: string): boolean => name.length <= MAX_FD_NAME && NAME.test(name);
 
 /**
  * Whether a name comes back as it was from a manager that stores it: systemd 257 writes a backslash

@@ -3,7 +3,7 @@
 import { fromBytes, toBytes } from "./sockaddr-un.ts";
 
 /** A process that no later one with its pid can be taken for. */
-export interface Party {
+export interface ProcessIdentity {
   readonly pid: number;
   /** When it started, as field 22 of /proc/PID/stat has it. */
   readonly start: string;
@@ -11,8 +11,8 @@ export interface Party {
 
 /** What the name of an offer's socket says. */
 export interface Offered {
-  readonly from: Party;
-  readonly to: Party;
+  readonly from: ProcessIdentity;
+  readonly to: ProcessIdentity;
 }
 
 const FORMAT = "bunix/send-fd/1";

@@ -1,7 +1,7 @@
 // The messages of a handover (docs/handover.md): bytes ↔ values. What is not exactly one of them is
 // null: the other side may be anybody.
 
-import { isFdName, MOST_FD_NAME } from "./fd-name.ts";
+import { isFdName, MAX_FD_NAME } from "./fd-name.ts";
 
 /** A descriptor's entry in the table; the descriptors come beside it, in the same order. */
 export interface HandoverEntry {
@@ -32,7 +32,7 @@ export const HANDOVER_VERSION = 1;
 export const FRAME_BYTES = 65_536;
 /** Entries in one table message: so many of the longest fit. */
 export const FRAME_ENTRIES = 14;
-const NAME_BYTES = MOST_FD_NAME;
+const NAME_BYTES = MAX_FD_NAME;
 const PATH_BYTES = 4_096;
 const REASON_BYTES = 1_024;
 

@@ -54,7 +54,7 @@ const REFUSAL_BYTES = 4;
 const senderKind = { none: 0, identity: 1, name: 2 } as const;
 
 /** The longest name of a queue, with its slash. */
-const MOST_NAME_BYTES = 256;
+const MAX_NAME_BYTES = 256;
 const INT_MAX = 2 ** 31 - 1;
 const ERRNO_MAX = 4095;
 const WORD = 2 ** 32;
@@ -197,7 +197,7 @@ function sender(view: DataView, length: number): Sender | undefined {
         ? (decodeIdentity(view, headerBytes) ?? undefined)
         : undefined;
     case senderKind.name:
-      return length > 1 && length <= MOST_NAME_BYTES ? nameAt(view, length) : undefined;
+      return length > 1 && length <= MAX_NAME_BYTES ? nameAt(view, length) : undefined;
     default:
       return undefined;
   }

@@ -36,11 +36,11 @@ export const kind = {
   /** Of 512 bytes, as far as they fit into 32 bits; all ones where there are more. */
   get blocks(): number {
     const [low, high] = [statx.at.stx_blocks, statx.at.stx_blocks + 4];
-    return found.view.getUint32(high, true) > 0 ? MOST : found.view.getUint32(low, true);
+    return found.view.getUint32(high, true) > 0 ? MAX_KIND : found.view.getUint32(low, true);
   },
 };
 
-const MOST = 2 ** 32 - 1;
+const MAX_KIND = 2 ** 32 - 1;
 
 const question = new Memory(flock.size);
 

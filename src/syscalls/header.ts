@@ -39,7 +39,7 @@ interface Place {
   readonly body: number;
 }
 
-export class Envelope {
+export class MessageHeader {
   /** Address of the msghdr. */
   readonly header: number;
   /** The name and the control data, as the codecs take them. */
@@ -64,18 +64,18 @@ export class Envelope {
   }
 
   /** @param parts how many pieces of data it can gather */
-  static single(parts: number): Envelope {
+  static single(parts: number): MessageHeader {
     const memory = new Memory(HEADER_BYTES + IOVECS + parts * iovecBytes);
-    return new Envelope({ memory, header: 0, body: HEADER_BYTES });
+    return new MessageHeader({ memory, header: 0, body: HEADER_BYTES });
   }
 
   /** `count` envelopes of one part each, whose headers form an array. */
-  static array(count: number): Envelope[] {
+  static array(count: number): MessageHeader[] {
     const body = IOVECS + iovecBytes;
     const memory = new Memory(count * (HEADER_BYTES + body));
     return Array.from({ length: count }, (_, i) => {
       const place = { memory, header: i * HEADER_BYTES, body: count * HEADER_BYTES + i * body };
-      return new Envelope(place);
+      return new MessageHeader(place);
     });
   }
 

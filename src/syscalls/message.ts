@@ -4,7 +4,7 @@
 import { nr } from "../../native/poll.ts";
 import { message } from "../../native/socket.ts";
 import { addressRoom } from "../structs/sockaddr-un.ts";
-import { controlRoom, type Envelope } from "./header.ts";
+import { controlRoom, type MessageHeader } from "./header.ts";
 import { isMusl, libc } from "./libc.ts";
 import type { Lent } from "./memory.ts";
 import { INTERRUPTED, result } from "./result.ts";
@@ -23,7 +23,7 @@ export function send(fd: number, from: Lent | number, bytes: number): number {
   return sent;
 }
 
-export function sendmsg(fd: number, envelope: Envelope): number {
+export function sendmsg(fd: number, envelope: MessageHeader): number {
   if (envelope.controlBytes > MUSL_CONTROL_ROOM && isMusl()) return sendmsgDirectly(fd, envelope);
   let sent: number;
   do sent = result(libc.sendmsg(fd, envelope.header, SENDING));
@@ -31,7 +31,7 @@ export function sendmsg(fd: number, envelope: Envelope): number {
   return sent;
 }
 
-function sendmsgDirectly(fd: number, { header }: Envelope): number {
+function sendmsgDirectly(fd: number, { header }: MessageHeader): number {
   let sent: number;
   do sent = result(libc.syscall(nr.SYS_sendmsg ?? -1, fd, header, SENDING, 0, 0, 0));
   while (sent === INTERRUPTED);
@@ -39,7 +39,7 @@ function sendmsgDirectly(fd: number, { header }: Envelope): number {
 }
 
 /** Bytes received, or a negative errno; the envelope then says how much control data and name. */
-export function recvmsg(fd: number, envelope: Envelope, withName: boolean): number {
+export function recvmsg(fd: number, envelope: MessageHeader, withName: boolean): number {
   let received: number;
   do {
     envelope.nameBytes = withName ? addressRoom : 0;
@@ -53,7 +53,7 @@ export function recvmsg(fd: number, envelope: Envelope, withName: boolean): numb
  * Look at what a receive would bring, leaving it there, with room for so many bytes of control
  * data: the flags say MSG_CTRUNC if there is more. Room for a descriptor would get one.
  */
-export function peek(fd: number, envelope: Envelope, room: number): number {
+export function peek(fd: number, envelope: MessageHeader, room: number): number {
   let received: number;
   do {
     envelope.nameBytes = 0;
@@ -65,7 +65,7 @@ export function peek(fd: number, envelope: Envelope, room: number): number {
 }
 
 /** How many of the first `count` envelopes were sent: an error only where the first one failed. */
-export function sendmmsg(fd: number, batch: readonly Envelope[], count: number): number {
+export function sendmmsg(fd: number, batch: readonly MessageHeader[], count: number): number {
   const header = batch[0]!.header;
   let sent: number;
   do {
@@ -79,7 +79,7 @@ export function sendmmsg(fd: number, batch: readonly Envelope[], count: number):
 /** How many messages came, at most `count`. */
 export function recvmmsg(
   fd: number,
-  batch: readonly Envelope[],
+  batch: readonly MessageHeader[],
   count: number,
   withName: boolean,
 ): number {

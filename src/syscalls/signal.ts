@@ -6,7 +6,7 @@ import {
   action,
   handlers,
   lastSignal,
-  MOST_PIPE_BYTES,
+  MAX_PIPE_BYTES,
   pipeSize,
   sigaction,
 } from "../../native/signal.ts";
@@ -95,7 +95,7 @@ export function signalPipe(): { readonly reader: number; readonly writer: number
 
 function enlarge(fd: number): void {
   if (pipeSize.F_SETPIPE_SZ === null) return;
-  for (let bytes = MOST_PIPE_BYTES; bytes > 0; bytes >>= 1) {
+  for (let bytes = MAX_PIPE_BYTES; bytes > 0; bytes >>= 1) {
     if (result(libc.fcntl(fd, pipeSize.F_SETPIPE_SZ, bytes)) >= 0) return;
   }
 }

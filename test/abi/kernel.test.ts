@@ -10,7 +10,7 @@ import { aioRing, nr } from "../../native/poll.ts";
 import { option, SCM_MAX_FD, scm, socket as socketNumbers } from "../../native/socket.ts";
 import { encodeControl } from "../../src/structs/cmsg.ts";
 import { close } from "../../src/syscalls/fd.ts";
-import { Envelope } from "../../src/syscalls/header.ts";
+import { MessageHeader } from "../../src/syscalls/header.ts";
 import { libc } from "../../src/syscalls/libc.ts";
 import { asPointer, Memory } from "../../src/syscalls/memory.ts";
 import { recvmsg, sendmsg } from "../../src/syscalls/message.ts";
@@ -57,8 +57,8 @@ function withPair(fn: (a: number, b: number) => void): void {
 
 const byte = new Memory(8);
 
-function envelope(fds: readonly number[] = []): Envelope {
-  const made = Envelope.single(1);
+function envelope(fds: readonly number[] = []): MessageHeader {
+  const made = MessageHeader.single(1);
   made.part(0, byte.address, 1);
   made.controlBytes = encodeControl(made.control, { fds });
   return made;

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { closeSync, fstatSync, futimesSync, openSync } from "node:fs";
 import fc from "fast-check";
 import { connectQueue, listenQueue, MessageQueue } from "../../src/index.ts";
-import { makeUnnamed, type OwnQueue } from "../../src/queue-socket/receive-queue.ts";
+import { makeUnnamed, type ReceiveQueue } from "../../src/queue-socket/receive-queue.ts";
 import { encodeIdentityFrame, type QueueIdentity } from "../../src/structs/queue-frame.ts";
 import { tempDir } from "../support/tmp.ts";
 import { freshName, queuePair, rawSend, rawSendTo } from "./queue-sockets.ts";
@@ -37,7 +37,7 @@ describe("requests that are not what they say", () => {
     });
   }
 
-  const withOwn = async (change: (own: OwnQueue) => QueueIdentity): Promise<void> => {
+  const withOwn = async (change: (own: ReceiveQueue) => QueueIdentity): Promise<void> => {
     const own = makeUnnamed(size, "test");
     try {
       await refuses(change(own));

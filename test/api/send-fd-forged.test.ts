@@ -15,7 +15,7 @@ import {
   sendMessage,
   signalNumber,
 } from "../../src/index.ts";
-import { decodeAnswer, encodeOffer, type Party } from "../../src/structs/fd-offer.ts";
+import { decodeAnswer, encodeOffer, type ProcessIdentity } from "../../src/structs/fd-offer.ts";
 import { decodeStart } from "../../src/structs/process-status.ts";
 import { libc } from "../../src/syscalls/libc.ts";
 import { queueSignal } from "../../src/syscalls/process.ts";
@@ -49,7 +49,7 @@ class Pair implements Disposable {
 
   /** Offered by process `from` to this one, as the name has it, which is the result. */
   name(from: number): Uint8Array {
-    const party = (pid: number): Party => ({
+    const party = (pid: number): ProcessIdentity => ({
       pid,
       start: decodeStart(readFileSync(`/proc/${pid}/stat`, "utf8"))!,
     });

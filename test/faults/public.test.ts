@@ -19,7 +19,7 @@ const reasons: Readonly<Record<string, string>> = {
   parseAddress: "makes no call",
   signalName: "makes no call that can fail",
   signalNumber: "makes no call that can fail",
-  "Endpoint.onClose": "keeps a callback",
+  "BaseSocket.onClose": "keeps a callback",
 };
 
 const SOURCES = join(root, "src/");

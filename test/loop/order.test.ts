@@ -23,7 +23,7 @@ test("one that has to wait does not overtake those that need not", async () => {
   for (let i = 0; i < AT_ONCE; i++) receive();
   receive(); // nothing is there for this one
   near.trySend("late");
-  expect(Watch.of(far.fd, false).kick("read")).toBe("promise"); // what the kernel would say
+  expect(Watch.of(far.fd, false).retry("read")).toBe("promise"); // what the kernel would say
   const next = all[AT_ONCE - 1]!.then(() => {
     near.trySend("last");
     receive();

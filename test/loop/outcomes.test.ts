@@ -127,7 +127,7 @@ class Calls implements Disposable {
     if (next.kind === "call") this.call(next);
     else if (next.kind === "consume") this.consume(next);
     else if (next.kind === "aborted") this.call({ blocks: 0, fails: false }, AbortSignal.abort());
-    else if (next.kind === "kick") this.watch.kick("read");
+    else if (next.kind === "kick") this.watch.retry("read");
     else if (next.kind === "gate") shutGate();
     else if (next.kind === "turn") await nextTurn();
     else this.close();
@@ -135,8 +135,8 @@ class Calls implements Disposable {
 
   /** Until all have been told. */
   async end(): Promise<void> {
-    while (this.watch.awaits("read")) {
-      this.watch.kick("read");
+    while (this.watch.hasWaiters("read")) {
+      this.watch.retry("read");
       await nextTurn();
     }
     await Promise.all(this.all);

@@ -13,7 +13,7 @@ import { capabilities } from "../../src/capabilities/capabilities.ts";
 import { MessageQueue, ProcessHandle, socketPair } from "../../src/index.ts";
 import { encodeControl } from "../../src/structs/cmsg.ts";
 import { close, descriptorFlags } from "../../src/syscalls/fd.ts";
-import { Envelope } from "../../src/syscalls/header.ts";
+import { MessageHeader } from "../../src/syscalls/header.ts";
 import { libc } from "../../src/syscalls/libc.ts";
 import { Memory } from "../../src/syscalls/memory.ts";
 import { sendmsg } from "../../src/syscalls/message.ts";
@@ -214,7 +214,7 @@ export function noLongOptions(): string | null {
 
 /** Why the kernel does not get to see wrong control data; null where it does. */
 export function noWrongControl(): string | null {
-  const message = Envelope.single(1);
+  const message = MessageHeader.single(1);
   message.controlBytes = encodeControl(message.control, { fds: [0] });
   message.control.setUint32(0, message.controlBytes * 2, true);
   return sendThrough(message) >= 0
@@ -223,7 +223,7 @@ export function noWrongControl(): string | null {
 }
 
 /** The result of sending a message; what comes is dropped with its socket. */
-function sendThrough(message: Envelope): number {
+function sendThrough(message: MessageHeader): number {
   const made = socketpair(socket.SOCK_SEQPACKET);
   if (typeof made === "number") throw new Error("no pair of sockets");
   const [a, b] = made;

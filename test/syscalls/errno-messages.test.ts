@@ -11,7 +11,7 @@ import {
   encodeControl,
 } from "../../src/structs/cmsg.ts";
 import { close, open } from "../../src/syscalls/fd.ts";
-import type { Envelope } from "../../src/syscalls/header.ts";
+import type { MessageHeader } from "../../src/syscalls/header.ts";
 import { lend } from "../../src/syscalls/memory.ts";
 import { recvmmsg, recvmsg, send, sendmmsg, sendmsg } from "../../src/syscalls/message.ts";
 import { connect, getOption, setOption, shutdown } from "../../src/syscalls/socket.ts";
@@ -78,7 +78,7 @@ const receiving: readonly Row[] = [
   ["a datagram socket whose peer is closed", "EAGAIN", closedPeer(SOCK_DGRAM)],
 ];
 
-const plain = (): Envelope => {
+const plain = (): MessageHeader => {
   const made = envelope();
   made.controlBytes = 0;
   return made;
@@ -127,7 +127,7 @@ test("a datagram that a connected receiver does not want → EPERM", () => {
 });
 
 describe("control data", () => {
-  const sent = (type: number, out: ControlOut, change = (_: Envelope): void => {}): number => {
+  const sent = (type: number, out: ControlOut, change = (_: MessageHeader): void => {}): number => {
     using scope = new Scope();
     const [a, b] = scope.pair(type);
     const message = envelope();
@@ -143,7 +143,7 @@ describe("control data", () => {
   });
 
   test("254 descriptors in two control messages → EINVAL (RTS-04)", () => {
-    const change = (message: Envelope): void => {
+    const change = (message: MessageHeader): void => {
       const more = new DataView(
         message.control.buffer,
         message.control.byteOffset + cmsgSpace(520),
@@ -155,13 +155,13 @@ describe("control data", () => {
 
   for (const length of [1, 15, 4_000]) {
     testUnless(noWrongControl(), `a cmsg_len of ${length} → EINVAL (RTS-23)`, () => {
-      const change = (message: Envelope): void => message.control.setUint32(0, length, true);
+      const change = (message: MessageHeader): void => message.control.setUint32(0, length, true);
       expect(sent(SOCK_STREAM, { fds: [0] }, change)).toBe(-errno.EINVAL);
     });
   }
 
   test("an unknown type at SOL_SOCKET → EINVAL (RTS-27)", () => {
-    const change = (message: Envelope): void => message.control.setInt32(12, 77, true);
+    const change = (message: MessageHeader): void => message.control.setInt32(12, 77, true);
     expect(sent(SOCK_DGRAM, { fds: [0] }, change)).toBe(-errno.EINVAL);
   });
 

@@ -4,7 +4,7 @@ import { read } from "bun:ffi";
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { msghdr } from "../../native/socket.ts";
-import { Envelope } from "../../src/syscalls/header.ts";
+import { MessageHeader } from "../../src/syscalls/header.ts";
 import {
   addressOf,
   asPointer,
@@ -84,7 +84,7 @@ describe("an envelope", () => {
     Number(read.u64(asPointer(address), offset));
 
   test("its header points at its own parts", () => {
-    const envelope = Envelope.single(3);
+    const envelope = MessageHeader.single(3);
     envelope.name.set([1, 2, 3]);
     envelope.nameBytes = 3; // without a name there is no pointer to it
     envelope.control.setUint32(0, 0x04030201, true);
@@ -97,14 +97,14 @@ describe("an envelope", () => {
     using scope = new Scope();
     const [a, b] = scope.pair(SOCK_STREAM);
     const parts = ["one, ", "", "two, ", "three"].map(cString);
-    const out = Envelope.single(parts.length);
+    const out = MessageHeader.single(parts.length);
     for (const [i, part] of parts.entries()) {
       out.part(i, part.address, part.bytes.indexOf(0));
     }
     out.parts = parts.length;
     expect(sendmsg(a, out)).toBe(15);
     const room = new Memory(64);
-    const into = Envelope.single(1);
+    const into = MessageHeader.single(1);
     into.part(0, room.address, 64);
     expect(recvmsg(b, into, true)).toBe(15);
     expect(new TextDecoder().decode(room.bytes.subarray(0, 15))).toBe("one, two, three");

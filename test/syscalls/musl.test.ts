@@ -6,7 +6,7 @@ import { errno } from "../../native/errno.ts";
 import { file } from "../../native/file.ts";
 import { SCM_MAX_FD } from "../../native/socket.ts";
 import { cmsgSpace, encodeControl } from "../../src/structs/cmsg.ts";
-import type { Envelope } from "../../src/syscalls/header.ts";
+import type { MessageHeader } from "../../src/syscalls/header.ts";
 import { isMusl, libc } from "../../src/syscalls/libc.ts";
 import { cString } from "../../src/syscalls/memory.ts";
 import { recvmsg, sendmmsg, sendmsg } from "../../src/syscalls/message.ts";
@@ -17,7 +17,7 @@ import { batch, envelope, Scope, SOCK_DGRAM } from "./sockets.ts";
 /** Descriptors that fit into the 1,024 bytes of control data that musl's sendmsg copies. */
 const MUSL_FDS = 252;
 
-function carrying(fds: number, message: Envelope = envelope()): Envelope {
+function carrying(fds: number, message: MessageHeader = envelope()): MessageHeader {
   message.controlBytes = encodeControl(message.control, { fds: new Array(fds).fill(0) });
   return message;
 }

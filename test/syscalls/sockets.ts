@@ -4,7 +4,7 @@ import { expect } from "bun:test";
 import { socket as numbers } from "../../native/socket.ts";
 import type { Address } from "../../src/structs/sockaddr-un.ts";
 import { close, type FdPair, pipe } from "../../src/syscalls/fd.ts";
-import { Envelope } from "../../src/syscalls/header.ts";
+import { MessageHeader } from "../../src/syscalls/header.ts";
 import { Memory } from "../../src/syscalls/memory.ts";
 import { bind, listen, socket, socketpair } from "../../src/syscalls/socket.ts";
 
@@ -71,14 +71,14 @@ export const NOWHERE = 999_999;
 const payload = new Memory(1 << 20);
 
 /** An envelope with `bytes` bytes of data and nothing else. */
-export function envelope(bytes = 1): Envelope {
-  const made = Envelope.single(1);
+export function envelope(bytes = 1): MessageHeader {
+  const made = MessageHeader.single(1);
   made.part(0, payload.address, bytes);
   return made;
 }
 
-export function batch(count: number): Envelope[] {
-  const made = Envelope.array(count);
+export function batch(count: number): MessageHeader[] {
+  const made = MessageHeader.array(count);
   for (const [i, one] of made.entries()) one.part(0, payload.address + i, 1);
   return made;
 }

@@ -34,7 +34,7 @@ import {
   isTooLong,
   type Letter,
   linesOf,
-  MOST_LINE_BYTES,
+  MAX_LINE_BYTES,
   piecesOf,
   queueLetter,
   senderOf,
@@ -62,7 +62,7 @@ const PRIVATE = 0o600;
 const DIGEST_CHARACTERS = 12;
 
 /** Messages of a channel that are taken after the box was told to stop. */
-const MOST_AT_THE_END = 10_000;
+const MAX_AT_THE_END = 10_000;
 
 /** A standard signal, which merges, and a real-time one, which queues up. */
 const wanted: readonly SignalName[] = ["SIGUSR1", "SIGRTMIN+1"];
@@ -155,7 +155,7 @@ export class PostBox implements Disposable {
     const fifo = this.#fifo!;
     for (;;) {
       try {
-        const lines = fifo.lines({ maxLineBytes: MOST_LINE_BYTES });
+        const lines = fifo.lines({ maxLineBytes: MAX_LINE_BYTES });
         for await (const text of lines) await take({ channel: "fifo", text });
         return;
       } catch (error) {
@@ -315,7 +315,7 @@ function quietly(remove: () => void): void {
 
 /** What is there at the end, and not what keeps coming. */
 function* rest<T>(next: () => T | null | undefined): Generator<T> {
-  for (let i = 0; i < MOST_AT_THE_END; i++) {
+  for (let i = 0; i < MAX_AT_THE_END; i++) {
     const one = next();
     if (one === null || one === undefined) return;
     yield one;

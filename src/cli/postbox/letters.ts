@@ -9,7 +9,7 @@ import type { Message } from "../../socket/message.ts";
 import type { Credentials } from "../../structs/credentials.ts";
 
 /** A longer line comes in pieces. */
-export const MOST_LINE_BYTES = 65_536;
+export const MAX_LINE_BYTES = 65_536;
 
 interface Sender {
   readonly pid: number | null;
@@ -67,7 +67,7 @@ export function piecesOf(bytes: Uint8Array | null | undefined): string[] {
 export function* linesOf(buffer: LineBuffer): Generator<string> {
   for (;;) {
     try {
-      const line = buffer.line(MOST_LINE_BYTES);
+      const line = buffer.line(MAX_LINE_BYTES);
       if (line === undefined) return;
       yield line;
     } catch (error) {

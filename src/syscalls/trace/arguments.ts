@@ -21,7 +21,7 @@ import {
 } from "./values.ts";
 
 /** Most events of one call that are shown. */
-const MOST_EVENTS = 16;
+const MAX_EVENTS = 16;
 
 export const socketOption = named(option, "SO_");
 export const openFlags = flags(file, "O_");
@@ -89,7 +89,7 @@ export function fcntlResult(made: Made): string {
 }
 
 export const pollfds: Show = (value, { args, result }) => {
-  const count = Math.min(int(args[1]), MOST_EVENTS);
+  const count = Math.min(int(args[1]), MAX_EVENTS);
   const view = viewAt(addressIn(value), count * pollfd.size);
   const one = (_: unknown, i: number): string => {
     const at = i * pollfd.size;
@@ -112,7 +112,7 @@ export const epollIn: Show = (value, made) =>
 
 export const epollOut: Show = (value, made) => {
   if (made.result < 0) return hex(value, made);
-  const count = Math.min(made.result, MOST_EVENTS);
+  const count = Math.min(made.result, MAX_EVENTS);
   const view = viewAt(addressIn(value), count * epollEvent.size);
   const all = Array.from({ length: count }, (_, i) => epollText(view, i * epollEvent.size, made));
   return `[${all.join(", ")}${made.result > count ? ", …" : ""}]`;

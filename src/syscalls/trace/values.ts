@@ -23,9 +23,9 @@ export interface Made {
 export type Show = (value: Value, made: Made) => string;
 
 /** Most bytes of data that are shown. */
-const MOST_DATA = 32;
+const MAX_DATA = 32;
 /** Most parts of a message, and most events, that are looked at. */
-const MOST_PARTS = 16;
+const MAX_PARTS = 16;
 
 export const int = (value: Value | undefined): number => (typeof value === "number" ? value : 0);
 
@@ -93,7 +93,7 @@ export const messageFlags: Show = flags(message, "MSG_");
 export const signalNumber: Show = named(signals, "SIG");
 
 /** Bytes in quotes, at most the first `most`; what is not printable as a letter or `\xHH`. */
-export function quoted(bytes: Uint8Array, most = MOST_DATA): string {
+export function quoted(bytes: Uint8Array, most = MAX_DATA): string {
   const shown = Array.from(bytes.subarray(0, most), character).join("");
   return `"${shown}"${bytes.length > most ? "..." : ""}`;
 }
@@ -119,8 +119,8 @@ const bytesAt = (address: number, length: number): Uint8Array =>
   new Uint8Array(viewAt(address, length).buffer);
 
 function data(address: number, length: number): string {
-  const shown = quoted(bytesAt(address, Math.min(length, MOST_DATA)));
-  return length > MOST_DATA ? `${shown}...` : shown;
+  const shown = quoted(bytesAt(address, Math.min(length, MAX_DATA)));
+  return length > MAX_DATA ? `${shown}...` : shown;
 }
 
 /** The caller's data, `args[2]` bytes of it. */
@@ -180,7 +180,7 @@ function control(address: number, bytes: number): string {
 }
 
 function parts(address: number, count: number): string {
-  const looked = Math.min(count, MOST_PARTS);
+  const looked = Math.min(count, MAX_PARTS);
   const view = viewAt(address, looked * iovec.size);
   const sizes = Array.from({ length: looked }, (_, i) =>
     word(view, i * iovec.size + iovec.at.iov_len),
@@ -211,10 +211,10 @@ export function headers(received: boolean): Show {
   return (value, made) => {
     if (received && made.result < 0) return hex(value, made);
     const count = received ? made.result : int(made.args[2]);
-    const shown = Array.from({ length: Math.min(count, MOST_PARTS) }, (_, i) =>
+    const shown = Array.from({ length: Math.min(count, MAX_PARTS) }, (_, i) =>
       header(addressIn(value) + i * mmsghdr.size, received),
     );
-    return `[${shown.join(", ")}${count > MOST_PARTS ? ", …" : ""}]`;
+    return `[${shown.join(", ")}${count > MAX_PARTS ? ", …" : ""}]`;
   };
 }
 
