@@ -15,7 +15,7 @@ export const builtins: Plugin = {
   name: "builtins at first use",
   setup({ onResolve, onLoad }) {
     const namespace = "builtin";
-    onResolve({ filter: /^node:(fs|path)$/ }, ({ path }) => ({ path, namespace }));
+    onResolve({ filter: /^node:(fs|os|path)$/ }, ({ path }) => ({ path, namespace }));
     onLoad({ filter: /./, namespace }, async ({ path }) => {
       const functions = Object.entries(await import(path))
         .filter(([name, value]) => typeof value === "function" && /^(?!default)[a-z]/.test(name))

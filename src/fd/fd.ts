@@ -7,7 +7,7 @@ import { stopWaiting } from "../loop/poller.ts";
 import { descriptorFlags, duplicate, setNonBlocking, statusFlags } from "../syscalls/fd.ts";
 import { closeOne, type Origin } from "./closing.ts";
 import { describeFd, type FdDescription } from "./description.ts";
-import { type Owner, track, untrack } from "./finalizer.ts";
+import { track, untrack } from "./finalizer.ts";
 
 /**
  * Anything that names an open descriptor: a number, an {@link Fd}, or an object with a numeric
@@ -47,7 +47,7 @@ function describeValue(value: unknown): string {
  *
  * @see close(2)
  */
-export class Fd implements Disposable, Owner {
+export class Fd implements Disposable {
   #fd: number;
   /** @internal Where it comes from, for the warning should it be forgotten. */
   readonly place: string;

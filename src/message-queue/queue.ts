@@ -202,7 +202,7 @@ export class MessageQueue implements Disposable, AsyncDisposable {
     this.#queuedBytes += bytes;
     const operation = {
       once: () => this.#put(message),
-      done: () => void (this.#queuedBytes -= bytes),
+      cleanup: () => void (this.#queuedBytes -= bytes),
     };
     const wait = { watch: this.#watching, direction: "write", signal } as const;
     return attempt(wait, operation).then(() => {});

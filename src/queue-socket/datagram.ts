@@ -218,7 +218,7 @@ export class QueueDatagramSocket implements Disposable, AsyncDisposable {
     this.#queuedBytes += bytes;
     const operation = {
       once: () => this.#putLater(target, message),
-      done: () => void (this.#queuedBytes -= bytes),
+      cleanup: () => void (this.#queuedBytes -= bytes),
     };
     const sent = target.side.wait(operation, signal).then(() => {});
     const settling: Promise<unknown> = sent

@@ -234,8 +234,8 @@ export class QueueSocket implements Disposable, AsyncDisposable {
         skip = this.#put(rest, skip);
         return skip === bytes ? true : undefined;
       },
-      done: () => void (this.#queuedBytes -= waiting),
-      committed: () => {
+      cleanup: () => void (this.#queuedBytes -= waiting),
+      partlyDone: () => {
         if (skip > 0) rest = rest.kept(); // the caller's buffer is free now
         return skip > 0;
       },

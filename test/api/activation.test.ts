@@ -299,8 +299,8 @@ os.execvp(sys.argv[2], sys.argv[2:])`;
   peerTest("of another that had the same pid", ["python3"], async () => {
     const { first, left } = await launched("1");
     const source = `
-import { ownProcessId } from "@/src/process/pidfd-inode.ts";
-console.log(ownProcessId() !== null);`;
+import { ownPidfdInode } from "@/src/process/pidfd-inode.ts";
+console.log(ownPidfdInode() !== null);`;
     const known = said(await run(program(source)));
     const [major = 0, minor = 0] = release().split(".").map(Number);
     if (major > 6 || (major === 6 && minor >= 9)) expect(known).toBe(true);

@@ -145,7 +145,7 @@ test("the stack of an error names the lines of the sources", async () => {
   const script = `import { MessageQueue } from "bunix";
 try { MessageQueue.open("/none"); } catch (error) { console.log(error.stack); }`;
   const { stdout } = await succeed([process.execPath, "-e", script], { cwd: project });
-  const places = Array.from(stdout.matchAll(/\/(src\/[\w-]+\.ts):(\d+):/g));
+  const places = Array.from(stdout.matchAll(/\/(src\/[\w/-]+\.ts):(\d+):/g));
   const lines = places.map(
     ([, file, line]) => readFileSync(join(root, file!), "utf8").split("\n")[Number(line) - 1],
   );
