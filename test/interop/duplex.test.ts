@@ -1,14 +1,13 @@
 // time limit: 240 s
 // toDuplex() under real libraries with real servers at the other end, each as it comes from npm.
 
-import { describe, expect, test } from "bun:test";
+import { describe, expect } from "bun:test";
 import { chownSync, mkdirSync } from "node:fs";
 import http from "node:http";
 import type net from "node:net";
 import Redis from "ioredis";
 import pg from "pg";
 import { WebSocket, WebSocketServer } from "ws";
-import { Client as Undici } from "../../node_modules/undici/index.js"; // Bun has a stub of its name
 import { connect, type Listener, listen, type StreamSocket } from "../../src/index.ts";
 import { freshPath } from "../api/pairs.ts";
 import { eventually } from "../api/tools.ts";
@@ -22,6 +21,17 @@ const noConnections =
   http.createServer().listenerCount("connection") > 0
     ? null
     : `Bun ${Bun.version}'s http.Server does not listen to "connection"`;
+
+/** undici itself: under its name Bun has a stub. Bun 1.3 lacks what it is made of. */
+async function undici() {
+  try {
+    return await import("../../node_modules/undici/index.js");
+  } catch (error) {
+    return `Bun ${Bun.version} cannot load undici: ${error}`;
+  }
+}
+const loaded = await undici();
+const noUndici = typeof loaded === "string" ? loaded : null;
 
 /** A server of node:http behind a listener of ours; each connection is a duplex. */
 class Web implements Disposable {
@@ -83,7 +93,8 @@ describe("HTTP", () => {
     expect(await answer.text()).toBe("/b ");
   });
 
-  test("a server of Bun's, a client of undici", async () => {
+  testUnless(noUndici, "a server of Bun's, a client of undici", async () => {
+    const { Client: Undici } = loaded as Exclude<typeof loaded, string>;
     const path = freshPath();
     await using server = Bun.serve({
       unix: path,
