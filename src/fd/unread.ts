@@ -37,23 +37,31 @@ const OFF = -1;
 /** True where nothing but bytes is there: the end is readable, too. */
 function isPlain(fd: number): boolean {
   const type = getOption(fd, option.SO_TYPE);
-  const { SO_PEEK_OFF, SO_TIMESTAMP } = option;
-  if (SO_PEEK_OFF === null || SO_TIMESTAMP === null) return false;
-  const stamped = type === c.SOCK_SEQPACKET && getOption(fd, SO_TIMESTAMP) === 1;
+  if (type === c.SOCK_STREAM) return isShort(fd) ?? inSteps(fd, 0);
+  const { SO_TIMESTAMP } = option;
   // without stamps an empty message, which may have descriptors, looks like the end
-  if (type !== c.SOCK_STREAM && !stamped) return false;
-  // each look goes on where the last ended; an emulator may not have that
-  if (setOption(fd, SO_PEEK_OFF, 0) < 0) return type === c.SOCK_STREAM && isShort(fd);
-  const plain = allBytes(fd, stamped ? STAMP : 0);
+  const stamped = SO_TIMESTAMP !== null && getOption(fd, SO_TIMESTAMP) === 1;
+  return type === c.SOCK_SEQPACKET && stamped && inSteps(fd, STAMP);
+}
+
+/** Look again and again, each time where the last look ended; an emulator may not have that. */
+function inSteps(fd: number, room: number): boolean {
+  const { SO_PEEK_OFF } = option;
+  if (SO_PEEK_OFF === null || setOption(fd, SO_PEEK_OFF, 0) < 0) return false;
+  const plain = allBytes(fd, room);
   setOption(fd, SO_PEEK_OFF, OFF);
   return plain;
 }
 
-/** True where one look at a stream sees all of it, and nothing but bytes. */
-function isShort(fd: number): boolean {
+/**
+ * Whether a stream has nothing but bytes; null: one look does not see all of it. A look passes over
+ * send after send, as far as the first with descriptors.
+ */
+function isShort(fd: number): boolean | null {
   const { envelope } = look();
   const bytes = peek(fd, envelope, 0);
-  return bytes < ROOM && bytes >= 0 && (envelope.flags & message.MSG_CTRUNC) === 0;
+  if (bytes < 0 || (envelope.flags & message.MSG_CTRUNC) !== 0) return false;
+  return bytes < ROOM ? true : null;
 }
 
 function look(): NonNullable<typeof seen> {
