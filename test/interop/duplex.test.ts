@@ -10,7 +10,7 @@ import pg from "pg";
 import { WebSocket, WebSocketServer } from "ws";
 import { connect, type Listener, listen, type StreamSocket } from "../../src/index.ts";
 import { freshPath } from "../api/pairs.ts";
-import { eventually } from "../api/tools.ts";
+import { eventually, thrown } from "../api/tools.ts";
 import { startBus, startDisplay } from "../examples/daemons.ts";
 import { run, start } from "../support/child.ts";
 import { peerTest, postgresTools } from "../support/peers.ts";
@@ -232,7 +232,7 @@ peerTest(
       [41],
     );
     expect([rows[0].sum, rows[0].long.length]).toEqual([42, LONG.length]);
-    await expect(client.query("select 1/0")).rejects.toThrow("division by zero");
+    expect(String(await thrown(() => client.query("select 1/0")))).toContain("division by zero");
     await client.end();
     child.kill("SIGTERM");
     await child.exited;
@@ -298,7 +298,8 @@ peerTest("dbus-native and dbus-daemon", ["dbus-daemon"], async () => {
     });
   expect(await ask("ListNames")).toContain("org.freedesktop.DBus");
   expect(await ask("GetConnectionUnixProcessID", "org.freedesktop.DBus")).toBeGreaterThan(0);
-  await expect(ask("NoSuchMember")).rejects.toBeDefined();
+  // not by `rejects`: Bun turns a loop of its own for it, in which no message of a Worker comes
+  expect(await thrown(() => ask("NoSuchMember"))).toBeDefined();
   const closed = new Promise((resolve) => stream.once("close", resolve));
   client.connection.end();
   await closed;
