@@ -2,6 +2,7 @@
 
 import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
+import { socket as c } from "../../native/socket.ts";
 import { integer } from "../base/checks.ts";
 import type { Payload } from "../base/data.ts";
 import type { Abortable, SyncOptions } from "../base/deadline.ts";
@@ -13,6 +14,7 @@ import { Consumer, type Feed, type Handler, isPromise } from "../loop/consume.ts
 import { rejected, settled } from "../loop/gate.ts";
 import { poll } from "../syscalls/fd.ts";
 import { bytesIn } from "../syscalls/memory.ts";
+import { shutdown } from "../syscalls/socket.ts";
 import { BaseSocket } from "./endpoint.ts";
 import type { Message, Received, ReceivedMessage } from "./message.ts";
 import { type SendOnce, SendOperation } from "./queued-send.ts";
@@ -74,6 +76,7 @@ class EnvelopeConsumer<T extends ReceivedMessage> extends Consumer<T> {
 /** A socket that receives and sends. */
 export abstract class MessagingSocket extends BaseSocket {
   #queuedBytes = 0;
+  #sendEnded = false;
   /** The plain receive, made once: it is what most programs do most of the time. */
   #receiving: Receiving | null = null;
 
@@ -262,6 +265,18 @@ export abstract class MessagingSocket extends BaseSocket {
   /** @internal */
   protected account(bytes: number): void {
     this.#queuedBytes += bytes;
+  }
+
+  /** @internal Half-close, once the queued sends are out; nothing the second time. */
+  protected endSending(): void {
+    if (this.closed || this.#sendEnded) return;
+    this.#sendEnded = true;
+    const once = (): true => {
+      shutdown(this.fd, c.SHUT_WR);
+      return true;
+    };
+    if (this.idle) once();
+    else this.waitFor("write", undefined, { once }).catch(() => {}); // closed meanwhile
   }
 
   /** @internal Wait until a send would not block, or fail at once. */

@@ -1,10 +1,10 @@
 // SOCK_SEQPACKET: connected, in order, with boundaries.
 
 import { errno } from "../../native/errno.ts";
-import { socket as c, option } from "../../native/socket.ts";
+import { option } from "../../native/socket.ts";
 import { UnixError } from "../base/errors.ts";
 import type { Fd } from "../fd/fd.ts";
-import { setOption, shutdown } from "../syscalls/socket.ts";
+import { setOption } from "../syscalls/socket.ts";
 import type { Kind } from "./endpoint.ts";
 import type { Message, Received } from "./message.ts";
 import type { Settings } from "./options.ts";
@@ -30,7 +30,6 @@ const KIND: Kind = {
  */
 export class SeqpacketSocket extends PacketSocket {
   #reset: UnixError | null = null;
-  #sendEnded = false;
 
   /** @internal */
   constructor(handle: Fd, settings: Settings) {
@@ -85,14 +84,7 @@ export class SeqpacketSocket extends PacketSocket {
    * @see shutdown(2)
    */
   end(): void {
-    if (this.closed || this.#sendEnded) return;
-    this.#sendEnded = true;
-    const once = (): true => {
-      shutdown(this.fd, c.SHUT_WR);
-      return true;
-    };
-    if (this.idle) once();
-    else this.waitFor("write", undefined, { once }).catch(() => {}); // closed meanwhile
+    this.endSending();
   }
 
   /** @internal Another program may have room for descriptors only, and lose them to the stamp. */

@@ -1,10 +1,8 @@
 // SOCK_STREAM: bytes in order, without boundaries.
 
 import type { Socket as NetSocket } from "node:net";
-import { socket as c } from "../../native/socket.ts";
 import { closedError } from "../base/errors.ts";
 import type { Fd } from "../fd/fd.ts";
-import { shutdown } from "../syscalls/socket.ts";
 import type { Kind } from "./endpoint.ts";
 import type { Message, Received } from "./message.ts";
 import { MessagingSocket } from "./messaging.ts";
@@ -29,8 +27,6 @@ const KIND: Kind = {
  * @see unix(7)
  */
 export class StreamSocket extends MessagingSocket {
-  #sendEnded = false;
-
   /** @internal */
   constructor(handle: Fd, settings: Settings) {
     super(handle, settings, KIND);
@@ -66,14 +62,7 @@ export class StreamSocket extends MessagingSocket {
    * @see shutdown(2)
    */
   end(): void {
-    if (this.closed || this.#sendEnded) return;
-    this.#sendEnded = true;
-    const once = (): true => {
-      shutdown(this.fd, c.SHUT_WR);
-      return true;
-    };
-    if (this.idle) once();
-    else this.waitFor("write", undefined, { once }).catch(() => {}); // closed meanwhile
+    this.endSending();
   }
 
   /**
