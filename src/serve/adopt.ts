@@ -76,8 +76,8 @@ const WHY = "it leans on how Bun keeps its sockets, and here that is different";
  * are a TypeError.
  *
  * @throws what `start` throws; TypeError where it returns no server, for rules beside a `Listener`
- *   or for TCP, and for a `Listener` with options that Bun cannot keep; RangeError; UnixError ENOTSOCK, EBADF, EINVAL (not listening),
- *   EPROTOTYPE (no stream); then nothing has been started
+ *   or for TCP, and for a `Listener` with options that Bun cannot keep; RangeError; UnixError
+ *   ENOTSOCK, EBADF, EINVAL (not listening), EPROTOTYPE (no stream); then nothing has been started
  * @throws UnsupportedError where a step does not hold in this Bun: all is undone, the server
  *   stopped, the descriptor as it was
  * @see listen(2), epoll_ctl(2)

@@ -1,4 +1,4 @@
-// `maxConnections` × every way in which a connection is accepted: the kernel is asked how many wait.
+// `maxConnections` × every way in which connections are accepted: the kernel says how many wait.
 // time limit: 180 s
 
 import { describe, expect } from "bun:test";

@@ -111,6 +111,8 @@ process.on("uncaughtException", ({ message }) => console.log("uncaught " + messa
 process.on("unhandledRejection", (what) => console.log("unhandled", what));
 const fail = (what) => { throw new Error(what); };
 ${source}`;
-  const lines = succeeded(await runSource(program)).trim().split("\n");
+  const lines = succeeded(await runSource(program))
+    .trim()
+    .split("\n");
   expect(lines).toEqual([...said]);
 });
