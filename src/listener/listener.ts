@@ -11,6 +11,7 @@ import { iterate } from "../base/iterate.ts";
 import { typeNumber } from "../base/socket-type.ts";
 import { type Binding, checkFileOptions } from "../bind/binding.ts";
 import { type BindOptions, bindExclusive, checkBindOptions } from "../bind/exclusive.ts";
+import { originOf } from "../fd/closing.ts";
 import { Fd } from "../fd/fd.ts";
 import { attempt } from "../loop/attempt.ts";
 import { Consumer } from "../loop/consume.ts";
@@ -191,7 +192,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
 
   #wrap(fd: number): S {
     const { type, settings } = this.#start;
-    const handle = Fd.of(fd, "Listener.accept", "socket");
+    const handle = Fd.of(fd, "Listener.accept", originOf(type));
     try {
       applySettings(fd, settings);
     } catch (error) {
