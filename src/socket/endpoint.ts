@@ -1,6 +1,7 @@
 // What every socket is, whatever it sends: the owner of a descriptor, which waits, and ends.
 
 import { errno } from "../../native/errno.ts";
+import { callAlone } from "../base/callbacks.ts";
 import { remaining, type SyncOptions } from "../base/deadline.ts";
 import { busy, closedError, UnixError } from "../base/errors.ts";
 import { Fd } from "../fd/fd.ts";
@@ -93,7 +94,10 @@ export abstract class BaseSocket implements Disposable, AsyncDisposable {
     return watch;
   }
 
-  /** Have `callback` called once, when this socket is closed or released. It must not throw. */
+  /**
+   * Have `callback` called once, when this socket is closed or released. What it throws then is an
+   * uncaught exception.
+   */
   onClose(callback: () => void): void {
     const before = this.#onClose;
     if (this.closed) callback();
@@ -255,14 +259,3 @@ const both = (first: () => void, second: () => void) => (): void => {
   callAlone(first);
   callAlone(second);
 };
-
-/** What it throws is nobody's to catch here, and uncaught; others are called all the same. */
-function callAlone(callback: () => void): void {
-  try {
-    callback();
-  } catch (error) {
-    queueMicrotask(() => {
-      throw error;
-    });
-  }
-}
