@@ -123,9 +123,9 @@ function lockOf(place: Directory): ReturnType<typeof LockFile.tryBeside> {
 
 /** Check what can be checked before there is a socket. */
 export function checkFileOptions({ mode, owner }: FileOptions): void {
-  if (mode !== undefined) integer("mode", mode, { most: MODE_MASK });
+  if (mode !== undefined) integer("mode", mode, { max: MODE_MASK });
   for (const id of [owner?.uid, owner?.gid]) {
-    if (id !== undefined) integer("owner", id, { most: KEEP - 1 });
+    if (id !== undefined) integer("owner", id, { max: KEEP - 1 });
   }
 }
 

@@ -61,7 +61,7 @@ function closeAs(fd: number, verdict: Verdict): void {
 }
 
 /** Of 512 bytes each: what is freed with a file of this size takes a millisecond or two. */
-const FEW_BLOCKS = 32_768;
+const MAX_BLOCKS_AT_ONCE = 32_768;
 
 function verdictOn(fd: number): Verdict {
   switch (lookAt(fd)) {
@@ -88,7 +88,7 @@ function onFile(fd: number): Verdict {
   const local = kind.major > 0 || seals(fd) >= 0;
   const locks = local ? recordLocks(fd) : -1;
   if (locks !== 0 && isLockedHere(inode) && !lockedThrough(fd)) return "keep";
-  return local && blocks <= FEW_BLOCKS ? "close" : "beside";
+  return local && blocks <= MAX_BLOCKS_AT_ONCE ? "close" : "beside";
 }
 
 const PLAIN = /^(?:anon_inode:\[(?:eventfd|timerfd|signalfd|pidfd)\]|pidfd:.*)$/;

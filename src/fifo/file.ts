@@ -87,7 +87,7 @@ export function fifoPath(path: string | Uint8Array): FifoPath {
  */
 export function makeFifo(path: string | Uint8Array, options: MakeFifoOptions = {}): boolean {
   const { exclusive = true, mode } = options;
-  if (mode !== undefined) integer("mode", mode, { most: MODE_MASK });
+  if (mode !== undefined) integer("mode", mode, { max: MODE_MASK });
   const where = fifoPath(path);
   using directory = Directory.of(absolutePath(where), "mkfifo", "makeFifo");
   const made = mkfifo(directory.at(), mode ?? DEFAULT_MODE);

@@ -75,8 +75,8 @@ export class FifoWriter extends FifoEnd implements AsyncDisposable {
 
   /** @internal */
   static open(where: FifoPath, options: FifoWriterOptions = {}): FifoWriter {
-    const most = { most: Number.MAX_SAFE_INTEGER };
-    integer("maxQueuedBytes", options.maxQueuedBytes ?? QUEUED_BYTES, most);
+    const bounds = { max: Number.MAX_SAFE_INTEGER };
+    integer("maxQueuedBytes", options.maxQueuedBytes ?? QUEUED_BYTES, bounds);
     const writer = new FifoWriter(lookAtFifo(where, "openFifo"), where.text, options);
     try {
       writer.#connect();

@@ -117,8 +117,8 @@ export class Handover implements Disposable {
     const settings: Settings = {
       options,
       allow: checkAllow(options.allow) ?? sameUser,
-      readyTimeoutMs: integer("readyTimeoutMs", readyTimeoutMs, { least: 1 }),
-      timeoutMs: integer("timeoutMs", timeoutMs, { least: 1 }),
+      readyTimeoutMs: integer("readyTimeoutMs", readyTimeoutMs, { min: 1 }),
+      timeoutMs: integer("timeoutMs", timeoutMs, { min: 1 }),
     };
     return await within(timeoutMs, options.signal, async (signal) => {
       for (;;) {

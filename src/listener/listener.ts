@@ -279,7 +279,7 @@ export function listen<T extends ConnectionType = "stream">(
 /** @throws TypeError, RangeError */
 export function checkAdmission({ allow, maxConnections = Infinity }: AdmissionOptions): void {
   checkAllow(allow);
-  if (maxConnections !== Infinity) integer("maxConnections", maxConnections, { least: 1 });
+  if (maxConnections !== Infinity) integer("maxConnections", maxConnections, { min: 1 });
 }
 
 /**

@@ -29,7 +29,7 @@ export function expectedOwner(owner: unknown): QueueOwner {
   if (owner === undefined) return ownUser();
   if (owner === "anybody") return owner;
   if (typeof owner !== "number") throw new TypeError('owner is a uid or "anybody"');
-  return integer("owner", owner, { most: HIGHEST_ID });
+  return integer("owner", owner, { max: HIGHEST_ID });
 }
 
 /** @throws UnixError EACCES for a queue of a user who is not expected */

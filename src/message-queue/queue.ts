@@ -89,7 +89,7 @@ export class MessageQueue implements Disposable, AsyncDisposable {
   static open(name: string, options: QueueOptions = {}): MessageQueue {
     checkQueueName(name);
     const { maxQueuedBytes = QUEUED_BYTES } = options;
-    integer("maxQueuedBytes", maxQueuedBytes, { most: Number.MAX_SAFE_INTEGER });
+    integer("maxQueuedBytes", maxQueuedBytes, { max: Number.MAX_SAFE_INTEGER });
     const { fd, created } = openQueue(name, options);
     const handle = Fd.of(fd, "MessageQueue.open", "ours");
     return new MessageQueue(handle, { name, created, maxQueuedBytes });

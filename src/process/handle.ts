@@ -79,7 +79,7 @@ export class ProcessHandle implements Disposable {
    * @throws UnsupportedError before Linux 5.3
    */
   static open(pid: number): ProcessHandle {
-    integer("pid", pid, { least: 1 });
+    integer("pid", pid, { min: 1 });
     const fd = pidfdOpen(pid);
     if (fd === -errno.ENOSYS) throw new UnsupportedError("pidfd", "pidfd_open came with Linux 5.3");
     return new ProcessHandle(Fd.of(check(fd, "pidfd_open"), "ProcessHandle.open", "ours"), pid);

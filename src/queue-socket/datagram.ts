@@ -94,7 +94,7 @@ export class QueueDatagramSocket implements Disposable, AsyncDisposable {
   /** @internal */
   static open(name: string | undefined, options: QueueDatagramOptions): QueueDatagramSocket {
     const { maxQueuedBytes = QUEUED_BYTES } = options;
-    integer("maxQueuedBytes", maxQueuedBytes, { most: Number.MAX_SAFE_INTEGER });
+    integer("maxQueuedBytes", maxQueuedBytes, { max: Number.MAX_SAFE_INTEGER });
     const owner = expectedOwner(options.owner);
     const size = queueSize(options);
     const place = "openQueueDatagram";
@@ -307,10 +307,10 @@ function destination(to: unknown): string | QueueIdentity {
     throw new TypeError("`to` is a queue socket's name, or the `from` of a message");
   }
   const { pid, fd, inode, tagLow, tagHigh } = name as QueueIdentity;
-  integer("to.pid", pid, { least: 1 });
+  integer("to.pid", pid, { min: 1 });
   integer("to.fd", fd);
-  integer("to.inode", inode, { most: Number.MAX_SAFE_INTEGER });
-  const word = { most: 2 ** 32 - 1 };
+  integer("to.inode", inode, { max: Number.MAX_SAFE_INTEGER });
+  const word = { max: 2 ** 32 - 1 };
   return {
     pid,
     fd,

@@ -82,10 +82,10 @@ export class QueueListener implements Disposable, AsyncDisposable {
     kernelName(name);
     queueSize(options);
     const { backlog = BACKLOG, allow, maxQueuedBytes = 0 } = options;
-    integer("maxQueuedBytes", maxQueuedBytes, { most: Number.MAX_SAFE_INTEGER });
+    integer("maxQueuedBytes", maxQueuedBytes, { max: Number.MAX_SAFE_INTEGER });
     checkAllow(allow);
     const size = {
-      maxMessages: integer("backlog", backlog, { least: 1 }),
+      maxMessages: integer("backlog", backlog, { min: 1 }),
       messageBytes: REQUEST_BYTES,
     };
     return new QueueListener(name, makeNamed(name, size, "listenQueue"), options);

@@ -126,10 +126,10 @@ export class QueueSocket implements Disposable, AsyncDisposable {
    * @throws UnixError ERR_CLOSED; the signal's reason
    */
   receive(options: QueueReceiveOptions = {}): Promise<QueueMessage | null> {
-    const most = atMost(options.maxBytes);
+    const max = maxBytesOf(options.maxBytes);
     try {
       this.#open("mq_timedreceive");
-      return this.#reading.wait({ once: () => this.#take(most) }, options.signal);
+      return this.#reading.wait({ once: () => this.#take(max) }, options.signal);
     } catch (error) {
       return rejected(error);
     }
@@ -139,18 +139,18 @@ export class QueueSocket implements Disposable, AsyncDisposable {
   tryReceive(
     options: { readonly maxBytes?: number | undefined } = {},
   ): QueueMessage | null | undefined {
-    const most = atMost(options.maxBytes);
+    const max = maxBytesOf(options.maxBytes);
     this.#open("mq_timedreceive");
-    return this.#take(most);
+    return this.#take(max);
   }
 
   /** The next bytes, or null at the end; blocks the thread. @throws UnixError ETIMEDOUT */
   receiveSync(
     options: SyncOptions & { readonly maxBytes?: number | undefined } = {},
   ): QueueMessage | null {
-    const most = atMost(options.maxBytes);
+    const max = maxBytesOf(options.maxBytes);
     this.#open("mq_timedreceive");
-    return this.#reading.block("mq_timedreceive", options, () => this.#take(most));
+    return this.#reading.block("mq_timedreceive", options, () => this.#take(max));
   }
 
   /** Messages until the end. Leaving the loop does not close the socket. */
@@ -158,18 +158,18 @@ export class QueueSocket implements Disposable, AsyncDisposable {
     return iterate(() => this.receive());
   }
 
-  #take(most: number): QueueMessage | null | undefined {
-    if (this.#rest !== null) return this.#cut(this.#rest, most);
+  #take(max: number): QueueMessage | null | undefined {
+    if (this.#rest !== null) return this.#cut(this.#rest, max);
     if (this.#ended) return null;
     let next = this.#next();
     if (next === undefined) next = this.#atEnd();
     if (next === null) this.#ended = true;
-    return next ? this.#cut(next, most) : next;
+    return next ? this.#cut(next, max) : next;
   }
 
-  #cut(data: Uint8Array, most: number): QueueMessage {
-    this.#rest = data.length > most ? data.subarray(most) : null;
-    return new QueueMessage(data.length > most ? data.slice(0, most) : data, 0);
+  #cut(data: Uint8Array, max: number): QueueMessage {
+    this.#rest = data.length > max ? data.subarray(max) : null;
+    return new QueueMessage(data.length > max ? data.slice(0, max) : data, 0);
   }
 
   /** Nothing is here. If nobody is there to send more, what was sent last may have come since. */
@@ -246,7 +246,7 @@ export class QueueSocket implements Disposable, AsyncDisposable {
   /** Write frames until there is no room; how far that came. */
   #put(piece: Piece, from: number): number {
     const { bytes } = piece;
-    const most = this.#peer.dataBytes;
+    const max = this.#peer.dataBytes;
     let at = from;
     for (let i = 0; at < bytes; i++) {
       if (i === FRAMES) {
@@ -254,7 +254,7 @@ export class QueueSocket implements Disposable, AsyncDisposable {
         return at;
       }
       if (!this.#peer.holder.alive()) throw gone();
-      const to = Math.min(at + most, bytes);
+      const to = Math.min(at + max, bytes);
       if (!this.#peer.putData(piece, at, to)) return at;
       at = to;
     }
@@ -388,5 +388,5 @@ function gone(): UnixError {
   return new UnixError("mq_timedsend", -errno.EPIPE, { hint: "nobody is at the other end" });
 }
 
-const atMost = (maxBytes: number | undefined): number =>
-  maxBytes === undefined ? Infinity : integer("maxBytes", maxBytes, { least: 1 });
+const maxBytesOf = (maxBytes: number | undefined): number =>
+  maxBytes === undefined ? Infinity : integer("maxBytes", maxBytes, { min: 1 });

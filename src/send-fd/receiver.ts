@@ -235,8 +235,8 @@ export class FdReceiver implements Disposable, AsyncDisposable {
     const left = remaining(options?.timeoutMs);
     for (;;) {
       const wait = left();
-      const most = wait < 0 ? {} : { timeoutMs: wait };
-      const taken = this.#take(this.#postponed.shift() ?? this.#watcher.receiveSync(most));
+      const limit = wait < 0 ? {} : { timeoutMs: wait };
+      const taken = this.#take(this.#postponed.shift() ?? this.#watcher.receiveSync(limit));
       if (taken !== null) return taken;
     }
   }

@@ -309,7 +309,7 @@ export function watchSignals(
   options: WatchSignalsOptions = {},
 ): SignalWatcher {
   const { maxQueued = MAX_QUEUED } = options;
-  integer("maxQueued", maxQueued, { least: 1 });
+  integer("maxQueued", maxQueued, { min: 1 });
   const list = Array.isArray(signals) ? signals : [signals];
   const numbers = new Set<number>(list.map((one) => handledSignalNumber(one)));
   if (numbers.size === 0) throw new RangeError("at least one signal is to be watched");

@@ -89,7 +89,7 @@ export abstract class MessagingSocket extends BaseSocket {
    */
   receive(options?: ReceiveOptions): Promise<Message | null> {
     if (options === undefined) return this.waitFor("read", undefined, this.#plain);
-    const receiving = new Receiving(this, this.#most(options.maxBytes));
+    const receiving = new Receiving(this, this.#maxBytes(options.maxBytes));
     return this.waitFor("read", options.signal, receiving);
   }
 
@@ -100,12 +100,12 @@ export abstract class MessagingSocket extends BaseSocket {
   /** The next message if one is here; null: the peer has ended; undefined: nothing now. */
   tryReceive(options?: { readonly maxBytes?: number | undefined }): Message | null | undefined {
     this.open("recvmsg");
-    return this.take(this.#most(options?.maxBytes));
+    return this.take(this.#maxBytes(options?.maxBytes));
   }
 
   /** The next message; blocks the thread. @throws UnixError ETIMEDOUT */
   receiveSync(options?: SyncOptions & { readonly maxBytes?: number | undefined }): Message | null {
-    const maxBytes = this.#most(options?.maxBytes);
+    const maxBytes = this.#maxBytes(options?.maxBytes);
     return this.blocking("recvmsg", events.POLLIN, options, () => this.take(maxBytes));
   }
 
@@ -141,9 +141,9 @@ export abstract class MessagingSocket extends BaseSocket {
     return receiveIntoOnce(this.fd, this.rules, buffer, bytes);
   }
 
-  #most(maxBytes: number | undefined): number {
+  #maxBytes(maxBytes: number | undefined): number {
     if (maxBytes === undefined) return this.settings.maxMessageBytes;
-    return integer("maxBytes", maxBytes, { least: 1 });
+    return integer("maxBytes", maxBytes, { min: 1 });
   }
 
   /**

@@ -48,7 +48,7 @@ export interface Settings {
 const QUEUED_BYTES = 64 * 1024 * 1024;
 
 const optional = (name: string, value: number | undefined): number | undefined =>
-  value === undefined ? undefined : integer(name, value, { least: 1 });
+  value === undefined ? undefined : integer(name, value, { min: 1 });
 
 /** @throws TypeError, RangeError */
 export function toSettings(options: SocketOptions = {}): Settings {
@@ -62,12 +62,12 @@ export function toSettings(options: SocketOptions = {}): Settings {
   return {
     passCredentials: options.passCredentials ?? false,
     passPidfd: options.passPidfd ?? false,
-    acceptFds: integer("acceptFds", fds, { most: SCM_MAX_FD }),
+    acceptFds: integer("acceptFds", fds, { max: SCM_MAX_FD }),
     refuseFds,
     sendBufferBytes: optional("sendBufferBytes", options.sendBufferBytes),
     receiveBufferBytes: optional("receiveBufferBytes", options.receiveBufferBytes),
-    maxMessageBytes: integer("maxMessageBytes", maxMessageBytes, { least: 1 }),
-    maxQueuedBytes: integer("maxQueuedBytes", maxQueuedBytes, { most: Number.MAX_SAFE_INTEGER }),
+    maxMessageBytes: integer("maxMessageBytes", maxMessageBytes, { min: 1 }),
+    maxQueuedBytes: integer("maxQueuedBytes", maxQueuedBytes, { max: Number.MAX_SAFE_INTEGER }),
   };
 }
 

@@ -54,12 +54,12 @@ const NO_NUMBERS: readonly number[] = [];
 
 const DATA: ListRule = {
   what: "data is a list of pieces",
-  most: Number.MAX_SAFE_INTEGER,
+  max: Number.MAX_SAFE_INTEGER,
   rule: "a list has a length",
 };
 const FDS: ListRule = {
   what: "fds is an array of descriptors",
-  most: SCM_MAX_FD,
+  max: SCM_MAX_FD,
   rule: `one message carries at most ${SCM_MAX_FD} descriptors`,
 };
 
@@ -92,7 +92,7 @@ export const ownFds = (fds: readonly FdLike[]): FdLike[] => ownList(fds, FDS);
 export function checkFds(fds: readonly FdLike[], transfer: boolean): readonly number[] {
   if (!Array.isArray(fds)) throw new TypeError(FDS.what);
   const count = fds.length;
-  if (!(count <= FDS.most)) throw new RangeError(`${FDS.rule}, not ${count}`);
+  if (!(count <= FDS.max)) throw new RangeError(`${FDS.rule}, not ${count}`);
   if (count === 0) return NO_NUMBERS;
   const numbers: number[] = [];
   for (let i = 0; i < count; i++) {

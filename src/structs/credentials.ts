@@ -65,8 +65,8 @@ const XUCRED_VERSION = 0;
 export function decodeXucred(view: DataView): { uid: number; groups: number[] } | null {
   const at = xucred.at;
   if (view.getUint32(at.cr_version, true) !== XUCRED_VERSION) return null;
-  const most = xucred.bytes.cr_groups / 4;
-  const count = Math.min(Math.max(view.getInt16(at.cr_ngroups, true), 0), most);
+  const max = xucred.bytes.cr_groups / 4;
+  const count = Math.min(Math.max(view.getInt16(at.cr_ngroups, true), 0), max);
   const groups: number[] = [];
   for (let i = 0; i < count; i++) groups.push(view.getUint32(at.cr_groups + 4 * i, true));
   return { uid: view.getUint32(at.cr_uid, true), groups };
