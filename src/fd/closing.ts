@@ -18,6 +18,7 @@ import {
 import { close, closeAll, seals } from "../syscalls/fd.ts";
 import { kind, lookAt, recordLocks } from "../syscalls/file-kind.ts";
 import { getOption, lingerOff, socket } from "../syscalls/socket.ts";
+import { fileLocks } from "./locks.ts";
 import { ending } from "./thread-end.ts";
 import { holdsMore } from "./unread.ts";
 
@@ -104,11 +105,9 @@ function isPlainKernelObject(fd: number): boolean {
 
 /** Whether this process has a record lock on a file with this number, as /proc/locks has it. */
 function isLockedHere(inode: bigint): boolean {
-  const self = String(process.pid);
-  return linesOf("/proc/locks").some((line) => {
-    const [, type, , , pid, place] = line.trim().split(/\s+/);
-    return type === "POSIX" && pid === self && place?.split(":")[2] === String(inode);
-  });
+  return fileLocks().some(
+    (lock) => lock.kind === "POSIX" && lock.pid === process.pid && lock.inode === String(inode),
+  );
 }
 
 /** Whether it was taken through this very open file: whoever closes it knows what goes with it. */

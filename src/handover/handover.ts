@@ -4,6 +4,7 @@ import type { AddressInput } from "../address/address.ts";
 import { integer } from "../base/checks.ts";
 import { type Abortable, sleep, type TimeLimited } from "../base/deadline.ts";
 import { closedError } from "../base/errors.ts";
+import { Referenced } from "../base/referenced.ts";
 import type { Binding, FileOptions } from "../bind/binding.ts";
 import type { Fd, FdLike } from "../fd/fd.ts";
 import type { Listener } from "../listener/listener.ts";
@@ -71,7 +72,7 @@ const PAUSE_MS = 10;
  *
  * @see unix(7), SCM_RIGHTS
  */
-export class Handover implements Disposable {
+export class Handover extends Referenced {
   readonly #settings: Settings;
   readonly #table = new HandoverTable();
   readonly #replaced = Promise.withResolvers<{ readonly pid: number }>();
@@ -89,6 +90,7 @@ export class Handover implements Disposable {
   readonly predecessor: { readonly pid: number } | null;
 
   private constructor(settings: Settings, from: Control | Offer) {
+    super();
     this.#settings = settings;
     this.#offer = "channel" in from ? from : null;
     const { handle, binding } =
@@ -245,21 +247,11 @@ export class Handover implements Disposable {
     return this.#replaced.promise;
   }
 
-  /** Keep the process alive for this. The default. */
-  ref(): this {
-    return this.#reference(true);
-  }
-
-  /** Do not keep the process alive for successors that may come. */
-  unref(): this {
-    return this.#reference(false);
-  }
-
-  #reference(on: boolean): this {
+  /** @internal */
+  protected reference(on: boolean): void {
     this.#referenced = on;
     if (on) this.#listener.ref();
     else this.#listener.unref();
-    return this;
   }
 
   /**
@@ -278,9 +270,5 @@ export class Handover implements Disposable {
     if (lent) this.#table.leave();
     this.#listener.close();
     this.#table.close();
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
   }
 }

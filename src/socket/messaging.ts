@@ -5,7 +5,7 @@ import { poll as events } from "../../native/poll.ts";
 import { socket as c } from "../../native/socket.ts";
 import { integer } from "../base/checks.ts";
 import type { Payload } from "../base/data.ts";
-import type { Abortable, SyncOptions } from "../base/deadline.ts";
+import { type Abortable, remaining, type SyncOptions } from "../base/deadline.ts";
 import { busy, UnixError } from "../base/errors.ts";
 import { iterate } from "../base/iterate.ts";
 import type { FdLike } from "../fd/fd.ts";
@@ -106,7 +106,9 @@ export abstract class MessagingSocket extends BaseSocket {
   /** The next message; blocks the thread. @throws UnixError ETIMEDOUT */
   receiveSync(options?: SyncOptions & { readonly maxBytes?: number | undefined }): Message | null {
     const maxBytes = this.#maxBytes(options?.maxBytes);
-    return this.blocking("recvmsg", events.POLLIN, options, () => this.take(maxBytes));
+    return this.blocking("recvmsg", events.POLLIN, remaining(options?.timeoutMs), () =>
+      this.take(maxBytes),
+    );
   }
 
   /**
@@ -128,7 +130,9 @@ export abstract class MessagingSocket extends BaseSocket {
   /** `receiveInto`, blocking the thread. @throws UnixError ETIMEDOUT */
   receiveIntoSync(buffer: ArrayBufferView, options?: SyncOptions): Received | null {
     const bytes = roomIn(buffer);
-    return this.blocking("recvmsg", events.POLLIN, options, () => this.takeInto(buffer, bytes));
+    return this.blocking("recvmsg", events.POLLIN, remaining(options?.timeoutMs), () =>
+      this.takeInto(buffer, bytes),
+    );
   }
 
   /** @internal One receive. Overridden where a kind has more to say about ends and errors. */
@@ -340,7 +344,7 @@ export abstract class MessagingSocket extends BaseSocket {
     if (!this.idle) throw busy();
     if (message.total === 0 && this.kind.stream) return;
     let skip = 0;
-    this.blocking("sendmsg", events.POLLOUT, options, () => {
+    this.blocking("sendmsg", events.POLLOUT, remaining(options?.timeoutMs), () => {
       const rest = { skip, fds: skip === 0 ? message.numbers : [] };
       const sent = sendOnce(this.fd, message, rest);
       if (sent < 0 && !wouldBlock(sent)) throw this.sendFailed(sent, message);

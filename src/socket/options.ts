@@ -4,6 +4,7 @@ import { errno } from "../../native/errno.ts";
 import { option, SCM_MAX_FD } from "../../native/socket.ts";
 import { integer } from "../base/checks.ts";
 import { check, UnsupportedError } from "../base/errors.ts";
+import { MAX_QUEUED_BYTES } from "../base/limits.ts";
 import { setOption } from "../syscalls/socket.ts";
 import { receiveBytes } from "./receive.ts";
 
@@ -45,8 +46,6 @@ export interface Settings {
   readonly maxQueuedBytes: number;
 }
 
-const QUEUED_BYTES = 64 * 1024 * 1024;
-
 const optional = (name: string, value: number | undefined): number | undefined =>
   value === undefined ? undefined : integer(name, value, { min: 1 });
 
@@ -55,7 +54,7 @@ export function toSettings(options: SocketOptions = {}): Settings {
   const {
     acceptFds = true,
     maxMessageBytes = receiveBytes,
-    maxQueuedBytes = QUEUED_BYTES,
+    maxQueuedBytes = MAX_QUEUED_BYTES,
   } = options;
   const refuseFds = acceptFds === "refuse";
   const fds = acceptFds === true ? SCM_MAX_FD : acceptFds === false || refuseFds ? 0 : acceptFds;
