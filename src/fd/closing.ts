@@ -8,6 +8,7 @@ import { MEM_MAJOR, mode } from "../../native/file.ts";
 import { system } from "../../native/platform.ts";
 import { socket as c, option } from "../../native/socket.ts";
 import { closedError } from "../base/errors.ts";
+import type { SocketType } from "../base/socket-type.ts";
 import { stopWaiting } from "../loop/poller.ts";
 import {
   type ClosingThread,
@@ -24,10 +25,13 @@ import { holdsMore } from "./unread.ts";
 
 /**
  * Who has chosen what a descriptor stands for. "ours": this library, and it is of a kind whose
- * close does not wait. "socket": the same, a Unix socket into which others write. "anybody": it
- * came, or the user gave it.
+ * close does not wait. "socket": the same, a Unix socket into which others write; "stream": one of
+ * SOCK_STREAM that is connected. "anybody": it came, or the user gave it.
  */
-export type Origin = "ours" | "socket" | "anybody";
+export type Origin = "ours" | "socket" | "stream" | "anybody";
+
+/** Of a socket that is made or accepted here. */
+export const originOf = (type: SocketType): Origin => (type === "stream" ? "stream" : "socket");
 
 const closed = (): Error => closedError("close");
 
@@ -35,8 +39,8 @@ const closed = (): Error => closedError("close");
 export function closeOne(fd: number, origin: Origin = "anybody"): void {
   stopWaiting(fd, closed);
   if (origin === "ours" || system !== "linux") close(fd);
-  else if (origin === "socket") closeSocket(fd);
-  else closeAs(fd, verdictOn(fd));
+  else if (origin === "anybody") closeAs(fd, verdictOn(fd));
+  else closeSocket(fd, origin === "stream");
 }
 
 /** The same for many that came, or that the user gave. */
@@ -130,8 +134,8 @@ const IMPATIENCE_MS = 1000;
 let impatientUntil = 0;
 
 /** A Unix socket: what lies unread in it goes with it, and may take its time. */
-function closeSocket(fd: number): void {
-  if (!holdsMore(fd)) {
+function closeSocket(fd: number, stream = false): void {
+  if (!holdsMore(fd, stream)) {
     close(fd);
     return;
   }

@@ -10,6 +10,7 @@ import { iterateOpen } from "../base/iterate.ts";
 import { typeNumber } from "../base/socket-type.ts";
 import { type Binding, checkFileOptions } from "../bind/binding.ts";
 import { type BindOptions, bindExclusive, checkBindOptions } from "../bind/exclusive.ts";
+import { originOf } from "../fd/closing.ts";
 import { Fd } from "../fd/fd.ts";
 import { FdOwner } from "../fd/owner.ts";
 import { attempt } from "../loop/attempt.ts";
@@ -162,7 +163,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
 
   #wrap(fd: number): S {
     const { type, settings } = this.#start;
-    const handle = Fd.of(fd, "Listener.accept", "socket");
+    const handle = Fd.of(fd, "Listener.accept", originOf(type));
     try {
       applySettings(fd, settings);
     } catch (error) {

@@ -8,7 +8,7 @@ import { recvmmsg, sendmmsg } from "../../src/syscalls/message.ts";
 import { setOption } from "../../src/syscalls/socket.ts";
 import { variants } from "../api/pairs.ts";
 import { leakFree, must, turns } from "../api/tools.ts";
-import { testUnless } from "../support/unless.ts";
+import { noOutOfBand, testUnless } from "../support/unless.ts";
 import { batch } from "../syscalls/sockets.ts";
 import {
   done,
@@ -58,12 +58,7 @@ describe.each(packets)("$name", ({ open }) => {
   });
 });
 
-/** Where the kernel was built with it. */
-const noOob = ((): string | null => {
-  using raw = new Raw();
-  const answer = send(raw.pair(1)[0], { flags: MSG_OOB });
-  return answer === 1 ? null : `MSG_OOB: ${answer}`;
-})();
+const noOob = noOutOfBand();
 
 describe.each(ofKind("stream"))("$name: out of band", ({ open }) => {
   testUnless(noOob, "a receive stops at the mark, and goes on behind it (OOB-01, OOB-05)", () => {
