@@ -19,6 +19,7 @@ import {
 import { close, closeAll, seals } from "../syscalls/fd.ts";
 import { kind, lookAt, recordLocks } from "../syscalls/file-kind.ts";
 import { getOption, lingerOff, socket } from "../syscalls/socket.ts";
+import { fileLocks } from "./locks.ts";
 import { ending } from "./thread-end.ts";
 import { holdsMore } from "./unread.ts";
 
@@ -65,7 +66,7 @@ function closeAs(fd: number, verdict: Verdict): void {
 }
 
 /** Of 512 bytes each: what is freed with a file of this size takes a millisecond or two. */
-const FEW_BLOCKS = 32_768;
+const MAX_BLOCKS_AT_ONCE = 32_768;
 
 function verdictOn(fd: number): Verdict {
   switch (lookAt(fd)) {
@@ -92,7 +93,7 @@ function onFile(fd: number): Verdict {
   const local = kind.major > 0 || seals(fd) >= 0;
   const locks = local ? recordLocks(fd) : -1;
   if (locks !== 0 && isLockedHere(inode) && !lockedThrough(fd)) return "keep";
-  return local && blocks <= FEW_BLOCKS ? "close" : "beside";
+  return local && blocks <= MAX_BLOCKS_AT_ONCE ? "close" : "beside";
 }
 
 const PLAIN = /^(?:anon_inode:\[(?:eventfd|timerfd|signalfd|pidfd)\]|pidfd:.*)$/;
@@ -108,11 +109,9 @@ function isPlainKernelObject(fd: number): boolean {
 
 /** Whether this process has a record lock on a file with this number, as /proc/locks has it. */
 function isLockedHere(inode: bigint): boolean {
-  const self = String(process.pid);
-  return linesOf("/proc/locks").some((line) => {
-    const [, type, , , pid, place] = line.trim().split(/\s+/);
-    return type === "POSIX" && pid === self && place?.split(":")[2] === String(inode);
-  });
+  return fileLocks().some(
+    (lock) => lock.kind === "POSIX" && lock.pid === process.pid && lock.inode === String(inode),
+  );
 }
 
 /** Whether it was taken through this very open file: whoever closes it knows what goes with it. */

@@ -4,8 +4,9 @@ import { errno } from "../../native/errno.ts";
 import { file } from "../../native/file.ts";
 import { procNetUnix } from "../../native/netlink.ts";
 import { typeName } from "../base/socket-type.ts";
+import { deviceNumber } from "../structs/device.ts";
 import { type Address, fromBytes, toBytes } from "../structs/sockaddr-un.ts";
-import { deviceNumber, isBoundTo, type SocketFile, type UnixRecord } from "../structs/unix-diag.ts";
+import { isBoundTo, type SocketFile, type UnixRecord } from "../structs/unix-diag.ts";
 import { dumpUnixSockets } from "../syscalls/netlink.ts";
 
 /** How sockets were found: "proc" knows no files, and names only as far as they print. */

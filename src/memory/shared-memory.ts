@@ -88,7 +88,7 @@ function sealMask(which: readonly Seal[]): number {
 
 const SEALS: ListRule = {
   what: "seal is true, false or an array of seals",
-  most: 64,
+  max: 64,
   rule: "there are fewer than 64 seals",
 };
 
@@ -155,7 +155,7 @@ export class SharedMemory implements Disposable {
   static create(content: number | Payload, options: SharedMemoryOptions = {}): SharedMemory {
     const data = typeof content === "number" ? null : prepare(content);
     const bytes = typeof content === "number" ? content : data!.total;
-    integer("the size of shared memory", bytes, { least: 1, most: MAX_BYTES });
+    integer("the size of shared memory", bytes, { min: 1, max: MAX_BYTES });
     const name = checkName(options.name ?? "bunix");
     const seals = wantedSeals(options.seal);
     sealMask(seals);
@@ -202,7 +202,7 @@ export class SharedMemory implements Disposable {
       // after the seals: it can no longer become less
       const { size } = fileCall(() => fstatSync(handle.fd));
       const bytes = options.bytes ?? size;
-      integer("bytes", bytes, { least: 1, most: Math.min(size, MAX_BYTES) });
+      integer("bytes", bytes, { min: 1, max: Math.min(size, MAX_BYTES) });
       return SharedMemory.#mapAs(handle, bytes, options.writable);
     });
     closeTransferred({ fds, numbers, transfer });

@@ -144,23 +144,23 @@ function tooManyQueues(result: number, address: string): QueueLimitError {
 }
 
 function tooLarge(result: number, address: string, size: QueueSize | undefined): UnixError {
-  const most = { msg_max: sysctl("msg_max"), msgsize_max: sysctl("msgsize_max") };
-  const limit = size !== undefined && beyond(size, most);
+  const limits = { msg_max: sysctl("msg_max"), msgsize_max: sysctl("msgsize_max") };
+  const limit = size !== undefined && beyond(size, limits);
   if (!limit) return new UnixError("mq_open", result, { address });
   const [asked, value] =
     limit === "msg_max"
-      ? [`maxMessages ${size.maxMessages}`, most.msg_max]
-      : [`messageBytes ${size.messageBytes}`, most.msgsize_max];
+      ? [`maxMessages ${size.maxMessages}`, limits.msg_max]
+      : [`messageBytes ${size.messageBytes}`, limits.msgsize_max];
   const hint = `${asked} is more than ${value ?? limit}; ${raise(limit)}`;
   return new QueueLimitError("mq_open", result, { address, hint, limit, value });
 }
 
 function beyond(
   { maxMessages, messageBytes }: QueueSize,
-  most: { msg_max: number | null; msgsize_max: number | null },
+  limits: { msg_max: number | null; msgsize_max: number | null },
 ): "msg_max" | "msgsize_max" | null {
-  if (most.msg_max !== null && maxMessages > most.msg_max) return "msg_max";
-  return most.msgsize_max !== null && messageBytes > most.msgsize_max ? "msgsize_max" : null;
+  if (limits.msg_max !== null && maxMessages > limits.msg_max) return "msg_max";
+  return limits.msgsize_max !== null && messageBytes > limits.msgsize_max ? "msgsize_max" : null;
 }
 
 /** @internal A message does not fit into its queue. */

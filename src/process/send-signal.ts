@@ -50,7 +50,7 @@ export function deliver(
   { value }: SendSignalOptions,
 ): void {
   const number = sendable(signal);
-  if (value !== undefined) integer("value", value, { least: -INT32, most: INT32 - 1 });
+  if (value !== undefined) integer("value", value, { min: -INT32, max: INT32 - 1 });
   if (value !== undefined && number === 0) throw new RangeError("signal 0 carries no value");
   const sent = value === undefined ? plain(target, number) : queued(target, number, value);
   if (sent >= 0) return;
@@ -85,6 +85,6 @@ export function sendSignal(
   signal: SignalName | number,
   options: SendSignalOptions = {},
 ): void {
-  if (typeof to === "number") deliver({ pid: integer("pid", to, { least: 1 }) }, signal, options);
+  if (typeof to === "number") deliver({ pid: integer("pid", to, { min: 1 }) }, signal, options);
   else deliver({ pidfd: fdNumber(to) }, signal, options);
 }

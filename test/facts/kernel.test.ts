@@ -175,8 +175,8 @@ fact("file-goes-on-without-its-name", "bind by a name, rename: connect finds it 
 fact("buffers-are-capped", "SO_SNDBUF beyond net.core.wmem_max: as much as that, no error", () => {
   using raw = new Raw();
   const [near] = raw.pair(SOCK_STREAM);
-  const most = Number(readFileSync("/proc/sys/net/core/wmem_max", "latin1"));
-  const asked = 2 * most + 4096;
+  const max = Number(readFileSync("/proc/sys/net/core/wmem_max", "latin1"));
+  const asked = 2 * max + 4096;
   expect(setOption(near, option.SO_SNDBUF, asked)).toBe(0);
-  expect(getOption(near, option.SO_SNDBUF)).toBe(2 * most); // which the kernel doubles
+  expect(getOption(near, option.SO_SNDBUF)).toBe(2 * max); // which the kernel doubles
 });

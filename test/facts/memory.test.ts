@@ -133,9 +133,9 @@ fact("deallocator-is-any-function", "libc's close as a buffer's deallocator", as
     for (const fd of fds) managedBuffer(fd, 1, { context: 1, deallocator });
   })();
   const open = (): number => fds.filter((fd) => descriptorFlags(fd) >= 0).length;
-  const most = await collectedUntil(() => open() <= 2);
-  if (!most) for (const fd of fds) close(fd);
-  expect(most).toBe(true);
+  const closed = await collectedUntil(() => open() <= 2);
+  if (!closed) for (const fd of fds) close(fd);
+  expect(closed).toBe(true);
   expect(await collectedUntil(() => open() === 0)).toBe(true);
 });
 
