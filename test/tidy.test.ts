@@ -22,7 +22,7 @@ const floors = [
   ...["native", "base", "structs", "syscalls", "users", "loop", "fd", "readiness", "signals"],
   ...["address", "process", "peer", "inspect", "bind", "socket", "listener", "fifo"],
   ...["message-queue", "memory", "activation", "channel", "handover", "send-fd", "spawn", "serve"],
-  ...["queue-socket", "capabilities", "src", "cli"],
+  ...["http", "queue-socket", "capabilities", "src", "cli"],
 ];
 
 /** The folder directly below src/, "src" for a door, or "native". */
