@@ -2,7 +2,14 @@
 // (facts: #errno-per-thread).
 
 import { dlopen, type FFIFunction, type Pointer, read } from "bun:ffi";
-import { known, libcNames, libpthreadName, librtName, system } from "../../native/platform.ts";
+import {
+  known,
+  libcNames,
+  libpthreadName,
+  librtName,
+  system,
+  variadicOnStack,
+} from "../../native/platform.ts";
 import {
   darwin,
   glibcOnly,
@@ -15,6 +22,7 @@ import {
 import { UnsupportedError } from "../base/errors.ts";
 import { cString, type Lent } from "./memory.ts";
 import { trace, wantedGroups } from "./trace/trace.ts";
+import { paddedSignatures, withPadding } from "./variadic.ts";
 
 /** What an FFI call takes for a pointer: an address, a typed array that was lent, or NULL. */
 export type Address = number | Lent | null;
@@ -51,8 +59,10 @@ function open(): Opened {
 
 /** All of a group, or null where the library is not here or lacks one of them. */
 function symbolsOf(library: string, group: Record<string, Signature>): object | null {
+  const declared = variadicOnStack ? paddedSignatures(group) : group;
   try {
-    return dlopen(library, group as unknown as Record<string, FFIFunction>).symbols;
+    const { symbols } = dlopen(library, declared as unknown as Record<string, FFIFunction>);
+    return variadicOnStack ? withPadding(symbols) : symbols;
   } catch {
     return null;
   }
