@@ -13,13 +13,14 @@ import { whyNoSenders, whyNotHere } from "../signals/dispatcher.ts";
 import { whyNoGaps } from "../spawn/descriptors.ts";
 import { whyNoNames } from "../spawn/listen-names.ts";
 import { close, memfdCreate } from "../syscalls/fd.ts";
-import { absentFunctions, isMusl, libcName } from "../syscalls/libc.ts";
+import { absentFunctions, isMusl, libcName, whyNoCalls } from "../syscalls/libc.ts";
 import { mqOpen } from "../syscalls/message-queue.ts";
 import { dumpUnixSockets } from "../syscalls/netlink.ts";
 import { pidfdGetfd, pidfdOpen, pidfdSendSignal } from "../syscalls/process.ts";
 import { setOption, socket } from "../syscalls/socket.ts";
 import { whyNoTeardown } from "../syscalls/thread-teardown.ts";
 import { type AskedCall, underFilter, whyFatal, whyRefused } from "./asked-calls.ts";
+import { requirements } from "./table.ts";
 
 /** Whether something works here, and if not, why. */
 export type Capability =
@@ -32,7 +33,10 @@ export interface Capabilities {
   readonly system: "linux" | "darwin";
   /** The machine's architecture. */
   readonly arch: "x64" | "arm64";
-  /** The C library that is called; "none": no library that is known here could be opened. */
+  /**
+   * The C library that is called; "none": nothing can be called, for the reason that
+   * `libcFunctions` and all others give.
+   */
   readonly libc: "glibc" | "musl" | "macOS" | "none";
   /** Bun's version, as `Bun.version`. */
   readonly bun: string;
@@ -100,6 +104,14 @@ export interface Capabilities {
    */
   readonly workerTeardown: Capability;
 }
+
+type Key = {
+  [K in keyof Capabilities]: Capabilities[K] extends { readonly available: boolean } ? K : never;
+}[keyof Capabilities];
+
+/** The table has a row for each, and no other. */
+const rows: Readonly<Record<Key, unknown>> & { [K in keyof typeof requirements]: unknown } =
+  requirements;
 
 const yes: Capability = { available: true };
 const no = (reason: string): Capability => ({ available: false, reason });
@@ -202,13 +214,11 @@ function waiting(): Pick<Capabilities, "waker" | "waiting"> {
 }
 
 function libc(): Capabilities["libc"] {
-  if (libcName === "") return "none";
   if (system === "darwin") return "macOS";
   return isMusl() ? "musl" : "glibc";
 }
 
 function libcFunctions(): Capability {
-  if (libcName === "") return no("no libc could be opened");
   const absent = absentFunctions().filter((name) => name !== "__errno_location");
   return absent.length === 0 ? yes : no(`${libcName} has no ${absent.join(", ")}`);
 }
@@ -225,19 +235,32 @@ function sendFd({ pidfdGetfd, pidfdSignals }: Pidfds): Capability {
   return pidfdGetfd.available ? pidfdSignals : pidfdGetfd;
 }
 
+const about = {
+  system,
+  arch,
+  bun: Bun.version,
+  tier: verified ? "verified" : "unverified",
+} as const;
+
+/** Without a libc there is nothing. */
+function nothing(reason: string): Capabilities {
+  const all = Object.fromEntries(Object.keys(rows).map((key) => [key, no(reason)]));
+  return { ...about, libc: "none", waker: null, ...(all as Record<Key, Capability>) };
+}
+
 /**
  * What works here; each entry that does not says why. Starts the event loop's waker. Under a
- * seccomp filter, which may end whoever makes a call, short-lived processes ask in our place.
+ * seccomp filter, which may end whoever makes a call, short-lived processes ask in our place. Where
+ * Bun can call no C at all (`MemoryDenyWriteExecute=yes`) every entry says so.
  */
 export function capabilities(): Capabilities {
+  const why = whyNoCalls();
+  if (why !== null) return nothing(why);
   const processes = pidfds();
   const passPidfd = optionWorks(option.SO_PASSPIDFD, "Linux 6.5");
   return {
-    system,
-    arch,
+    ...about,
     libc: libc(),
-    bun: Bun.version,
-    tier: verified ? "verified" : "unverified",
     ...waiting(),
     libcFunctions: libcFunctions(),
     seqpacket: seqpacket(),
