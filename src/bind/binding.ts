@@ -10,10 +10,11 @@ import { tooLong, withShortAddress } from "../address/short-path.ts";
 import { integer } from "../base/checks.ts";
 import { check, fileCall, UnixError } from "../base/errors.ts";
 import { cleanUpAtExit, forgetCleanup } from "../fd/exit-cleanup.ts";
+import { isBusy } from "../lock/held.ts";
 import { type Address, fitsSockaddr, maxPathBytes } from "../structs/sockaddr-un.ts";
 import { chmod, chown, close, fchmod, open } from "../syscalls/fd.ts";
 import { bind, socketName } from "../syscalls/socket.ts";
-import { LockFile } from "./lock-file.ts";
+import { type AddressLock, tryLockName } from "./name-lock.ts";
 
 /** How a socket's file is made, and whether it goes with the socket. */
 export interface FileOptions {
@@ -40,7 +41,7 @@ export class Binding {
   /** As given, but absolute. */
   readonly address: Address;
   #made: { readonly file: FileIdentity; readonly place: Directory } | null;
-  #lockFile: LockFile | null = null;
+  #lockFile: AddressLock | null = null;
 
   /** @param made the socket's file and its directory, if it is to go with the socket */
   constructor(address: Address, made: { file: FileIdentity; place: Directory } | null) {
@@ -50,7 +51,7 @@ export class Binding {
   }
 
   /** Hold the lock file for as long as the name. */
-  attachLockFile(lockFile: LockFile): void {
+  attachLockFile(lockFile: AddressLock): void {
     this.#lockFile = lockFile;
     cleanUpAtExit(this);
   }
@@ -98,11 +99,11 @@ export class Binding {
 function removeFile({ file, place }: { file: FileIdentity; place: Directory }): void {
   try {
     const lock = lockOf(place);
-    if (lock !== null && "holder" in lock) return;
+    if (lock !== null && isBusy(lock)) return;
     try {
       place.removeIf(file);
     } finally {
-      lock?.releaseBeside();
+      lock?.release();
     }
   } catch {
     // gone already, or not ours to remove
@@ -113,9 +114,9 @@ function removeFile({ file, place }: { file: FileIdentity; place: Directory }): 
  * Null: it cannot be had, because there are no locks here, its file cannot be made (nor could that
  * of a successor), or no descriptor is left.
  */
-function lockOf(place: Directory): ReturnType<typeof LockFile.tryBeside> {
+function lockOf(place: Directory): ReturnType<typeof tryLockName> {
   try {
-    return LockFile.tryBeside(place);
+    return tryLockName(place);
   } catch {
     return null;
   }
