@@ -6,13 +6,14 @@ import { system } from "../../native/platform.ts";
 import { check, UnixError, UnsupportedError } from "../base/errors.ts";
 import { describeFd } from "../fd/description.ts";
 import { Fd, type FdLike, fdNumber } from "../fd/fd.ts";
+import { inodeOf } from "../fd/inode.ts";
 import { type AdmissionOptions, checkAdmission } from "../listener/listener.ts";
 import { decodeInet, isLoopback } from "../structs/sockaddr-in.ts";
 import { decodeSockaddr, toBytes } from "../structs/sockaddr-un.ts";
 import { setNonBlocking, statusFlags } from "../syscalls/fd.ts";
 import { rawName } from "../syscalls/socket.ts";
 import { type Door, directDoor, remember } from "./drain.ts";
-import { exchange, inodeOf, isListening, type Registration, registrations } from "./epoll-entry.ts";
+import { exchange, isListening, type Registration, registrations } from "./epoll-entry.ts";
 import { closeIfStill, takesDescriptors } from "./native-fd.ts";
 import { termsOf, weAccept } from "./rules.ts";
 

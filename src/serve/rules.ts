@@ -4,13 +4,14 @@ import { errno } from "../../native/errno.ts";
 import { formatAddress } from "../address/address.ts";
 import { UnixError, UnsupportedError } from "../base/errors.ts";
 import { Fd, type FdLike } from "../fd/fd.ts";
+import { inodeOf } from "../fd/inode.ts";
 import { type AdmissionOptions, Listener, rulesFor } from "../listener/listener.ts";
 import type { Rules } from "../peer/admission.ts";
 import { type Settings, toSettings } from "../socket/options.ts";
 import { decodeSockaddr } from "../structs/sockaddr-un.ts";
 import { Doorway } from "./doorway.ts";
 import type { Door } from "./drain.ts";
-import { exchange, inodeOf, type Registration } from "./epoll-entry.ts";
+import { exchange, type Registration } from "./epoll-entry.ts";
 import { openHidden } from "./hidden.ts";
 
 /** By what rules somebody is accepted, and with what socket options. */
