@@ -9,6 +9,7 @@ import { Backoff } from "../base/backoff.ts";
 import { UnixError } from "../base/errors.ts";
 import type { Fd } from "../fd/fd.ts";
 import { inodeOf } from "../fd/inode.ts";
+import { holdsMore } from "../fd/unread.ts";
 import { Acceptor } from "../listener/acceptor.ts";
 import { Consumer } from "../loop/consume.ts";
 import { LazyWatch } from "../loop/lazy-watch.ts";
@@ -64,7 +65,8 @@ export class Doorway {
 
   constructor(options: DoorwayOptions) {
     this.#options = options;
-    const { entry, listening, rules, settings, where } = options;
+    const { entry, listening, rules, where } = options;
+    const settings = { ...options.settings, refuseFds: true }; // Bun would not look at them
     this.#view = new EpollView(entry.epoll);
     this.#acceptor = new Acceptor<number>({
       handle: listening,
@@ -224,6 +226,10 @@ export class Doorway {
   /** Put the client in the place of its stand-in. */
   #seat(guest: Guest, entry: Registration, ended: boolean): void {
     const { fd } = guest.client;
+    if (holdsMore(fd, true)) {
+      this.#turnAway(guest, "it has sent descriptors, or bytes out of band");
+      return;
+    }
     const inode = inodeOf(fd);
     const failed = inode < 0 ? { step: "fstat", result: -errno.EIO } : exchange(entry, fd);
     if (failed !== null) {
