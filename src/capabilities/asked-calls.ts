@@ -4,8 +4,7 @@
 import { readFileSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { netlink } from "../../native/netlink.ts";
-import { nr as waiting } from "../../native/poll.ts";
-import { nr } from "../../native/process.ts";
+import { nr } from "../../native/numbers.ts";
 import { socket as c } from "../../native/socket.ts";
 import { errnoName } from "../base/errors.ts";
 import { type Attempt, tryCall } from "../syscalls/try-call.ts";
@@ -24,7 +23,7 @@ const NOTHING = -1;
 
 /** Calls, and arguments with which the kernel refuses them before it does anything. */
 const calls = {
-  io_setup: [waiting.SYS_io_setup, 0, 0, 0],
+  io_setup: [nr.SYS_io_setup, 0, 0, 0],
   memfd_create: [nr.SYS_memfd_create, 0, NOTHING, 0],
   mq_open: [nr.SYS_mq_open, 0, 0, 0],
   pidfd_getfd: [nr.SYS_pidfd_getfd, NOTHING, NOTHING, 0],

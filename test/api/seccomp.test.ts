@@ -2,8 +2,7 @@
 
 import { describe, expect, setDefaultTimeout } from "bun:test";
 import { errno } from "../../native/errno.ts";
-import { nr as waiting } from "../../native/poll.ts";
-import { nr } from "../../native/process.ts";
+import { nr } from "../../native/numbers.ts";
 import type { Capabilities } from "../../src/index.ts";
 import { type Outcome, run, slower, succeeded, writeSource } from "../support/child.ts";
 import { compileC, peerTest } from "../support/peers.ts";
@@ -16,7 +15,7 @@ const numbers = {
   pidfd_open: nr.SYS_pidfd_open,
   pidfd_getfd: nr.SYS_pidfd_getfd,
   pidfd_send_signal: nr.SYS_pidfd_send_signal,
-  io_setup: waiting.SYS_io_setup,
+  io_setup: nr.SYS_io_setup,
 };
 type Call = keyof typeof numbers;
 
