@@ -143,8 +143,3 @@ export const infoBytes = 32;
 
 /** What native/signal-handler.c writes for each signal: its time, and the beginning of siginfo. */
 export const record = { bytes: 8 + infoBytes, time: 0, info: 8 } as const;
-
-export const pipeSize = constants(["fcntl.h"], { F_SETPIPE_SZ: [1031, null] });
-
-/** fs.pipe-max-size as the kernel sets it; whoever may not have that much gets less. */
-export const MAX_PIPE_BYTES = 1 << 20;

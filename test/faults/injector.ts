@@ -7,11 +7,11 @@
 import { toArrayBuffer } from "bun:ffi";
 import { closeSync, openSync, readlinkSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
+import { pipeSize } from "../../native/fifo.ts";
 import { file, pollfd } from "../../native/file.ts";
 import { seal } from "../../native/mapping.ts";
 import { nr } from "../../native/numbers.ts";
 import { epoll, epollEvent } from "../../native/poll.ts";
-import { pipeSize } from "../../native/signal.ts";
 import { socket as c, iovec, message, mmsghdr, msghdr, option } from "../../native/socket.ts";
 import { lastError, libc } from "../../src/syscalls/libc.ts";
 import { asPointer, Memory } from "../../src/syscalls/memory.ts";
