@@ -20,9 +20,9 @@ const everything = sources("native", "src", "test", "bench", "examples");
  */
 const floors = [
   ...["native", "base", "structs", "syscalls", "users", "loop", "fd", "readiness", "signals"],
-  ...["address", "process", "peer", "inspect", "bind", "socket", "listener", "fifo"],
+  ...["address", "process", "peer", "inspect", "lock", "bind", "socket", "listener", "fifo"],
   ...["message-queue", "memory", "activation", "channel", "handover", "send-fd", "spawn", "serve"],
-  ...["queue-socket", "capabilities", "src", "cli"],
+  ...["http", "queue-socket", "capabilities", "src", "cli"],
 ];
 
 /** The folder directly below src/, "src" for a door, or "native". */

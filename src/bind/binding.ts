@@ -11,10 +11,11 @@ import { integer } from "../base/checks.ts";
 import { check, fileCall, UnixError } from "../base/errors.ts";
 import { MODE_BITS } from "../base/limits.ts";
 import { cleanUpAtExit, forgetCleanup } from "../fd/exit-cleanup.ts";
+import { isBusy } from "../lock/held.ts";
 import { type Address, fitsSockaddr, maxPathBytes } from "../structs/sockaddr-un.ts";
 import { chmod, chown, close, fchmod, open } from "../syscalls/fd.ts";
 import { bind, socketName } from "../syscalls/socket.ts";
-import { LockFile } from "./lock-file.ts";
+import { type AddressLock, tryLockName } from "./name-lock.ts";
 
 /** How a socket's file is made, and whether it goes with the socket. */
 export interface FileOptions {
@@ -38,7 +39,7 @@ export class Binding {
   /** As given, but absolute. */
   readonly address: Address;
   #made: { readonly file: FileIdentity; readonly place: Directory } | null;
-  #lockFile: LockFile | null = null;
+  #lockFile: AddressLock | null = null;
 
   /** @param made the socket's file and its directory, if it is to go with the socket */
   constructor(address: Address, made: { file: FileIdentity; place: Directory } | null) {
@@ -48,7 +49,7 @@ export class Binding {
   }
 
   /** Hold the lock file for as long as the name. */
-  attachLockFile(lockFile: LockFile): void {
+  attachLockFile(lockFile: AddressLock): void {
     this.#lockFile = lockFile;
     cleanUpAtExit(this);
   }
@@ -96,11 +97,11 @@ export class Binding {
 function removeFile({ file, place }: { file: FileIdentity; place: Directory }): void {
   try {
     const lock = lockOf(place);
-    if (lock !== null && "holder" in lock) return;
+    if (lock !== null && isBusy(lock)) return;
     try {
       place.removeIf(file);
     } finally {
-      lock?.releaseBeside();
+      lock?.release();
     }
   } catch {
     // gone already, or not ours to remove
@@ -111,9 +112,9 @@ function removeFile({ file, place }: { file: FileIdentity; place: Directory }): 
  * Null: it cannot be had, because there are no locks here, its file cannot be made (nor could that
  * of a successor), or no descriptor is left.
  */
-function lockOf(place: Directory): ReturnType<typeof LockFile.tryBeside> {
+function lockOf(place: Directory): ReturnType<typeof tryLockName> {
   try {
-    return LockFile.tryBeside(place);
+    return tryLockName(place);
   } catch {
     return null;
   }

@@ -140,7 +140,6 @@ function closeSocket(fd: number, stream = false): void {
     return;
   }
   closeBeside(fd, PATIENCE_MS);
-  collectCycles();
 }
 
 /**
@@ -162,14 +161,17 @@ let scheduled = false;
 
 /** Close it on another thread, and wait for that so long. */
 function closeBeside(fd: number, patienceMs: number): void {
-  if (threads.length > 0) threads = threads.filter((thread) => !hasEnded(thread));
+  forgetEnded();
   const thread = threads.length < MAX_THREADS ? startClosing(fd) : 0;
   if (thread === 0) {
     withoutThread(fd);
     return;
   }
   if (patienceMs > 0 && performance.now() >= impatientUntil) {
-    if (endsWithin(thread, patienceMs)) return;
+    if (endsWithin(thread, patienceMs)) {
+      collectCycles();
+      return;
+    }
     impatientUntil = performance.now() + IMPATIENCE_MS;
   }
   threads.push(thread);
@@ -212,10 +214,17 @@ function sweepLater(): void {
   setTimeout(sweep, SWEEP_MS).unref();
 }
 
+/** What threads have closed that have ended by now may have been in its own queue. */
+function forgetEnded(): void {
+  const before = threads.length;
+  threads = threads.filter((thread) => !hasEnded(thread));
+  if (threads.length < before) collectCycles();
+}
+
 /** Let go of threads that have ended, and try again what could not be closed. */
 function sweep(): void {
   scheduled = false;
-  threads = threads.filter((thread) => !hasEnded(thread));
+  forgetEnded();
   for (const fd of [...kept]) {
     kept.delete(fd);
     ending?.remove(fd);

@@ -1,6 +1,7 @@
 // Zero downtime: one process hands its listeners, and other descriptors, to the next one.
 
 import type { AddressInput } from "../address/address.ts";
+import { textOf } from "../base/callbacks.ts";
 import { integer } from "../base/checks.ts";
 import { type Abortable, sleep, type TimeLimited } from "../base/deadline.ts";
 import { closedError } from "../base/errors.ts";
@@ -185,7 +186,7 @@ export class Handover extends Referenced {
       await within(this.#settings.timeoutMs, given, (signal) => takeOver(channel, signal));
       if (this.closed) throw closedError("ready");
     } catch (error) {
-      channel.say({ kind: "failed", reason: String(error) });
+      channel.say({ kind: "failed", reason: textOf(error) });
       channel.close(); // its word would come too late
       throw error;
     }

@@ -11,6 +11,7 @@ import { type ListRule, ownList } from "../base/own-list.ts";
 import { toJson } from "../base/printable.ts";
 import { Fd, type FdLike } from "../fd/fd.ts";
 import { checkFds, closeTransferred, prepare } from "../socket/send.ts";
+import { whyFailed } from "../syscalls/asked-calls.ts";
 import { memfdCreate, seals as sealsOf } from "../syscalls/fd.ts";
 import { addSeals, collected, map, truncate } from "../syscalls/mapping.ts";
 import { bytesIn } from "../syscalls/memory.ts";
@@ -163,7 +164,11 @@ export class SharedMemory implements Disposable {
       throw new UnsupportedError("sharedMemory", "memfd_create is Linux's");
     }
     const fd = memfdCreate(name, memfd.MFD_CLOEXEC | memfd.MFD_ALLOW_SEALING);
-    const handle = Fd.of(check(fd, "memfd_create"), "SharedMemory.create", "ours");
+    const why = fd < 0 ? whyFailed("memfd_create", fd) : null;
+    if (fd === -errno.ENOSYS)
+      throw new UnsupportedError("sharedMemory", why ?? "memfd_create: ENOSYS");
+    const opened = check(fd, "memfd_create", { hint: why ?? undefined });
+    const handle = Fd.of(opened, "SharedMemory.create", "ours");
     return SharedMemory.#orClose(handle, () => {
       check(truncate(fd, bytes), "ftruncate");
       const memory = new SharedMemory({ handle, bytes, shared: true });

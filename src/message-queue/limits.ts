@@ -5,6 +5,7 @@ import { errno } from "../../native/errno.ts";
 import { file } from "../../native/file.ts";
 import { type ErrorDetail, UnixError, UnsupportedError } from "../base/errors.ts";
 import { toJson } from "../base/printable.ts";
+import { whyFailed } from "../syscalls/asked-calls.ts";
 import { close, open } from "../syscalls/fd.ts";
 
 /** Which limit a queue or a message met. */
@@ -80,21 +81,25 @@ export function completeSize({
   };
 }
 
+const NO_QUEUES = "this kernel has no POSIX message queues";
+
 const raise = (name: Sysctl): string => `sysctl fs.mqueue.${name} raises it`;
 
 /** @internal mq_open's errno as an error that says what to do. */
 export function openError(result: number, name: string, size: QueueSize | undefined): Error {
   switch (-result) {
     case errno.ENOSYS:
-      return new UnsupportedError("messageQueues", "this kernel has no POSIX message queues");
+      return new UnsupportedError("messageQueues", whyFailed("mq_open", result) ?? NO_QUEUES);
     case errno.EMFILE:
       return tooManyOpen(result, name);
     case errno.ENOSPC:
       return tooManyQueues(result, name);
     case errno.EINVAL:
       return tooLarge(result, name, size);
-    default:
-      return new UnixError("mq_open", result, { address: name, hint: hints.get(-result) });
+    default: {
+      const hint = whyFailed("mq_open", result) ?? hints.get(-result);
+      return new UnixError("mq_open", result, { address: name, hint });
+    }
   }
 }
 

@@ -11,6 +11,7 @@ import { FdOwner } from "../fd/owner.ts";
 import { attempt } from "../loop/attempt.ts";
 import { LazyWatch } from "../loop/lazy-watch.ts";
 import { type SignalName, signalName } from "../signals/names.ts";
+import { whyFailed } from "../syscalls/asked-calls.ts";
 import { poll } from "../syscalls/fd.ts";
 import { endingOf, pidfdGetfd, pidfdOpen } from "../syscalls/process.ts";
 import { knownGid, knownUid } from "../users/known-ids.ts";
@@ -81,8 +82,10 @@ export class ProcessHandle extends FdOwner {
   static open(pid: number): ProcessHandle {
     integer("pid", pid, { min: 1 });
     const fd = pidfdOpen(pid);
-    if (fd === -errno.ENOSYS) throw new UnsupportedError("pidfd", "pidfd_open came with Linux 5.3");
-    return new ProcessHandle(Fd.of(check(fd, "pidfd_open"), "ProcessHandle.open", "ours"), pid);
+    const why = fd < 0 ? whyFailed("pidfd_open", fd) : null;
+    if (fd === -errno.ENOSYS) throw new UnsupportedError("pidfd", why ?? "pidfd_open: ENOSYS");
+    const opened = check(fd, "pidfd_open", { hint: why ?? undefined });
+    return new ProcessHandle(Fd.of(opened, "ProcessHandle.open", "ours"), pid);
   }
 
   /**
@@ -178,10 +181,11 @@ export class ProcessHandle extends FdOwner {
     integer("a descriptor", number);
     const fd = pidfdGetfd(this.open("pidfd_getfd"), number);
     if (fd >= 0) return Fd.adopt(fd, "ProcessHandle.duplicateFd");
+    const why = whyFailed("pidfd_getfd", fd);
     if (fd === -errno.ENOSYS) {
-      throw new UnsupportedError("pidfdGetfd", "pidfd_getfd came with Linux 5.6");
+      throw new UnsupportedError("pidfdGetfd", why ?? "pidfd_getfd: ENOSYS");
     }
-    throw new UnixError("pidfd_getfd", fd, { hint: this.#whyNot(-fd, number) });
+    throw new UnixError("pidfd_getfd", fd, { hint: why ?? this.#whyNot(-fd, number) });
   }
 
   #whyNot(number: number, fd: number): string | undefined {

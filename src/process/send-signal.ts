@@ -2,9 +2,10 @@
 
 import { errno } from "../../native/errno.ts";
 import { integer } from "../base/checks.ts";
-import { UnixError } from "../base/errors.ts";
+import { UnixError, UnsupportedError } from "../base/errors.ts";
 import { type FdLike, fdNumber } from "../fd/fd.ts";
 import { type SignalName, signalName, signalNumber } from "../signals/names.ts";
+import { whyFailed } from "../syscalls/asked-calls.ts";
 import { kill, pidfdQueueSignal, pidfdSendSignal, queueSignal } from "../syscalls/process.ts";
 import { realTimeRange } from "../syscalls/signal.ts";
 
@@ -56,7 +57,9 @@ export function deliver(
   if (sent >= 0) return;
   const syscall =
     "pidfd" in target ? "pidfd_send_signal" : value === undefined ? "kill" : "sigqueue";
-  throw new UnixError(syscall, sent, { hint: HINTS.get(-sent) });
+  const why = "pidfd" in target ? whyFailed("pidfd_send_signal", sent) : null;
+  if (sent === -errno.ENOSYS && why !== null) throw new UnsupportedError("pidfdSignals", why);
+  throw new UnixError(syscall, sent, { hint: why ?? HINTS.get(-sent) });
 }
 
 const plain = (target: Target, number: number): number =>
@@ -78,6 +81,7 @@ function queued(target: Target, number: number, value: number): number {
  * @throws TypeError, RangeError before any call: no such signal, one that is not sent, a pid below
  *   1 (groups are not addressed)
  * @throws UnixError ESRCH, EPERM, EAGAIN (its queue is full), EBADF (no pidfd)
+ * @throws UnsupportedError by pidfd before Linux 5.1
  * @see kill(2), sigqueue(3), pidfd_send_signal(2)
  */
 export function sendSignal(

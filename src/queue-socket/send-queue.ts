@@ -20,6 +20,7 @@ import {
   type QueueTag,
   type Sender,
 } from "../structs/queue-frame.ts";
+import { whyFatal } from "../syscalls/asked-calls.ts";
 import { close, open } from "../syscalls/fd.ts";
 import { Memory } from "../syscalls/memory.ts";
 import { mqGetattr, mqOpen, mqSendFrom } from "../syscalls/message-queue.ts";
@@ -164,7 +165,7 @@ export class SendQueue {
     const hint = hints.get(-fd);
     const handle = Fd.of(check(fd, "mq_open", { address: name, hint }), "queue socket", "ours");
     const pid = lockedBy(handle.fd);
-    const pidfd = pid === null ? -1 : pidfdOpen(pid);
+    const pidfd = pid === null || whyFatal("pidfd_open") !== null ? -1 : pidfdOpen(pid);
     const known = pidfd < 0 ? null : Fd.of(pidfd, "queue socket", "ours");
     return SendQueue.#open(handle, known, { pid, number: -1, tag: NO_TAG, owner, address: name });
   }

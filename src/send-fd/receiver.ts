@@ -26,10 +26,10 @@ import { pidfdGetfd, pidfdOpen } from "../syscalls/process.ts";
 import { Disposition } from "../syscalls/signal.ts";
 import { getOption, socketName } from "../syscalls/socket.ts";
 import {
+  mustBeAble,
   ownParty,
   type RealtimeSignal,
   realtimeNumber,
-  requireProc,
   startOf,
 } from "./receiver-process.ts";
 
@@ -341,13 +341,13 @@ function watchIgnored(number: number): SignalWatcher {
  *
  * @throws TypeError, RangeError; UnixError EMFILE
  * @throws UnsupportedError in a Worker, without the signal handler (`capabilities().signalSenders`)
- *   and without /proc
+ *   or /proc, and without pidfd_getfd (before Linux 5.6, or refused by a seccomp filter)
  * @see pidfd_getfd(2), sigqueue(3)
  */
 export function receiveFds(options: ReceiveFdsOptions): FdReceiver {
   const number = realtimeNumber(options.realtimeSignal);
   const allow = checkAllow(options.allow) ?? everybody;
-  requireProc();
+  mustBeAble("receiver");
   const self = ownParty();
   return new FdReceiver({ watcher: watchIgnored(number), allow, self });
 }

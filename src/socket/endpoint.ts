@@ -1,5 +1,6 @@
 // What every socket is, whatever it sends: the owner of a descriptor, which waits, and ends.
 
+import { callAlone } from "../base/callbacks.ts";
 import { busy, UnixError } from "../base/errors.ts";
 import { Fd } from "../fd/fd.ts";
 import { FdOwner } from "../fd/owner.ts";
@@ -73,7 +74,10 @@ export abstract class BaseSocket extends FdOwner implements AsyncDisposable {
     return watch;
   }
 
-  /** Have `callback` called once, when this socket is closed or released. It must not throw. */
+  /**
+   * Have `callback` called once, when this socket is closed or released. What it throws then is an
+   * uncaught exception.
+   */
   onClose(callback: () => void): void {
     const before = this.#onClose;
     if (this.closed) callback();
@@ -202,14 +206,3 @@ const both = (first: () => void, second: () => void) => (): void => {
   callAlone(first);
   callAlone(second);
 };
-
-/** What it throws is nobody's to catch here, and uncaught; others are called all the same. */
-function callAlone(callback: () => void): void {
-  try {
-    callback();
-  } catch (error) {
-    queueMicrotask(() => {
-      throw error;
-    });
-  }
-}

@@ -178,6 +178,19 @@ export abstract class MessagingSocket extends BaseSocket {
     return this.#consume({ once: () => this.takeInto(buffer, bytes) }, handler, options.signal);
   }
 
+  /** @internal The same, and `ended` is called at the peer's end, which `close` is not. */
+  consumeToEnd(
+    handler: (message: Message) => unknown,
+    { ended, signal }: { readonly ended: () => void; readonly signal: AbortSignal },
+  ): Promise<void> {
+    const once = (): Message | null | undefined => {
+      const message = this.#plain.once();
+      if (message === null) ended();
+      return message;
+    };
+    return this.#consume({ once }, handler, signal);
+  }
+
   #consume<T extends ReceivedMessage>(
     feed: Feed<T>,
     handler: Handler<T>,

@@ -4,10 +4,10 @@ import { expect } from "bun:test";
 import { mkdirSync, readFileSync, renameSync, statSync, unlinkSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { file } from "../../native/file.ts";
-import { epoll } from "../../native/poll.ts";
+import { epoll, poll } from "../../native/poll.ts";
 import { option } from "../../native/socket.ts";
 import { capabilities } from "../../src/capabilities/capabilities.ts";
-import { open, tryLock, unlock } from "../../src/syscalls/fd.ts";
+import { open, pollNow, tryLock, unlock } from "../../src/syscalls/fd.ts";
 import { mkfifo } from "../../src/syscalls/fifo.ts";
 import { mqOpen, mqUnlink } from "../../src/syscalls/message-queue.ts";
 import {
@@ -91,6 +91,18 @@ function noQueues(): string | null {
   return messageQueues.available ? null : messageQueues.reason;
 }
 
+fact("flock-has-no-readiness", "poll says the same before and after", () => {
+  using dir = tempDir();
+  using raw = new Raw();
+  const both = poll.POLLIN | poll.POLLOUT;
+  const make = file.O_RDWR | file.O_CREAT;
+  const [one, other] = [0, 0].map(() => raw.own(open(dir.file("lock"), make, 0o600)));
+  expect([tryLock(one!), tryLock(other!)]).toEqual([0, -errno.EAGAIN]);
+  expect(pollNow(other!, both)).toBe(both);
+  expect(unlock(one!)).toBe(0);
+  expect(pollNow(other!, both)).toBe(both);
+});
+
 fact(
   "flock-on-a-queue",
   "held while its descriptor is open, free afterwards",
@@ -110,7 +122,7 @@ fact(
 fact("accept-at-emfile-stays-readable", "poll goes on saying IN, an edge comes once", async () => {
   const program = `
     import { openSync } from "node:fs";
-    import { epoll } from "@/native/poll.ts";
+    import { epoll, poll } from "@/native/poll.ts";
     import { EpollEvents, epollCreate, epollCtl } from "@/src/syscalls/epoll.ts";
     import { poll } from "@/src/syscalls/fd.ts";
     import { accept, bind, connect, listen, socket } from "@/src/syscalls/socket.ts";

@@ -60,7 +60,7 @@ const rigs: Readonly<Record<string, Rig>> = {
     options: ["--only-tests", "--waker=aio", "--work=5"],
     files: [
       ...folders("exclusive", "faults", "fuzz", "hostile", "soak", "stress"),
-      ...[...slow, "test/interop/spawn", "test/cli/postbox."],
+      ...[...slow, "test/interop/channel", "test/interop/spawn", "test/cli/postbox."],
     ],
   },
   musl: {
