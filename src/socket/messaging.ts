@@ -25,7 +25,6 @@ import {
   closeTransferred,
   isShort,
   type Outgoing,
-  plainTotal,
   prepare,
   type SendOptions,
   sendError,
@@ -224,8 +223,8 @@ export abstract class MessagingSocket extends BaseSocket {
   send(data: Payload, options?: SendWaitOptions): Promise<void> {
     let skip = 0;
     if (options === undefined && !Array.isArray(data) && this.idle) {
-      const sent = sendPlain(this.fd, data as Exclude<Payload, readonly unknown[]>);
-      if (sent === plainTotal) return settled(undefined);
+      const { sent, bytes } = sendPlain(this.fd, data as Exclude<Payload, readonly unknown[]>);
+      if (sent === bytes) return settled(undefined);
       if (sent < 0 && !wouldBlock(sent)) return rejected(this.sendFailed(sent, NOTHING_BESIDE));
       skip = Math.max(sent, 0);
     }
@@ -327,7 +326,7 @@ export abstract class MessagingSocket extends BaseSocket {
     this.open("sendmsg");
     if (options === undefined && !Array.isArray(data)) {
       if (!this.idle) return null;
-      const sent = sendPlain(this.fd, data as Exclude<Payload, readonly unknown[]>);
+      const { sent } = sendPlain(this.fd, data as Exclude<Payload, readonly unknown[]>);
       if (sent >= 0) return sent;
       if (wouldBlock(sent)) return null;
       throw this.sendFailed(sent, NOTHING_BESIDE);

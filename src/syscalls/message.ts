@@ -1,7 +1,7 @@
 // send, sendmsg, recvmsg and their batches. Nothing here waits: MSG_DONTWAIT is on every call, so
 // that it does not matter whether the descriptor itself blocks.
 
-import { nr } from "../../native/poll.ts";
+import { nr } from "../../native/numbers.ts";
 import { message } from "../../native/socket.ts";
 import { addressRoom } from "../structs/sockaddr-un.ts";
 import { controlRoom, type MessageHeader } from "./header.ts";

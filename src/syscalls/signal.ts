@@ -1,15 +1,9 @@
 // Dispositions of signals, and the pipe that the handler writes to. Dispositions belong to the
 // process, not to a thread.
 
+import { MAX_PIPE_BYTES, pipeSize } from "../../native/fifo.ts";
 import { file } from "../../native/file.ts";
-import {
-  action,
-  handlers,
-  lastSignal,
-  MAX_PIPE_BYTES,
-  pipeSize,
-  sigaction,
-} from "../../native/signal.ts";
+import { action, handlers, lastSignal, sigaction } from "../../native/signal.ts";
 import { libc } from "./libc.ts";
 import { cells, Memory } from "./memory.ts";
 import { result } from "./result.ts";
