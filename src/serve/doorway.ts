@@ -8,6 +8,7 @@ import { socket as c } from "../../native/socket.ts";
 import { Backoff } from "../base/backoff.ts";
 import { UnixError } from "../base/errors.ts";
 import type { Fd } from "../fd/fd.ts";
+import { inodeOf } from "../fd/inode.ts";
 import { Acceptor } from "../listener/acceptor.ts";
 import { Consumer } from "../loop/consume.ts";
 import { LazyWatch } from "../loop/lazy-watch.ts";
@@ -16,14 +17,7 @@ import { nameAtOtherEnd } from "../peer/stand-ins.ts";
 import { applySettings, type Settings } from "../socket/options.ts";
 import { close, poll } from "../syscalls/fd.ts";
 import { shutdown } from "../syscalls/socket.ts";
-import {
-  EpollView,
-  exchange,
-  inodeOf,
-  isCurrent,
-  isStill,
-  type Registration,
-} from "./epoll-entry.ts";
+import { EpollView, exchange, isCurrent, isStill, type Registration } from "./epoll-entry.ts";
 import { Guest } from "./guest.ts";
 import { through } from "./hidden.ts";
 

@@ -12,7 +12,7 @@ type Entry = { readonly id: number } | null | number;
 
 function nameBy(syscall: string, look: (id: number) => Text, id: unknown): string | null {
   if (id === null) return null;
-  const found = look(integer("id", id, { most: MAX_ID }));
+  const found = look(integer("id", id, { max: MAX_ID }));
   if (typeof found === "number") throw new UnixError(syscall, found);
   return found;
 }
@@ -78,7 +78,7 @@ export interface GroupMember {
  */
 export function isInGroup(who: GroupMember, group: string | number): boolean {
   const gid =
-    typeof group === "string" ? groupId(group) : integer("group", group, { most: MAX_ID });
+    typeof group === "string" ? groupId(group) : integer("group", group, { max: MAX_ID });
   if (gid === null) return false;
   if (who.gid === gid) return true;
   const groups = typeof who.groups === "function" ? who.groups() : who.groups;
