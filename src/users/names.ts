@@ -77,8 +77,7 @@ export interface GroupMember {
  * @throws TypeError, RangeError; UnixError ERR_CLOSED when the groups can no longer be asked
  */
 export function isInGroup(who: GroupMember, group: string | number): boolean {
-  const gid =
-    typeof group === "string" ? groupId(group) : integer("group", group, { max: MAX_ID });
+  const gid = typeof group === "string" ? groupId(group) : integer("group", group, { max: MAX_ID });
   if (gid === null) return false;
   if (who.gid === gid) return true;
   const groups = typeof who.groups === "function" ? who.groups() : who.groups;
