@@ -137,7 +137,18 @@ describe.each(machines)("Apple's headers for %s", (machine) => {
 
 /** Where the functions are declared. */
 const headers = [
-  ...["errno", "fcntl", "poll", "sched", "signal", "sys/file", "sys/mman", "sys/socket"],
+  ...[
+    "errno",
+    "fcntl",
+    "grp",
+    "poll",
+    "pwd",
+    "sched",
+    "signal",
+    "sys/file",
+    "sys/mman",
+    "sys/socket",
+  ],
   ...["sys/stat", "sys/wait", "time", "unistd", "stdio"],
 ].map((name) => `${name}.h`);
 

@@ -172,11 +172,18 @@ print(int(signal.sigwait(all)))`;
   return Number(await other.line());
 }
 
+/** Why node:http does not serve connections that it did not accept; null where it does. */
+export function noServeHttp(): string | null {
+  const { serveHttp } = capabilities();
+  return serveHttp.available ? null : serveHttp.reason;
+}
+
 /** What programs use that may be lacking, and why it is. */
 const used: readonly (readonly [RegExp, () => string | null | Promise<string | null>])[] = [
   [/passPidfd: true/, noPidfds],
   [/\bsendFd\(/, translatedSignals],
   [/queue\.notify\(/, noQueueSignals],
+  [/\bserveHttp\(/, noServeHttp],
 ];
 
 /** Why a program, by its text, cannot run to its end here; null where it can. */
