@@ -59,6 +59,14 @@ export function setBusyPoll(ms: number): void {
   busyPollMs = ms;
 }
 
+/** Those just served have put work into process.nextTick. */
+let ticking = false;
+
+/** What is in process.nextTick goes before the next step: what a stream does after an event. */
+export function ticksFirst(): void {
+  ticking = true;
+}
+
 export class Rounds {
   readonly #source: Source;
   #running = false;
@@ -127,7 +135,14 @@ export class Rounds {
       if (served === "promise") break;
     } while (this.#at < this.#count);
     if (this.#at === this.#count) this.#endRound();
-    queueMicrotask(this.#step);
+    this.#soon();
+  }
+
+  /** The next step. */
+  #soon(): void {
+    if (ticking) process.nextTick(this.#step);
+    else queueMicrotask(this.#step);
+    ticking = false;
   }
 
   #note(watch: Watch, served: Served): void {
@@ -157,7 +172,7 @@ export class Rounds {
     this.#before = only;
     if (only !== null && this.#retry(only, alone)) {
       this.#endRound();
-      queueMicrotask(this.#step);
+      this.#soon();
       return;
     }
     this.#at = 0;
