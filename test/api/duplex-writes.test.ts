@@ -104,8 +104,9 @@ describe("when it goes out", () => {
           duplex.write("\u00e4", "latin1");
           want += "\ufffd";
         }
-        expect(String(await readExactly(far, Buffer.byteLength(want) - (how === "latin1" ? 2 : 0))))
-          .toBe(want);
+        expect(
+          String(await readExactly(far, Buffer.byteLength(want) - (how === "latin1" ? 2 : 0))),
+        ).toBe(want);
       }));
   }
 
@@ -134,7 +135,7 @@ describe("when it goes out", () => {
       stream.write("second");
       process.exit(0);`;
     const [near, far] = socketPair("stream");
-    succeeded(await runSource(source, { stdio: [near.fd] }));
+    succeeded(await runSource(source, { fds: [near.fd] }));
     near.close();
     expect(must(await far.receive()).text()).toBe("first second");
     far.close();
