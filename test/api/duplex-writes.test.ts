@@ -35,7 +35,7 @@ function open({ served = false } = {}): Pair {
 }
 
 describe("when it goes out", () => {
-  test("the first write of a turn at once, those after it together when the turn ends", async () => {
+  test("the first write of a turn at once, those after it together at its end", async () => {
     using pair = open();
     expect(pair.duplex.write("one")).toBe(true);
     expect(pair.now()).toBe("one");

@@ -1,4 +1,4 @@
-// toDuplex() below what is put on top of sockets: TLS at either end, HTTP/2, an Agent that keeps it.
+// toDuplex() below what is put on top of sockets: TLS at either end, HTTP/2, an Agent.
 
 import { describe, expect } from "bun:test";
 import { once } from "node:events";
