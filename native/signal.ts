@@ -38,7 +38,7 @@ export const signals = constants(["signal.h"], {
 });
 
 /** The most that a signal's number can be: _NSIG − 1 of the kernel (asm/signal.h). */
-export const lastSignal = constants(["signal.h"], { "_NSIG - 1": [64, 31] })["_NSIG - 1"];
+export const lastSignal = constants(["signal.h"], { "NSIG - 1": [64, 31] })["NSIG - 1"];
 
 export const action = constants(["signal.h"], {
   SA_SIGINFO: [4, 0x40],

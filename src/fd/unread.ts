@@ -8,7 +8,7 @@ import { MessageHeader } from "../syscalls/header.ts";
 import { Memory } from "../syscalls/memory.ts";
 import { peek } from "../syscalls/message.ts";
 import { AGAIN } from "../syscalls/result.ts";
-import { getOption, setOption } from "../syscalls/socket.ts";
+import { getOption, setOption, unreadBytes } from "../syscalls/socket.ts";
 
 /** So much is looked at in one call. */
 const ROOM = 64 * 1024;
@@ -22,8 +22,10 @@ let seen: { readonly envelope: MessageHeader; readonly memory: Memory } | undefi
 /**
  * Whether something may be in the socket's queue that is more than bytes: descriptors, or
  * connections that nobody has accepted. What comes after the look is not seen.
+ * @param stream whether it is known to be a stream
  */
-export function holdsMore(fd: number): boolean {
+export function holdsMore(fd: number, stream: boolean): boolean {
+  if (stream && unreadBytes(fd) === 0) return false; // on a stream a byte goes with descriptors
   const found = pollNow(fd, ASKED);
   if (found >= 0 && (found & ASKED) === 0) return false;
   // bytes out of band end what a look sees

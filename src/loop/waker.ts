@@ -1,5 +1,6 @@
 // What turns "the epoll descriptor has something" into a turn of Bun's event loop.
 
+import { whyFatal } from "../syscalls/asked-calls.ts";
 import { AioWaker } from "./aio-waker.ts";
 import { ThreadWaker } from "./thread-waker.ts";
 
@@ -26,7 +27,8 @@ export function chooseWaker(epfd: number, onWake: () => void): WakerChoice {
   if (forced === "thread") {
     return { waker: new ThreadWaker(epfd, onWake), reason: "BUNIX_WAKER=thread" };
   }
-  const aio = AioWaker.create(epfd, onWake);
+  // a filter may end whoever makes the call, which is no way to find out whether it is there
+  const aio = whyFatal("io_setup") ?? AioWaker.create(epfd, onWake);
   if (typeof aio !== "string") return { waker: aio };
   if (forced === "aio") throw new Error(`BUNIX_WAKER=aio, but ${aio}`);
   return { waker: new ThreadWaker(epfd, onWake), reason: aio };

@@ -52,7 +52,7 @@ const question = new Memory(flock.size);
 export function recordLocks(fd: number): number {
   const { view, address } = question;
   question.bytes.fill(0); // from the beginning to the end
-  view.setInt16(flock.at.l_type, file.F_WRLCK ?? 0, true);
+  view.setInt16(flock.at.l_type, file.F_WRLCK, true);
   const call = nr.SYS_fcntl ?? -1;
   const asked = result(libc.syscall(call, fd, file.F_OFD_GETLK ?? -1, address, 0, 0, 0));
   if (asked < 0) return asked;

@@ -4,7 +4,7 @@
 import { expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { system } from "../../native/platform.ts";
-import { darwin, glibcOnly, linux, posix, type Signature } from "../../native/symbols.ts";
+import { darwin, glibcOnly, linux, posix, type Signature, variadic } from "../../native/symbols.ts";
 import { isMusl, libc } from "../../src/syscalls/libc.ts";
 import { cString } from "../../src/syscalls/memory.ts";
 import { peer, peerTest } from "../support/peers.ts";
@@ -105,6 +105,9 @@ function disagreements(name: string, ours: Signature, c: Prototype | undefined):
     }
   };
   compare("result", ours.returns, c.returns);
+  if (c.variadic && variadic[name] !== c.args.length) {
+    wrong.push(`${name}: ${c.args.length} arguments before its "...", not ${variadic[name]}`);
+  }
   const enough = c.variadic ? ours.args.length >= c.args.length : false;
   if (!enough && ours.args.length !== c.args.length) {
     wrong.push(`${name}: takes ${c.args.length} arguments, not ${ours.args.length}`);
@@ -144,4 +147,8 @@ test("a signature with every mistake is found", () => {
     "f: argument 2 is const void *, so ptr, not u64",
   ]);
   expect(disagreements("g", ours, undefined)).toHaveLength(1);
+  const variadicC: Prototype = { ...c, variadic: true };
+  expect(disagreements("h", { args: ["i32", "ptr"], returns: "i64" }, variadicC)).toEqual([
+    'h: 2 arguments before its "...", not undefined',
+  ]);
 });
