@@ -62,7 +62,10 @@ export function setBusyPoll(ms: number): void {
 /** Those just served have put work into process.nextTick. */
 let ticking = false;
 
-/** What is in process.nextTick goes before the next step: what a stream does after an event. */
+/**
+ * What is in process.nextTick goes before the next step: what a stream puts off until its event is
+ * over (the end of an answer, the next read). It may wait for all microtasks otherwise.
+ */
 export function ticksFirst(): void {
   ticking = true;
 }

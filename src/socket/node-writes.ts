@@ -82,7 +82,7 @@ export class Writes {
   readonly #active: () => void;
   /** Why the kernel took nothing: for the write that node:stream is asked for next. */
   #failure: unknown = null;
-  /** Even the first write is held: an HTTP server writes head and body apart. */
+  /** Even the first write is held (facts: #http-server-writes-head-and-body). */
   gathers = false;
   defaultEncoding: unknown = "utf8";
   bytesSent = 0;

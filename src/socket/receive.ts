@@ -87,7 +87,7 @@ function copy({ bytes: from }: Memory, bytes: number): Uint8Array {
 
 let seen: { readonly memory: Memory; readonly bytes: Buffer } | null = null;
 
-/** As a Buffer from the start: made of other bytes later, it takes ten times as long. */
+/** As a Buffer from the start: made of bytes it takes long (facts: #buffer-of-small-bytes). */
 export function copyToBuffer(memory: Memory, bytes: number): Buffer {
   if (seen?.memory !== memory) seen = { memory, bytes: bufferOver(memory.bytes) };
   const to = Buffer.allocUnsafe(bytes);
