@@ -39,7 +39,9 @@ const emulated = [
 const besides = ["cases/rights", "cases/stream", "loop/generation", "interop/peers"];
 
 /** Compilers of other machines, bundlers and package managers: little in them is this Bun's. */
-const slow = ["test/abi/cross", "test/package/package", "test/package/places"];
+const slow = [
+  ...["test/abi/cross", "test/package/package", "test/package/places", "test/interop/x11-suite"],
+];
 const notSlow = slow.map((name) => `--not=${name}`);
 
 const rigs: Readonly<Record<string, Rig>> = {
