@@ -175,6 +175,11 @@ export abstract class MessagingSocket extends BaseSocket {
     return this.#consume({ once: () => this.takeInto(buffer, bytes) }, handler, options.signal);
   }
 
+  /** @internal {@link consume} of what `feed` receives from this socket. */
+  consumeFrom<T extends ReceivedMessage>(feed: Feed<T>, handler: Handler<T>): Promise<void> {
+    return this.#consume(feed, handler, undefined);
+  }
+
   #consume<T extends ReceivedMessage>(
     feed: Feed<T>,
     handler: Handler<T>,
