@@ -192,7 +192,7 @@ export abstract class MessagingSocket extends BaseSocket {
   }
 
   /** @internal Hand over what a feed of this socket's brings. */
-  protected consumeFrom<T extends ReceivedMessage>(
+  consumeFrom<T extends ReceivedMessage>(
     feed: Feed<T>,
     handler: Handler<T>,
     signal?: AbortSignal | undefined,
