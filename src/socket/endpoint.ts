@@ -2,7 +2,7 @@
 
 import { errno } from "../../native/errno.ts";
 import { remaining, type SyncOptions } from "../base/deadline.ts";
-import { busy, closedError, UnixError } from "../base/errors.ts";
+import { busy, check, closedError, UnixError } from "../base/errors.ts";
 import { Fd } from "../fd/fd.ts";
 import { attempt, type Operation } from "../loop/attempt.ts";
 import { rejected } from "../loop/gate.ts";
@@ -13,6 +13,7 @@ import type { Credentials } from "../structs/credentials.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
 import { poll } from "../syscalls/fd.ts";
 import { socketName } from "../syscalls/socket.ts";
+import { bufferBytes } from "./kernel-limits.ts";
 import type { Settings } from "./options.ts";
 import type { ReceivePolicy } from "./receive.ts";
 
@@ -109,6 +110,16 @@ export abstract class BaseSocket implements Disposable, AsyncDisposable {
   /** The address of the socket it is connected to. @throws UnixError ENOTCONN */
   get peerAddress(): Address {
     return this.#name("getpeername");
+  }
+
+  /** What the kernel gave of the option of this name, or by itself. @see socket(7), SO_SNDBUF */
+  get sendBufferBytes(): number {
+    return check(bufferBytes(this.open("getsockopt"), "sendBufferBytes"), "getsockopt");
+  }
+
+  /** The same of what this socket receives. @see socket(7), SO_RCVBUF */
+  get receiveBufferBytes(): number {
+    return check(bufferBytes(this.open("getsockopt"), "receiveBufferBytes"), "getsockopt");
   }
 
   #name(call: "getsockname" | "getpeername"): Address {
