@@ -152,11 +152,12 @@ export function smallBuffers(bytes: number): string | null {
 /** So many messages of a byte fill the usual send buffer of 212,992 bytes, and no queue does. */
 const FULL_AT = 200;
 
-/** Why a sender's buffer is full before a receiver's queue of datagrams is; null where it is not. */
+/** Why a sender's buffer is full before a receiver's queue is; null where it is not. */
 export function longQueues(): string | null {
   const most = Number(readFileSync("/proc/sys/net/unix/max_dgram_qlen", "latin1"));
   if (most < FULL_AT) return null;
-  return `max_dgram_qlen is ${most} (systemd sets 512): send buffers are full before such a queue is`;
+  const why = "send buffers are full before such a queue is";
+  return `max_dgram_qlen is ${most} (systemd sets 512): ${why}`;
 }
 
 /** Why sockets are looked up in /proc, which knows less of them; null where the kernel is asked. */
