@@ -28,7 +28,7 @@ mkdir -p "$home"
 
 tools() {
   local wanted=(qemu-system-x86_64:qemu-system-x86 mmdebstrap:mmdebstrap mke2fs:e2fsprogs cpio:cpio
-    zstd:zstd depmod:kmod xz:xz-utils busybox:busybox-static) missing=()
+    zstd:zstd depmod:kmod xz:xz-utils) missing=()
   [ "${1:-amd64}" = amd64 ] || wanted+=(qemu-system-aarch64:qemu-system-arm)
   for entry in "${wanted[@]}"; do
     command -v "${entry%%:*}" >/dev/null || missing+=("${entry#*:}")
@@ -133,17 +133,29 @@ kernel() {
   [ -e "$tree/flat/lib/modules" ] || ln -s "$modules" "$tree/flat/lib/modules"
   depmod -b "$tree/flat" "$release" 2>/dev/null
   mke2fs -q -t ext4 -d "$modules" "$folder/modules.img" "$(($(du -sm "$modules" | cut -f1) * 5 / 4 + 64))M"
-  initrd "$tree" "$release" "$folder/initrd"
+  busybox "$arch"
+  initrd "$tree" "$release" "$folder/initrd" "$arch"
   rm -rf "$tree"
   echo "$release" >"$folder/release"
   echo "$folder"
+}
+
+# This machine's own may need libraries, and is of another architecture than an arm64 guest.
+busybox() {
+  local arch=$1 tree=$home/busybox-tree-$1
+  if [ -e "$home/busybox-$arch" ]; then return; fi
+  rm -rf "$tree"
+  mkdir -p "$tree"
+  (cd "$tree" && apt_here apt-get download -qq "busybox-static:$arch" >&2 && dpkg-deb -x ./*.deb .)
+  cp "$(find "$tree" -path '*bin/busybox' -type f | head -n 1)" "$home/busybox-$arch"
+  rm -rf "$tree"
 }
 
 # busybox, the modules on the way to the root file system in their order, and a script.
 initrd() {
   local tree=$1 release=$2 into=$3 fs=$1/initramfs n=100 file
   mkdir -p "$fs"/{bin,proc,sys,dev,root,m}
-  cp "$(command -v busybox)" "$fs/bin/busybox"
+  cp "$home/busybox-$4" "$fs/bin/busybox"
   for name in virtio_pci virtio_mmio virtio_blk ext4 crc32c_generic crc32c; do
     modprobe -d "$tree/flat" -S "$release" --show-depends "$name" 2>/dev/null | awk '/^insmod/ { print $2 }'
   done | awk '!seen[$0]++' | while read -r file; do
