@@ -33,6 +33,7 @@ const files = [
   ...folders("structs", "abi/probe", "abi/kernel", "syscalls", "loop", "api", "cases").map((part) =>
     part.replace(/(probe|kernel)\/$/, "$1.test"),
   ),
+  "test/kernels/units",
   ...["faults/sockets", "faults/processes", "interop/peers", "interop/fifo"].map(
     (name) => `test/${name}.test`,
   ),
@@ -40,6 +41,7 @@ const files = [
 
 /** Of these, what fits a few minutes. */
 const short = [
+  "test/kernels/units",
   ...["abi/kernel", "structs/credentials", "cases/bind", "cases/connect", "cases/processes"],
   ...["cases/batch", "api/credentials", "api/process.", "api/older-kernels", "api/capabilities"],
 ].map((name) => `test/${name}`);
@@ -101,7 +103,8 @@ function must(what: string, command: readonly string[]): void {
 const job = `export BUNIX_RIG=kernels BUNIX_SLOWER=${Number(asked.slower)} TMPDIR=/tmp
 unset CI
 ip link set lo up
-bun test/run.ts --only-tests --waker=aio --slower=${Number(asked.slower)} ${wanted.join(" ")}
+bun test/run.ts --only-tests --waker=aio --slower=${Number(asked.slower)} \\
+  --files='test/**/{*.test,units}.ts' ${wanted.join(" ")}
 `;
 
 interface Machine {
@@ -118,7 +121,10 @@ async function boot({ kernel, disk, project, folder }: Machine): Promise<string>
     ...["-drive", `file=${file},format=raw,if=none,id=${id},${how}`],
     ...["-device", `virtio-blk-pci,drive=${id}`],
   ];
-  const append = "quiet panic=-1 net.ifnames=0 mitigations=off systemd.show_status=0 console=ttyS0";
+  const append = [
+    ...["quiet", "panic=-1", "net.ifnames=0", "mitigations=off", "console=ttyS0"],
+    ...["systemd.show_status=0", "systemd.default_timeout_start_sec=900"], // emulated, beside others
+  ].join(" ");
   const command = [
     ...["nice", "-n", "5", "timeout", asked.seconds, "qemu-system-x86_64"],
     ...["-M", "q35", "-cpu", "max", "-m", "3072", "-smp", "2"],
@@ -140,10 +146,14 @@ async function boot({ kernel, disk, project, folder }: Machine): Promise<string>
   return text;
 }
 
+if (kernels.length === 0) throw new Error("which kernels? 5.10 6.1 6.12 newest");
+const scratch = mkdtempSync(join(tmpdir(), "bunix-kernels-"));
+
 let stop = (): void => {};
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.on(signal, () => {
     stop();
+    rmSync(scratch, { recursive: true, force: true });
     process.exit(1);
   });
 }
@@ -167,8 +177,6 @@ async function follow(log: string, until: Promise<unknown>): Promise<void> {
 
 const SUM = /^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$/gm;
 
-if (kernels.length === 0) throw new Error("which kernels? 5.10 6.1 6.12 newest");
-const scratch = mkdtempSync(join(tmpdir(), "bunix-kernels-"));
 const sums: string[] = [];
 let [passed, failed] = [0, 0];
 try {
