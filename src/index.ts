@@ -47,14 +47,22 @@ export {
 } from "./fifo.ts";
 export { Handover, type HandoverOptions, type NamedFd } from "./handover.ts";
 export {
+  type Container,
+  type GraphConnection,
+  type GraphEnd,
+  type GraphListener,
+  type GraphProcess,
   listSockets,
   type Probe,
   type ProbeOptions,
   type ProbeState,
   probe,
   type SocketFile,
+  type SocketGraph,
+  type SocketGraphOptions,
   type SocketHolder,
   type SocketSource,
+  socketGraph,
   type UnixSocketInfo,
 } from "./inspect.ts";
 export {

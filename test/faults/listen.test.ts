@@ -13,6 +13,7 @@ import {
   listSockets,
   openDatagram,
   probe,
+  socketGraph,
   socketPair,
   UnixError,
 } from "../../src/index.ts";
@@ -300,6 +301,18 @@ underFaults("probe, listSockets", {
   },
   // its answer is what there is to say
   right: (_error, { call }) => call === "connect" || call === "lstatSync",
+  after: ({ listener }) => listens(listener),
+});
+
+/** Nothing stale is in it. */
+const withoutSockets = "/proc/self/fdinfo";
+
+underFaults("socketGraph", {
+  prepare: (keep) => served(keep),
+  run: (_objects, _keep, point) => {
+    const { listeners } = socketGraph({ directories: [withoutSockets] });
+    if (point === null) same(listeners.length > 0, true);
+  },
   after: ({ listener }) => listens(listener),
 });
 
