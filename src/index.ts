@@ -79,6 +79,7 @@ export {
   Listener,
   type ListenOptions,
   listen,
+  type ServeConnectionsOptions,
 } from "./listener.ts";
 export {
   FileLock,

@@ -1,6 +1,7 @@
 // What every socket is, whatever it sends: the owner of a descriptor, which waits, and ends.
 
 import { errno } from "../../native/errno.ts";
+import { integer } from "../base/checks.ts";
 import { remaining, type SyncOptions } from "../base/deadline.ts";
 import { busy, closedError, UnixError } from "../base/errors.ts";
 import { Fd } from "../fd/fd.ts";
@@ -13,7 +14,7 @@ import type { Credentials } from "../structs/credentials.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
 import { poll } from "../syscalls/fd.ts";
 import { socketName } from "../syscalls/socket.ts";
-import type { Settings } from "./options.ts";
+import { bufferBytes, type Settings, setBufferBytes } from "./options.ts";
 import type { ReceivePolicy } from "./receive.ts";
 
 /** @internal How a socket class differs from the others. */
@@ -115,6 +116,28 @@ export abstract class BaseSocket implements Disposable, AsyncDisposable {
     const name = socketName(this.open(call), call);
     if (typeof name === "number") throw new UnixError(call, name);
     return name;
+  }
+
+  /**
+   * SO_SNDBUF as the kernel has it, in bytes: of what was asked for twice as much, since it counts
+   * its own records too, and no more than twice net.core.wmem_max. It may be set at any time.
+   * @throws TypeError, RangeError; UnixError ERR_CLOSED
+   */
+  get sendBufferBytes(): number {
+    return bufferBytes(this.open("getsockopt"), "SO_SNDBUF");
+  }
+  set sendBufferBytes(bytes: number) {
+    integer("sendBufferBytes", bytes, { least: 1 });
+    setBufferBytes(this.open("setsockopt"), "SO_SNDBUF", bytes);
+  }
+
+  /** SO_RCVBUF, likewise; of a Unix socket it bounds nothing. */
+  get receiveBufferBytes(): number {
+    return bufferBytes(this.open("getsockopt"), "SO_RCVBUF");
+  }
+  set receiveBufferBytes(bytes: number) {
+    integer("receiveBufferBytes", bytes, { least: 1 });
+    setBufferBytes(this.open("setsockopt"), "SO_RCVBUF", bytes);
   }
 
   /** Who connected, or listened: {@link peerCredentials}. */

@@ -4,7 +4,7 @@ import { errno } from "../../native/errno.ts";
 import { option, SCM_MAX_FD } from "../../native/socket.ts";
 import { integer } from "../base/checks.ts";
 import { check, UnsupportedError } from "../base/errors.ts";
-import { setOption } from "../syscalls/socket.ts";
+import { getOption, setOption } from "../syscalls/socket.ts";
 import { receiveBytes } from "./receive.ts";
 
 /** What every kind of socket can be told when it is made. */
@@ -80,6 +80,15 @@ export function applySettings(fd: number, settings: Settings): void {
   }
   setSize(fd, option.SO_SNDBUF, settings.sendBufferBytes);
   setSize(fd, option.SO_RCVBUF, settings.receiveBufferBytes);
+}
+
+/** A buffer's size as the kernel has it. */
+export const bufferBytes = (fd: number, which: "SO_SNDBUF" | "SO_RCVBUF"): number =>
+  check(getOption(fd, option[which]), "getsockopt");
+
+/** @throws TypeError, RangeError */
+export function setBufferBytes(fd: number, which: "SO_SNDBUF" | "SO_RCVBUF", bytes: number): void {
+  setSize(fd, option[which], bytes);
 }
 
 function need(fd: number, which: number | null, capability: string): void {
