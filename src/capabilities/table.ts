@@ -77,6 +77,16 @@ export const requirements = {
     what: "`serveOn`: a server on a socket that is there already (epoll's fdinfo)",
     otherwise: unsupported,
   },
+  serveHttp: {
+    since: null,
+    what: "`serveHttp`: node:http on connections that it did not accept itself (Bun 1.4)",
+    otherwise: unsupported,
+  },
+  requestCallers: {
+    since: null,
+    what: "`callerOf(request, server)` of Bun.serve (`server.requestFD`: no Bun up to 1.4.5)",
+    otherwise: unsupported,
+  },
   closeOnExecAtomic: {
     since: "2.6.27",
     what: "descriptors that are close-on-exec from birth",

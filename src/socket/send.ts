@@ -14,7 +14,7 @@ import { encodeControl } from "../structs/cmsg.ts";
 import { type Address, encodeSockaddr } from "../structs/sockaddr-un.ts";
 import { closeAll, descriptorFlags, duplicate } from "../syscalls/fd.ts";
 import { MessageHeader } from "../syscalls/header.ts";
-import { bytesIn, hasByteElements, isView, lend, lentBytes, Memory } from "../syscalls/memory.ts";
+import { bytesIn, hasByteElements, isView, lend, Memory } from "../syscalls/memory.ts";
 import { send, sendmsg } from "../syscalls/message.ts";
 import { Piece } from "../syscalls/piece.ts";
 import { AGAIN } from "../syscalls/result.ts";
@@ -122,25 +122,29 @@ function complete({ pid, uid, gid }: { pid?: number; uid?: number; gid?: number 
 
 const text = new Memory(64 * 1024);
 
-/** How many bytes the last `sendPlain` had to send. */
-export let plainTotal = 0;
-
-/** The common case: one piece of data, nothing beside it. Bytes taken, or a negative errno. */
-export function sendPlain(fd: number, data: Data): number {
-  if (typeof data === "string") {
-    if (data.length * 3 > text.bytes.length) return sendPiece(fd, Piece.of(data));
-    plainTotal = encoder.encodeInto(data, text.bytes).written;
-    return send(fd, text.address, plainTotal);
-  }
-  if (!isView(data)) return sendPiece(fd, Piece.of(data));
-  const view = lend(data);
-  plainTotal = lentBytes;
-  return send(fd, view, plainTotal);
+/** One send of plain data. */
+interface Sent {
+  /** Bytes taken, or a negative errno. */
+  readonly sent: number;
+  /** How many there were to send. */
+  readonly bytes: number;
 }
 
-function sendPiece(fd: number, piece: Piece): number {
-  plainTotal = piece.bytes;
-  return send(fd, piece.address(), plainTotal);
+/** The common case: one piece of data, nothing beside it. */
+export function sendPlain(fd: number, data: Data): Sent {
+  if (typeof data === "string") {
+    if (data.length * 3 > text.bytes.length) return sendPiece(fd, Piece.of(data));
+    const bytes = encoder.encodeInto(data, text.bytes).written;
+    return { sent: send(fd, text.address, bytes), bytes };
+  }
+  if (!isView(data)) return sendPiece(fd, Piece.of(data));
+  const bytes = bytesIn(data);
+  return { sent: send(fd, lend(data, bytes), bytes), bytes };
+}
+
+function sendPiece(fd: number, piece: Piece): Sent {
+  const { bytes } = piece;
+  return { sent: send(fd, piece.address(), bytes), bytes };
 }
 
 /** Up to so many bytes copying is cheaper than asking where the caller's are. */

@@ -5,8 +5,8 @@ import { test } from "bun:test";
 import { closeSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { file } from "../../native/file.ts";
+import { nr } from "../../native/numbers.ts";
 import { arch } from "../../native/platform.ts";
-import { nr } from "../../native/poll.ts";
 import { message, socket } from "../../native/socket.ts";
 import { errnoName, UnixError } from "../../src/base/errors.ts";
 import { capabilities } from "../../src/capabilities/capabilities.ts";
@@ -172,11 +172,18 @@ print(int(signal.sigwait(all)))`;
   return Number(await other.line());
 }
 
+/** Why node:http does not serve connections that it did not accept; null where it does. */
+export function noServeHttp(): string | null {
+  const { serveHttp } = capabilities();
+  return serveHttp.available ? null : serveHttp.reason;
+}
+
 /** What programs use that may be lacking, and why it is. */
 const used: readonly (readonly [RegExp, () => string | null | Promise<string | null>])[] = [
   [/passPidfd: true/, noPidfds],
   [/\bsendFd\(/, translatedSignals],
   [/queue\.notify\(/, noQueueSignals],
+  [/\bserveHttp\(/, noServeHttp],
 ];
 
 /** Why a program, by its text, cannot run to its end here; null where it can. */
