@@ -301,7 +301,7 @@ describe.each(rawVariants)("$name", ({ open, stream }) => {
     expect(raw.text(far)).toBe(stream ? "x" : "EAGAIN");
   });
 
-  test("no data: a stream drops them in silence, a packet brings them (RTS-20, RTS-21)", async () => {
+  test("no data: a stream drops them in silence, packets bring them (RTS-20, RTS-21)", async () => {
     using raw = new Raw();
     const [near, far] = open(raw);
     const before = openFds();
