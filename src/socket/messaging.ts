@@ -18,7 +18,7 @@ import { shutdown } from "../syscalls/socket.ts";
 import { BaseSocket } from "./endpoint.ts";
 import type { Message, Received, ReceivedMessage } from "./message.ts";
 import { type SendOnce, SendOperation } from "./queued-send.ts";
-import { receiveIntoOnce, receiveOnce } from "./receive.ts";
+import { type CopyOut, receiveIntoOnce, receiveOnce } from "./receive.ts";
 import {
   type Beside,
   checkFds,
@@ -135,8 +135,8 @@ export abstract class MessagingSocket extends BaseSocket {
   }
 
   /** @internal One receive. Overridden where a kind has more to say about ends and errors. */
-  take(maxBytes: number): Message | null | undefined {
-    return receiveOnce(this.fd, this.rules, maxBytes);
+  take(maxBytes: number, copyOut?: CopyOut): Message | null | undefined {
+    return receiveOnce(this.fd, this.rules, maxBytes, copyOut);
   }
 
   /** @internal */
@@ -158,7 +158,7 @@ export abstract class MessagingSocket extends BaseSocket {
    *   signal's reason
    */
   consume(handler: (message: Message) => unknown, options: Abortable = {}): Promise<void> {
-    return this.#consume(this.#plain, handler, options.signal);
+    return this.consumeFrom(this.#plain, handler, options.signal);
   }
 
   /**
@@ -175,7 +175,7 @@ export abstract class MessagingSocket extends BaseSocket {
     options: Abortable = {},
   ): Promise<void> {
     const bytes = roomIn(buffer);
-    return this.#consume({ once: () => this.takeInto(buffer, bytes) }, handler, options.signal);
+    return this.consumeFrom({ once: () => this.takeInto(buffer, bytes) }, handler, options.signal);
   }
 
   /** @internal The same, and `ended` is called at the peer's end, which `close` is not. */
@@ -188,13 +188,14 @@ export abstract class MessagingSocket extends BaseSocket {
       if (message === null) ended();
       return message;
     };
-    return this.#consume({ once }, handler, signal);
+    return this.consumeFrom({ once }, handler, signal);
   }
 
-  #consume<T extends ReceivedMessage>(
+  /** @internal Hand over what a feed of this socket's brings. */
+  consumeFrom<T extends ReceivedMessage>(
     feed: Feed<T>,
     handler: Handler<T>,
-    signal: AbortSignal | undefined,
+    signal?: AbortSignal | undefined,
   ): Promise<void> {
     try {
       this.open("recvmsg");

@@ -67,6 +67,8 @@ const onDescriptors = new Set([
   ...["read", "write", "fcntl", "fchmod", "flock", "ftruncate", "dup3", "epoll_ctl", "epoll_wait"],
   ...["mq_getattr", "mq_notify", "mq_timedreceive", "mq_timedsend"],
 ]);
+/** They leave errno alone. */
+const returnsErrno = /^get(?:pw|gr)/;
 const withType = new Set(["send", "sendmsg", "sendmmsg", "recvmsg", "recvmmsg"]);
 
 const viewOf = (address: number, bytes: number): DataView =>
@@ -265,6 +267,7 @@ export class Injector implements Disposable {
     if (name === "close" || name === "shutdown") call();
     if (code === "EAGAIN" || code === "ETIMEDOUT") this.#becomeReady(args[0]!);
     const number = errno[code as keyof typeof errno];
+    if (returnsErrno.test(name)) return number ?? 0;
     lastError.read = () => number ?? 0;
     return -1;
   }
