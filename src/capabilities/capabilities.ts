@@ -70,7 +70,7 @@ export interface Capabilities {
   /** Whether the kernel refuses descriptors for us (`acceptFds: "refuse"`); else we close them. */
   readonly refuseFds: Capability;
   /** `serveOn`: whether a server can be put on a socket that is there already. */
-  readonly adoptServer: Capability;
+  readonly serveOn: Capability;
   /** `serveHttp`: whether node:http of this Bun serves connections that are handed to it. */
   readonly serveHttp: Capability;
   /** `callerOf(request, server)`: whether Bun.serve tells which connection a request came over. */
@@ -283,7 +283,7 @@ export function capabilities(): Capabilities {
     peerCredentials: peerCredentials(),
     peerGroups: linuxOnly(),
     peerPidfd: passPidfd, // came with the same release
-    adoptServer: linuxOnly(),
+    serveOn: linuxOnly(),
     serveHttp: unless(whyNoServing()),
     requestCallers: requestCallers(),
     refuseFds: optionWorks(option.SO_PASSRIGHTS, "refuseFds"),

@@ -75,7 +75,7 @@ export const requirements = {
     what: '`acceptFds: "refuse"` (`SO_PASSRIGHTS`): the sender gets EPERM',
     otherwise: "descriptors are closed on arrival, and the message comes",
   },
-  adoptServer: {
+  serveOn: {
     since: "3.8",
     what: "`serveOn`: a server on a socket that is there already (epoll's fdinfo)",
     otherwise: unsupported,
