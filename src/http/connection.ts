@@ -148,7 +148,7 @@ export class Connection {
 
   /**
    * Take no more requests: who sends one is told so by EPIPE and none is lost, for what is queued
-   * is still read, and answered.
+   * is still read, and answered (facts: #shut-reading-loses-nothing).
    */
   deafen(): void {
     if (this.#deaf || this.socket.closed) return;
