@@ -29,7 +29,20 @@ export function holdsMore(fd: number, stream: boolean): boolean {
   const found = pollNow(fd, ASKED);
   if (found >= 0 && (found & ASKED) === 0) return false;
   // bytes out of band end what a look sees
-  return found < 0 || (found & poll.POLLPRI) !== 0 || !isPlain(fd);
+  if (found < 0 || (found & poll.POLLPRI) !== 0) return true;
+  return !isPlain(fd) && !isPlainWithout(fd);
+}
+
+/** Who sent it is no descriptor, but a look has no room for that: without what tells it. */
+function isPlainWithout(fd: number): boolean {
+  const on = [option.SO_PASSCRED, option.SO_PASSPIDFD, option.SO_PASSSEC].filter(
+    (which) => which !== null && getOption(fd, which) === 1,
+  ) as number[];
+  if (on.length === 0) return false;
+  for (const which of on) setOption(fd, which, 0);
+  const plain = isPlain(fd);
+  for (const which of on) setOption(fd, which, 1);
+  return plain;
 }
 
 /** A time stamp: it tells an empty message from the end (seqpacket.ts), and leaves no more room. */

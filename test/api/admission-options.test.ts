@@ -7,6 +7,7 @@ import {
   adoptSocket,
   capabilities,
   connect,
+  connectSync,
   Fd,
   type Listener,
   listen,
@@ -206,28 +207,49 @@ describe.each([
       server.close();
     }));
 
-  test.each(Object.entries(servers))("%s: descriptors that come are closed", (_, server) =>
+  test.each(Object.entries(servers))("%s: descriptors do not come in", (_, server) =>
     leakFree(async () => {
       for (const acceptFds of [true, 0, "refuse"] as const) {
+        const refused = acceptFds === "refuse" || "allow" in rules;
         const path = freshPath();
         using listener = listen(path, { acceptFds, ...rules });
         const came = Promise.withResolvers<number>();
         const serving = serveOn(listener, (where) => server(where, came.resolve));
         using client = await connect(path);
         using fd = marked("closed there");
-        if (acceptFds === "refuse" && capabilities().refuseFds.available) {
-          const { code } = await failure(() => client.send(GET, { fds: [fd] }));
-          expect(code).toBe("EPERM");
-          await client.send(GET);
-        } else {
+        if (!refused) {
           await client.send(GET, { fds: [fd, fd] });
+          await came.promise;
+        } else {
+          await client.send(GET);
+          await came.promise;
+          const late = await failure(() => client.send("x", { fds: [fd] })).catch(() => null);
+          if (capabilities().refuseFds.available) expect(late?.code).toBe("EPERM");
         }
-        await came.promise;
         serving.close();
       }
     }),
   );
 });
+
+test.each(Object.entries(servers))(
+  "%s behind rules: who brings descriptors before it is accepted is closed",
+  (_, server) =>
+    leakFree(async () => {
+      const path = freshPath();
+      using listener = listen(path, { allow: () => true });
+      const came = Promise.withResolvers<number>();
+      const serving = serveOn(listener, (where) => server(where, came.resolve));
+      using early = connectSync(path);
+      using fd = marked("closed there");
+      expect(early.trySend(GET, { fds: [fd] })).toBe(GET.length);
+      expect(await early.receive().catch(({ code }) => code)).toBeOneOf([null, "ECONNRESET"]);
+      using client = await connect(path);
+      await client.send(GET);
+      await came.promise;
+      serving.close();
+    }),
+);
 
 test("serveOn a bare descriptor: what its socket has, and nothing of it is open after", () =>
   leakFree(async () => {

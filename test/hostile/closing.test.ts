@@ -17,7 +17,7 @@ peerTest(
     const options = { timeoutMs: 40_000 };
     const outcome = await runScript("test/fixtures/lingering-receiver.ts", [], options);
     const lines = succeeded(outcome).trim().split("\n");
-    expect(lines).toHaveLength(17);
+    expect(lines).toHaveLength(18);
     expect(lines.at(-1)).toBe("nothing is left");
   },
   120_000,
