@@ -4,7 +4,6 @@
 // kernel does not take is node:stream's, which queues it and asks the writer to wait.
 
 import { bytesIn, hasByteElements, isView, Memory, viewOf } from "../syscalls/memory.ts";
-import { plainTotal } from "./send.ts";
 import type { StreamSocket } from "./stream.ts";
 
 /** Tells the writer that a write is done, or why it failed. */
@@ -133,7 +132,7 @@ export class Writes {
     }
     if (sent === null) return this.#stream.queue(chunk, undefined, done);
     this.#count(sent);
-    if (sent < plainTotal) {
+    if (sent < (typeof chunk === "string" ? Buffer.byteLength(chunk) : bytesIn(chunk))) {
       const rest =
         typeof chunk === "string" ? Buffer.from(chunk).subarray(sent) : viewOf(chunk, sent);
       return this.#stream.queue(rest, undefined, done);
