@@ -65,6 +65,13 @@ export const message = constants(socketHeaders, {
   MSG_CMSG_CLOEXEC: [0x40000000, null],
 });
 
+/**
+ * macOS: this call does not sleep for room. MSG_DONTWAIT does not say so there: it is about the
+ * lock of the buffer (bsd/kern/uipc_socket.c, sosendcheck). In sys/socket_private.h, which programs
+ * do not get, so O_NONBLOCK is set as well.
+ */
+export const MSG_NBIO = 0x20000;
+
 /** macOS: level and options for who is at the other end. */
 export const local = constants(["sys/un.h"], {
   SOL_LOCAL: [null, 0],

@@ -109,9 +109,14 @@ export const inLibpthread = [
   "pthread_tryjoin_np",
 ] as const satisfies readonly (keyof typeof linux)[];
 
-/** macOS only. */
+/** On macOS. Where others have it too, it is not called there. */
 export const darwin = {
   __error: { args: [], returns: ptr },
+  dlsym: { args: [ptr, ptr], returns: ptr },
+  dup2: { args: [i32, i32], returns: i32 },
+  kevent: { args: [i32, ptr, i32, ptr, i32, ptr], returns: i32 },
+  kqueue: { args: [], returns: i32 },
+  pipe: { args: [ptr], returns: i32 },
 } as const satisfies Record<string, Signature>;
 
 /**

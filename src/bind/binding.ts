@@ -1,6 +1,6 @@
 // A name that a socket of ours has taken: made with the right mode, removed only if still ours.
 
-import { fstatSync, renameSync, type Stats } from "node:fs";
+import { fstatSync, lstatSync, renameSync, type Stats } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { file, mode as format, NO_ID } from "../../native/file.ts";
 import { system } from "../../native/platform.ts";
@@ -208,7 +208,7 @@ function make(fd: number, place: Directory, { aside, mode }: BindSocketOptions):
   const direct = path !== null && fitsSockaddr({ kind: "path", path });
   const shown = direct && aside === undefined;
   const born = bornWith(mode, shown);
-  if (born !== undefined) check(fchmod(fd, born), "fchmod", detail);
+  if (born !== undefined && system === "linux") check(fchmod(fd, born), "fchmod", detail);
   if (place.stat(name) !== undefined) throw new UnixError("bind", -errno.EADDRINUSE, detail);
   const at: Address = { kind: "path", path: direct ? path : place.at(name) };
   if (file.O_PATH !== null && !fitsSockaddr(at)) {
@@ -245,6 +245,10 @@ function finish(path: Buffer, made: Stats, { mode: asked, owner }: FileOptions):
   const mode = asked === undefined ? undefined : asked | (made.mode & format.S_ISVTX);
   const wrongMode = mode !== undefined && (made.mode & MODE_BITS) !== mode;
   if (!wrongMode && owner === undefined) return;
+  if (file.O_PATH === null) {
+    finishByName(path, made, { mode: wrongMode ? mode : undefined, owner });
+    return;
+  }
   const fd = check(open(path, (file.O_PATH ?? 0) | file.O_NOFOLLOW), "open");
   try {
     const { dev, ino, mode: found } = fileCall(() => fstatSync(fd));
@@ -256,4 +260,17 @@ function finish(path: Buffer, made: Stats, { mode: asked, owner }: FileOptions):
   } finally {
     close(fd);
   }
+}
+
+/**
+ * macOS: fchmod(2) refuses sockets there, and a descriptor of the file alone is not to be had. The
+ * file is born with what the umask leaves, and gets its mode by its name before anybody can
+ * connect (a datagram may come earlier); whoever may write into its directory can put another file
+ * in its place meanwhile.
+ */
+function finishByName(path: Buffer, made: Stats, { mode, owner }: FileOptions): void {
+  const { dev, ino, mode: found } = fileCall(() => lstatSync(path));
+  if (dev !== made.dev || ino !== made.ino || (found & format.S_IFMT) !== format.S_IFSOCK) return;
+  if (owner !== undefined) check(chown(path, owner.uid ?? NO_ID, owner.gid ?? NO_ID), "chown");
+  if (mode !== undefined) check(chmod(path.toString(), mode), "chmod");
 }

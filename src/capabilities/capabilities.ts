@@ -230,6 +230,7 @@ function libc(): Capabilities["libc"] {
 }
 
 function libcFunctions(): Capability {
+  if (libcName === "") return no("no libc could be opened");
   const absent = absentFunctions().filter((name) => name !== "__errno_location");
   return absent.length === 0 ? yes : no(`${libcName} has no ${absent.join(", ")}`);
 }

@@ -6,7 +6,7 @@
 import { readFileSync, readlinkSync } from "node:fs";
 import { MEM_MAJOR, mode } from "../../native/file.ts";
 import { system } from "../../native/platform.ts";
-import { socket as c, option } from "../../native/socket.ts";
+import { socket as c } from "../../native/socket.ts";
 import { closedError } from "../base/errors.ts";
 import type { SocketType } from "../base/socket-type.ts";
 import { stopWaiting } from "../loop/poller.ts";
@@ -18,7 +18,7 @@ import {
 } from "../syscalls/closing-thread.ts";
 import { close, closeAll, seals } from "../syscalls/fd.ts";
 import { kind, lookAt, recordLocks } from "../syscalls/file-kind.ts";
-import { getOption, lingerOff, socket } from "../syscalls/socket.ts";
+import { familyOf, lingerOff, socket } from "../syscalls/socket.ts";
 import { fileLocks } from "./locks.ts";
 import { ending } from "./thread-end.ts";
 import { holdsMore } from "./unread.ts";
@@ -73,7 +73,7 @@ function verdictOn(fd: number): Verdict {
     case mode.S_IFIFO:
       return "close";
     case mode.S_IFSOCK:
-      return getOption(fd, option.SO_DOMAIN ?? -1) === c.AF_UNIX ? "unix" : "beside";
+      return familyOf(fd) === c.AF_UNIX ? "unix" : "beside";
     case mode.S_IFREG:
       return onFile(fd);
     case mode.S_IFDIR:
@@ -184,7 +184,7 @@ function closeBeside(fd: number, patienceMs: number): void {
  * has it sees too; of anything else the descriptor is kept for a while.
  */
 function withoutThread(fd: number): void {
-  const family = getOption(fd, option.SO_DOMAIN ?? -1);
+  const family = familyOf(fd);
   if (family >= 0 && family !== c.AF_UNIX && lingerOff(fd) === 0) close(fd);
   else keep(fd);
 }

@@ -6,7 +6,7 @@ import { option, socket } from "../../native/socket.ts";
 import { check, fileCall } from "../base/errors.ts";
 import { typeName } from "../base/socket-type.ts";
 import { descriptorFlags, seals, statusFlags } from "../syscalls/fd.ts";
-import { getOption } from "../syscalls/socket.ts";
+import { familyOf, getOption } from "../syscalls/socket.ts";
 
 /** What {@link Fd.describe} answers. */
 export interface FdDescription {
@@ -119,8 +119,7 @@ function isMessageQueue(fd: number): boolean {
 
 function describeSocket(fd: number): NonNullable<FdDescription["socket"]> {
   const type = check(getOption(fd, option.SO_TYPE), "getsockopt");
-  const family =
-    option.SO_DOMAIN === null ? null : check(getOption(fd, option.SO_DOMAIN), "getsockopt");
+  const family = check(familyOf(fd), "getsockopt");
   return {
     family: families.get(family) ?? family,
     type: typeName(type) ?? type,

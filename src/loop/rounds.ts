@@ -4,9 +4,9 @@
 // meanwhile.
 
 import { schedYield } from "../syscalls/thread.ts";
-import type { Served } from "./epoll-set.ts";
 import type { Watch } from "./poller.ts";
 import { overdue, turnBegins } from "./turn.ts";
+import type { Served } from "./watch-set.ts";
 
 /** What rounds are made of; the poller's part. */
 export interface Source {

@@ -1,7 +1,7 @@
 // What every socket is, whatever it sends: the owner of a descriptor, which waits, and ends.
 
 import { callAlone } from "../base/callbacks.ts";
-import { busy, UnixError } from "../base/errors.ts";
+import { busy, check, UnixError } from "../base/errors.ts";
 import { Fd } from "../fd/fd.ts";
 import { FdOwner } from "../fd/owner.ts";
 import { attempt, type Operation } from "../loop/attempt.ts";
@@ -12,6 +12,7 @@ import { type VerifiedPeer, verifyPeer } from "../peer/verify.ts";
 import type { Credentials } from "../structs/credentials.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
 import { socketName } from "../syscalls/socket.ts";
+import { bufferBytes } from "./kernel-limits.ts";
 import type { Settings } from "./options.ts";
 import type { ReceivePolicy } from "./receive.ts";
 
@@ -93,6 +94,16 @@ export abstract class BaseSocket extends FdOwner implements AsyncDisposable {
   /** The address of the socket it is connected to. @throws UnixError ENOTCONN */
   get peerAddress(): Address {
     return this.#name("getpeername");
+  }
+
+  /** What the kernel gave of the option of this name, or by itself. @see socket(7), SO_SNDBUF */
+  get sendBufferBytes(): number {
+    return check(bufferBytes(this.open("getsockopt"), "sendBufferBytes"), "getsockopt");
+  }
+
+  /** The same of what this socket receives. @see socket(7), SO_RCVBUF */
+  get receiveBufferBytes(): number {
+    return check(bufferBytes(this.open("getsockopt"), "receiveBufferBytes"), "getsockopt");
   }
 
   #name(call: "getsockname" | "getpeername"): Address {

@@ -132,7 +132,8 @@ export class Writes {
     }
     if (sent === null) return this.#stream.queue(chunk, undefined, done);
     this.#count(sent);
-    if (sent < (typeof chunk === "string" ? Buffer.byteLength(chunk) : bytesIn(chunk))) {
+    const bytes = typeof chunk === "string" ? Buffer.byteLength(chunk) : bytesIn(chunk);
+    if (sent < bytes) {
       const rest =
         typeof chunk === "string" ? Buffer.from(chunk).subarray(sent) : viewOf(chunk, sent);
       return this.#stream.queue(rest, undefined, done);

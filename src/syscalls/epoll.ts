@@ -9,6 +9,9 @@ import { asPointer, cells, Memory } from "./memory.ts";
 import { INTERRUPTED, result } from "./result.ts";
 import { atThreadEnd } from "./thread-teardown.ts";
 
+/** True where this system has it. */
+export const hasEpoll = epoll.EPOLL_CTL_ADD !== null;
+
 export const epollCreate = (): number => result(libc.epoll_create1(epoll.EPOLL_CLOEXEC ?? 0));
 export const eventfd = (flags: number): number =>
   result(libc.eventfd(0, flags | (e.EFD_CLOEXEC ?? 0)));

@@ -2,6 +2,7 @@
 // (facts: #errno-per-thread).
 
 import { dlopen, type FFIFunction, type Pointer, read } from "bun:ffi";
+import { search } from "../../native/library.ts";
 import {
   known,
   libcNames,
@@ -135,9 +136,9 @@ export function requireCalls(): void {
   if (opened.name === "") missing("libc");
 }
 
-/** Functions that this library calls on Linux and that are not in this libc. */
+/** Functions that this library calls on this system and that are not in this libc. */
 export const absentFunctions = (): string[] =>
-  Object.keys({ ...posix, ...linux }).filter((name) => !opened.found.has(name));
+  Object.keys(own).filter((name) => !opened.found.has(name));
 
 const traced = wantedGroups(process.env["BUNIX_DEBUG"]);
 if (traced !== null && location !== 0) trace(libc, location, traced);
@@ -165,4 +166,5 @@ function has(group: Record<string, Signature>): boolean {
 }
 
 /** Where a function of libc is; 0 where there is none of that name. */
-export const symbol = (name: string): number => libc.dlsym(null, cString(name).address);
+export const symbol = (name: string): number => libc.dlsym(everywhere, cString(name).address);
+const everywhere = search["(long)RTLD_DEFAULT"];

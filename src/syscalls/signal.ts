@@ -2,10 +2,10 @@
 // process, not to a thread.
 
 import { MAX_PIPE_BYTES, pipeSize } from "../../native/fifo.ts";
-import { file } from "../../native/file.ts";
 import { action, handlers, lastSignal, sigaction } from "../../native/signal.ts";
+import { pipe } from "./fd.ts";
 import { libc } from "./libc.ts";
-import { cells, Memory } from "./memory.ts";
+import { Memory } from "./memory.ts";
 import { result } from "./result.ts";
 
 let range: { readonly first: number; readonly last: number } | null | undefined;
@@ -83,9 +83,9 @@ export class Disposition {
 
 /** A pipe that never blocks, with as much room as it may have; or a negative errno. */
 export function signalPipe(): { readonly reader: number; readonly writer: number } | number {
-  const made = result(libc.pipe2(cells.address, file.O_CLOEXEC | file.O_NONBLOCK));
-  if (made < 0) return made;
-  const [reader, writer] = [cells.words[0]!, cells.words[1]!];
+  const made = pipe(true);
+  if (typeof made === "number") return made;
+  const [reader, writer] = made;
   enlarge(writer);
   return { reader, writer };
 }

@@ -2,7 +2,7 @@
 
 import { errno } from "../../native/errno.ts";
 import { nr } from "../../native/numbers.ts";
-import { socket as c, option, request } from "../../native/socket.ts";
+import { socket as c, option, request, sockaddrUn } from "../../native/socket.ts";
 import {
   type Address,
   addressRoom,
@@ -135,4 +135,11 @@ export function getOptionBytes(
   cells.words[0] = room.bytes.length;
   const got = result(libc.getsockopt(fd, level, which, room.address, cells.address));
   return got < 0 ? got : cells.words[0]!;
+}
+
+/** AF_… of a socket, or a negative errno. Where there is no option for it its name says so. */
+export function familyOf(fd: number): number {
+  if (option.SO_DOMAIN !== null) return getOption(fd, option.SO_DOMAIN);
+  const bytes = rawName(fd);
+  return typeof bytes === "number" ? bytes : bytes[sockaddrUn.at.sun_family]!;
 }

@@ -6,7 +6,7 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Arch } from "../../native/platform.ts";
 import { darwin, posix, type Signature, variadic } from "../../native/symbols.ts";
-import { structs, type Table, tables } from "../../native/table.ts";
+import { type Row, structs, type Table, tables } from "../../native/table.ts";
 import {
   compileForMac,
   exportedByLibSystem,
@@ -37,8 +37,15 @@ const unused: Readonly<Record<string, string>> = {
   SO_TIMESTAMP: "only used for seqpacket sockets, which macOS does not have",
 };
 
-/** In no header of Apple's that programs get: what no compiler can confirm. */
+/** Rows whose names are in no header of Apple's that programs get. */
 const unchecked: Readonly<Record<string, string>> = {};
+
+/** What is no row for that reason, and no compiler can confirm. */
+const elsewhere: Readonly<Record<string, string>> = {
+  MSG_NBIO: "sys/socket_private.h",
+};
+
+const nothing: Row = [null, null];
 
 /** Everything with the same headers in one program. */
 function programs(machine: Arch): Assertions[] {
@@ -79,6 +86,12 @@ describe.each(machines)("Apple's headers for %s", (machine) => {
         `${confirmed} names that are null here are in no header, ${unasked} cannot be asked for`,
     );
     expect(checked).toBeGreaterThan(250);
+    const rows = Object.fromEntries(Object.keys(elsewhere).map((name) => [name, nothing]));
+    const table: Table = { headers: ["sys/socket.h"], rows };
+    const others = assertTable(table, { on: "darwin", machine });
+    expect((await compare(machine, [others])).confirmed).toBe(Object.keys(elsewhere).length);
+    const listed = Object.entries(elsewhere).map(([name, where]) => `${name} (${where})`);
+    console.log(`note: ${machine}: beside the tables, and unchecked: ${listed.join(", ")}`);
   });
 
   appleTest(`say where a row is wrong (${machine})`, async () => {
@@ -137,19 +150,9 @@ describe.each(machines)("Apple's headers for %s", (machine) => {
 
 /** Where the functions are declared. */
 const headers = [
-  ...[
-    "errno",
-    "fcntl",
-    "grp",
-    "poll",
-    "pwd",
-    "sched",
-    "signal",
-    "sys/file",
-    "sys/mman",
-    "sys/socket",
-  ],
-  ...["sys/stat", "sys/wait", "time", "unistd", "stdio"],
+  ...["dlfcn", "errno", "fcntl", "grp", "poll", "pwd", "sched", "signal", "sys/event"],
+  ...["sys/file", "sys/mman", "sys/socket", "sys/stat", "sys/types", "sys/wait", "time"],
+  ...["unistd", "stdio"],
 ].map((name) => `${name}.h`);
 
 /** What an FFI type may stand for on macOS. All are in a register of their own. */

@@ -5,14 +5,13 @@ import { expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { system } from "../../native/platform.ts";
 import { darwin, glibcOnly, linux, posix, type Signature, variadic } from "../../native/symbols.ts";
-import { isMusl, libc } from "../../src/syscalls/libc.ts";
-import { cString } from "../../src/syscalls/memory.ts";
+import { isMusl, symbol } from "../../src/syscalls/libc.ts";
 import { peer, peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";
 
 const own: Record<string, Signature> = { ...posix, ...(system === "darwin" ? darwin : linux) };
 
-const found = (name: string): boolean => libc.dlsym(null, cString(name).address) !== null;
+const found = (name: string): boolean => (symbol(name) ?? 0) !== 0;
 
 test("every symbol is in this libc", () => {
   expect(Object.keys(own).filter((name) => !found(name))).toEqual([]);

@@ -1,7 +1,7 @@
 // What the commands of package.json run: which of the test files, and with which Bun.
 //
-//   bun test/platforms/run.ts [here] [thread] [long] [musl] [bun-1.3] [arm64] [--short] [--times]
-//                             [part of a file name …]
+//   bun test/platforms/run.ts [here] [thread] [long] [darwin] [musl] [bun-1.3] [arm64] [--short]
+//                             [--times] [part of a file name …]
 //
 // "here", "thread" and "long" are this Bun itself: what `npm test` runs, with the checks; the other
 // waker; more of what is done in numbers, and files that take long. The rest are other Buns: of
@@ -40,8 +40,8 @@ const besides = ["cases/rights", "cases/stream", "loop/generation", "interop/pee
 
 /** Compilers of other machines, bundlers and package managers: little in them is this Bun's. */
 const slow = [
-  ...["test/abi/cross", "test/package/package", "test/package/places", "test/interop/x11-suite"],
-];
+  ...["abi/cross", "darwin/mutations", "interop/x11-suite", "package/package", "package/places"],
+].map((name) => `test/${name}`);
 const notSlow = slow.map((name) => `--not=${name}`);
 
 const rigs: Readonly<Record<string, Rig>> = {
@@ -64,6 +64,11 @@ const rigs: Readonly<Record<string, Rig>> = {
       ...folders("exclusive", "faults", "fuzz", "hostile", "soak", "stress"),
       ...[...slow, "test/interop/channel", "test/interop/spawn", "test/cli/postbox."],
     ],
+  },
+  // has a list of its own (test/darwin/suites.ts)
+  darwin: {
+    what: "as on a Mac: our code for it, on a library of ours in Apple's place",
+    options: [],
   },
   musl: {
     what: "Bun for musl, x64",
@@ -114,9 +119,13 @@ function setUp(name: string): SetUp {
 const total = { passed: 0, failed: 0, skipped: 0 };
 
 /** Run test/run.ts, pass on what it says, and add its last line to the total. */
-async function run(name: string, command: readonly string[]): Promise<void> {
+async function run(
+  name: string,
+  command: readonly string[],
+  script = "test/run.ts",
+): Promise<void> {
   const { BUNIX_RIG: _, ...env } = process.env;
-  const child = Bun.spawn([process.execPath, "test/run.ts", ...command], {
+  const child = Bun.spawn([process.execPath, script, ...command], {
     cwd: root,
     env: own.includes(name) ? env : { ...env, BUNIX_RIG: name },
     stdio: ["ignore", "pipe", "inherit"],
@@ -152,6 +161,11 @@ const passedOn = asked.times ? ["--times"] : [];
 if (chosen.length === 0) throw new Error("which? See the top of test/platforms/run.ts");
 
 for (const name of chosen) {
+  if (name === "darwin") {
+    console.log(`=== ${rigs[name]!.what}`);
+    await run(name, asked.short ? ["--short"] : filters, "test/darwin/run.ts");
+    continue;
+  }
   const { what, options, files = [], short: few, thread: again, leftOut } = rigs[name]!;
   const found = setUp(name);
   if ("reason" in found) {
