@@ -117,3 +117,8 @@ export const flock = layout("struct flock", ["fcntl.h"], [32, null], {
 
 /** statfs's f_type of a message queue (ipc/mqueue.c), which no user header exports. */
 export const MQUEUE_MAGIC = 0x19800202;
+
+/** No user, no group: what the kernel writes where it knows none, and chown(2) leaves as it is. */
+export const NO_ID = constants(["sys/types.h"], { "(uid_t)-1": [0xffffffff, 0xffffffff] })[
+  "(uid_t)-1"
+];

@@ -66,6 +66,16 @@ export {
   listen,
 } from "./listener.ts";
 export {
+  FileLock,
+  type LockHolder,
+  type LockOptions,
+  type LockWaitOptions,
+  lockFile,
+  lockFileSync,
+  lockHolders,
+  tryLockFile,
+} from "./lock.ts";
+export {
   type MapMemoryOptions,
   type Seal,
   SharedMemory,

@@ -32,6 +32,7 @@ wanted=(
   "fish:fish"
   "journalctl:systemd"
   "ssh:openssh-client"
+  "varlink-go:golang-github-varlink-go-dev"
 )
 
 # Installing it also starts it, where there is something that starts services.
@@ -42,6 +43,7 @@ here() {
     cc) cc -E -include stdio.h -x c /dev/null >/dev/null 2>&1 ;;
     gi) /usr/bin/python3 -c "from gi.repository import Gio" >/dev/null 2>&1 ;;
     initdb) command -v initdb /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 ;;
+    varlink-go) [ -d /usr/share/gocode/src/github.com/varlink/go ] ;;
     nc) nc -h 2>&1 | grep -q OpenBSD ;;
     *) command -v "$1" >/dev/null 2>&1 ;;
   esac

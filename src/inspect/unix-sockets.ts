@@ -4,9 +4,11 @@ import { errno } from "../../native/errno.ts";
 import { file } from "../../native/file.ts";
 import { procNetUnix } from "../../native/netlink.ts";
 import { typeName } from "../base/socket-type.ts";
+import { deviceNumber } from "../structs/device.ts";
 import { type Address, fromBytes, toBytes } from "../structs/sockaddr-un.ts";
-import { deviceNumber, isBoundTo, type SocketFile, type UnixRecord } from "../structs/unix-diag.ts";
-import { dumpUnixSockets } from "../syscalls/netlink.ts";
+import { isBoundTo, type SocketFile, type UnixRecord } from "../structs/unix-diag.ts";
+import { whyFatal } from "../syscalls/asked-calls.ts";
+import { type Dump, dumpUnixSockets } from "../syscalls/netlink.ts";
 
 /** How sockets were found: "proc" knows no files, and names only as far as they print. */
 export type SocketSource = "sock_diag" | "proc";
@@ -17,12 +19,16 @@ export interface Sockets {
   readonly source: SocketSource;
 }
 
+/** A negative errno where sock_diag is not to be had, also where the question would be the end. */
+const askKernel = (): Dump | number =>
+  whyFatal("socket") === null ? dumpUnixSockets() : -errno.EPERM;
+
 /**
  * Every Unix socket of this network namespace that a process holds, from one question to the
  * kernel. Null where it tells nothing.
  */
 export function allSockets(): Sockets | null {
-  const dump = dumpUnixSockets();
+  const dump = askKernel();
   if (typeof dump !== "number") return { records: dump.records, source: "sock_diag" };
   const records = procSockets();
   return records === null ? null : { records, source: "proc" };
@@ -32,7 +38,7 @@ let tells = false;
 
 /** Whether sock_diag is to be had, which knows a bound socket from a stale file in any case. */
 export function kernelTells(): boolean {
-  tells ||= typeof dumpUnixSockets() !== "number";
+  tells ||= typeof askKernel() !== "number";
   return tells;
 }
 
@@ -61,7 +67,7 @@ export function socketsBoundTo(wanted: SocketFile): UnixRecord[] | null {
  */
 function search(matches: (record: UnixRecord) => boolean): UnixRecord[] | null {
   for (let again = false; ; again = true) {
-    const dump = dumpUnixSockets();
+    const dump = askKernel();
     if (typeof dump === "number") return null;
     const found = dump.records.filter((record) => holdsItsName(record) && matches(record));
     if (found.length > 0 || dump.chunks === 1 || again) return found;

@@ -1,5 +1,6 @@
 // What turns "the selector has something" into a turn of Bun's event loop.
 
+import { whyFatal } from "../syscalls/asked-calls.ts";
 import { hasEpoll } from "../syscalls/epoll.ts";
 import { AioWaker } from "./aio-waker.ts";
 import type { Selector } from "./selector.ts";
@@ -29,7 +30,10 @@ export function chooseWaker(selector: Selector, onWake: () => void): WakerChoice
   if (forced === "thread") {
     return { waker: new ThreadWaker(selector, onWake), reason: "BUNIX_WAKER=thread" };
   }
-  const aio = hasEpoll ? AioWaker.create(selector.fd, onWake) : "there is no AIO poll of epoll";
+  // a filter may end whoever makes the call, which is no way to find out whether it is there
+  const aio = hasEpoll
+    ? (whyFatal("io_setup") ?? AioWaker.create(selector.fd, onWake))
+    : "there is no AIO poll of epoll";
   if (typeof aio !== "string") return { waker: aio };
   if (forced === "aio") throw new Error(`BUNIX_WAKER=aio, but ${aio}`);
   return { waker: new ThreadWaker(selector, onWake), reason: aio };

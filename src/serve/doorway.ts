@@ -8,6 +8,8 @@ import { socket as c } from "../../native/socket.ts";
 import { Backoff } from "../base/backoff.ts";
 import { UnixError } from "../base/errors.ts";
 import type { Fd } from "../fd/fd.ts";
+import { inodeOf } from "../fd/inode.ts";
+import { holdsMore } from "../fd/unread.ts";
 import { Acceptor } from "../listener/acceptor.ts";
 import { Consumer } from "../loop/consume.ts";
 import { LazyWatch } from "../loop/lazy-watch.ts";
@@ -16,14 +18,7 @@ import { nameAtOtherEnd } from "../peer/stand-ins.ts";
 import { applySettings, type Settings } from "../socket/options.ts";
 import { close, poll } from "../syscalls/fd.ts";
 import { shutdown } from "../syscalls/socket.ts";
-import {
-  EpollView,
-  exchange,
-  inodeOf,
-  isCurrent,
-  isStill,
-  type Registration,
-} from "./epoll-entry.ts";
+import { EpollView, exchange, isCurrent, isStill, type Registration } from "./epoll-entry.ts";
 import { Guest } from "./guest.ts";
 import { through } from "./hidden.ts";
 
@@ -70,7 +65,8 @@ export class Doorway {
 
   constructor(options: DoorwayOptions) {
     this.#options = options;
-    const { entry, listening, rules, settings, where } = options;
+    const { entry, listening, rules, where } = options;
+    const settings = { ...options.settings, refuseFds: true }; // Bun would not look at them
     this.#view = new EpollView(entry.epoll);
     this.#acceptor = new Acceptor<number>({
       handle: listening,
@@ -227,6 +223,10 @@ export class Doorway {
   /** Put the client in the place of its stand-in. */
   #seat(guest: Guest, entry: Registration, ended: boolean): void {
     const { fd } = guest.client;
+    if (holdsMore(fd, true)) {
+      this.#turnAway(guest, "it has sent descriptors, or bytes out of band");
+      return;
+    }
     const inode = inodeOf(fd);
     const failed = inode < 0 ? { step: "fstat", result: -errno.EIO } : exchange(entry, fd);
     if (failed !== null) {

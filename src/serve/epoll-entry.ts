@@ -106,15 +106,6 @@ export class EpollView {
 
 const NEW_LINE = 10;
 
-/** The inode behind a number; −1 where nothing is open under it. */
-export function inodeOf(fd: number): number {
-  try {
-    return fstatSync(fd).ino;
-  } catch {
-    return -1;
-  }
-}
-
 /** Whether the number still stands for the socket that was registered under it. */
 export const isCurrent = ({ fd, inode }: Registration): boolean => isStill(fd, inode);
 

@@ -21,7 +21,7 @@ const MAX_PORTS = 65_535;
  * @see tcp(7)
  */
 export function listenTcp({ hostname = "0.0.0.0", port }: ListenTcpOptions): Fd {
-  integer("port", port, { most: MAX_PORTS });
+  integer("port", port, { max: MAX_PORTS });
   const listener = Bun.listen({ hostname, port, socket: { data: () => {} } });
   try {
     return Fd.duplicate(listener);

@@ -264,7 +264,7 @@ export class DatagramSocket extends PacketSocket {
   protected override blocking<T>(
     syscall: string,
     event: number,
-    options: SyncOptions | undefined,
+    left: () => number,
     once: () => T | undefined,
   ): T {
     const pausing = (): T | undefined => {
@@ -273,7 +273,7 @@ export class DatagramSocket extends PacketSocket {
       return value;
     };
     const pauses = ROOM_IS_UNTOLD && event === events.POLLOUT;
-    return super.blocking(syscall, event, options, pauses ? pausing : once);
+    return super.blocking(syscall, event, left, pauses ? pausing : once);
   }
 
   /** @internal The socket's file stays with the socket. */

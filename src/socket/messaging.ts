@@ -5,7 +5,7 @@ import { poll as events } from "../../native/poll.ts";
 import { socket as c } from "../../native/socket.ts";
 import { integer } from "../base/checks.ts";
 import type { Payload } from "../base/data.ts";
-import type { Abortable, SyncOptions } from "../base/deadline.ts";
+import { type Abortable, remaining, type SyncOptions } from "../base/deadline.ts";
 import { busy, UnixError } from "../base/errors.ts";
 import { iterate } from "../base/iterate.ts";
 import type { FdLike } from "../fd/fd.ts";
@@ -89,7 +89,7 @@ export abstract class MessagingSocket extends BaseSocket {
    */
   receive(options?: ReceiveOptions): Promise<Message | null> {
     if (options === undefined) return this.waitFor("read", undefined, this.#plain);
-    const receiving = new Receiving(this, this.#most(options.maxBytes));
+    const receiving = new Receiving(this, this.#maxBytes(options.maxBytes));
     return this.waitFor("read", options.signal, receiving);
   }
 
@@ -100,13 +100,15 @@ export abstract class MessagingSocket extends BaseSocket {
   /** The next message if one is here; null: the peer has ended; undefined: nothing now. */
   tryReceive(options?: { readonly maxBytes?: number | undefined }): Message | null | undefined {
     this.open("recvmsg");
-    return this.take(this.#most(options?.maxBytes));
+    return this.take(this.#maxBytes(options?.maxBytes));
   }
 
   /** The next message; blocks the thread. @throws UnixError ETIMEDOUT */
   receiveSync(options?: SyncOptions & { readonly maxBytes?: number | undefined }): Message | null {
-    const maxBytes = this.#most(options?.maxBytes);
-    return this.blocking("recvmsg", events.POLLIN, options, () => this.take(maxBytes));
+    const maxBytes = this.#maxBytes(options?.maxBytes);
+    return this.blocking("recvmsg", events.POLLIN, remaining(options?.timeoutMs), () =>
+      this.take(maxBytes),
+    );
   }
 
   /**
@@ -128,7 +130,9 @@ export abstract class MessagingSocket extends BaseSocket {
   /** `receiveInto`, blocking the thread. @throws UnixError ETIMEDOUT */
   receiveIntoSync(buffer: ArrayBufferView, options?: SyncOptions): Received | null {
     const bytes = roomIn(buffer);
-    return this.blocking("recvmsg", events.POLLIN, options, () => this.takeInto(buffer, bytes));
+    return this.blocking("recvmsg", events.POLLIN, remaining(options?.timeoutMs), () =>
+      this.takeInto(buffer, bytes),
+    );
   }
 
   /** @internal One receive. Overridden where a kind has more to say about ends and errors. */
@@ -141,9 +145,9 @@ export abstract class MessagingSocket extends BaseSocket {
     return receiveIntoOnce(this.fd, this.rules, buffer, bytes);
   }
 
-  #most(maxBytes: number | undefined): number {
+  #maxBytes(maxBytes: number | undefined): number {
     if (maxBytes === undefined) return this.settings.maxMessageBytes;
-    return integer("maxBytes", maxBytes, { least: 1 });
+    return integer("maxBytes", maxBytes, { min: 1 });
   }
 
   /**
@@ -173,6 +177,19 @@ export abstract class MessagingSocket extends BaseSocket {
   ): Promise<void> {
     const bytes = roomIn(buffer);
     return this.#consume({ once: () => this.takeInto(buffer, bytes) }, handler, options.signal);
+  }
+
+  /** @internal The same, and `ended` is called at the peer's end, which `close` is not. */
+  consumeToEnd(
+    handler: (message: Message) => unknown,
+    { ended, signal }: { readonly ended: () => void; readonly signal: AbortSignal },
+  ): Promise<void> {
+    const once = (): Message | null | undefined => {
+      const message = this.#plain.once();
+      if (message === null) ended();
+      return message;
+    };
+    return this.#consume({ once }, handler, signal);
   }
 
   #consume<T extends ReceivedMessage>(
@@ -340,7 +357,7 @@ export abstract class MessagingSocket extends BaseSocket {
     if (!this.idle) throw busy();
     if (message.total === 0 && this.kind.stream) return;
     let skip = 0;
-    this.blocking("sendmsg", events.POLLOUT, options, () => {
+    this.blocking("sendmsg", events.POLLOUT, remaining(options?.timeoutMs), () => {
       const rest = { skip, fds: skip === 0 ? message.numbers : [] };
       const sent = sendOnce(this.fd, message, rest);
       if (sent < 0 && !wouldBlock(sent)) throw this.sendFailed(sent, message);

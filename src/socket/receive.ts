@@ -72,10 +72,10 @@ export function receiveOnce(
 }
 
 /** Up to so many bytes a loop is faster than the call of slice. */
-const FEW = 32;
+const MAX_LOOP_BYTES = 32;
 
 function copy(from: Uint8Array, bytes: number): Uint8Array {
-  if (bytes > FEW) return from.slice(0, bytes);
+  if (bytes > MAX_LOOP_BYTES) return from.slice(0, bytes);
   const to = new Uint8Array(bytes);
   for (let i = 0; i < bytes; i++) to[i] = from[i]!;
   return to;

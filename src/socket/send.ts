@@ -1,6 +1,7 @@
 // From a payload to one sendmsg.
 
 import { errno } from "../../native/errno.ts";
+import { NO_ID } from "../../native/file.ts";
 import { limits, SCM_MAX_FD } from "../../native/socket.ts";
 import { formatAddress } from "../address/address.ts";
 import type { Data, Payload } from "../base/data.ts";
@@ -54,12 +55,12 @@ const NO_NUMBERS: readonly number[] = [];
 
 const DATA: ListRule = {
   what: "data is a list of pieces",
-  most: Number.MAX_SAFE_INTEGER,
+  max: Number.MAX_SAFE_INTEGER,
   rule: "a list has a length",
 };
 const FDS: ListRule = {
   what: "fds is an array of descriptors",
-  most: SCM_MAX_FD,
+  max: SCM_MAX_FD,
   rule: `one message carries at most ${SCM_MAX_FD} descriptors`,
 };
 
@@ -92,7 +93,7 @@ export const ownFds = (fds: readonly FdLike[]): FdLike[] => ownList(fds, FDS);
 export function checkFds(fds: readonly FdLike[], transfer: boolean): readonly number[] {
   if (!Array.isArray(fds)) throw new TypeError(FDS.what);
   const count = fds.length;
-  if (!(count <= FDS.most)) throw new RangeError(`${FDS.rule}, not ${count}`);
+  if (!(count <= FDS.max)) throw new RangeError(`${FDS.rule}, not ${count}`);
   if (count === 0) return NO_NUMBERS;
   const numbers: number[] = [];
   for (let i = 0; i < count; i++) {
@@ -105,8 +106,6 @@ export function checkFds(fds: readonly FdLike[], transfer: boolean): readonly nu
   return numbers;
 }
 
-const ID_LIMIT = 2 ** 32 - 1;
-
 function complete({ pid, uid, gid }: { pid?: number; uid?: number; gid?: number }) {
   const whole = {
     pid: pid ?? process.pid,
@@ -114,8 +113,8 @@ function complete({ pid, uid, gid }: { pid?: number; uid?: number; gid?: number 
     gid: gid ?? process.getgid?.() ?? 0,
   };
   for (const [name, value] of Object.entries(whole)) {
-    if (!Number.isInteger(value) || value < 0 || value > ID_LIMIT) {
-      throw new RangeError(`credentials.${name} is an integer from 0 to ${ID_LIMIT}, not ${value}`);
+    if (!Number.isInteger(value) || value < 0 || value > NO_ID) {
+      throw new RangeError(`credentials.${name} is an integer from 0 to ${NO_ID}, not ${value}`);
     }
   }
   return whole;

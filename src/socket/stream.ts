@@ -1,8 +1,10 @@
 // SOCK_STREAM: bytes in order, without boundaries.
 
 import type { Socket as NetSocket } from "node:net";
+import { option } from "../../native/socket.ts";
 import { closedError } from "../base/errors.ts";
 import type { Fd } from "../fd/fd.ts";
+import { setOption } from "../syscalls/socket.ts";
 import type { Kind } from "./endpoint.ts";
 import type { Message, Received } from "./message.ts";
 import { MessagingSocket } from "./messaging.ts";
@@ -30,6 +32,9 @@ export class StreamSocket extends MessagingSocket {
   /** @internal */
   constructor(handle: Fd, settings: Settings) {
     super(handle, settings, KIND);
+    // a byte out of band that is passed over is closed by the kernel in the call that receives,
+    // with its descriptors (facts: #out-of-band-descriptors)
+    setOption(handle.fd, option.SO_OOBINLINE, 1);
   }
 
   /** Always "stream". */

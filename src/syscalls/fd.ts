@@ -26,14 +26,14 @@ export function closeAll(fds: readonly number[]): void {
   }
   for (let from = 0; from < fds.length; ) {
     const to = endOfRun(fds, from);
-    if (to - from < FEW || !closeRange(fds[from]!, fds[to - 1]!)) {
+    if (to - from < MIN_RANGE || !closeRange(fds[from]!, fds[to - 1]!)) {
       for (let i = from; i < to; i++) close(fds[i]!);
     }
     from = to;
   }
 }
 
-const FEW = 3;
+const MIN_RANGE = 3;
 
 /** The index after the last of the numbers that follow each other from index `from` on. */
 function endOfRun(fds: readonly number[], from: number): number {
@@ -47,8 +47,8 @@ function closeRange(first: number, last: number): boolean {
   return result(libc.syscall(nr.SYS_close_range, first, last, 0, 0, 0, 0)) === 0;
 }
 
-export const duplicate = (fd: number, least = FIRST_FREE): number =>
-  result(libc.fcntl(fd, file.F_DUPFD_CLOEXEC, least));
+export const duplicate = (fd: number, min = FIRST_FREE): number =>
+  result(libc.fcntl(fd, file.F_DUPFD_CLOEXEC, min));
 
 /** Make `onto` a descriptor for `fd`'s open file, close-on-exec; what `onto` was is closed. */
 export function duplicateOnto(fd: number, onto: number): number {

@@ -44,6 +44,9 @@ interface Opened {
   readonly found: ReadonlySet<string>;
 }
 
+/** What Bun says where it cannot make the code that calls C; not of a library that is absent. */
+let refusal: string | undefined;
+
 function open(): Opened {
   const calls: Record<string, unknown> = {};
   for (const name of Object.keys(signatures)) calls[name] = () => missing(name);
@@ -64,7 +67,9 @@ function symbolsOf(library: string, group: Record<string, Signature>): object | 
   try {
     const { symbols } = dlopen(library, declared as unknown as Record<string, FFIFunction>);
     return variadicOnStack ? withPadding(symbols) : symbols;
-  } catch {
+  } catch (error) {
+    const { code, message } = error as { code?: string; message?: string };
+    if (code === undefined) refusal ??= message ?? String(error);
     return null;
   }
 }
@@ -88,7 +93,8 @@ function symbolsInParts(library: string): object | null {
 }
 
 function missing(name: string): never {
-  throw new UnsupportedError("libcFunctions", `no libc here has ${name}() (${process.platform})`);
+  const why = whyNoCalls() ?? `${opened.name} has no ${name}()`;
+  throw new UnsupportedError("libcFunctions", why);
 }
 
 const opened = open();
@@ -102,8 +108,33 @@ export const libc: Libc = opened.calls;
 /** The name that libc opened under; "" where there is none. */
 export const libcName: string = opened.name;
 
+/** A switch of JavaScriptCore's that no unit or kernel has to do with. */
+const JIT = "BUN_JSC_useJIT";
+
+/**
+ * Why nothing at all can be called here; null where it can. Bun compiles the code that calls C, and
+ * that takes memory which becomes executable (facts: #ffi-needs-the-jit).
+ */
+export function whyNoCalls(): string | null {
+  if (opened.name !== "") return null;
+  if (!known) return `no libc is known for ${process.platform}`;
+  if (refusal === undefined) return `none of ${libcNames.join(", ")} could be opened`;
+  const off = process.env[JIT];
+  const what =
+    off === undefined
+      ? "no memory of this process may become executable. In its systemd unit set " +
+        "MemoryDenyWriteExecute=no (PR_SET_MDWE and SELinux's execmem do the same)"
+      : `take ${JIT}=${off} out of the environment`;
+  return `Bun cannot call C in this process (${refusal}): ${what}`;
+}
+
 const location =
   libcName === "" ? 0 : system === "darwin" ? libc.__error() : libc.__errno_location();
+
+/** @throws UnsupportedError where nothing can be called */
+export function requireCalls(): void {
+  if (opened.name === "") missing("libc");
+}
 
 /** Functions that this library calls on this system and that are not in this libc. */
 export const absentFunctions = (): string[] =>

@@ -10,13 +10,16 @@ import {
   sigaction,
 } from "../../native/signal.ts";
 import { pipe } from "./fd.ts";
-import { libc, libcName } from "./libc.ts";
+import { libc } from "./libc.ts";
 import { Memory } from "./memory.ts";
 import { result } from "./result.ts";
 
 let range: { readonly first: number; readonly last: number } | null | undefined;
 
-/** The real-time signals that libc leaves to programs; null where there are none. */
+/**
+ * The real-time signals that libc leaves to programs; null where there are none.
+ * @throws UnsupportedError without a libc
+ */
 export function realTimeRange(): { readonly first: number; readonly last: number } | null {
   if (range === undefined) range = askRange();
   return range;
@@ -25,7 +28,7 @@ export function realTimeRange(): { readonly first: number; readonly last: number
 const STANDARD_SIGNALS = 31;
 
 function askRange(): { first: number; last: number } | null {
-  if (libcName === "" || lastSignal <= STANDARD_SIGNALS) return null;
+  if (lastSignal <= STANDARD_SIGNALS) return null;
   return { first: libc.__libc_current_sigrtmin(), last: libc.__libc_current_sigrtmax() };
 }
 

@@ -1,7 +1,8 @@
 // Socket calls that are not messages: create, bind, connect, accept, options.
 
 import { errno } from "../../native/errno.ts";
-import { socket as c, option, sockaddrUn } from "../../native/socket.ts";
+import { nr } from "../../native/process.ts";
+import { socket as c, option, request, sockaddrUn } from "../../native/socket.ts";
 import {
   type Address,
   addressRoom,
@@ -77,6 +78,14 @@ export function accept(fd: number): number {
         : result(libc.accept4(fd, null, null, FLAGS));
   } while (accepted === INTERRUPTED);
   return accepted;
+}
+
+/** How many bytes wait in a stream or seqpacket socket, or a negative errno. */
+export function unreadBytes(fd: number): number {
+  const { SYS_ioctl } = nr;
+  if (SYS_ioctl === null) return -errno.ENOTTY;
+  const asked = libc.syscall(SYS_ioctl, fd, request.FIONREAD, cells.address, 0, 0, 0);
+  return asked === 0 ? cells.words[0]! : result(asked);
 }
 
 export const shutdown = (fd: number, how: number): number => result(libc.shutdown(fd, how));

@@ -118,26 +118,33 @@ export function marked(text: string): Fd {
 
 const MANY = 64;
 
+/** Bun's own threads close what they have opened, once they get a processor. */
+const PATIENCE_MS = 10_000;
+
 /**
- * What `make` makes once it gets the number that was just closed: Bun's own threads may hold, or
- * leave, lower ones at that moment. What came before it is closed.
+ * What `make` makes once it gets the number that was just closed: Bun's own threads may hold it, or
+ * leave lower ones, at that moment. What came before it is closed.
  */
 export function withNumber<T>(
   number: number,
   make: () => T,
   { fds, close }: { fds: (made: T) => number[]; close: (made: T) => void },
 ): T {
-  const others: T[] = [];
-  try {
-    for (let i = 0; i < MANY; i++) {
-      const made = make();
-      if (fds(made).includes(number)) return made;
-      others.push(made);
+  const deadline = performance.now() + PATIENCE_MS;
+  do {
+    const others: T[] = [];
+    try {
+      for (let i = 0; i < MANY; i++) {
+        const made = make();
+        if (fds(made).includes(number)) return made;
+        others.push(made);
+      }
+    } finally {
+      for (const other of others) close(other);
     }
-    throw new Error(`the number ${number} is not used again`);
-  } finally {
-    for (const other of others) close(other);
-  }
+    Bun.sleepSync(1);
+  } while (performance.now() < deadline);
+  throw new Error(`the number ${number} is not used again`);
 }
 
 /** `marked`, under a number that was just closed. */

@@ -80,10 +80,10 @@ export interface Got extends Control {
 /** What a receive that fails leaves in the flags. */
 export const UNTOUCHED = 0x5555;
 
-const MOST = 5 << 20;
+const MAX_BYTES = 5 << 20;
 const header = new Memory(msghdr.size);
 const vectors = new Memory(iovec.size * 1100);
-const data = new Memory(MOST);
+const data = new Memory(MAX_BYTES);
 const control = new Memory(4096);
 const name = new Memory(128);
 

@@ -28,10 +28,10 @@ export interface Point {
 }
 
 /** More calls than any operation makes: it goes round and round. */
-const MOST_CALLS = 20_000;
+const MAX_CALLS = 20_000;
 
 /** One walk through /proc looks at every descriptor of every process. */
-const MOST_FILE_CALLS = 100;
+const MAX_FILE_CALLS = 100;
 
 const byNumber = (rows: Readonly<Record<string, number | null>>): Map<number, string> =>
   new Map(Object.entries(rows).map(([name, number]) => [number ?? -1, name]));
@@ -196,7 +196,7 @@ export class Injector implements Disposable {
 
   /** For calls of node:fs's: `standBetween(injector.files)`. */
   readonly files: Between = {
-    wants: (name) => name === "closeSync" || (this.#on && this.#count(name) < MOST_FILE_CALLS),
+    wants: (name) => name === "closeSync" || (this.#on && this.#count(name) < MAX_FILE_CALLS),
     answer: (name, args, real) => this.#fileCalled(name, args, real),
   };
 
@@ -251,7 +251,7 @@ export class Injector implements Disposable {
   }
 
   #faultOf(key: string): string | null {
-    if (++this.#calls > MOST_CALLS) throw new Error(`${MOST_CALLS} calls: the loop does not end`);
+    if (++this.#calls > MAX_CALLS) throw new Error(`${MAX_CALLS} calls: the loop does not end`);
     const index = this.#count(key);
     this.#counts.set(key, index + 1);
     const point = this.#point;

@@ -29,7 +29,7 @@ interface Rig {
 const folders = (...names: string[]): string[] => names.map((name) => `test/${name}/`);
 
 const calls = folders("abi", "structs", "syscalls");
-const most = [...calls, ...folders("api", "interop", "loop", "cases", "hostile", "cli")];
+const common = [...calls, ...folders("api", "interop", "loop", "cases", "hostile", "cli")];
 const thread = ["fairness", "generation", "many", "order"].map((name) => `test/loop/${name}`);
 const emulated = [
   ...["accept-fds", "batch", "cancel", "credentials", "data", "descriptors", "ends", "exec"],
@@ -62,7 +62,7 @@ const rigs: Readonly<Record<string, Rig>> = {
     options: ["--only-tests", "--waker=aio", "--work=5"],
     files: [
       ...folders("exclusive", "faults", "fuzz", "hostile", "soak", "stress"),
-      ...[...slow, "test/interop/spawn", "test/cli/postbox."],
+      ...[...slow, "test/interop/channel", "test/interop/spawn", "test/cli/postbox."],
     ],
   },
   // has a list of its own (test/darwin/suites.ts)
@@ -73,7 +73,7 @@ const rigs: Readonly<Record<string, Rig>> = {
   musl: {
     what: "Bun for musl, x64",
     options: ["--only-tests"],
-    short: [...most, "test/faults/", "test/package/places"],
+    short: [...common, "test/faults/", "test/package/places"],
     thread,
     leftOut:
       "the thread waker but in most of loop, exclusive, stress, examples, docs, fuzz, soak, " +
@@ -82,7 +82,7 @@ const rigs: Readonly<Record<string, Rig>> = {
   "bun-1.3": {
     what: "the oldest Bun that package.json admits",
     options: ["--only-tests"],
-    short: [...most, "test/stress/workers"],
+    short: [...common, "test/stress/workers"],
     thread,
     leftOut:
       "the thread waker but in most of loop, exclusive, faults, docs, fuzz, soak, support, " +

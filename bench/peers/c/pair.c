@@ -65,7 +65,8 @@ static void pass(int to, int from) {
   for (int i = 0; i < fds; i++) {
     int fd = ((int *)CMSG_DATA(header))[i];
     struct statx found;
-    if (asking && statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &found)) fail("statx");
+    int flags = AT_EMPTY_PATH | AT_STATX_DONT_SYNC;
+    if (asking && statx(fd, "", flags, STATX_TYPE, &found)) fail("statx");
     close(fd);
   }
 }
