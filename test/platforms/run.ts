@@ -39,9 +39,10 @@ const emulated = [
 const besides = ["cases/rights", "cases/stream", "loop/generation", "interop/peers"];
 
 /** Compilers of other machines, bundlers and package managers: little in them is this Bun's. */
-const slow = ["abi/cross", "darwin/mutations", "package/package", "package/places"].map(
-  (name) => `test/${name}`,
-);
+const slow = [
+  ...["abi/cross", "darwin/mutations", "darwin/report"],
+  ...["package/package", "package/places"],
+].map((name) => `test/${name}`);
 const notSlow = slow.map((name) => `--not=${name}`);
 
 const rigs: Readonly<Record<string, Rig>> = {
