@@ -73,12 +73,6 @@ export const pollfd = layout("struct pollfd", ["poll.h"], [8, 8], {
 /** The system's own number of a device that is memory: /dev/null, /dev/zero and their like. */
 export const MEM_MAJOR = 1;
 
-/** Not through libc: what needs a pointer where our fcntl takes a number, and what is too new. */
-export const nr = constants(["sys/syscall.h"], {
-  SYS_fcntl: [{ x64: 72, arm64: 25 }, null],
-  SYS_statx: [{ x64: 332, arm64: 291 }, null],
-});
-
 export const statxMask = constants(["linux/stat.h"], {
   STATX_TYPE: [1, null],
   STATX_INO: [0x100, null],

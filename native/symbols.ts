@@ -30,6 +30,11 @@ export const posix = {
   // variadic: see below
   fcntl: { args: [i32, i32, i32], returns: i32 },
   ftruncate: { args: [i32, "i64"], returns: i32 },
+  // Not through errno: they return it.
+  getgrgid_r: { args: [u32, ptr, ptr, u64, ptr], returns: i32 },
+  getgrnam_r: { args: [ptr, ptr, ptr, u64, ptr], returns: i32 },
+  getpwnam_r: { args: [ptr, ptr, ptr, u64, ptr], returns: i32 },
+  getpwuid_r: { args: [u32, ptr, ptr, u64, ptr], returns: i32 },
   getpeername: { args: [i32, ptr, ptr], returns: i32 },
   getsockname: { args: [i32, ptr, ptr], returns: i32 },
   getsockopt: { args: [i32, i32, i32, ptr, ptr], returns: i32 },

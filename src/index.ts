@@ -4,9 +4,16 @@ export {
   type InheritedFd,
   inheritedFds,
   inheritedFdsByName,
+  NotifiedService,
   type NotifyOptions,
+  NotifyServer,
   type NotifyState,
   notify,
+  type ServeNotifyOptions,
+  type ServiceNotice,
+  type ServiceOptions,
+  type StoredFd,
+  serveNotify,
   Watchdog,
   type WatchdogOptions,
   watchdog,
@@ -47,14 +54,38 @@ export {
 } from "./fifo.ts";
 export { Handover, type HandoverOptions, type NamedFd } from "./handover.ts";
 export {
+  type AnyHttpServer,
+  type Caller,
+  callerOf,
+  type DrainHttpOptions,
+  type GroupMember,
+  groupId,
+  groupName,
+  HttpService,
+  isInGroup,
+  type RequestServer,
+  type ServeHttpOptions,
+  serveHttp,
+  userId,
+  userName,
+} from "./http.ts";
+export {
+  type Container,
+  type GraphConnection,
+  type GraphEnd,
+  type GraphListener,
+  type GraphProcess,
   listSockets,
   type Probe,
   type ProbeOptions,
   type ProbeState,
   probe,
   type SocketFile,
+  type SocketGraph,
+  type SocketGraphOptions,
   type SocketHolder,
   type SocketSource,
+  socketGraph,
   type UnixSocketInfo,
 } from "./inspect.ts";
 export {
@@ -64,6 +95,7 @@ export {
   Listener,
   type ListenOptions,
   listen,
+  type ServeConnectionsOptions,
 } from "./listener.ts";
 export {
   FileLock,

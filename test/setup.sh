@@ -31,6 +31,7 @@ wanted=(
   "zsh:zsh"
   "fish:fish"
   "journalctl:systemd"
+  "docker:docker.io"
   "ssh:openssh-client"
   "varlink-go:golang-github-varlink-go-dev"
 )

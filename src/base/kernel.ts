@@ -8,9 +8,9 @@ export type KernelVersion = `${number}.${number}` | `${number}.${number}.${numbe
 
 const parts = (version: string): number[] => version.split(/[^\d]+/, 3).map(Number);
 
-/** Whether `version` is `least` or later. "6.1.0-50-amd64" is 6.1.0. */
-export function isAtLeast(version: string, least: KernelVersion): boolean {
-  const [have, want] = [parts(version), parts(least)];
+/** Whether `version` is `wanted` or later. "6.1.0-50-amd64" is 6.1.0. */
+export function isAtLeast(version: string, wanted: KernelVersion): boolean {
+  const [have, want] = [parts(version), parts(wanted)];
   for (const [i, number] of want.entries()) {
     const own = have[i] || 0;
     if (own !== number) return own > number;
@@ -19,5 +19,5 @@ export function isAtLeast(version: string, least: KernelVersion): boolean {
 }
 
 /** Whether this is Linux, of that version or later. */
-export const kernelIsAtLeast = (least: KernelVersion): boolean =>
-  system === "linux" && isAtLeast(release(), least);
+export const kernelIsAtLeast = (wanted: KernelVersion): boolean =>
+  system === "linux" && isAtLeast(release(), wanted);

@@ -8,6 +8,8 @@ import { whyNotInherited } from "../activation/inherited-fds.ts";
 import { whyNoVsock } from "../activation/manager.ts";
 import { errnoName } from "../base/errors.ts";
 import { underFilter } from "../base/filter.ts";
+import { whyNoRequestCallers } from "../http/caller.ts";
+import { tellsDescriptors, whyNoServing } from "../http/probe.ts";
 import { wakerChoice } from "../loop/poller.ts";
 import { whyNoProc } from "../send-fd/receiver-process.ts";
 import { whyNoSenders, whyNotHere } from "../signals/dispatcher.ts";
@@ -69,6 +71,10 @@ export interface Capabilities {
   readonly refuseFds: Capability;
   /** `serveOn`: whether a server can be put on a socket that is there already. */
   readonly adoptServer: Capability;
+  /** `serveHttp`: whether node:http of this Bun serves connections that are handed to it. */
+  readonly serveHttp: Capability;
+  /** `callerOf(request, server)`: whether Bun.serve tells which connection a request came over. */
+  readonly requestCallers: Capability;
   /** Whether descriptors are close-on-exec from birth; else a child that starts then has them. */
   readonly closeOnExecAtomic: Capability;
   /** Whether the kernel tells which sockets there are (`listSockets`, exclusive addresses). */
@@ -153,6 +159,13 @@ function sockDiag(): Capability {
   return no(whyFailed("socket", dump) ?? `NETLINK_SOCK_DIAG: ${errnoName(-dump)}`);
 }
 
+/** A server of Bun's says it, so one is started for a moment. */
+function requestCallers(): Capability {
+  const fatal = underFilter() && system === "linux" ? whyFatal("socket") : null;
+  if (fatal !== null) return no(fatal);
+  return tellsDescriptors() ? yes : no(whyNoRequestCallers);
+}
+
 /** Under a filter the answer of another process; null: this one may ask. */
 const asked = (name: AskedCall): Capability | null =>
   underFilter() && system === "linux" ? ask(name) : null;
@@ -217,7 +230,8 @@ function libc(): Capabilities["libc"] {
 }
 
 function libcFunctions(): Capability {
-  const absent = absentFunctions();
+  if (libcName === "") return no("no libc could be opened");
+  const absent = absentFunctions().filter((name) => name !== "__errno_location");
   return absent.length === 0 ? yes : no(`${libcName} has no ${absent.join(", ")}`);
 }
 
@@ -270,6 +284,8 @@ export function capabilities(): Capabilities {
     peerGroups: linuxOnly(),
     peerPidfd: passPidfd, // came with the same release
     adoptServer: linuxOnly(),
+    serveHttp: unless(whyNoServing()),
+    requestCallers: requestCallers(),
     refuseFds: optionWorks(option.SO_PASSRIGHTS, "refuseFds"),
     closeOnExecAtomic: linuxOnly(),
     sockDiag: sockDiag(),

@@ -109,7 +109,8 @@ function isPlainKernelObject(fd: number): boolean {
 
 /** Whether this process has a record lock on a file with this number, as /proc/locks has it. */
 function isLockedHere(inode: bigint): boolean {
-  return fileLocks().some(
+  const locks = fileLocks() ?? [];
+  return locks.some(
     (lock) => lock.kind === "POSIX" && lock.pid === process.pid && lock.inode === String(inode),
   );
 }

@@ -3,11 +3,11 @@
 import { readFileSync } from "node:fs";
 import { decodeLocks, type FileLock } from "../structs/proc-locks.ts";
 
-/** All locks that this process can see; none without /proc. */
-export function fileLocks(): FileLock[] {
+/** All locks that this process can see; null without /proc. */
+export function fileLocks(): FileLock[] | null {
   try {
     return decodeLocks(readFileSync("/proc/locks", "latin1"));
   } catch {
-    return []; // no /proc, or not for this process
+    return null; // not mounted, or not for this process
   }
 }

@@ -4,6 +4,7 @@ import { errno } from "../../native/errno.ts";
 import { file } from "../../native/file.ts";
 import { procNetUnix } from "../../native/netlink.ts";
 import { typeName } from "../base/socket-type.ts";
+import { mountDevice } from "../fd/mount.ts";
 import { deviceNumber } from "../structs/device.ts";
 import { type Address, fromBytes, toBytes } from "../structs/sockaddr-un.ts";
 import { isBoundTo, type SocketFile, type UnixRecord } from "../structs/unix-diag.ts";
@@ -118,22 +119,22 @@ function statIdentity(fd: number): SocketFile {
 }
 
 /**
- * Device and inode as the kernel has them inside, which is what sock_diag compares by. `stat` says
- * another device on btrfs and on overlayfs over several file systems
- * (facts: #stat-may-say-another-device). The inode is in fdinfo since Linux 5.14; the mount that
- * the file is on leads to the device.
+ * Device and inode as the kernel has them inside, which is what sock_diag compares by. The inode is
+ * in fdinfo since Linux 5.14.
  */
 function kernelIdentity(fd: number): SocketFile | null {
+  const device = mountDevice(fd);
+  const ino = device && inodeInFdinfo(fd);
+  if (device === null || ino === null) return null;
+  return { dev: deviceNumber(device.major, device.minor), ino };
+}
+
+/** Its low 32 bits. */
+function inodeInFdinfo(fd: number): number | null {
   try {
     const info = readFileSync(`/proc/self/fdinfo/${fd}`, "utf8");
-    const mount = /^mnt_id:\s+(\d+)$/m.exec(info)?.[1];
     const ino = /^ino:\s+(\d+)$/m.exec(info)?.[1];
-    if (mount === undefined || ino === undefined) return null;
-    const mounts = readFileSync("/proc/self/mountinfo", "utf8");
-    const device = new RegExp(`^${mount} \\d+ (\\d+):(\\d+) `, "m").exec(mounts);
-    if (device === null) return null;
-    const dev = deviceNumber(Number(device[1]), Number(device[2]));
-    return { dev, ino: Number(BigInt(ino) & LOW) };
+    return ino === undefined ? null : Number(BigInt(ino) & LOW);
   } catch {
     return null; // no /proc
   }

@@ -30,10 +30,11 @@ export function chooseWaker(selector: Selector, onWake: () => void): WakerChoice
   if (forced === "thread") {
     return { waker: new ThreadWaker(selector, onWake), reason: "BUNIX_WAKER=thread" };
   }
+  if (!hasEpoll) {
+    return { waker: new ThreadWaker(selector, onWake), reason: "there is no AIO poll of epoll" };
+  }
   // a filter may end whoever makes the call, which is no way to find out whether it is there
-  const aio = hasEpoll
-    ? (whyFatal("io_setup") ?? AioWaker.create(selector.fd, onWake))
-    : "there is no AIO poll of epoll";
+  const aio = whyFatal("io_setup") ?? AioWaker.create(selector.fd, onWake);
   if (typeof aio !== "string") return { waker: aio };
   if (forced === "aio") throw new Error(`BUNIX_WAKER=aio, but ${aio}`);
   return { waker: new ThreadWaker(selector, onWake), reason: aio };

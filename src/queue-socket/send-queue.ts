@@ -286,7 +286,7 @@ function must(result: number, syscall: string): number {
 function lockedBy(fd: number): number | null {
   const { ino, dev } = fileCall(() => fstatSync(fd));
   const { major, minor } = deviceParts(dev);
-  const lock = fileLocks().find(
+  const lock = fileLocks()?.find(
     ({ kind, pid, device, inode }) =>
       kind === "FLOCK" &&
       pid > 0 &&

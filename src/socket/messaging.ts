@@ -18,14 +18,13 @@ import { shutdown } from "../syscalls/socket.ts";
 import { BaseSocket } from "./endpoint.ts";
 import type { Message, Received, ReceivedMessage } from "./message.ts";
 import { type SendOnce, SendOperation } from "./queued-send.ts";
-import { receiveIntoOnce, receiveOnce } from "./receive.ts";
+import { type CopyOut, receiveIntoOnce, receiveOnce } from "./receive.ts";
 import {
   type Beside,
   checkFds,
   closeTransferred,
   isShort,
   type Outgoing,
-  plainTotal,
   prepare,
   type SendOptions,
   sendError,
@@ -136,8 +135,8 @@ export abstract class MessagingSocket extends BaseSocket {
   }
 
   /** @internal One receive. Overridden where a kind has more to say about ends and errors. */
-  take(maxBytes: number): Message | null | undefined {
-    return receiveOnce(this.fd, this.rules, maxBytes);
+  take(maxBytes: number, copyOut?: CopyOut): Message | null | undefined {
+    return receiveOnce(this.fd, this.rules, maxBytes, copyOut);
   }
 
   /** @internal */
@@ -159,7 +158,7 @@ export abstract class MessagingSocket extends BaseSocket {
    *   signal's reason
    */
   consume(handler: (message: Message) => unknown, options: Abortable = {}): Promise<void> {
-    return this.#consume(this.#plain, handler, options.signal);
+    return this.consumeFrom(this.#plain, handler, options.signal);
   }
 
   /**
@@ -176,7 +175,7 @@ export abstract class MessagingSocket extends BaseSocket {
     options: Abortable = {},
   ): Promise<void> {
     const bytes = roomIn(buffer);
-    return this.#consume({ once: () => this.takeInto(buffer, bytes) }, handler, options.signal);
+    return this.consumeFrom({ once: () => this.takeInto(buffer, bytes) }, handler, options.signal);
   }
 
   /** @internal The same, and `ended` is called at the peer's end, which `close` is not. */
@@ -189,13 +188,14 @@ export abstract class MessagingSocket extends BaseSocket {
       if (message === null) ended();
       return message;
     };
-    return this.#consume({ once }, handler, signal);
+    return this.consumeFrom({ once }, handler, signal);
   }
 
-  #consume<T extends ReceivedMessage>(
+  /** @internal Hand over what a feed of this socket's brings. */
+  consumeFrom<T extends ReceivedMessage>(
     feed: Feed<T>,
     handler: Handler<T>,
-    signal: AbortSignal | undefined,
+    signal?: AbortSignal | undefined,
   ): Promise<void> {
     try {
       this.open("recvmsg");
@@ -224,8 +224,8 @@ export abstract class MessagingSocket extends BaseSocket {
   send(data: Payload, options?: SendWaitOptions): Promise<void> {
     let skip = 0;
     if (options === undefined && !Array.isArray(data) && this.idle) {
-      const sent = sendPlain(this.fd, data as Exclude<Payload, readonly unknown[]>);
-      if (sent === plainTotal) return settled(undefined);
+      const { sent, bytes } = sendPlain(this.fd, data as Exclude<Payload, readonly unknown[]>);
+      if (sent === bytes) return settled(undefined);
       if (sent < 0 && !wouldBlock(sent)) return rejected(this.sendFailed(sent, NOTHING_BESIDE));
       skip = Math.max(sent, 0);
     }
@@ -327,7 +327,7 @@ export abstract class MessagingSocket extends BaseSocket {
     this.open("sendmsg");
     if (options === undefined && !Array.isArray(data)) {
       if (!this.idle) return null;
-      const sent = sendPlain(this.fd, data as Exclude<Payload, readonly unknown[]>);
+      const { sent } = sendPlain(this.fd, data as Exclude<Payload, readonly unknown[]>);
       if (sent >= 0) return sent;
       if (wouldBlock(sent)) return null;
       throw this.sendFailed(sent, NOTHING_BESIDE);

@@ -11,6 +11,7 @@ import { MessagingSocket } from "./messaging.ts";
 import { type DescriptorDuplex, type DuplexOptions, makeDuplex } from "./node-stream.ts";
 import type { Settings } from "./options.ts";
 import { type ReaderOptions, SocketReader } from "./reader.ts";
+import { type CopyOut, copyToBuffer } from "./receive.ts";
 import { readableOf, writableOf } from "./web-streams.ts";
 
 const KIND: Kind = {
@@ -48,10 +49,16 @@ export class StreamSocket extends MessagingSocket {
   }
 
   /** @internal A short read, not stopped by what came beside it, has emptied the queue. */
-  override take(maxBytes: number): Message | null | undefined {
-    const message = super.take(maxBytes);
+  override take(maxBytes: number, copyOut?: CopyOut): Message | null | undefined {
+    const message = super.take(maxBytes, copyOut);
     if (message && message.data.length < maxBytes && message.alone) this.noteDrained();
     return message;
+  }
+
+  /** @internal {@link consume}, with Buffers for data. */
+  consumeBuffers(handler: (message: Message) => unknown): Promise<void> {
+    const { maxMessageBytes } = this.settings;
+    return this.consumeFrom({ once: () => this.take(maxMessageBytes, copyToBuffer) }, handler);
   }
 
   /** @internal */

@@ -6,6 +6,8 @@ import type { deviceParts } from "./device.ts";
 export interface FileLock {
   /** "FLOCK": of an open file (flock(2)). "POSIX": of a process (F_SETLK). "OFDLCK", "LEASE", … */
   readonly kind: string;
+  /** It lets others have such a lock, too: "READ". */
+  readonly shared: boolean;
   /** Whose it is, in this pid namespace; 0 or −1 where the kernel does not say. */
   readonly pid: number;
   /** Of the file. */
@@ -14,15 +16,15 @@ export interface FileLock {
   readonly inode: string;
 }
 
-/** 1: POSIX  ADVISORY  WRITE 1234 08:01:5678 0 EOF; who waits has "->" behind the number. */
-const LINE = /^\d+:\s+(\S+)\s+\S+\s+\S+\s+(-?\d+)\s+([\da-f]+):([\da-f]+):(\d+)\s/i;
+/** `1: POSIX  ADVISORY  WRITE 1234 08:01:5678 0 EOF`; a waiter's line has "->" after "1:". */
+const LINE = /^\d+:\s+(\S+)\s+\S+\s+(\S+)\s+(-?\d+)\s+([\da-f]+):([\da-f]+):(\d+)\s/i;
 
 export function decodeLocks(text: string): FileLock[] {
   return text.split("\n").flatMap((line) => {
     const found = LINE.exec(line);
     if (found === null) return [];
-    const [, kind, pid, major, minor, inode] = found as unknown as [string, ...string[]];
+    const [, kind, access, pid, major, minor, inode] = found as unknown as [string, ...string[]];
     const device = { major: Number.parseInt(major!, 16), minor: Number.parseInt(minor!, 16) };
-    return [{ kind: kind!, pid: Number(pid), device, inode: inode! }];
+    return [{ kind: kind!, shared: access === "READ", pid: Number(pid), device, inode: inode! }];
   });
 }

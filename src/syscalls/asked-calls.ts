@@ -3,8 +3,7 @@
 
 import { errno } from "../../native/errno.ts";
 import { netlink } from "../../native/netlink.ts";
-import { nr as waiting } from "../../native/poll.ts";
-import { nr } from "../../native/process.ts";
+import { nr } from "../../native/numbers.ts";
 import { socket as c } from "../../native/socket.ts";
 import { errnoName } from "../base/errors.ts";
 import { REFUSED, underFilter } from "../base/filter.ts";
@@ -23,7 +22,7 @@ interface Asked {
 }
 
 const calls = {
-  io_setup: { number: waiting.SYS_io_setup, since: "4.19", args: [0, 0, 0] },
+  io_setup: { number: nr.SYS_io_setup, since: "4.19", args: [0, 0, 0] },
   memfd_create: { number: nr.SYS_memfd_create, since: "3.17", args: [0, NOTHING, 0] },
   mq_open: { number: nr.SYS_mq_open, since: "2.6.6", args: [0, 0, 0] },
   pidfd_getfd: { number: nr.SYS_pidfd_getfd, since: "5.6", args: [NOTHING, NOTHING, 0] },
@@ -37,6 +36,9 @@ const calls = {
 } as const satisfies Readonly<Record<string, Asked>>;
 
 export type AskedCall = keyof typeof calls;
+
+/** The kernel that brought a call. */
+export const sinceOf = (name: AskedCall): KernelVersion => calls[name].since;
 
 /** What the kernel says of such arguments, and no filter would. */
 const answers = new Set([0, errno.EBADF, errno.EFAULT, errno.EINVAL]);

@@ -1,7 +1,8 @@
 // epoll, eventfd and the one AIO request that watches an epoll descriptor.
 
 import { toArrayBuffer } from "bun:ffi";
-import { aio, aioRing, eventfd as e, epoll, epollEvent, iocb, nr } from "../../native/poll.ts";
+import { nr } from "../../native/numbers.ts";
+import { aio, aioRing, eventfd as e, epoll, epollEvent, iocb } from "../../native/poll.ts";
 import { timespec } from "../../native/time.ts";
 import { libc } from "./libc.ts";
 import { asPointer, cells, Memory } from "./memory.ts";

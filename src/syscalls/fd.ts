@@ -3,8 +3,8 @@
 import { errno } from "../../native/errno.ts";
 import { file, lock, pollfd } from "../../native/file.ts";
 import { seal } from "../../native/mapping.ts";
+import { nr } from "../../native/numbers.ts";
 import { system } from "../../native/platform.ts";
-import { nr } from "../../native/poll.ts";
 import { libc } from "./libc.ts";
 import { bytesToC, cells, cString, Memory } from "./memory.ts";
 import { INTERRUPTED, result, uninterrupted } from "./result.ts";

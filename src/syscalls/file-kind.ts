@@ -1,7 +1,8 @@
 // What a descriptor stands for, as far as the kernel knows without asking anybody: a file system in
 // user space (FUSE) or on the network may take its time to answer fstat(2) and fstatfs(2).
 
-import { file, flock, mode, nr, statx, statxMask } from "../../native/file.ts";
+import { file, flock, mode, statx, statxMask } from "../../native/file.ts";
+import { nr } from "../../native/numbers.ts";
 import { libc } from "./libc.ts";
 import { Memory } from "./memory.ts";
 import { result } from "./result.ts";

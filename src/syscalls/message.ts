@@ -2,8 +2,8 @@
 // that it does not matter whether the descriptor itself blocks.
 
 import { errno } from "../../native/errno.ts";
+import { nr } from "../../native/numbers.ts";
 import { system } from "../../native/platform.ts";
-import { nr } from "../../native/poll.ts";
 import { MSG_NBIO, message } from "../../native/socket.ts";
 import { addressRoom } from "../structs/sockaddr-un.ts";
 import { controlRoom, type MessageHeader } from "./header.ts";

@@ -1,14 +1,8 @@
 // Dispositions of signals, and the pipe that the handler writes to. Dispositions belong to the
 // process, not to a thread.
 
-import {
-  action,
-  handlers,
-  lastSignal,
-  MAX_PIPE_BYTES,
-  pipeSize,
-  sigaction,
-} from "../../native/signal.ts";
+import { MAX_PIPE_BYTES, pipeSize } from "../../native/fifo.ts";
+import { action, handlers, lastSignal, sigaction } from "../../native/signal.ts";
 import { pipe } from "./fd.ts";
 import { libc } from "./libc.ts";
 import { Memory } from "./memory.ts";

@@ -1,7 +1,7 @@
 // Socket calls that are not messages: create, bind, connect, accept, options.
 
 import { errno } from "../../native/errno.ts";
-import { nr } from "../../native/process.ts";
+import { nr } from "../../native/numbers.ts";
 import { socket as c, option, request, sockaddrUn } from "../../native/socket.ts";
 import {
   type Address,

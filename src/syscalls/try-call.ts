@@ -1,6 +1,6 @@
 // One system call, made where it can do no harm to this process: see native/try-call.c.
 
-import { nr } from "../../native/process.ts";
+import { nr } from "../../native/numbers.ts";
 import source from "../../native/try-call.c" with { type: "text" };
 import { errnoName } from "../base/errors.ts";
 import { callees, compiled } from "./compiled.ts";

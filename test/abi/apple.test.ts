@@ -150,8 +150,9 @@ describe.each(machines)("Apple's headers for %s", (machine) => {
 
 /** Where the functions are declared. */
 const headers = [
-  ...["dlfcn", "errno", "fcntl", "poll", "sched", "signal", "sys/event", "sys/file", "sys/mman"],
-  ...["sys/socket", "sys/stat", "sys/types", "sys/wait", "time", "unistd", "stdio"],
+  ...["dlfcn", "errno", "fcntl", "grp", "poll", "pwd", "sched", "signal", "sys/event"],
+  ...["sys/file", "sys/mman", "sys/socket", "sys/stat", "sys/types", "sys/wait", "time"],
+  ...["unistd", "stdio"],
 ].map((name) => `${name}.h`);
 
 /** What an FFI type may stand for on macOS. All are in a register of their own. */

@@ -53,8 +53,9 @@ const stands: Readonly<Record<string, readonly string[]>> = {
 
 /** All that any system has of these; the rest are left out. */
 const headers = [
-  ...["aio", "dirent", "dlfcn", "errno", "fcntl", "mqueue", "poll", "pwd", "sched", "signal"],
-  ...["pthread", "spawn", "stdlib", "string", "time", "unistd", "gnu/libc-version", "sys/epoll"],
+  ...["aio", "dirent", "dlfcn", "errno", "fcntl", "grp", "mqueue", "poll", "pwd", "sched"],
+  ...["signal", "pthread", "spawn", "stdlib", "string", "time", "unistd", "gnu/libc-version"],
+  "sys/epoll",
   ...["sys/eventfd", "sys/file", "sys/inotify", "sys/ioctl", "sys/mman", "sys/mount", "sys/prctl"],
   ...["sys/resource", "sys/socket", "sys/stat", "sys/statfs", "sys/syscall", "sys/timerfd"],
   ...["sys/types", "sys/uio", "sys/un", "sys/wait"],

@@ -67,8 +67,8 @@ import { capabilities } from "@/src/index.ts";
 test("versions of kernels are compared number by number", () => {
   const order = ["2.6.39", "4.9", "4.19.0-27-amd64", "5.3", "5.10.0-32-cloud-amd64", "6.1", "6.12"];
   for (const [i, version] of order.entries()) {
-    const least = order.slice(0, i + 1).map((one) => /^[\d.]+/.exec(one)?.[0] ?? "");
-    for (const one of least) expect(isAtLeast(version, one as KernelVersion)).toBe(true);
+    const versions = order.slice(0, i + 1).map((one) => /^[\d.]+/.exec(one)?.[0] ?? "");
+    for (const one of versions) expect(isAtLeast(version, one as KernelVersion)).toBe(true);
     const later = order.slice(i + 1).map((one) => /^[\d.]+/.exec(one)?.[0] ?? "");
     for (const one of later) expect(isAtLeast(version, one as KernelVersion)).toBe(false);
   }

@@ -3,7 +3,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { errno } from "../../native/errno.ts";
-import { nr } from "../../native/process.ts";
+import { nr } from "../../native/numbers.ts";
 import {
   connectQueue,
   listenQueue,

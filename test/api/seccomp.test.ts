@@ -2,8 +2,7 @@
 
 import { describe, expect, setDefaultTimeout } from "bun:test";
 import { errno } from "../../native/errno.ts";
-import { nr as waiting } from "../../native/poll.ts";
-import { nr } from "../../native/process.ts";
+import { nr } from "../../native/numbers.ts";
 import { socket as c } from "../../native/socket.ts";
 import { type Capabilities, sendFd } from "../../src/index.ts";
 import { type Outcome, run, slower, start, succeeded, writeSource } from "../support/child.ts";
@@ -18,7 +17,7 @@ const numbers = {
   pidfd_open: nr.SYS_pidfd_open,
   pidfd_getfd: nr.SYS_pidfd_getfd,
   pidfd_send_signal: nr.SYS_pidfd_send_signal,
-  io_setup: waiting.SYS_io_setup,
+  io_setup: nr.SYS_io_setup,
   /** For netlink only. */
   socket: `${nr.SYS_socket}:${c.AF_NETLINK}`,
 };

@@ -168,7 +168,7 @@ const nodeHttp = (where: PlaceholderAddress): Server => http.createServer(web).l
 let pair: { key: string; cert: string } | null = null;
 
 /** A key, and a certificate that nobody has signed. */
-function certificate(): { key: string; cert: string } {
+export function certificate(): { key: string; cert: string } {
   if (pair !== null) return pair;
   const command = "openssl req -x509 -newkey rsa:2048 -nodes -keyout - -days 2 -subj /CN=x";
   const made = Bun.spawnSync(command.split(" "), { stderr: "ignore" }).stdout.toString();

@@ -38,8 +38,24 @@ const ways: readonly Way[] = [
 
 /** Those that make no call, take an object that only such a call makes, or answer without. */
 const pure = [
-  ...["capabilities", "configureLoop", "detachBunSocket", "drain", "drainable", "formatAddress"],
-  ...["isDraining", "openChannel", "parseAddress", "resumeServer", "signalName", "signalNumber"],
+  ...[
+    "callerOf",
+    "capabilities",
+    "configureLoop",
+    "detachBunSocket",
+    "drain",
+    "drainable",
+    "formatAddress",
+  ],
+  ...[
+    "isDraining",
+    "openChannel",
+    "parseAddress",
+    "resumeServer",
+    "serveHttp",
+    "signalName",
+    "signalNumber",
+  ],
 ];
 
 for (const { name, whyNot, start, advice } of ways) {

@@ -1,8 +1,8 @@
 // Calls as C makes them, for what the API keeps its callers from, and sockets without the options
 // that it sets: what the kernel itself answers. Results are numbers, or the errno's name.
 
-import { epoll, poll as events, nr } from "../../native/poll.ts";
-import { nr as processNr } from "../../native/process.ts";
+import { nr } from "../../native/numbers.ts";
+import { epoll, poll as events } from "../../native/poll.ts";
 import { message as flag, iovec, msghdr, option } from "../../native/socket.ts";
 import { errnoName } from "../../src/base/errors.ts";
 import type { SocketType } from "../../src/index.ts";
@@ -191,9 +191,7 @@ export function done(value: number): number {
 /** ioctl with an int to be filled in; the int, or the errno. */
 export function ioctl(fd: number, request: number): number | string {
   const int = new Memory(8);
-  const value = result(
-    Number(libc.syscall(processNr.SYS_ioctl ?? -1, fd, request, int.address, 0, 0, 0)),
-  );
+  const value = result(Number(libc.syscall(nr.SYS_ioctl ?? -1, fd, request, int.address, 0, 0, 0)));
   return value < 0 ? said(value) : int.words[0]!;
 }
 

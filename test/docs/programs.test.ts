@@ -14,7 +14,11 @@ const TIMEOUT_MS = 30_000;
 const WAKERS = wakersHere();
 const MAX_LINES = 95;
 /** Of documents that are looked things up in. */
-const MAX_LINES_OF: Readonly<Record<string, number>> = { "README.md": 250, "docs/facts.md": 800 };
+const MAX_LINES_OF: Readonly<Record<string, number>> = {
+  "README.md": 250,
+  "docs/facts.md": 800,
+  "docs/http.md": 160,
+};
 /** js: other packages' code; text and ini: not for a shell. */
 const languages = new Set(["ts", "sh", "js", "text", "ini"]);
 

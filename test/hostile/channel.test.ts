@@ -77,6 +77,10 @@ const nested = (depth: number): string => "[".repeat(depth) + "]".repeat(depth);
 const wrong: Readonly<Record<string, [readonly Buffer[], code?: string]>> = {
   "a kind that is none": [[frame("1", { kind: 5 })]],
   "flags that are none": [[frame("1", { flags: 2 })]],
+  "a length that comes to 0 with the one before, in 32 bits": [
+    [frame("x".repeat(10), { flags: 1 }), frame("", { bytes: 0xffff_fff6 })],
+    "EMSGSIZE",
+  ],
   "more descriptors than a frame has": [[frame("1", { fds: 254 })]],
   "descriptors that did not come": [[frame("1", { fds: 1 })]],
   "a message with a number": [[frame("1", { number: 1 })]],

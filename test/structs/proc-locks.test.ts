@@ -3,6 +3,8 @@
 import { expect, test } from "bun:test";
 import { decodeLocks } from "../../src/structs/proc-locks.ts";
 
+const LARGEST = "18446744073709551615";
+
 test("the forms that lines have", () => {
   const text = [
     "1: POSIX  ADVISORY  WRITE 1234 08:01:5678 0 EOF",
@@ -14,9 +16,9 @@ test("the forms that lines have", () => {
     "",
   ].join("\n");
   expect(decodeLocks(text)).toEqual([
-    { kind: "POSIX", pid: 1234, device: { major: 8, minor: 1 }, inode: "5678" },
-    { kind: "FLOCK", pid: -1, device: { major: 0, minor: 31 }, inode: "18446744073709551615" },
-    { kind: "LEASE", pid: 7, device: { major: 0xfd, minor: 256 }, inode: "9" },
-    { kind: "OFDLCK", pid: -1, device: { major: 0xfffff, minor: 0 }, inode: "9" },
+    { kind: "POSIX", shared: false, pid: 1234, device: { major: 8, minor: 1 }, inode: "5678" },
+    { kind: "FLOCK", shared: true, pid: -1, device: { major: 0, minor: 31 }, inode: LARGEST },
+    { kind: "LEASE", shared: true, pid: 7, device: { major: 0xfd, minor: 256 }, inode: "9" },
+    { kind: "OFDLCK", shared: false, pid: -1, device: { major: 0xfffff, minor: 0 }, inode: "9" },
   ]);
 });

@@ -9,7 +9,9 @@
  *                                     them. For each N: waits for a line of input, opens them,
  *                                     prints "open", waits for a line, prints median and p99
  *   client http PATH CONNS COUNT KEEP GETs, CONNS at a time, COUNT in all: requests/s; KEEP 0: each
- *                                     on a connection of its own */
+ *                                     on a connection of its own
+ *   client touch PATH COUNT           connect and close at once, then one GET, which comes behind
+ *                                     them all: connections/s */
 #include "common.h"
 
 enum { AT_ONCE = 64 };
@@ -168,6 +170,17 @@ static void http(const char *path, long conns, long count, long keep) {
   printf("%.0f\n", count * 1e9 / (now() - begin));
 }
 
+static void touch(const char *path, long count) {
+  long begin = 0;
+  for (int i = 0; i < 2; i++) {
+    if (i == 1) begin = now();
+    for (long done = 0; done < (i == 0 ? count / 2 : count); done++) close(connect_to(path));
+    struct answer one = {.fd = -1};
+    run_http(epoll_create1(EPOLL_CLOEXEC), path, &one, (long[]){1, 1, 0});
+  }
+  printf("%.0f\n", count * 1e9 / (now() - begin));
+}
+
 int main(int argc, char **argv) {
   if (argc < 4) return 64;
   const char *mode = argv[1], *path = argv[2];
@@ -178,6 +191,7 @@ int main(int argc, char **argv) {
   else if (strcmp(mode, "knock") == 0) knock(path, a);
   else if (strcmp(mode, "beside") == 0) beside(path, a, argc - 4, argv + 4);
   else if (strcmp(mode, "http") == 0) http(path, a, b, argc > 5 ? atol(argv[5]) : 1);
+  else if (strcmp(mode, "touch") == 0) touch(path, a);
   else return 64;
   return 0;
 }
