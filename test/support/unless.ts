@@ -135,7 +135,7 @@ export function noPeerPidfd(): string | null {
 }
 
 /** Why a test of what came with that kernel is left out; null from then on. */
-export const before = (version: KernelVersion, what: string): string | null =>
+export const olderThan = (version: KernelVersion, what: string): string | null =>
   kernelIsAtLeast(version) ? null : `${what} came with Linux ${version}, this is ${release()}`;
 
 /** Why no socket has a send buffer of so many bytes, as one asks for them; null where it has. */
