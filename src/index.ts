@@ -4,9 +4,16 @@ export {
   type InheritedFd,
   inheritedFds,
   inheritedFdsByName,
+  NotifiedService,
   type NotifyOptions,
+  NotifyServer,
   type NotifyState,
   notify,
+  type ServeNotifyOptions,
+  type ServiceNotice,
+  type ServiceOptions,
+  type StoredFd,
+  serveNotify,
   Watchdog,
   type WatchdogOptions,
   watchdog,
@@ -63,14 +70,22 @@ export {
   userName,
 } from "./http.ts";
 export {
+  type Container,
+  type GraphConnection,
+  type GraphEnd,
+  type GraphListener,
+  type GraphProcess,
   listSockets,
   type Probe,
   type ProbeOptions,
   type ProbeState,
   probe,
   type SocketFile,
+  type SocketGraph,
+  type SocketGraphOptions,
   type SocketHolder,
   type SocketSource,
+  socketGraph,
   type UnixSocketInfo,
 } from "./inspect.ts";
 export {
@@ -80,6 +95,7 @@ export {
   Listener,
   type ListenOptions,
   listen,
+  type ServeConnectionsOptions,
 } from "./listener.ts";
 export {
   FileLock,

@@ -237,7 +237,8 @@ function bornWith(mode: number | undefined, shown: boolean): number | undefined 
 function named(fd: number, address: Address): Address {
   if (address.kind !== "unnamed") return address;
   const name = socketName(fd, "getsockname");
-  return typeof name === "number" ? address : name;
+  if (typeof name === "number") throw new UnixError("getsockname", name);
+  return name;
 }
 
 /** Exact mode and owner, through a descriptor of the very file that bind made. */

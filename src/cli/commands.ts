@@ -72,8 +72,28 @@ export const commands: readonly Command[] = [
       { name: "listening", about: "only those that listen" },
       type,
       { name: "no-holders", about: "without the processes: faster" },
+      { name: "watch", about: "go on, and print what comes and goes" },
     ],
-    notes: ["TEXT: only lines that contain it."],
+    notes: [
+      "TEXT: only lines that contain it. --watch looks twice a second, and marks lines with + and",
+      "-; what comes and goes in between is not seen. Ctrl-C ends it.",
+    ],
+  },
+  {
+    name: "graph",
+    takes: "[TEXT]",
+    max: 1,
+    about: "who talks to whom: processes, listeners, connections",
+    options: [
+      { name: "dot", about: "for Graphviz: bunix graph --dot | dot -Tsvg" },
+      { name: "mermaid", about: "for Mermaid" },
+      { name: "svg", about: "a picture; no other program is needed" },
+      { name: "no-stale", about: "do not look for stale socket files" },
+    ],
+    notes: [
+      "TEXT: only processes and addresses that contain it, and what they are tied to. Other users'",
+      "processes are seen by root only.",
+    ],
   },
   {
     name: "listen",

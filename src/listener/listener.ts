@@ -52,6 +52,19 @@ export interface ListenOptions<T extends ConnectionType = ConnectionType>
   readonly backlog?: number | undefined;
 }
 
+/** How connections are served. */
+export interface ServeConnectionsOptions extends Abortable {
+  /** Told what a handler throws. Default: it is an uncaught exception. */
+  readonly onError?: ((error: unknown) => void) | undefined;
+}
+
+/** As if a listener of an event had thrown it. */
+function throwUncaught(error: unknown): void {
+  queueMicrotask(() => {
+    throw error;
+  });
+}
+
 interface Start {
   readonly handle: Fd;
   readonly type: ConnectionType;
@@ -148,6 +161,29 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
     } catch (error) {
       return rejected(error);
     }
+  }
+
+  /**
+   * Call `handler` with each connection in the moment it comes, and do not wait for what it
+   * returns: all are served at the same time, where {@link consume} serves one after the other. The
+   * handler closes the socket; what it throws, or its promise rejects with, closes it too, and goes
+   * to `onError`, by default an uncaught exception.
+   *
+   * @throws as consume, but for what the handler throws
+   */
+  serve(handler: (socket: S) => unknown, options: ServeConnectionsOptions = {}): Promise<void> {
+    const { onError = throwUncaught, signal } = options;
+    for (const [name, value] of Object.entries({ handler, onError })) {
+      if (typeof value !== "function") throw new TypeError(`${name} must be a function`);
+    }
+    const serveOne = (socket: S): void => {
+      const failed = (error: unknown): void => {
+        socket.close();
+        onError(error);
+      };
+      (async () => await handler(socket))().catch(failed).catch(throwUncaught);
+    };
+    return this.consume(serveOne, { signal });
   }
 
   /** A connection that waits; undefined: none now. @throws UnixError EMFILE: it goes on waiting */

@@ -7,7 +7,8 @@ import { withShortAddress } from "../address/short-path.ts";
 import type { Payload } from "../base/data.ts";
 import { remaining, type SyncOptions } from "../base/deadline.ts";
 import { check, UnixError } from "../base/errors.ts";
-import type { Binding } from "../bind/binding.ts";
+import { type Binding, checkFileOptions } from "../bind/binding.ts";
+import { type BindOptions, bindExclusive, checkBindOptions } from "../bind/exclusive.ts";
 import type { Fd } from "../fd/fd.ts";
 import { whyUnreachable } from "../inspect/reach.ts";
 import { attempt } from "../loop/attempt.ts";
@@ -57,7 +58,7 @@ export interface Recipient {
  * @see unix(7)
  */
 export class DatagramSocket extends PacketSocket {
-  readonly #binding: Binding | null;
+  #binding: Binding | null;
   /** Receivers that sends are waiting for, by address. */
   readonly #destinations = new Map<string, ReceiverRoom>();
   readonly #sending = new Set<Promise<void>>();
@@ -85,6 +86,32 @@ export class DatagramSocket extends PacketSocket {
   /** The address it is bound to, in the form it was given. */
   override get localAddress(): Address {
     return this.#binding?.address ?? super.localAddress;
+  }
+
+  /**
+   * Bind a socket that has no address yet, under the rules of `openDatagram`: others can answer it
+   * from then on. `{ autobind: true }` lets the kernel choose a name.
+   *
+   * @throws UnixError EINVAL: it is bound already; EADDRINUSE, EACCES, ENOENT; ERR_CLOSED
+   * @see bind(2)
+   */
+  bind(address: AddressInput, options: BindOptions = {}): void {
+    const name = parseAddress(address);
+    checkFileOptions(options);
+    checkBindOptions(options);
+    const fd = this.open("bind");
+    const { localAddress } = this;
+    if (localAddress.kind !== "unnamed") {
+      const hint = `the socket is bound to ${formatAddress(localAddress)} already`;
+      throw new UnixError("bind", -errno.EINVAL, { address: formatAddress(name), hint });
+    }
+    this.#binding = bindExclusive({
+      fd,
+      type: "datagram",
+      address: name,
+      options,
+      ready: () => {},
+    });
   }
 
   /**

@@ -1,6 +1,7 @@
 // What every socket is, whatever it sends: the owner of a descriptor, which waits, and ends.
 
 import { callAlone } from "../base/callbacks.ts";
+import { integer } from "../base/checks.ts";
 import { busy, check, UnixError } from "../base/errors.ts";
 import { Fd } from "../fd/fd.ts";
 import { FdOwner } from "../fd/owner.ts";
@@ -13,7 +14,7 @@ import type { Credentials } from "../structs/credentials.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
 import { socketName } from "../syscalls/socket.ts";
 import { bufferBytes } from "./kernel-limits.ts";
-import type { Settings } from "./options.ts";
+import { type Settings, setBufferBytes } from "./options.ts";
 import type { ReceivePolicy } from "./receive.ts";
 
 /** @internal How a socket class differs from the others. */
@@ -96,20 +97,33 @@ export abstract class BaseSocket extends FdOwner implements AsyncDisposable {
     return this.#name("getpeername");
   }
 
-  /** What the kernel gave of the option of this name, or by itself. @see socket(7), SO_SNDBUF */
-  get sendBufferBytes(): number {
-    return check(bufferBytes(this.open("getsockopt"), "sendBufferBytes"), "getsockopt");
-  }
-
-  /** The same of what this socket receives. @see socket(7), SO_RCVBUF */
-  get receiveBufferBytes(): number {
-    return check(bufferBytes(this.open("getsockopt"), "receiveBufferBytes"), "getsockopt");
-  }
-
   #name(call: "getsockname" | "getpeername"): Address {
     const name = socketName(this.open(call), call);
     if (typeof name === "number") throw new UnixError(call, name);
     return name;
+  }
+
+  /**
+   * SO_SNDBUF, in bytes as one asks for it (the kernel counts twice as much, its own records too);
+   * no more than net.core.wmem_max. It may be set at any time.
+   * @throws TypeError, RangeError; UnixError ERR_CLOSED
+   * @see socket(7)
+   */
+  get sendBufferBytes(): number {
+    return check(bufferBytes(this.open("getsockopt"), "sendBufferBytes"), "getsockopt");
+  }
+  set sendBufferBytes(bytes: number) {
+    integer("sendBufferBytes", bytes, { min: 1 });
+    setBufferBytes(this.open("setsockopt"), "sendBufferBytes", bytes);
+  }
+
+  /** SO_RCVBUF, likewise; of a Unix socket it bounds nothing. */
+  get receiveBufferBytes(): number {
+    return check(bufferBytes(this.open("getsockopt"), "receiveBufferBytes"), "getsockopt");
+  }
+  set receiveBufferBytes(bytes: number) {
+    integer("receiveBufferBytes", bytes, { min: 1 });
+    setBufferBytes(this.open("setsockopt"), "receiveBufferBytes", bytes);
   }
 
   /** Who connected, or listened: {@link peerCredentials}. */

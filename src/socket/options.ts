@@ -98,7 +98,11 @@ function need(fd: number, which: number | null, capability: string): void {
 const sizes = { sendBufferBytes: option.SO_SNDBUF, receiveBufferBytes: option.SO_RCVBUF } as const;
 
 function setSize(fd: number, name: keyof typeof sizes, bytes: number | undefined): void {
-  if (bytes === undefined) return;
+  if (bytes !== undefined) setBufferBytes(fd, name, bytes);
+}
+
+/** Set a buffer's size, and warn once if the system allows less. @throws UnixError */
+export function setBufferBytes(fd: number, name: keyof typeof sizes, bytes: number): void {
   check(setOption(fd, sizes[name], bytes), "setsockopt");
   reportBuffer(fd, name, bytes);
 }

@@ -8,9 +8,12 @@ import { socketpair } from "../syscalls/socket.ts";
 import { applySettings, type SocketOptions, toSettings } from "./options.ts";
 import { type SocketKinds, wrapSocket } from "./types.ts";
 
+/** Two sockets that are connected to each other; `using pair = …` closes both. */
+export type SocketPair<S> = [S, S] & Disposable;
+
 /**
  * Two sockets connected to each other, both yours to close. Hand one end to a child or over another
- * socket, or keep both. Options hold for both ends.
+ * socket, or keep both. Options hold for both ends. `using pair = socketPair(…)` closes both.
  *
  * @throws UnixError EMFILE, ENFILE
  * @see socketpair(2)
@@ -18,7 +21,7 @@ import { type SocketKinds, wrapSocket } from "./types.ts";
 export function socketPair<T extends SocketType>(
   type: T,
   options?: SocketOptions,
-): [SocketKinds[T], SocketKinds[T]] {
+): SocketPair<SocketKinds[T]> {
   const settings = toSettings(options);
   const made = socketpair(typeNumber(type));
   if (typeof made === "number") throw new UnixError("socketpair", made);
@@ -26,9 +29,17 @@ export function socketPair<T extends SocketType>(
   try {
     for (const { fd } of handles) applySettings(fd, settings);
     const [a, b] = handles.map((handle) => wrapSocket(type, handle, settings));
-    return [a!, b!];
+    return disposable([a!, b!]);
   } catch (error) {
     for (const handle of handles) handle.close();
     throw error;
   }
+}
+
+/** An array of two as before to everything that looks at its elements. */
+function disposable<S extends Disposable>(pair: [S, S]): SocketPair<S> {
+  const value = (): void => {
+    for (const socket of pair) socket[Symbol.dispose]();
+  };
+  return Object.defineProperty(pair, Symbol.dispose, { value }) as SocketPair<S>;
 }

@@ -142,10 +142,14 @@ describe("describe", () => {
       family: "unix",
       type: "seqpacket",
       listening: true,
+      address: server.address,
     });
     const tcp = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: () => {} } });
     using inet = Fd.duplicate((tcp as unknown as { fd: number }).fd);
-    expect(inet.describe().socket).toEqual({ family: "inet", type: "stream", listening: true });
+    expect(inet.describe().socket).toEqual({
+      ...{ family: "inet", type: "stream", listening: true },
+      ...{ host: "127.0.0.1", port: tcp.port },
+    });
     tcp.stop(true);
   });
 

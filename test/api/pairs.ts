@@ -48,7 +48,8 @@ export interface Ends<S extends AnySocket = AnySocket> extends Disposable {
   readonly far: S;
 }
 
-export function ends<S extends AnySocket>(near: S, far: S): Ends<S> {
+export function ends<S extends AnySocket>(...both: readonly S[]): Ends<S> {
+  const [near, far] = both as readonly [S, S];
   const close = (): void => {
     near.close();
     far.close();
