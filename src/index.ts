@@ -54,6 +54,22 @@ export {
 } from "./fifo.ts";
 export { Handover, type HandoverOptions, type NamedFd } from "./handover.ts";
 export {
+  type AnyHttpServer,
+  type Caller,
+  callerOf,
+  type DrainHttpOptions,
+  type GroupMember,
+  groupId,
+  groupName,
+  HttpService,
+  isInGroup,
+  type RequestServer,
+  type ServeHttpOptions,
+  serveHttp,
+  userId,
+  userName,
+} from "./http.ts";
+export {
   type Container,
   type GraphConnection,
   type GraphEnd,

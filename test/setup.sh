@@ -2,6 +2,8 @@
 # Installs what the tests need on Debian, where that may be done; says what is missing elsewhere.
 set -eu
 
+bash "$(dirname "$0")/darwin/setup.sh" >/dev/null || true # it says what is missing
+
 # command:package(s)
 wanted=(
   "python3:python3"
@@ -29,7 +31,9 @@ wanted=(
   "zsh:zsh"
   "fish:fish"
   "journalctl:systemd"
+  "docker:docker.io"
   "ssh:openssh-client"
+  "varlink-go:golang-github-varlink-go-dev"
 )
 
 # Installing it also starts it, where there is something that starts services.
@@ -40,6 +44,7 @@ here() {
     cc) cc -E -include stdio.h -x c /dev/null >/dev/null 2>&1 ;;
     gi) /usr/bin/python3 -c "from gi.repository import Gio" >/dev/null 2>&1 ;;
     initdb) command -v initdb /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 ;;
+    varlink-go) [ -d /usr/share/gocode/src/github.com/varlink/go ] ;;
     nc) nc -h 2>&1 | grep -q OpenBSD ;;
     *) command -v "$1" >/dev/null 2>&1 ;;
   esac

@@ -80,7 +80,7 @@ export class NotifyServer implements Disposable {
     const { watchdogMs } = options;
     const variables: Record<string, string> = { NOTIFY_SOCKET: formatAddress(this.address) };
     if (watchdogMs !== undefined) {
-      const ms = integer("watchdogMs", watchdogMs, { least: 1 });
+      const ms = integer("watchdogMs", watchdogMs, { min: 1 });
       variables["WATCHDOG_USEC"] = String(ms * MICROSECONDS);
     }
     return variables;
@@ -95,7 +95,7 @@ export class NotifyServer implements Disposable {
    */
   service(pid: number, options: ServiceOptions = {}): NotifiedService {
     if (this.closed) throw closedError("serveNotify");
-    const service = new NotifiedService(integer("pid", pid, { least: 1 }), options, () => {
+    const service = new NotifiedService(integer("pid", pid, { min: 1 }), options, () => {
       this.#services.delete(service);
     });
     this.#services.add(service);

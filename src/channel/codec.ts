@@ -27,6 +27,7 @@ export interface Codec<In = unknown, Out = unknown> {
 /** Names a descriptor in JSON: `{ "$fd": 0 }` is the first of the message. */
 const KEY = "$fd";
 const OWN_KEY = /^\$+fd$/;
+const DOLLAR = 0x24;
 /** The same in a text, perhaps with escapes: without it there is nothing to look for. */
 const MARK = '$fd"';
 const ESCAPED = "\\u00";
@@ -49,10 +50,16 @@ const MAX_LOOK = 64;
 function isSpecial(value: unknown, depth = 0): boolean {
   if (typeof value !== "object" || value === null) return false;
   if (depth === MAX_LOOK || carriesFd(value)) return true;
-  if (Array.isArray(value)) return value.some((one) => isSpecial(one, depth + 1));
+  if (Array.isArray(value)) {
+    for (const one of value as unknown[]) {
+      if (typeof one === "object" && isSpecial(one, depth + 1)) return true;
+    }
+    return false;
+  }
   for (const key in value) {
-    if (OWN_KEY.test(key)) return true;
-    if (isSpecial((value as Record<string, unknown>)[key], depth + 1)) return true;
+    if (key.charCodeAt(0) === DOLLAR && OWN_KEY.test(key)) return true;
+    const one = (value as Record<string, unknown>)[key];
+    if (typeof one === "object" && isSpecial(one, depth + 1)) return true;
   }
   return false;
 }
@@ -105,12 +112,13 @@ function isTooDeep(data: Uint8Array): boolean {
 }
 
 const encoder = JSON.stringify;
+const NO_FDS: readonly FdLike[] = Object.freeze([]);
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 function encodeJson(value: unknown): Encoded {
-  const fds: FdLike[] = [];
   const special = isSpecial(value);
-  const data = special ? encoder(value, replacer(fds)) : encoder(value);
+  const fds: readonly FdLike[] = special ? [] : NO_FDS;
+  const data = special ? encoder(value, replacer(fds as FdLike[])) : encoder(value);
   if (data === undefined) throw new TypeError(`JSON has no ${typeof value}`);
   if (special && isTooDeep(Buffer.from(data))) {
     throw new TypeError(`a value is nested deeper than ${MAX_DEPTH}`);
@@ -173,6 +181,14 @@ function reviveObject(value: Record<string, unknown>, fds: readonly Fd[]): objec
   return fd;
 }
 
+/** A codec of the caller's: what it decodes it may keep, so it gets a copy. */
+export function keeping<In, Out>(codec: Codec<In, Out>): Codec<In, Out> {
+  return {
+    encode: (value) => codec.encode(value),
+    decode: (data, fds) => codec.decode(data.slice(), fds),
+  };
+}
+
 /** Values as JSON; `{ "$fd": n }` stands for descriptor n. */
 export const json: Codec = { encode: encodeJson, decode: decodeJson };
 
@@ -182,8 +198,8 @@ export const bytes: Codec<Uint8Array, Uint8Array | string> = {
     if (typeof value !== "string" && !(isView(value) && hasByteElements(value))) {
       throw new TypeError("a channel of bytes takes a Uint8Array or a string");
     }
-    return { data: value, fds: [] };
+    return { data: value, fds: NO_FDS };
   },
   // in memory of their own: what comes next stands behind them, and its owner may transfer them
-  decode: (data) => new Uint8Array(data),
+  decode: (data) => data.slice(),
 };

@@ -3,7 +3,7 @@
 import { errno } from "../../native/errno.ts";
 import { UnixError } from "../base/errors.ts";
 import type { Fd } from "../fd/fd.ts";
-import type { Message } from "../socket/message.ts";
+import type { ReceivedMessage } from "../socket/message.ts";
 import {
   CHANNEL_HEADER,
   type ChannelHeader,
@@ -18,7 +18,7 @@ export interface Frame {
   readonly kind: ChannelKind;
   readonly number: number;
   readonly data: Uint8Array;
-  readonly fds: Fd[];
+  readonly fds: readonly Fd[];
   /** Of the sender, if the kernel said the same of every part. */
   readonly credentials: Credentials | undefined;
 }
@@ -51,6 +51,7 @@ const NOBODY = Symbol("credentials that differ");
 type Sender = Credentials | undefined | typeof NOBODY;
 
 const EMPTY = new Uint8Array(0);
+const NO_FDS: readonly Fd[] = Object.freeze([]);
 const MIN_ROOM = 4096;
 
 /** The peer broke the rules of docs/channel.md: the connection cannot go on. */
@@ -92,17 +93,21 @@ export class FrameReader {
     return this.#parts !== null || this.#header !== null || this.#at < this.#end;
   }
 
-  /** Take in what was received. Its descriptors are owned here from now on. @throws UnixError */
-  push(message: Message): void {
-    const fds = message.alone ? [] : message.takeFds();
+  /**
+   * Take in the first `bytes` of `from`, which stay there until `keep`, and what came with them;
+   * descriptors are owned here from now on. @throws UnixError
+   */
+  push(from: Uint8Array, bytes: number, message: ReceivedMessage): void {
+    const fds = message.alone ? NO_FDS : message.takeFds();
     if (fds.length > 0) {
-      const before = this.#passed + this.#end - this.#at + message.data.length;
-      this.#groups.push({ fds, before });
+      const before = this.#passed + this.#end - this.#at + bytes;
+      this.#groups.push({ fds: [...fds], before });
       this.#queuedFds += fds.length;
     }
-    this.#append(message.data);
+    if (this.#at === this.#end) this.#point(from, 0, bytes);
+    else this.#append(from.subarray(0, bytes));
     this.#noteSender(message.credentials);
-    if (this.#packets && message.data.length === 0) throw notAFrame("a packet is empty");
+    if (this.#packets && bytes === 0) throw notAFrame("a packet is empty");
     if (message.truncated) throw tooLarge("a packet is longer than the channel takes");
     if (message.fdsTruncated) {
       const hint =
@@ -114,8 +119,18 @@ export class FrameReader {
     }
   }
 
+  /** Others may have the memory that was pushed: what is unread moves into this reader's. */
+  keep(): void {
+    if (this.#own) return;
+    const rest = this.#data.subarray(this.#at, this.#end);
+    this.#point(EMPTY, 0, 0);
+    if (rest.length > 0) this.#append(rest);
+  }
+
   /** The next whole message; undefined: more must come first. @throws UnixError EPROTO, EMSGSIZE */
   next(): Frame | undefined {
+    const short = this.#header === null && this.#parts === null ? this.#nextShort() : undefined;
+    if (short !== undefined) return short;
     for (;;) {
       const header = (this.#header ??= this.#nextHeader());
       if (header === null) return undefined;
@@ -123,6 +138,20 @@ export class FrameReader {
       const frame = this.#finish(header);
       if (frame !== undefined) return frame;
     }
+  }
+
+  /** The common case: all of one frame is here, a message without descriptors. */
+  #nextShort(): Frame | undefined {
+    const begin = this.#at + CHANNEL_HEADER;
+    if (begin > this.#end || this.#groups.length > 0) return undefined;
+    const header = decodeChannelHeader(this.#data, this.#at);
+    if (header === null || header.more || header.fds > 0) return undefined;
+    const { kind, number, bytes } = header;
+    if (begin + bytes > this.#end || bytes > this.#limits.maxMessageBytes) return undefined;
+    const data = this.#data.subarray(begin, begin + bytes);
+    this.#at = begin + bytes;
+    this.#passed += CHANNEL_HEADER + bytes;
+    return { kind, number, data, fds: NO_FDS, credentials: credentialsOf(this.#takeSender()) };
   }
 
   /** Close what nobody will ask for any more. */
@@ -144,10 +173,6 @@ export class FrameReader {
 
   #append(chunk: Uint8Array): void {
     const rest = this.#end - this.#at;
-    if (rest === 0) {
-      this.#point(chunk, 0, chunk.length);
-      return;
-    }
     const need = rest + chunk.length;
     if (!this.#own || this.#data.length - this.#end < chunk.length) {
       const room = new Uint8Array(Math.max(2 * need, MIN_ROOM));
@@ -233,8 +258,8 @@ export class FrameReader {
   }
 
   /** The next `count` descriptors; they came with this frame's bytes, or it is none. */
-  #claim(count: number): Fd[] {
-    if (count === 0) return [];
+  #claim(count: number): readonly Fd[] {
+    if (count === 0) return NO_FDS;
     if (count > this.#queuedFds) throw notAFrame("a frame claims descriptors that did not come");
     const claimed: Fd[] = [];
     while (claimed.length < count) {

@@ -37,7 +37,10 @@ export class ChannelMessage<T> implements Disposable {
 
   /** Close the descriptors that were not taken. */
   close(): void {
-    for (const fd of this.takeFds()) fd.close();
+    const fds = this.#fds;
+    if (fds.length === 0) return;
+    this.#fds = NONE;
+    for (const fd of fds) fd.close();
   }
 
   [Symbol.dispose](): void {

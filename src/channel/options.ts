@@ -2,7 +2,7 @@
 
 import { integer } from "../base/checks.ts";
 import type { FdLike } from "../fd/fd.ts";
-import { bytes as bytesCodec, type Codec, json } from "./codec.ts";
+import { bytes as bytesCodec, type Codec, json, keeping } from "./codec.ts";
 import type { FrameLimits } from "./frames.ts";
 import type { WriteOptions } from "./writer.ts";
 
@@ -53,7 +53,7 @@ export function settingsOf<In, Out>(options: ChannelOptions<In, Out>): ChannelSe
       maxMessageBytes: integer("maxMessageBytes", maxMessageBytes),
       maxFds: integer("maxFds", maxFds),
     },
-    maxRequests: integer("maxRequests", options.maxRequests ?? MAX_REQUESTS, { least: 1 }),
+    maxRequests: integer("maxRequests", options.maxRequests ?? MAX_REQUESTS, { min: 1 }),
   };
 }
 
@@ -61,6 +61,6 @@ function codecOf(codec: unknown): Codec {
   if (codec === undefined || codec === "json") return json;
   if (codec === "bytes") return bytesCodec as Codec;
   const { encode, decode } = (codec ?? {}) as Partial<Codec>;
-  if (typeof encode === "function" && typeof decode === "function") return codec as Codec;
+  if (typeof encode === "function" && typeof decode === "function") return keeping(codec as Codec);
   throw new TypeError('codec is "json", "bytes", or an object with encode and decode');
 }

@@ -2,9 +2,13 @@
 
 import { errno } from "../../native/errno.ts";
 import { UnixError } from "../base/errors.ts";
+import type { Label } from "./batch.ts";
+import type { Encoded } from "./codec.ts";
 import { closeFrame, type Frame, notAFrame } from "./frames.ts";
 import type { ChannelMessage } from "./message.ts";
+import type { RequestOptions } from "./options.ts";
 import { decodeError } from "./remote-error.ts";
+import type { FrameWriter } from "./writer.ts";
 
 /** How to tell whoever asked. */
 interface Pending<T> {
@@ -12,13 +16,19 @@ interface Pending<T> {
   readonly reject: (reason: unknown) => void;
 }
 
-/** A request whose wait may be ended. */
-interface Limited {
+interface Asked {
+  readonly number: number;
   readonly answer: Promise<unknown>;
-  readonly options: {
-    readonly signal?: AbortSignal | undefined;
-    readonly timeoutMs?: number | undefined;
-  };
+  readonly written: Promise<void>;
+}
+
+/** What requests need of their channel. */
+interface Ways<T> {
+  /** Makes a message of an answer's frame. */
+  readonly open: (frame: Frame) => ChannelMessage<T>;
+  readonly writer: FrameWriter;
+  /** Tells the peer that its answer to this request is not wanted any more. */
+  readonly cancel: (number: number) => void;
 }
 
 const MAX_NUMBER = 0xffff_ffff;
@@ -26,14 +36,13 @@ const MAX_NUMBER = 0xffff_ffff;
 /** Our requests by number. Each is answered once, also one that was cancelled. */
 export class Requests<T> {
   readonly #max: number;
-  readonly #open: (frame: Frame) => ChannelMessage<T>;
+  readonly #ways: Ways<T>;
   readonly #pending = new Map<number, Pending<T> | null>();
   #last = 0;
 
-  /** @param open makes a message of an answer's frame */
-  constructor(max: number, open: (frame: Frame) => ChannelMessage<T>) {
+  constructor(max: number, ways: Ways<T>) {
     this.#max = max;
-    this.#open = open;
+    this.#ways = ways;
   }
 
   /** Requests that were not answered, those included whose callers have given up. */
@@ -41,28 +50,43 @@ export class Requests<T> {
     return this.#pending.size;
   }
 
-  /** A number for a new request, and the promise of its answer. @throws UnixError ENOBUFS */
-  begin(): { number: number; answer: Promise<ChannelMessage<T>> } {
+  /** Send a request; its answer. */
+  ask(encoded: Encoded, options: RequestOptions): Promise<ChannelMessage<T>> {
     if (this.#pending.size >= this.#max) {
       const hint = `${this.#pending.size} requests are under way, maxRequests is ${this.#max}`;
-      throw new UnixError("request", -errno.ENOBUFS, { hint });
+      return Promise.reject(new UnixError("request", -errno.ENOBUFS, { hint }));
     }
     do this.#last = this.#last === MAX_NUMBER ? 1 : this.#last + 1;
     while (this.#pending.has(this.#last));
-    const { promise, resolve, reject } = Promise.withResolvers<ChannelMessage<T>>();
-    this.#pending.set(this.#last, { resolve, reject });
-    return { number: this.#last, answer: promise };
+    const number = this.#last;
+    const answer = new Promise<ChannelMessage<T>>((resolve, reject) => {
+      this.#pending.set(number, { resolve, reject });
+    });
+    const label: Label = { kind: "request", number };
+    if (options.signal !== undefined || options.timeoutMs !== undefined) {
+      const written = this.#ways.writer.write(label, encoded, options);
+      written.catch((error) => this.#unsent(number, error));
+      this.#limit({ number, answer, written }, options);
+      return answer;
+    }
+    const waiter = { resolve: () => {}, reject: (error: unknown) => this.#unsent(number, error) };
+    try {
+      this.#ways.writer.post(label, encoded, { options, waiter });
+    } catch (error) {
+      this.#unsent(number, error);
+    }
+    return answer;
   }
 
   /** It could not be sent: no answer will come. */
-  unsent(number: number, reason: unknown): void {
+  #unsent(number: number, reason: unknown): void {
     const pending = this.#pending.get(number);
     this.#pending.delete(number);
     pending?.reject(reason);
   }
 
   /** The caller gives up; the number stays taken until the answer has come. */
-  cancel(number: number, reason: unknown): boolean {
+  #cancel(number: number, reason: unknown): boolean {
     const pending = this.#pending.get(number);
     if (pending === undefined || pending === null) return false;
     this.#pending.set(number, null);
@@ -70,12 +94,11 @@ export class Requests<T> {
     return true;
   }
 
-  /** End the wait when the signal or the time says so, and call `tell` then. */
-  limit(number: number, { answer, options }: Limited, tell: () => void): void {
-    const { signal, timeoutMs } = options;
-    if (signal === undefined && timeoutMs === undefined) return;
+  /** End the wait when the signal or the time says so. What never went out needs no cancel. */
+  #limit({ number, answer, written }: Asked, { signal, timeoutMs }: RequestOptions): void {
+    const tell = (): void => this.#ways.cancel(number);
     const cancel = (reason: unknown): void => {
-      if (this.cancel(number, reason)) tell();
+      if (this.#cancel(number, reason)) written.then(tell, () => {});
     };
     const late = (): void => {
       const hint = `no answer within ${timeoutMs} ms`;
@@ -116,7 +139,7 @@ export class Requests<T> {
   #resolve({ resolve, reject }: Pending<T>, frame: Frame): void {
     let message: ChannelMessage<T>;
     try {
-      message = this.#open(frame);
+      message = this.#ways.open(frame);
     } catch (error) {
       reject(error);
       throw error;

@@ -98,15 +98,21 @@ export class Server<T> {
     }
     const context = new RequestContext();
     this.#contexts.set(number, context);
-    const answer = (result: unknown): void => this.#answered("answer", number, { request, result });
-    const fail = (result: unknown): void => this.#answered("error", number, { request, result });
+    let result: unknown;
     try {
-      const later = this.#handler(request, context);
-      if (isPromise(later)) Promise.resolve(later).then(answer, fail);
-      else answer(later);
+      result = this.#handler(request, context);
     } catch (error) {
-      fail(error);
+      this.#answered("error", number, { request, result: error });
+      return;
     }
+    if (!isPromise(result)) {
+      this.#answered("answer", number, { request, result });
+      return;
+    }
+    Promise.resolve(result).then(
+      (value) => this.#answered("answer", number, { request, result: value }),
+      (error) => this.#answered("error", number, { request, result: error }),
+    );
   }
 
   #answered(

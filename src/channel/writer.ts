@@ -1,20 +1,25 @@
 // Whole messages out: as frames, in the order they were given, none of them in part.
 
 import { errno } from "../../native/errno.ts";
-import { check, UnixError } from "../base/errors.ts";
-import { Fd, type FdLike, fdNumber } from "../fd/fd.ts";
+import { closedError, UnixError } from "../base/errors.ts";
+import type { Fd, FdLike } from "../fd/fd.ts";
+import { settled } from "../loop/gate.ts";
 import type { SeqpacketSocket } from "../socket/seqpacket.ts";
 import type { StreamSocket } from "../socket/stream.ts";
-import {
-  CHANNEL_HEADER,
-  type ChannelKind,
-  encodeChannelHeader,
-  MAX_FRAME_BYTES,
-  MAX_FRAME_FDS,
-  PACKET_BYTES,
-} from "../structs/channel-frame.ts";
-import { descriptorFlags } from "../syscalls/fd.ts";
+import { MAX_FRAME_BYTES, MAX_FRAME_FDS, PACKET_BYTES } from "../structs/channel-frame.ts";
+import { Batch, type Label, shortFrame, type Waiter } from "./batch.ts";
 import type { Encoded } from "./codec.ts";
+import {
+  checkGiven,
+  checkOpen,
+  closeGiven,
+  type Kept,
+  keep,
+  type Piece,
+  type Rest,
+  type SplitLimits,
+  split,
+} from "./pieces.ts";
 
 /** What a message is sent with. */
 export interface WriteOptions {
@@ -24,19 +29,13 @@ export interface WriteOptions {
   readonly transfer?: boolean | undefined;
 }
 
-/** What stands in a message's headers. */
-export interface Label {
-  readonly kind: ChannelKind;
-  readonly number: number;
+/** How a message is posted. */
+export interface Posted {
+  readonly options: WriteOptions;
+  readonly waiter: Waiter;
 }
 
-/** One send: header and bytes, and the descriptors that go with its first byte. */
-interface Piece {
-  readonly bytes: Uint8Array;
-  readonly fds: readonly FdLike[];
-}
-
-interface Entry {
+interface Entry extends Waiter {
   /** Part of it is out. */
   begun: boolean;
   readonly pieces: readonly Piece[];
@@ -45,19 +44,15 @@ interface Entry {
   /** The caller's, to be closed once all of it is out. */
   readonly given: readonly FdLike[];
   readonly bytes: number;
+  /** More than one where they were collected. */
+  readonly messages: number;
   readonly signal: AbortSignal | undefined;
-  readonly resolve: () => void;
-  readonly reject: (reason: unknown) => void;
 }
 
 /** Bytes that may wait in this process, and what a message costs beside its own. */
 const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
 const ENTRY_BYTES = 256;
-
-/** Messages up to this size are put together here: no memory is taken for one that goes at once. */
-const scratch = Buffer.from(new ArrayBuffer(CHANNEL_HEADER + PACKET_BYTES));
-/** Bytes that one UTF-16 unit becomes at most. */
-const UTF8_FACTOR = 3;
+const NO_OPTIONS: WriteOptions = {};
 
 /** Sends whole messages over a socket that nothing else sends on. */
 export class FrameWriter {
@@ -65,6 +60,11 @@ export class FrameWriter {
   readonly #onBroken: (reason: unknown) => void;
   readonly #queue: Entry[] = [];
   #queuedBytes = 0;
+  #queuedMessages = 0;
+  /** Messages of this turn that go out together, in front of any other. */
+  #batch: Batch | null = null;
+  /** One message of this turn went out: those after it are collected until the turn ends. */
+  #collecting = false;
   #flushing = false;
   #ended = false;
   /** Ends with the queue. */
@@ -83,6 +83,7 @@ export class FrameWriter {
 
   /** Resolves when nothing waits to be sent. */
   async idle(): Promise<void> {
+    this.flush();
     while (this.#flushing) await this.#last;
   }
 
@@ -90,6 +91,7 @@ export class FrameWriter {
   end(): void {
     if (this.#ended) return;
     this.#ended = true;
+    this.flush();
     if (this.#flushing) void this.idle().then(() => this.#socket.end());
     else this.#socket.end();
   }
@@ -110,16 +112,112 @@ export class FrameWriter {
    */
   write(label: Label, encoded: Encoded, options: WriteOptions): Promise<void> {
     try {
-      return this.start(label, encoded, options) ?? Promise.resolve();
+      if (!this.#collects(encoded) || options.signal !== undefined) {
+        return this.start(label, encoded, options) ?? settled(undefined);
+      }
+      const led = this.#lead(label, encoded);
+      if (led !== false) return led === true ? settled(undefined) : led;
+      return new Promise((resolve, reject) => this.#collect(label, encoded, { resolve, reject }));
     } catch (error) {
       return Promise.reject(error);
     }
+  }
+
+  /**
+   * {@link write} without a promise for a message that is collected: `waiter` is told, unless it is
+   * out at once. A promise where it waits by itself.
+   * @throws as write rejects
+   */
+  post(label: Label, encoded: Encoded, how: Posted): Promise<void> | undefined {
+    let led: boolean | Promise<void> | undefined;
+    if (!this.#collects(encoded)) led = this.start(label, encoded, how.options);
+    else {
+      led = this.#lead(label, encoded);
+      if (led === false) this.#collect(label, encoded, how.waiter);
+    }
+    return typeof led === "object" ? led.then(how.waiter.resolve, how.waiter.reject) : undefined;
+  }
+
+  /** Messages wait for room. */
+  get waits(): boolean {
+    return this.#flushing;
+  }
+
+  #collects({ data, fds }: Encoded): boolean {
+    return fds.length === 0 && Batch.takes(data);
+  }
+
+  /**
+   * The first message of a turn goes at once; what follows in it is collected: false. A promise
+   * where only part of it is out.
+   */
+  #lead(label: Label, encoded: Encoded): boolean | Promise<void> {
+    this.#checkOpen();
+    if (this.#collecting) return false;
+    this.#collecting = true;
+    queueMicrotask(this.#turnEnds);
+    if (this.#flushing) return false;
+    const short = shortFrame(label, encoded.data, 0);
+    const sent = this.#socket.trySend(short);
+    if (sent === short.length) return true;
+    if (sent === null) return false;
+    const bytes = new Uint8Array(short.subarray(sent)); // the scratch is used again
+    return this.#enqueue({ begun: true, pieces: [{ bytes, fds: [] }] }, [], NO_OPTIONS);
+  }
+
+  readonly #turnEnds = (): void => {
+    this.#collecting = false;
+    this.flush();
+  };
+
+  #collect(label: Label, { data }: Encoded, waiter: Waiter): void {
+    if (this.#socket.closed) throw closedError("sendmsg");
+    this.#checkRoom(data.length);
+    if (this.#batch?.hasRoom(data) === false) this.flush();
+    this.#batch ??= new Batch();
+    this.#queuedBytes += this.#batch.add(label, data, waiter);
+    this.#queuedMessages++;
+  }
+
+  /** Send what was collected, or have it wait in its turn. Never throws. */
+  flush(): void {
+    const batch = this.#batch;
+    if (batch === null) return;
+    this.#batch = null;
+    const { bytes, messages } = batch;
+    this.#queuedBytes -= bytes.length;
+    this.#queuedMessages -= messages;
+    let sent: number | null = null;
+    try {
+      if (!this.#flushing) sent = this.#socket.trySend(bytes);
+    } catch (error) {
+      batch.failed(error);
+    }
+    batch.sent(sent ?? 0);
+    if (batch.messages > 0) this.#enqueueRest(batch, sent ?? 0);
+    batch.recycle();
+  }
+
+  #enqueueRest(batch: Batch, sent: number): void {
+    const bytes = new Uint8Array(batch.bytes.subarray(sent));
+    this.#push({
+      begun: sent > 0,
+      pieces: [{ bytes, fds: [] }],
+      owned: [],
+      given: [],
+      bytes: bytes.length,
+      messages: batch.messages,
+      signal: undefined,
+      resolve: () => batch.sent(Number.POSITIVE_INFINITY),
+      reject: (reason) => batch.failed(reason),
+    });
   }
 
   /** {@link write}, or undefined where the kernel has all of it at once. @throws as that rejects */
   start(label: Label, encoded: Encoded, options: WriteOptions): Promise<void> | undefined {
     options.signal?.throwIfAborted();
     this.#checkOpen();
+    this.flush();
     const whole = this.#atOnce(label, encoded, options);
     return whole === true ? undefined : this.#enqueue(whole, encoded.fds, options);
   }
@@ -127,6 +225,7 @@ export class FrameWriter {
   /** Send if there is room now; false: nothing was sent. @throws UnixError */
   tryWrite(label: Label, encoded: Encoded, options: WriteOptions): boolean {
     this.#checkOpen();
+    this.flush();
     if (this.#flushing) return false;
     const whole = this.#atOnce(label, encoded, options);
     if (whole === true) return true;
@@ -140,11 +239,10 @@ export class FrameWriter {
   #atOnce(label: Label, encoded: Encoded, { transfer }: WriteOptions): true | Rest {
     const { fds } = encoded;
     if (transfer === true) checkGiven(fds);
-    const short = this.#flushing ? null : shortFrame(label, encoded);
-    const rest =
-      short === null
-        ? this.#severalAtOnce(split(label, encoded, this.#limits), fds)
-        : this.#shortAtOnce(short, fds);
+    const short = !this.#flushing && fds.length <= MAX_FRAME_FDS && Batch.takes(encoded.data);
+    const rest = short
+      ? this.#shortAtOnce(shortFrame(label, encoded.data, fds.length), fds)
+      : this.#severalAtOnce(split(label, encoded, this.#limits), fds);
     if (rest === true && transfer === true) closeGiven(fds);
     return rest;
   }
@@ -187,23 +285,33 @@ export class FrameWriter {
 
   #enqueue({ begun, pieces }: Rest, fds: readonly FdLike[], options: WriteOptions): Promise<void> {
     const bytes = pieces.reduce((sum, piece) => sum + piece.bytes.length, 0);
-    const cost = this.#queuedBytes + bytes + this.#queue.length * ENTRY_BYTES;
-    if (!begun && this.#queuedBytes > 0 && cost > MAX_QUEUED_BYTES) {
-      const hint = `${this.#queuedBytes} bytes wait already: await send() before sending more`;
-      throw new UnixError("send", -errno.ENOBUFS, { hint });
-    }
+    if (!begun) this.#checkRoom(bytes);
     const given = options.transfer === true ? fds : [];
     const { owned, pieces: kept } =
       given.length > 0 ? { owned: [], pieces } : this.#keep(pieces, begun);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const signal = begun ? undefined : options.signal;
-    const entry: Entry = { begun, pieces: kept, owned, given, bytes, signal, resolve, reject };
-    if (begun) this.#queue.unshift(entry);
-    else this.#queue.push(entry);
-    this.#queuedBytes += bytes;
+    const size = { bytes, messages: 1 };
+    const entry = { begun, pieces: kept, owned, given, ...size, signal, resolve, reject };
     if (signal !== undefined) this.#dropOnAbort(entry, signal, promise);
-    if (!this.#flushing) this.#last = this.#flush();
+    this.#push(entry);
     return promise;
+  }
+
+  /** @throws UnixError ENOBUFS */
+  #checkRoom(bytes: number): void {
+    const cost = this.#queuedBytes + bytes + this.#queuedMessages * ENTRY_BYTES;
+    if (this.#queuedBytes === 0 || cost <= MAX_QUEUED_BYTES) return;
+    const hint = `${this.#queuedBytes} bytes wait already: await send() before sending more`;
+    throw new UnixError("send", -errno.ENOBUFS, { hint });
+  }
+
+  #push(entry: Entry): void {
+    if (entry.begun) this.#queue.unshift(entry);
+    else this.#queue.push(entry);
+    this.#queuedBytes += entry.bytes;
+    this.#queuedMessages += entry.messages;
+    if (!this.#flushing) this.#last = this.#sendQueued();
   }
 
   #keep(pieces: readonly Piece[], begun: boolean): Kept {
@@ -228,7 +336,7 @@ export class FrameWriter {
     promise.then(forget, forget);
   }
 
-  async #flush(): Promise<void> {
+  async #sendQueued(): Promise<void> {
     this.#flushing = true;
     for (let entry = this.#queue[0]; entry !== undefined; entry = this.#queue[0]) {
       let failed: { readonly reason: unknown } | null = null;
@@ -263,99 +371,11 @@ export class FrameWriter {
 
   #settle(entry: Entry, failed: { readonly reason: unknown } | null): void {
     this.#queuedBytes -= entry.bytes;
+    this.#queuedMessages -= entry.messages;
     for (const fd of entry.owned) fd.close();
     if (failed === null) {
       closeGiven(entry.given);
       entry.resolve();
     } else entry.reject(failed.reason);
   }
-}
-
-/** What is left of a message, and whether part of it is out. */
-interface Rest {
-  readonly begun: boolean;
-  readonly pieces: Piece[];
-}
-
-interface SplitLimits {
-  /** Of one frame, without its header. */
-  readonly maxBytes: number;
-}
-
-/** What is given away must be closable. @throws TypeError */
-function checkGiven(fds: readonly FdLike[]): void {
-  for (const fd of fds) {
-    if (typeof fd === "number" || typeof (fd as { close?: unknown }).close === "function") continue;
-    throw new TypeError("transfer takes numbers, and objects with a close()");
-  }
-}
-
-/** Close descriptors that were given away, each once. */
-export function closeGiven(fds: readonly FdLike[]): void {
-  for (const fd of new Set(fds)) {
-    if (typeof fd === "number") Fd.adopt(fd).close();
-    else (fd as { close(): void }).close();
-  }
-}
-
-/** @throws TypeError, RangeError; UnixError EBADF */
-function checkOpen(fds: readonly FdLike[]): void {
-  for (const fd of fds) check(descriptorFlags(fdNumber(fd)), "fcntl");
-}
-
-interface Kept {
-  readonly owned: Fd[];
-  readonly pieces: Piece[];
-}
-
-/** Duplicates for as long as the message waits: the caller may close his own. */
-function keep(pieces: readonly Piece[]): Kept {
-  const owned: Fd[] = [];
-  try {
-    const kept = pieces.map(({ bytes, fds }) => {
-      const own = fds.map((fd) => Fd.duplicate(fd));
-      owned.push(...own);
-      return { bytes, fds: own };
-    });
-    return { owned, pieces: kept };
-  } catch (error) {
-    for (const fd of owned) fd.close();
-    throw error;
-  }
-}
-
-/** A message that fits into the scratch, there; null for longer ones. */
-function shortFrame({ kind, number }: Label, { data, fds }: Encoded): Uint8Array | null {
-  if (fds.length > MAX_FRAME_FDS) return null;
-  let bytes: number;
-  if (typeof data === "string") {
-    if (data.length * UTF8_FACTOR > PACKET_BYTES) return null;
-    bytes = scratch.write(data, CHANNEL_HEADER);
-  } else {
-    if (data.length > PACKET_BYTES) return null;
-    scratch.set(data, CHANNEL_HEADER);
-    bytes = data.length;
-  }
-  encodeChannelHeader(scratch, { kind, number, bytes, fds: fds.length, more: false });
-  return scratch.subarray(0, CHANNEL_HEADER + bytes);
-}
-
-/** A message as frames, each with its header in front. */
-function split({ kind, number }: Label, encoded: Encoded, { maxBytes }: SplitLimits): Piece[] {
-  const data = typeof encoded.data === "string" ? Buffer.from(encoded.data) : encoded.data;
-  const pieces: Piece[] = [];
-  let [at, fdsAt] = [0, 0];
-  do {
-    const part = data.subarray(at, at + maxBytes);
-    const fds = encoded.fds.slice(fdsAt, fdsAt + MAX_FRAME_FDS);
-    at += part.length;
-    fdsAt += fds.length;
-    const bytes = new Uint8Array(CHANNEL_HEADER + part.length);
-    bytes.set(part, CHANNEL_HEADER);
-    const more = at < data.length || fdsAt < encoded.fds.length;
-    const header = { kind, number, bytes: part.length, fds: fds.length, more };
-    encodeChannelHeader(bytes, header);
-    pieces.push({ bytes, fds });
-  } while (at < data.length || fdsAt < encoded.fds.length);
-  return pieces;
 }

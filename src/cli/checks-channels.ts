@@ -2,7 +2,6 @@
 
 import { join } from "node:path";
 import { notify } from "../activation.ts";
-import type { Fd } from "../fd/fd.ts";
 import { makeFifo } from "../fifo/file.ts";
 import { openFifo } from "../fifo/open.ts";
 import { listen } from "../listener/listener.ts";
@@ -17,6 +16,7 @@ import { serveOn } from "../serve/adopt.ts";
 import { watchSignals } from "../signals/watcher.ts";
 import { openDatagram } from "../socket/open-datagram.ts";
 import { socketPair } from "../socket/pair.ts";
+import type { StreamSocket } from "../socket/stream.ts";
 import type { SpawnFds } from "../spawn/descriptors.ts";
 import { spawn } from "../spawn/spawn.ts";
 import { both, expect, inDirectory, LIMIT_MS } from "./check-tools.ts";
@@ -108,12 +108,14 @@ async function processEnd(): Promise<void> {
 }
 
 /** What a line of shell says on descriptor 3, and the pid that said it. */
-async function fromChild(line: string, lend: (fd: Fd) => SpawnFds): Promise<[string, number]> {
+async function fromChild(
+  line: string,
+  lend: (socket: StreamSocket) => SpawnFds,
+): Promise<[string, number]> {
   const [near, far] = socketPair("stream");
   using socket = near;
-  using fd = far.release();
-  fd.nonBlocking = false; // the shell does not expect it
-  const program = spawn(["/bin/sh", "-c", `echo "${line}" >&3`], { fds: lend(fd) });
+  using theirs = far;
+  const program = spawn(["/bin/sh", "-c", `echo "${line}" >&3`], { fds: lend(theirs) });
   using message = await socket.receive(limit());
   expect(await program.exited, 0, "how the child ended");
   return [message?.text().trimEnd() ?? "", program.pid];

@@ -86,7 +86,7 @@ function rowOf(socket: UnixSocketInfo): string[] {
 /** Columns as wide as what is in them; numbers to the right, the last column as it comes. */
 function table(rows: readonly string[][]): string {
   const all = [head, ...rows];
-  const widths = head.map((_, i) => all.reduce((most, row) => Math.max(most, row[i]!.length), 0));
+  const widths = head.map((_, i) => all.reduce((width, row) => Math.max(width, row[i]!.length), 0));
   const cell = (text: string, i: number): string => {
     if (i === head.length - 1) return text;
     return numbers.has(head[i]!) ? text.padStart(widths[i]!) : text.padEnd(widths[i]!);

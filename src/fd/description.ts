@@ -8,7 +8,7 @@ import { typeName } from "../base/socket-type.ts";
 import { decodeInet, type InetName } from "../structs/sockaddr-in.ts";
 import { type Address, decodeSockaddr } from "../structs/sockaddr-un.ts";
 import { descriptorFlags, seals, statusFlags } from "../syscalls/fd.ts";
-import { getOption, rawName } from "../syscalls/socket.ts";
+import { familyOf, getOption, rawName } from "../syscalls/socket.ts";
 
 /** What {@link Fd.describe} answers. */
 export interface FdDescription {
@@ -127,8 +127,7 @@ function isMessageQueue(fd: number): boolean {
 
 function describeSocket(fd: number): NonNullable<FdDescription["socket"]> {
   const type = check(getOption(fd, option.SO_TYPE), "getsockopt");
-  const family =
-    option.SO_DOMAIN === null ? null : check(getOption(fd, option.SO_DOMAIN), "getsockopt");
+  const family = check(familyOf(fd), "getsockopt");
   return {
     family: families.get(family) ?? family,
     type: typeName(type) ?? type,

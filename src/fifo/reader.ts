@@ -104,32 +104,32 @@ export class FifoReader extends FifoEnd {
   read(
     options: FifoWaitOptions & { readonly maxBytes?: number | undefined } = {},
   ): Promise<Uint8Array | null> {
-    const most = this.#most(options.maxBytes);
-    return this.#wait(options.signal, () => this.#chunk(most));
+    const max = this.#maxBytes(options.maxBytes);
+    return this.#wait(options.signal, () => this.#chunk(max));
   }
 
   /** What is there now; undefined: nothing; null: the end, as for `read`. */
   tryRead(options: { readonly maxBytes?: number | undefined } = {}): Uint8Array | null | undefined {
     this.open("read");
-    return this.#chunk(this.#most(options.maxBytes));
+    return this.#chunk(this.#maxBytes(options.maxBytes));
   }
 
   /** `read`, blocking the thread. @throws UnixError ETIMEDOUT */
   readSync(
     options: SyncOptions & { readonly maxBytes?: number | undefined } = {},
   ): Uint8Array | null {
-    const most = this.#most(options.maxBytes);
+    const max = this.#maxBytes(options.maxBytes);
     const left = remaining(options.timeoutMs);
     this.open("read");
-    const found = this.#chunk(most);
-    return found === undefined ? this.#readLater(most, left) : found;
+    const found = this.#chunk(max);
+    return found === undefined ? this.#readLater(max, left) : found;
   }
 
-  #readLater(most: number, left: () => number): Uint8Array | null {
+  #readLater(max: number, left: () => number): Uint8Array | null {
     using edge = new Edge(this.fd);
     for (;;) {
       edge.clear();
-      const found = this.#chunk(most);
+      const found = this.#chunk(max);
       if (found !== undefined) return found;
       const wait = left();
       if (wait === 0) throw this.failed("read", -errno.ETIMEDOUT);
@@ -151,8 +151,8 @@ export class FifoReader extends FifoEnd {
    *   reason
    */
   lines(options: LinesOptions = {}): AsyncIterableIterator<string> {
-    const most = integer("maxLineBytes", options.maxLineBytes ?? LINE_BYTES, { least: 1 });
-    return iterate(() => this.#wait(options.signal, () => this.#line(most)));
+    const max = integer("maxLineBytes", options.maxLineBytes ?? LINE_BYTES, { min: 1 });
+    return iterate(() => this.#wait(options.signal, () => this.#line(max)));
   }
 
   #wait<T>(signal: AbortSignal | undefined, once: () => T | undefined): Promise<T> {
@@ -164,20 +164,20 @@ export class FifoReader extends FifoEnd {
     }
   }
 
-  #most(maxBytes: number | undefined): number {
-    return maxBytes === undefined ? CHUNK : integer("maxBytes", maxBytes, { least: 1 });
+  #maxBytes(maxBytes: number | undefined): number {
+    return maxBytes === undefined ? CHUNK : integer("maxBytes", maxBytes, { min: 1 });
   }
 
-  #chunk(most: number): Uint8Array | null | undefined {
-    if (this.#buffer.bytes > 0) return this.#buffer.take(most);
-    const taken = take(this.fd, most);
+  #chunk(max: number): Uint8Array | null | undefined {
+    if (this.#buffer.bytes > 0) return this.#buffer.take(max);
+    const taken = take(this.fd, max);
     if (taken === "left") return this.#ends ? null : undefined;
     return taken;
   }
 
-  #line(most: number): string | null | undefined {
+  #line(max: number): string | null | undefined {
     for (;;) {
-      const line = this.#buffer.line(most);
+      const line = this.#buffer.line(max);
       if (line !== undefined) return line;
       const taken = take(this.fd, CHUNK);
       if (taken === undefined) return undefined;

@@ -9,6 +9,7 @@ import { integer } from "../base/checks.ts";
 import type { Payload } from "../base/data.ts";
 import { remaining, type SyncOptions } from "../base/deadline.ts";
 import { check } from "../base/errors.ts";
+import { MAX_QUEUED_BYTES } from "../base/limits.ts";
 import { Fd } from "../fd/fd.ts";
 import { rejected, settled } from "../loop/gate.ts";
 import { onePiece } from "../socket/send.ts";
@@ -44,8 +45,6 @@ export interface FifoWriteOptions {
   readonly atomic?: boolean | undefined;
 }
 
-const QUEUED_BYTES = 64 * 1024 * 1024;
-
 /**
  * The writing end of a FIFO, made by `openFifo(path, "write")`. There need not be a reader yet: the
  * descriptor for writing is opened by the first write that finds one, and then kept, so that what
@@ -62,7 +61,7 @@ export class FifoWriter extends FifoEnd implements AsyncDisposable {
   private constructor(handle: Fd, path: string, options: FifoWriterOptions) {
     super(path);
     this.#file = handle;
-    const { waitForReader = true, maxQueuedBytes = QUEUED_BYTES } = options;
+    const { waitForReader = true, maxQueuedBytes = MAX_QUEUED_BYTES } = options;
     this.#waits = waitForReader;
     this.#maxQueuedBytes = maxQueuedBytes;
     this.#queue = new WriteQueue({
@@ -75,8 +74,8 @@ export class FifoWriter extends FifoEnd implements AsyncDisposable {
 
   /** @internal */
   static open(where: FifoPath, options: FifoWriterOptions = {}): FifoWriter {
-    const most = { most: Number.MAX_SAFE_INTEGER };
-    integer("maxQueuedBytes", options.maxQueuedBytes ?? QUEUED_BYTES, most);
+    const bounds = { max: Number.MAX_SAFE_INTEGER };
+    integer("maxQueuedBytes", options.maxQueuedBytes ?? MAX_QUEUED_BYTES, bounds);
     const writer = new FifoWriter(lookAtFifo(where, "openFifo"), where.text, options);
     try {
       writer.#connect();

@@ -1,6 +1,8 @@
 // Who has a lock, as the kernel's list and the file itself tell.
 
-import { readFileSync, readSync, type Stats } from "node:fs";
+import { readSync, type Stats } from "node:fs";
+import { fileLocks } from "../fd/locks.ts";
+import { mountDevice } from "../fd/mount.ts";
 import { processInfo } from "../process/proc-info.ts";
 
 /** A process that has a lock, as far as this one may see. */
@@ -52,50 +54,19 @@ function writtenPid(fd: number): number | null {
 
 const commandOf = (pid: number): string => processInfo(pid)?.command ?? "";
 
-/** `1: FLOCK  ADVISORY  WRITE 4711 08:01:123456 0 EOF`; a waiter's line has "->" after "1:". */
-const LINE = /^\d+: FLOCK +ADVISORY +(READ|WRITE) +(\d+) ([0-9a-f]+:[0-9a-f]+):(\d+) /;
-
 /** Those that the kernel lists; null where it has no list. @see proc_locks(5) */
 export function listedHolders(fd: number, { ino, mtime }: Stats): LockHolder[] | null {
-  const lines = linesOf("/proc/locks");
-  if (lines === null) return null;
-  const [device, written] = [deviceOf(fd), writtenPid(fd)];
+  const locks = fileLocks();
+  if (locks === null) return null;
+  const [mount, written] = [mountDevice(fd), writtenPid(fd)];
   const found = new Map<string, LockHolder>();
-  for (const line of lines) {
-    const [, kind, number, where, inode] = LINE.exec(line) ?? [];
-    const pid = Number(number);
-    if (Number(inode) !== ino || (device !== null && where !== device) || pid <= 0) continue;
-    const shared = kind === "READ";
+  for (const { kind, shared, pid, device, inode } of locks) {
+    if (kind !== "FLOCK" || pid <= 0 || inode !== String(ino)) continue;
+    if (mount !== null && (device.major !== mount.major || device.minor !== mount.minor)) continue;
     const since = pid === written && !shared ? mtime : null;
-    found.set(`${pid} ${kind}`, { pid, command: commandOf(pid), shared, since });
+    found.set(`${pid} ${shared}`, { pid, command: commandOf(pid), shared, since });
   }
   return [...found.values()];
-}
-
-/**
- * The device of a file's mount as the kernel's list has it, "08:01" in hexadecimal: fstat's is
- * another one on some file systems (btrfs, overlayfs).
- */
-function deviceOf(fd: number): string | null {
-  const own = linesOf(`/proc/self/fdinfo/${fd}`)?.find((line) => line.startsWith("mnt_id:"));
-  const mount = own?.split(/\s+/)[1];
-  if (mount === undefined) return null;
-  for (const line of linesOf("/proc/self/mountinfo") ?? []) {
-    const [id, , device] = line.split(" ");
-    const [major, minor] = device?.split(":") ?? [];
-    if (id === mount) return `${hex(major)}:${hex(minor)}`;
-  }
-  return null;
-}
-
-const hex = (number: string | undefined): string => Number(number).toString(16).padStart(2, "0");
-
-function linesOf(path: string): string[] | null {
-  try {
-    return readFileSync(path, "utf8").split("\n");
-  } catch {
-    return null; // no /proc
-  }
 }
 
 /** In words, for an error. */

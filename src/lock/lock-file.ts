@@ -67,7 +67,7 @@ function wanted(path: string | Uint8Array, options: LockOptions, place: string):
   }
   const rules = {
     ...({ place, shared, unlink: unlinkOnRelease, files: "any" } as const),
-    mode: integer("mode", mode, { most: MODE_MASK }),
+    mode: integer("mode", mode, { max: MODE_MASK }),
     content: contentOf(content),
   };
   return { path: lockPath(path), rules };

@@ -27,7 +27,7 @@ const MAX_PORTS = 65_535;
  * @see tcp(7)
  */
 export function listenTcp({ hostname = "0.0.0.0", port, reusePort = false }: ListenTcpOptions): Fd {
-  integer("port", port, { most: MAX_PORTS });
+  integer("port", port, { max: MAX_PORTS });
   if (typeof reusePort !== "boolean") throw new TypeError("reusePort must be true or false");
   const where = { hostname, port, reusePort }; // bun-types knows reusePort of other sockets only
   const listener = Bun.listen({ ...where, socket: { data: () => {} } });

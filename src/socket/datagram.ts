@@ -1,6 +1,7 @@
 // SOCK_DGRAM: messages to whoever is named. On one machine none is lost: a send waits for room.
 
 import { errno } from "../../native/errno.ts";
+import { poll as events } from "../../native/poll.ts";
 import { type AddressInput, absolute, formatAddress, parseAddress } from "../address/address.ts";
 import { withShortAddress } from "../address/short-path.ts";
 import type { Payload } from "../base/data.ts";
@@ -15,7 +16,7 @@ import { rejected, settled } from "../loop/gate.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
 import { connect } from "../syscalls/socket.ts";
 import { type Item, isBare } from "./batch.ts";
-import { ReceiverRoom } from "./datagram-room.ts";
+import { ReceiverRoom, ROOM_IS_UNTOLD, tryLater } from "./datagram-room.ts";
 import type { Kind } from "./endpoint.ts";
 import type { SendWaitOptions } from "./messaging.ts";
 import type { Settings } from "./options.ts";
@@ -38,6 +39,9 @@ const KIND: Kind = {
   stream: false,
 };
 
+/** Between tries of a thread that sleeps, where the kernel does not tell of room. */
+const UNTOLD_MS = 1;
+
 /** The same for all sends to one place, whatever the current directory is. */
 const keyOf = (to: Address): string => formatAddress(absolute(to));
 
@@ -58,6 +62,8 @@ export class DatagramSocket extends PacketSocket {
   /** Receivers that sends are waiting for, by address. */
   readonly #destinations = new Map<string, ReceiverRoom>();
   readonly #sending = new Set<Promise<void>>();
+  /** A timer will try again. */
+  #trying = false;
   /** Where it was connected last. */
   #connected: Address | null = null;
 
@@ -262,6 +268,39 @@ export class DatagramSocket extends PacketSocket {
   protected override beforeClose(): void {
     for (const destination of this.#destinations.values()) destination.close();
     this.#binding?.remove();
+  }
+
+  /** @internal XNU tells nobody of room at the receiver: who waits for it tries again. */
+  protected override enqueue(...args: Parameters<PacketSocket["enqueue"]>): Promise<void> {
+    const sending = super.enqueue(...args);
+    if (ROOM_IS_UNTOLD) this.#tryAgain(0);
+    return sending;
+  }
+
+  #tryAgain(vain: number): void {
+    if (this.#trying || this.closed || !this.watch.hasWaiters("write")) return;
+    this.#trying = true;
+    tryLater(vain, () => {
+      this.#trying = false;
+      if (this.closed) return;
+      this.#tryAgain(this.watch.retry("write") === "nobody" ? vain + 1 : 0);
+    });
+  }
+
+  /** @internal The same where the thread sleeps. */
+  protected override blocking<T>(
+    syscall: string,
+    event: number,
+    left: () => number,
+    once: () => T | undefined,
+  ): T {
+    const pausing = (): T | undefined => {
+      const value = once();
+      if (value === undefined) Bun.sleepSync(UNTOLD_MS);
+      return value;
+    };
+    const pauses = ROOM_IS_UNTOLD && event === events.POLLOUT;
+    return super.blocking(syscall, event, left, pauses ? pausing : once);
   }
 
   /** @internal The socket's file stays with the socket. */

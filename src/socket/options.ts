@@ -4,6 +4,7 @@ import { errno } from "../../native/errno.ts";
 import { option, SCM_MAX_FD } from "../../native/socket.ts";
 import { integer } from "../base/checks.ts";
 import { check, UnsupportedError } from "../base/errors.ts";
+import { MAX_QUEUED_BYTES } from "../base/limits.ts";
 import { getOption, setOption } from "../syscalls/socket.ts";
 import { receiveBytes } from "./receive.ts";
 
@@ -45,29 +46,27 @@ export interface Settings {
   readonly maxQueuedBytes: number;
 }
 
-const QUEUED_BYTES = 64 * 1024 * 1024;
-
 const optional = (name: string, value: number | undefined): number | undefined =>
-  value === undefined ? undefined : integer(name, value, { least: 1 });
+  value === undefined ? undefined : integer(name, value, { min: 1 });
 
 /** @throws TypeError, RangeError */
 export function toSettings(options: SocketOptions = {}): Settings {
   const {
     acceptFds = true,
     maxMessageBytes = receiveBytes,
-    maxQueuedBytes = QUEUED_BYTES,
+    maxQueuedBytes = MAX_QUEUED_BYTES,
   } = options;
   const refuseFds = acceptFds === "refuse";
   const fds = acceptFds === true ? SCM_MAX_FD : acceptFds === false || refuseFds ? 0 : acceptFds;
   return {
     passCredentials: options.passCredentials ?? false,
     passPidfd: options.passPidfd ?? false,
-    acceptFds: integer("acceptFds", fds, { most: SCM_MAX_FD }),
+    acceptFds: integer("acceptFds", fds, { max: SCM_MAX_FD }),
     refuseFds,
     sendBufferBytes: optional("sendBufferBytes", options.sendBufferBytes),
     receiveBufferBytes: optional("receiveBufferBytes", options.receiveBufferBytes),
-    maxMessageBytes: integer("maxMessageBytes", maxMessageBytes, { least: 1 }),
-    maxQueuedBytes: integer("maxQueuedBytes", maxQueuedBytes, { most: Number.MAX_SAFE_INTEGER }),
+    maxMessageBytes: integer("maxMessageBytes", maxMessageBytes, { min: 1 }),
+    maxQueuedBytes: integer("maxQueuedBytes", maxQueuedBytes, { max: Number.MAX_SAFE_INTEGER }),
   };
 }
 

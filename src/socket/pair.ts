@@ -2,6 +2,7 @@
 
 import { UnixError } from "../base/errors.ts";
 import { type SocketType, typeNumber } from "../base/socket-type.ts";
+import { originOf } from "../fd/closing.ts";
 import { Fd } from "../fd/fd.ts";
 import { socketpair } from "../syscalls/socket.ts";
 import { applySettings, type SocketOptions, toSettings } from "./options.ts";
@@ -24,7 +25,7 @@ export function socketPair<T extends SocketType>(
   const settings = toSettings(options);
   const made = socketpair(typeNumber(type));
   if (typeof made === "number") throw new UnixError("socketpair", made);
-  const handles = made.map((fd) => Fd.of(fd, "socketPair", "socket"));
+  const handles = made.map((fd) => Fd.of(fd, "socketPair", originOf(type)));
   try {
     for (const { fd } of handles) applySettings(fd, settings);
     const [a, b] = handles.map((handle) => wrapSocket(type, handle, settings));

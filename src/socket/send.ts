@@ -1,6 +1,7 @@
 // From a payload to one sendmsg.
 
 import { errno } from "../../native/errno.ts";
+import { NO_ID } from "../../native/file.ts";
 import { limits, SCM_MAX_FD } from "../../native/socket.ts";
 import { formatAddress } from "../address/address.ts";
 import type { Data, Payload } from "../base/data.ts";
@@ -13,7 +14,7 @@ import { encodeControl } from "../structs/cmsg.ts";
 import { type Address, encodeSockaddr } from "../structs/sockaddr-un.ts";
 import { closeAll, descriptorFlags, duplicate } from "../syscalls/fd.ts";
 import { MessageHeader } from "../syscalls/header.ts";
-import { bytesIn, hasByteElements, isView, lend, lentBytes, Memory } from "../syscalls/memory.ts";
+import { bytesIn, hasByteElements, isView, lend, Memory } from "../syscalls/memory.ts";
 import { send, sendmsg } from "../syscalls/message.ts";
 import { Piece } from "../syscalls/piece.ts";
 import { AGAIN } from "../syscalls/result.ts";
@@ -54,12 +55,12 @@ const NO_NUMBERS: readonly number[] = [];
 
 const DATA: ListRule = {
   what: "data is a list of pieces",
-  most: Number.MAX_SAFE_INTEGER,
+  max: Number.MAX_SAFE_INTEGER,
   rule: "a list has a length",
 };
 const FDS: ListRule = {
   what: "fds is an array of descriptors",
-  most: SCM_MAX_FD,
+  max: SCM_MAX_FD,
   rule: `one message carries at most ${SCM_MAX_FD} descriptors`,
 };
 
@@ -92,7 +93,7 @@ export const ownFds = (fds: readonly FdLike[]): FdLike[] => ownList(fds, FDS);
 export function checkFds(fds: readonly FdLike[], transfer: boolean): readonly number[] {
   if (!Array.isArray(fds)) throw new TypeError(FDS.what);
   const count = fds.length;
-  if (!(count <= FDS.most)) throw new RangeError(`${FDS.rule}, not ${count}`);
+  if (!(count <= FDS.max)) throw new RangeError(`${FDS.rule}, not ${count}`);
   if (count === 0) return NO_NUMBERS;
   const numbers: number[] = [];
   for (let i = 0; i < count; i++) {
@@ -105,8 +106,6 @@ export function checkFds(fds: readonly FdLike[], transfer: boolean): readonly nu
   return numbers;
 }
 
-const ID_LIMIT = 2 ** 32 - 1;
-
 function complete({ pid, uid, gid }: { pid?: number; uid?: number; gid?: number }) {
   const whole = {
     pid: pid ?? process.pid,
@@ -114,8 +113,8 @@ function complete({ pid, uid, gid }: { pid?: number; uid?: number; gid?: number 
     gid: gid ?? process.getgid?.() ?? 0,
   };
   for (const [name, value] of Object.entries(whole)) {
-    if (!Number.isInteger(value) || value < 0 || value > ID_LIMIT) {
-      throw new RangeError(`credentials.${name} is an integer from 0 to ${ID_LIMIT}, not ${value}`);
+    if (!Number.isInteger(value) || value < 0 || value > NO_ID) {
+      throw new RangeError(`credentials.${name} is an integer from 0 to ${NO_ID}, not ${value}`);
     }
   }
   return whole;
@@ -123,25 +122,29 @@ function complete({ pid, uid, gid }: { pid?: number; uid?: number; gid?: number 
 
 const text = new Memory(64 * 1024);
 
-/** How many bytes the last `sendPlain` had to send. */
-export let plainTotal = 0;
-
-/** The common case: one piece of data, nothing beside it. Bytes taken, or a negative errno. */
-export function sendPlain(fd: number, data: Data): number {
-  if (typeof data === "string") {
-    if (data.length * 3 > text.bytes.length) return sendPiece(fd, Piece.of(data));
-    plainTotal = encoder.encodeInto(data, text.bytes).written;
-    return send(fd, text.address, plainTotal);
-  }
-  if (!isView(data)) return sendPiece(fd, Piece.of(data));
-  const view = lend(data);
-  plainTotal = lentBytes;
-  return send(fd, view, plainTotal);
+/** One send of plain data. */
+interface Sent {
+  /** Bytes taken, or a negative errno. */
+  readonly sent: number;
+  /** How many there were to send. */
+  readonly bytes: number;
 }
 
-function sendPiece(fd: number, piece: Piece): number {
-  plainTotal = piece.bytes;
-  return send(fd, piece.address(), plainTotal);
+/** The common case: one piece of data, nothing beside it. */
+export function sendPlain(fd: number, data: Data): Sent {
+  if (typeof data === "string") {
+    if (data.length * 3 > text.bytes.length) return sendPiece(fd, Piece.of(data));
+    const bytes = encoder.encodeInto(data, text.bytes).written;
+    return { sent: send(fd, text.address, bytes), bytes };
+  }
+  if (!isView(data)) return sendPiece(fd, Piece.of(data));
+  const bytes = bytesIn(data);
+  return { sent: send(fd, lend(data, bytes), bytes), bytes };
+}
+
+function sendPiece(fd: number, piece: Piece): Sent {
+  const { bytes } = piece;
+  return { sent: send(fd, piece.address(), bytes), bytes };
 }
 
 /** Up to so many bytes copying is cheaper than asking where the caller's are. */

@@ -5,6 +5,7 @@ import { type ListRule, ownList } from "../base/own-list.ts";
 import { toJson } from "../base/printable.ts";
 import { closeMany } from "../fd/closing.ts";
 import { type FdLike, fdNumber } from "../fd/fd.ts";
+import { BaseSocket } from "../socket/endpoint.ts";
 import { FD_NAME_RULE, isFdName } from "../structs/fd-name.ts";
 import { descriptorFlags, duplicate } from "../syscalls/fd.ts";
 
@@ -21,6 +22,8 @@ export type Slot = unknown;
 export interface FdLayout {
   readonly slots: Map<number, number>;
   readonly names: readonly string[];
+  /** Those of ours that are sockets of this library, whose flags are not their owner's concern. */
+  readonly sockets: readonly number[];
 }
 
 /** Standard input, output and error come before it. */
@@ -30,23 +33,27 @@ const HIGHEST = 1023;
 
 const LIST: ListRule = {
   what: "fds is an array of descriptors, or a plain object",
-  most: HIGHEST + 1 - FIRST,
+  max: HIGHEST + 1 - FIRST,
   rule: `a child's descriptors are numbered up to ${HIGHEST}, so that fds has no more before them`,
 };
 
 /** @throws TypeError, RangeError: which entry is wrong, and why */
 export function layOut(fds: SpawnFds = []): FdLayout {
+  const slots = new Map<number, number>();
+  const sockets: number[] = [];
+  const put = (number: number, fd: FdLike): void => {
+    const ours = fdNumber(fd);
+    slots.set(number, ours);
+    if (fd instanceof BaseSocket) sockets.push(ours);
+  };
   if (isList(fds)) {
-    const list = ownList(fds, LIST);
-    return { slots: new Map(list.map((fd, i) => [target(FIRST + i), fdNumber(fd)])), names: [] };
+    for (const [i, fd] of ownList(fds, LIST).entries()) put(target(FIRST + i), fd);
+    return { slots, names: [], sockets };
   }
   if (!isRecord(fds)) throw new TypeError("fds is an array of descriptors, or a plain object");
-  const slots = new Map<number, number>();
   const names: string[] = [];
   const entries = Object.entries(fds);
-  for (const [key, fd] of entries) {
-    if (isNumeral(key)) slots.set(target(Number(key)), fdNumber(fd));
-  }
+  for (const [key, fd] of entries) if (isNumeral(key)) put(target(Number(key)), fd);
   for (const [key, fd] of entries) {
     if (isNumeral(key)) continue;
     const number = target(FIRST + names.length);
@@ -55,10 +62,10 @@ export function layOut(fds: SpawnFds = []): FdLayout {
         `${toJson(key)} would be descriptor ${number}, which fds gives a number too`,
       );
     }
-    slots.set(number, fdNumber(fd));
+    put(number, fd);
     names.push(checkName(key));
   }
-  return { slots, names };
+  return { slots, names, sockets };
 }
 
 const isList = (fds: SpawnFds): fds is readonly FdLike[] => Array.isArray(fds);

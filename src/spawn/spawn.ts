@@ -6,6 +6,7 @@ import { openChannel } from "../channel/open.ts";
 import type { ChannelOptions } from "../channel/options.ts";
 import type { SocketOptions } from "../socket/options.ts";
 import type { SeqpacketSocket } from "../socket/seqpacket.ts";
+import { makeBlocking } from "./blocking.ts";
 import { CHANNEL, ChannelPair } from "./channel.ts";
 import {
   checkGaps,
@@ -41,10 +42,17 @@ export interface SpawnExtras<C extends SpawnChannel = SpawnChannel> {
    * and LISTEN_PID as systemd sets them. Names are 1 to 255 ASCII characters without colons and
    * control characters.
    *
-   * A socket of this library that becomes another program's goes as `socket.release()`, with
-   * `nonBlocking` set to false where that program does not expect it.
+   * A connected or datagram socket of this library blocks in the child, as programs expect: see
+   * `nonBlocking`. An Fd, a number, a listener goes as it is.
    */
   readonly fds?: SpawnFds | undefined;
+  /**
+   * Leave O_NONBLOCK of the sockets among `fds` as it is, for a child that expects it. The flag is
+   * the open file's, so without this it goes for this process, too; its own calls on the socket do
+   * not depend on it, and the peer's end has a flag of its own. Default false.
+   * @see fcntl(2) F_SETFL
+   */
+  readonly nonBlocking?: boolean | undefined;
   /**
    * A seqpacket socket between the two: `channel` here, `parentChannel()` there. It takes the first
    * number above all others. Options hold for both ends.
@@ -68,7 +76,7 @@ export type SpawnSyncOptions<
   I extends In = In,
   O extends Out = Out,
   E extends Out = Out,
-> = BunOptions.SpawnSyncOptions<I, O, E> & Pick<SpawnExtras, "fds">;
+> = BunOptions.SpawnSyncOptions<I, O, E> & Pick<SpawnExtras, "fds" | "nonBlocking">;
 
 /** The `channel` or the `messages` of a child that has them. */
 type WithChannel<C> = C extends false | undefined
@@ -185,6 +193,10 @@ function check(command: readonly string[], options: Options): Request {
   const layout = layOut(options.fds);
   const given = [...(options.stdio ?? [options.stdin, options.stdout, options.stderr])];
   checkGaps(withSlots(given, layout.slots));
+  const { nonBlocking } = options;
+  if (nonBlocking !== undefined && typeof nonBlocking !== "boolean") {
+    throw new TypeError("nonBlocking is true or false");
+  }
   if (layout.names.length > 0 && options.argv0 !== undefined) {
     throw new TypeError("argv0 does not go with names: the shell in between sets its own");
   }
@@ -223,9 +235,21 @@ function launch<T>(
   if (layout.names.length > 0) Object.assign(env, listenVariables(layout.names));
   const words =
     layout.names.length > 0 ? withListenPid(command, { cwd: options.cwd, env }) : [...command];
-  const { fds: _fds, channel: _channel, stdin: _in, stdout: _out, stderr: _err, ...rest } = options;
   using lent = new HiddenDescriptors(slots, free + ROOM);
-  return call(words, { ...rest, env, stdio: withSlots(given, lent.slots) });
+  const undo = makeBlocking(options.nonBlocking === true ? [] : layout.sockets);
+  try {
+    return call(words, { ...forBun(options), env, stdio: withSlots(given, lent.slots) });
+  } catch (error) {
+    undo();
+    throw error;
+  }
+}
+
+/** What of the options Bun is to look at. */
+function forBun(options: Options): object {
+  const { fds: _fds, channel: _channel, nonBlocking: _flag, ...others } = options;
+  const { stdin: _in, stdout: _out, stderr: _err, ...rest } = others;
+  return rest;
 }
 
 /** Above the last of ours: the channel, and what Bun itself adds for `ipc`. */

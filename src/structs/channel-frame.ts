@@ -45,14 +45,14 @@ function write32(into: Uint8Array, at: number, value: number): void {
   into[at + 3] = value >>> 24;
 }
 
-/** Write a header at the beginning of `into`. The caller has checked the ranges. */
-export function encodeChannelHeader(into: Uint8Array, header: ChannelHeader): void {
-  write32(into, AT.bytes, header.bytes);
-  into[AT.fds] = header.fds;
-  into[AT.fds + 1] = header.fds >>> 8;
-  into[AT.kind] = kinds.indexOf(header.kind);
-  into[AT.flags] = header.more ? MORE : 0;
-  write32(into, AT.number, header.number);
+/** Write a header at byte `at` of `into`. The caller has checked the ranges. */
+export function encodeChannelHeader(into: Uint8Array, header: ChannelHeader, at = 0): void {
+  write32(into, at + AT.bytes, header.bytes);
+  into[at + AT.fds] = header.fds;
+  into[at + AT.fds + 1] = header.fds >>> 8;
+  into[at + AT.kind] = kinds.indexOf(header.kind);
+  into[at + AT.flags] = header.more ? MORE : 0;
+  write32(into, at + AT.number, header.number);
 }
 
 /** The header at byte `at`; null where there is none. The caller has checked the length. */

@@ -3,8 +3,9 @@
 import { describe, expect, test } from "bun:test";
 import { readSync } from "node:fs";
 import { release } from "node:os";
+import { nr } from "../../native/numbers.ts";
 import { poll as events } from "../../native/poll.ts";
-import { nr, pidfdInfoV0 } from "../../native/process.ts";
+import { pidfdInfoV0 } from "../../native/process.ts";
 import { Fd, peerPidfd, socketPair, verifyPeer } from "../../src/index.ts";
 import { ProcessHandle } from "../../src/process/handle.ts";
 import { poll } from "../../src/syscalls/fd.ts";

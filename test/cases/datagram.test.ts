@@ -95,10 +95,10 @@ describe.each(packets)("$name", ({ open, type }) => {
     const [near, far] = open(raw);
     for (const buffer of [0, 1 << 20]) {
       if (buffer > 0) setOption(near, SO_SNDBUF, buffer);
-      const most = getOption(near, SO_SNDBUF) - OVERHEAD;
-      expect(send(near, { data: new Uint8Array(most + 1) })).toBe("EMSGSIZE");
-      expect(send(near, { data: new Uint8Array(most) })).toBe(most);
-      expect(raw.receive(far, { bytes: most }).result).toBe(most);
+      const max = getOption(near, SO_SNDBUF) - OVERHEAD;
+      expect(send(near, { data: new Uint8Array(max + 1) })).toBe("EMSGSIZE");
+      expect(send(near, { data: new Uint8Array(max) })).toBe(max);
+      expect(raw.receive(far, { bytes: max }).result).toBe(max);
     }
   });
 

@@ -3,7 +3,8 @@
 
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
-import { nr, wait } from "../../native/process.ts";
+import { nr } from "../../native/numbers.ts";
+import { wait } from "../../native/process.ts";
 import { option } from "../../native/socket.ts";
 import { ProcessHandle, peerPidfd, sendSignal, socketPair } from "../../src/index.ts";
 import { descriptorFlags } from "../../src/syscalls/fd.ts";

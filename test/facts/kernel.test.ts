@@ -18,10 +18,11 @@ import {
   setOption,
   socketName,
 } from "../../src/syscalls/socket.ts";
-import { edges, Raw, said, send } from "../cases/raw.ts";
+import { done, edges, more, polled, Raw, said, send } from "../cases/raw.ts";
 import { run, succeeded, writeSource } from "../support/child.ts";
 import { fact } from "../support/facts.ts";
 import { tempDir } from "../support/tmp.ts";
+import { noOutOfBand } from "../support/unless.ts";
 import { at, SOCK_DGRAM, SOCK_STREAM } from "../syscalls/sockets.ts";
 
 fact("inode-of-an-open-socket", "while one is open its file's inode is not used again", () => {
@@ -51,6 +52,25 @@ fact("long-paths-through-proc", "bind and connect by the directory's descriptor"
   expect(socketName(listener, "getsockname")).toEqual(at(short));
   expect(connect(raw.socket(SOCK_STREAM), at(short))).toBe(0);
 });
+
+fact(
+  "out-of-band-descriptors",
+  "passed over, the kernel closes them; inline they come",
+  () => {
+    using raw = new Raw();
+    for (const inline of [false, true]) {
+      const [near, far] = raw.pair(SOCK_STREAM);
+      const [reading, writing] = raw.pipe();
+      if (inline) done(setOption(far, option.SO_OOBINLINE!, 1));
+      expect(send(near, { data: "o", fds: [writing], flags: more.MSG_OOB })).toBe(1);
+      raw.close(writing);
+      const { result, fds } = raw.receive(far);
+      expect([result, fds.length]).toEqual(inline ? [1, 1] : ["EAGAIN", 0]);
+      expect(polled(reading)).toBe(inline ? "" : "HUP");
+    }
+  },
+  noOutOfBand(),
+);
 
 fact("flock-on-a-directory", "held through its descriptor, without a file of its own", () => {
   using dir = tempDir();
@@ -167,8 +187,8 @@ fact("file-goes-on-without-its-name", "bind by a name, rename: connect finds it 
 fact("buffers-are-capped", "SO_SNDBUF beyond net.core.wmem_max: as much as that, no error", () => {
   using raw = new Raw();
   const [near] = raw.pair(SOCK_STREAM);
-  const most = Number(readFileSync("/proc/sys/net/core/wmem_max", "latin1"));
-  const asked = 2 * most + 4096;
+  const max = Number(readFileSync("/proc/sys/net/core/wmem_max", "latin1"));
+  const asked = 2 * max + 4096;
   expect(setOption(near, option.SO_SNDBUF, asked)).toBe(0);
-  expect(getOption(near, option.SO_SNDBUF)).toBe(2 * most); // which the kernel doubles
+  expect(getOption(near, option.SO_SNDBUF)).toBe(2 * max); // which the kernel doubles
 });

@@ -5,8 +5,10 @@ import {
   ProcessHandle,
   receiveFds,
   type SeqpacketSocket,
+  type StreamSocket,
   sendFd,
   sendSignal,
+  socketPair,
   spawn,
   spawnSync,
   UnixError,
@@ -112,6 +114,17 @@ underFaults("spawn, with descriptors", {
     same(said.stdout.toString(), "for the child");
   },
   right: (error, { call }) => call === "existsSync" && error instanceof UnsupportedError, // no sh
+});
+
+underFaults("spawn, with a socket, which blocks", {
+  prepare: (keep) => socketPair("stream").map(keep) as [StreamSocket, StreamSocket],
+  run: async ([near, far], keep) => {
+    const child = spawn(["sh", "-c", "read line <&3; echo $line >&3"], { fds: [far] });
+    keep({ close: () => void child.kill() });
+    await near.send("there and back\n");
+    same(await near.reader().line(), "there and back");
+    await child.exited;
+  },
 });
 
 underFaults("spawn, with a channel", {

@@ -3,11 +3,14 @@
 import { expect } from "bun:test";
 import { type Frame, FrameReader } from "../../src/channel/frames.ts";
 import { UnixError } from "../../src/errors.ts";
-import { Message } from "../../src/socket/message.ts";
+import { Received } from "../../src/socket/message.ts";
 import { frame, vectors } from "../api/channel-frames.ts";
 import type { Target } from "./engine.ts";
 
 const LIMIT = 1000;
+
+/** Where pieces are received, one over the other. */
+const room = new Uint8Array(64 * 1024);
 
 /** What comes of these pieces: messages, and the code of what is wrong. */
 function read(pieces: readonly Uint8Array[], packets: boolean): string[] {
@@ -15,8 +18,10 @@ function read(pieces: readonly Uint8Array[], packets: boolean): string[] {
   const said: string[] = [];
   try {
     for (const piece of pieces) {
-      reader.push(new Message(new Uint8Array(piece), null));
+      room.fill(0xff).set(piece);
+      reader.push(room, piece.length, new Received(piece.length, null));
       for (let one = reader.next(); one !== undefined; one = reader.next()) said.push(tell(one));
+      reader.keep();
     }
     said.push(reader.partial ? "half" : "whole");
   } catch (error) {

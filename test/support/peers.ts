@@ -48,9 +48,15 @@ const packages: Readonly<Record<string, string>> = {
   journalctl: "systemd",
   busctl: "systemd",
   Xvfb: "xvfb",
+  docker: "docker.io",
   initdb: "postgresql",
   "wayland-scanner": "libwayland-dev",
+  "varlink-go": "golang-github-varlink-go-dev",
 };
+
+/** Where Debian puts Go's libraries: a GOPATH. */
+const GO_LIBRARIES = "/usr/share/gocode";
+const VARLINK = "github.com/varlink/go";
 
 const known = new Map<string, Peer>();
 
@@ -73,6 +79,7 @@ function usable(name: string): boolean {
   if (name === "root") return process.getuid?.() === 0;
   if (name === "python3-gi") return works([debianPython, "-c", "from gi.repository import Gio"]);
   if (name === "initdb") return postgresTools() !== null;
+  if (name === "varlink-go") return existsSync(`${GO_LIBRARIES}/src/${VARLINK}`);
   if (Bun.which(name) === null) return false;
   if (name === "cc") return works(["cc", "-E", "-include", "stdio.h", "-x", "c", "/dev/null"]);
   if (name === "nc") return works(["nc", "-h"], "OpenBSD");
@@ -196,5 +203,22 @@ export function buildGo(source: string): string {
     inputs: files.map((file) => readFileSync(file)),
     command: (output) => ["go", "build", "-o", output, ...files],
     env: { GO111MODULE: "off", GOFLAGS: "", CGO_ENABLED: "0", GOTOOLCHAIN: "local" },
+  });
+}
+
+/** Build the certification that Debian's Go library for Varlink brings: client and server. */
+export function buildVarlinkCertification(): string {
+  const folder = `${VARLINK}/cmd/varlink-go-certification`;
+  return build({
+    name: "varlink-go-certification",
+    inputs: [readFileSync(`${GO_LIBRARIES}/src/${folder}/main.go`)],
+    command: (output) => ["go", "build", "-o", output, folder],
+    env: {
+      GO111MODULE: "off",
+      GOPATH: GO_LIBRARIES,
+      GOFLAGS: "",
+      CGO_ENABLED: "0",
+      GOTOOLCHAIN: "local",
+    },
   });
 }

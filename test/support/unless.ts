@@ -5,9 +5,9 @@ import { test } from "bun:test";
 import { closeSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { file } from "../../native/file.ts";
+import { nr } from "../../native/numbers.ts";
 import { arch } from "../../native/platform.ts";
-import { nr } from "../../native/poll.ts";
-import { socket } from "../../native/socket.ts";
+import { message, socket } from "../../native/socket.ts";
 import { errnoName, UnixError } from "../../src/base/errors.ts";
 import { capabilities } from "../../src/capabilities/capabilities.ts";
 import { MessageQueue, ProcessHandle, socketPair } from "../../src/index.ts";
@@ -172,11 +172,18 @@ print(int(signal.sigwait(all)))`;
   return Number(await other.line());
 }
 
+/** Why node:http does not serve connections that it did not accept; null where it does. */
+export function noServeHttp(): string | null {
+  const { serveHttp } = capabilities();
+  return serveHttp.available ? null : serveHttp.reason;
+}
+
 /** What programs use that may be lacking, and why it is. */
 const used: readonly (readonly [RegExp, () => string | null | Promise<string | null>])[] = [
   [/passPidfd: true/, noPidfds],
   [/\bsendFd\(/, translatedSignals],
   [/queue\.notify\(/, noQueueSignals],
+  [/\bserveHttp\(/, noServeHttp],
 ];
 
 /** Why a program, by its text, cannot run to its end here; null where it can. */
@@ -210,6 +217,16 @@ export function noLongOptions(): string | null {
   socket.close();
   other.close();
   return bytes === 4 ? "getsockopt passes on no more than 4 bytes of a value" : null;
+}
+
+/** Kernels before 5.15, and those that were built without it. */
+export function noOutOfBand(): string | null {
+  const made = socketpair(socket.SOCK_STREAM);
+  if (typeof made === "number") throw new UnixError("socketpair", made);
+  const MSG_OOB = 1;
+  const sent = result(libc.send(made[0], new Memory(1).address, 1, MSG_OOB | message.MSG_NOSIGNAL));
+  for (const fd of made) close(fd);
+  return sent === 1 ? null : `MSG_OOB on a Unix socket: ${errnoName(-sent)}`;
 }
 
 /** Why the kernel does not get to see wrong control data; null where it does. */
