@@ -16,18 +16,18 @@ const colours = { good: "#2f855a", bad: "#c05621", plain: "#4a5568", line: "#a0a
 interface Bar {
   readonly label: string;
   readonly median: number;
-  readonly least: number;
-  readonly most: number;
+  readonly min: number;
+  readonly max: number;
   readonly aim: number | null;
 }
 
 /** As speed, whatever was measured: above 1 ours is the faster. */
 function barOf(row: Row): Bar {
-  const { median, least, most } = compared(row);
+  const { median, min, max } = compared(row);
   const label = `${row.work} (${row.ours} / ${row.against})`;
-  if (isRate(row.unit)) return { label, median, least, most, aim: row.reach };
+  if (isRate(row.unit)) return { label, median, min, max, aim: row.reach };
   const aim = row.reach === null ? null : 1 / row.reach;
-  return { label, median: 1 / median, least: 1 / most, most: 1 / least, aim };
+  return { label, median: 1 / median, min: 1 / max, max: 1 / min, aim };
 }
 
 const escaped = (text: string): string =>
@@ -39,7 +39,7 @@ function drawn(bar: Bar, y: number): string {
   const middle = y + ROW / 2;
   const met = bar.aim === null ? "plain" : bar.median >= bar.aim ? "good" : "bad";
   const aim = bar.aim === null ? "" : `<path d="M${x(bar.aim)} ${y + 2}v16" class="aim"/>`;
-  const rest = `<path d="M${x(bar.least)} ${middle}H${x(bar.most)}" class="spread"/>${aim}`;
+  const rest = `<path d="M${x(bar.min)} ${middle}H${x(bar.max)}" class="spread"/>${aim}`;
   return [
     `<text x="${LABEL - 8}" y="${middle + 4}" text-anchor="end">${escaped(bar.label)}</text>`,
     `<rect x="${from}" y="${y + 4}" width="${Math.max(1, to - from)}" height="12" class="${met}"/>`,

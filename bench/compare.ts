@@ -14,13 +14,13 @@ function load(file: string): Map<string, Row> {
 }
 
 /** Pairs below which a spread says nothing. */
-const ENOUGH = 3;
+const MIN_ROUNDS = 3;
 
 /** "better" or "worse" where not even the spreads touch; nothing where it may be chance. */
 function verdict(row: Row, before: Figure, after: Figure): string {
-  if (row.oursTaken.length < ENOUGH) return "";
-  const lower = after.most < before.least;
-  const higher = after.least > before.most;
+  if (row.oursTaken.length < MIN_ROUNDS) return "";
+  const lower = after.max < before.min;
+  const higher = after.min > before.max;
   if (!lower && !higher) return "";
   return higher === isRate(row.unit) ? "  better" : "  WORSE";
 }

@@ -30,7 +30,7 @@ async function measure(where: string, placement: Placement, count: number): Prom
     return [name, (): Promise<number> => drive(start, placement, trips)] as const;
   });
   const taken = await interleave(Object.fromEntries(runs));
-  const aim = (most: number): number | undefined => (placement === onOne ? most : undefined);
+  const aim = (max: number): number | undefined => (placement === onOne ? max : undefined);
   const pairings = forms.flatMap((form): Pairing[] => [
     [form, "Bun.listen", aim(1)],
     [form, "Go net", aim(1.1)],

@@ -7,15 +7,15 @@ import { Server, Stepper } from "./processes.ts";
 
 const COUNT = 10_000;
 const HUNDRED_THOUSAND = 100_000;
-const MOST = 10_000;
+const MAX_CONNECTIONS = 10_000;
 /** Descriptors that a process has beside its connections. */
 const SPARE = 100;
 
 const limit = Number(output(["sh", "-c", "ulimit -Hn"])) || Infinity;
 const fits = (conns: number): boolean => conns + SPARE <= limit;
-const most = fits(MOST) ? MOST : limit - SPARE;
-const steps = [0, 10, 100, 1000, most, HUNDRED_THOUSAND].filter(fits);
-if (!fits(HUNDRED_THOUSAND)) console.log(`(open files are limited to ${limit}: at most ${most})`);
+const max = fits(MAX_CONNECTIONS) ? MAX_CONNECTIONS : limit - SPARE;
+const steps = [0, 10, 100, 1000, max, HUNDRED_THOUSAND].filter(fits);
+if (!fits(HUNDRED_THOUSAND)) console.log(`(open files are limited to ${limit}: at most ${max})`);
 
 /** What one server showed at one step. */
 interface Step {
@@ -46,7 +46,7 @@ async function grow(start: Start, conns: readonly number[]): Promise<Step[]> {
 const servers: Record<string, readonly [Start, readonly number[]]> = {
   "bunix await": [ours("echo", "await"), steps],
   "bunix consume": [ours("echo", "consume"), steps],
-  "Bun.listen": [bun("echo"), [0, most]],
+  "Bun.listen": [bun("echo"), [0, max]],
 };
 
 const memory: Taken = {};
@@ -64,8 +64,8 @@ function noteSteps(name: string, conns: readonly number[], found: readonly Step[
     const idle = idleName(conns[i] ?? 0);
     note(trips, `beside ${idle}`, step.tripNs);
     note(cpu, `beside ${idle}`, step.cpuNs);
-    if (conns[i] !== most) continue;
-    note(memory, name, (step.memoryBytes - (found[0]?.memoryBytes ?? 0)) / most);
+    if (conns[i] !== max) continue;
+    note(memory, name, (step.memoryBytes - (found[0]?.memoryBytes ?? 0)) / max);
   }
 }
 
@@ -81,7 +81,7 @@ await interleave(
   ),
 );
 
-report({ work: `memory per idle connection, ${most} of them`, unit: "bytes" }, memory, [
+report({ work: `memory per idle connection, ${max} of them`, unit: "bytes" }, memory, [
   ["bunix await", "Bun.listen", 1],
   ["bunix consume", "Bun.listen", 1],
 ]);

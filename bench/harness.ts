@@ -47,12 +47,12 @@ export function median(values: readonly number[]): number {
 
 export interface Figure {
   readonly median: number;
-  readonly least: number;
-  readonly most: number;
+  readonly min: number;
+  readonly max: number;
 }
 
 export function figure(values: readonly number[]): Figure {
-  return { median: median(values), least: Math.min(...values), most: Math.max(...values) };
+  return { median: median(values), min: Math.min(...values), max: Math.max(...values) };
 }
 
 /** What each contender measured, one value a round. */
@@ -114,8 +114,8 @@ const digitsOf = (value: number): number =>
 
 export const round = (value: number, digits = digitsOf(value)): string => value.toFixed(digits);
 
-export const show = ({ median: m, least, most }: Figure): string =>
-  `${round(m)} (${round(least)}–${round(most)})`;
+export const show = ({ median: m, min, max }: Figure): string =>
+  `${round(m)} (${round(min)}–${round(max)})`;
 
 /** What is to be measured, and how. */
 export interface Line {

@@ -49,7 +49,7 @@ type Pair = readonly [to: Pick<StreamSocket, "fd">, from: Pick<StreamSocket, "fd
 export function barePlain([to, from]: Pair, bytes: Uint8Array): () => void {
   const envelope = receiver();
   return () => {
-    send(to.fd, lend(bytes), bytes.length);
+    send(to.fd, lend(bytes, bytes.length), bytes.length);
     if (recvmsg(from.fd, envelope, false) !== bytes.length) throw new Error("nothing came");
   };
 }

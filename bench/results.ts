@@ -92,8 +92,8 @@ export function markdown({
 
 /** Most frequent first; those that come less than once in fifty messages are left out. */
 function frequent(calls: Readonly<Record<string, number>>): string {
-  const LEAST = 0.02;
-  const named = Object.entries(calls).filter(([, count]) => count >= LEAST);
+  const MIN = 0.02;
+  const named = Object.entries(calls).filter(([, count]) => count >= MIN);
   named.sort(([, a], [, b]) => b - a);
   return named.map(([name, count]) => `${name} ${count.toFixed(2)}`).join(", ");
 }

@@ -4,7 +4,7 @@
 
 import { openDatagram } from "bunix";
 
-const MOST_BYTES = 8192; // what agents read at once from a Unix socket
+const MAX_BYTES = 8192; // what agents read at once from a Unix socket
 
 /** Lines put together into datagrams of at most `MOST_BYTES`. */
 function pack(lines: string[]): string[] {
@@ -12,7 +12,7 @@ function pack(lines: string[]): string[] {
   let bytes = Number.POSITIVE_INFINITY;
   for (const line of lines) {
     const more = Buffer.byteLength(line) + 1;
-    if (bytes + more > MOST_BYTES) {
+    if (bytes + more > MAX_BYTES) {
       packed.push(line);
       bytes = more;
     } else {

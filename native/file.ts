@@ -21,8 +21,8 @@ export const file = constants(["fcntl.h"], {
   F_SETFL: [4, 4],
   F_DUPFD_CLOEXEC: [1030, 67],
   F_OFD_GETLK: [36, null],
-  F_WRLCK: [1, null],
-  F_UNLCK: [2, null],
+  F_WRLCK: [1, 3],
+  F_UNLCK: [2, 2],
   FD_CLOEXEC: [1, 1],
   AT_FDCWD: [-100, -2],
   AT_EMPTY_PATH: [0x1000, null],
@@ -73,12 +73,6 @@ export const pollfd = layout("struct pollfd", ["poll.h"], [8, 8], {
 /** The system's own number of a device that is memory: /dev/null, /dev/zero and their like. */
 export const MEM_MAJOR = 1;
 
-/** Not through libc: what needs a pointer where our fcntl takes a number, and what is too new. */
-export const nr = constants(["sys/syscall.h"], {
-  SYS_fcntl: [{ x64: 72, arm64: 25 }, null],
-  SYS_statx: [{ x64: 332, arm64: 291 }, null],
-});
-
 export const statxMask = constants(["linux/stat.h"], {
   STATX_TYPE: [1, null],
   STATX_INO: [0x100, null],
@@ -117,3 +111,8 @@ export const flock = layout("struct flock", ["fcntl.h"], [32, null], {
 
 /** statfs's f_type of a message queue (ipc/mqueue.c), which no user header exports. */
 export const MQUEUE_MAGIC = 0x19800202;
+
+/** No user, no group: what the kernel writes where it knows none, and chown(2) leaves as it is. */
+export const NO_ID = constants(["sys/types.h"], { "(uid_t)-1": [0xffffffff, 0xffffffff] })[
+  "(uid_t)-1"
+];

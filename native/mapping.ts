@@ -11,11 +11,6 @@ export const mapping = constants(["sys/mman.h"], {
   MAP_NORESERVE: [0x4000, 0x40],
 });
 
-/** Not libc's mmap: its result would be a pointer, and MAP_FAILED is none (src/syscalls). */
-export const nr = constants(["sys/syscall.h"], {
-  SYS_mmap: [{ x64: 9, arm64: 222 }, null],
-});
-
 export const seal = constants(["fcntl.h"], {
   F_ADD_SEALS: [1033, null],
   F_GET_SEALS: [1034, null],

@@ -49,17 +49,6 @@ export const eventfd = constants(["sys/eventfd.h"], {
   EFD_NONBLOCK: [0o4000, null],
 });
 
-/** System calls that libc does not wrap. */
-export const nr = constants(["sys/syscall.h"], {
-  SYS_io_setup: [{ x64: 206, arm64: 0 }, null],
-  SYS_io_destroy: [{ x64: 207, arm64: 1 }, null],
-  SYS_io_submit: [{ x64: 209, arm64: 2 }, null],
-  SYS_epoll_pwait2: [441, null],
-  SYS_sendmsg: [{ x64: 46, arm64: 211 }, null],
-  SYS_sendmmsg: [{ x64: 307, arm64: 269 }, null],
-  SYS_close_range: [436, null],
-});
-
 export const aio = constants(["linux/aio_abi.h"], {
   IOCB_CMD_POLL: [5, null, "enumerator"],
   IOCB_FLAG_RESFD: [1, null],

@@ -1,22 +1,6 @@
 // Processes: pidfds, and how one ends.
 
-import { constants, layout } from "./table.ts";
-
-export const nr = constants(["sys/syscall.h"], {
-  SYS_clone: [{ x64: 56, arm64: 220 }, null],
-  SYS_exit_group: [{ x64: 231, arm64: 94 }, null],
-  SYS_gettid: [{ x64: 186, arm64: 178 }, null],
-  SYS_ioctl: [{ x64: 16, arm64: 29 }, null],
-  SYS_memfd_create: [{ x64: 319, arm64: 279 }, null],
-  SYS_mq_open: [{ x64: 240, arm64: 180 }, null],
-  SYS_pidfd_getfd: [438, null],
-  SYS_pidfd_open: [434, null],
-  SYS_pidfd_send_signal: [424, null],
-  SYS_prctl: [{ x64: 157, arm64: 167 }, null],
-  SYS_rt_sigqueueinfo: [{ x64: 129, arm64: 138 }, null],
-  SYS_socket: [{ x64: 41, arm64: 198 }, null],
-  SYS_wait4: [{ x64: 61, arm64: 260 }, null],
-});
+import { constants } from "./table.ts";
 
 export const prctl = constants(["sys/prctl.h"], {
   PR_GET_DUMPABLE: [3, null],
@@ -44,22 +28,6 @@ export const child = constants(["signal.h"], {
 
 /** A wait status as wait(2) has it: WTERMSIG, WCOREDUMP and WEXITSTATUS as bits. */
 export const waitStatus = { signal: 0x7f, core: 0x80, codeShift: 8, code: 0xff } as const;
-
-/** What waitid fills in; si_status lies where other signals have their value. */
-export const waitInfo = layout("siginfo_t", ["signal.h"], [128, 104], {
-  si_code: [
-    [8, 8],
-    [4, 4],
-  ],
-  si_pid: [
-    [16, 12],
-    [4, 4],
-  ],
-  si_status: [
-    [24, 20],
-    [4, 4],
-  ],
-});
 
 export const pidfdInfo = constants(["linux/pidfd.h"], {
   PIDFD_INFO_EXIT: [8, null, "since Linux 6.15"],

@@ -38,17 +38,12 @@ export const signals = constants(["signal.h"], {
 });
 
 /** The most that a signal's number can be: _NSIG − 1 of the kernel (asm/signal.h). */
-export const lastSignal = constants(["signal.h"], { "_NSIG - 1": [64, 31] })["_NSIG - 1"];
+export const lastSignal = constants(["signal.h"], { "NSIG - 1": [64, 31] })["NSIG - 1"];
 
 export const action = constants(["signal.h"], {
   SA_SIGINFO: [4, 0x40],
   SA_ONSTACK: [0x08000000, 0x1],
   SA_RESTART: [0x10000000, 0x2],
-});
-
-export const nr = constants(["sys/syscall.h"], {
-  SYS_rt_sigprocmask: [{ x64: 14, arm64: 135 }, null],
-  SYS_rt_sigtimedwait: [{ x64: 128, arm64: 137 }, null],
 });
 
 export const blocking = constants(["signal.h"], {
@@ -93,6 +88,7 @@ export const origin = constants(["signal.h"], {
   SI_KERNEL: [0x80, null, "enumerator"],
 });
 
+/** As signals and waitid(2) fill it in: si_status of SIGCHLD lies where others have si_value. */
 export const siginfo = layout("siginfo_t", ["signal.h"], [128, 104], {
   si_signo: [
     [0, 0],
@@ -112,6 +108,10 @@ export const siginfo = layout("siginfo_t", ["signal.h"], [128, 104], {
   ],
   si_uid: [
     [20, 16],
+    [4, 4],
+  ],
+  si_status: [
+    [24, 20],
     [4, 4],
   ],
   si_value: [
@@ -143,8 +143,3 @@ export const infoBytes = 32;
 
 /** What native/signal-handler.c writes for each signal: its time, and the beginning of siginfo. */
 export const record = { bytes: 8 + infoBytes, time: 0, info: 8 } as const;
-
-export const pipeSize = constants(["fcntl.h"], { F_SETPIPE_SZ: [1031, null] });
-
-/** fs.pipe-max-size as the kernel sets it; whoever may not have that much gets less. */
-export const MAX_PIPE_BYTES = 1 << 20;

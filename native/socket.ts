@@ -25,6 +25,7 @@ export const option = constants(socketHeaders, {
   SOL_SOCKET: [1, 0xffff],
   SO_TYPE: [3, 0x1008],
   SO_ERROR: [4, 0x1007],
+  SO_OOBINLINE: [10, null],
   SO_LINGER: [13, 0x80],
   SO_SNDBUF: [7, 0x1001],
   SO_RCVBUF: [8, 0x1002],
@@ -64,11 +65,22 @@ export const message = constants(socketHeaders, {
   MSG_CMSG_CLOEXEC: [0x40000000, null],
 });
 
+/**
+ * macOS: this call does not sleep for room. MSG_DONTWAIT does not say so there: it is about the
+ * lock of the buffer (bsd/kern/uipc_socket.c, sosendcheck). In sys/socket_private.h, which programs
+ * do not get, so O_NONBLOCK is set as well.
+ */
+export const MSG_NBIO = 0x20000;
+
 /** macOS: level and options for who is at the other end. */
 export const local = constants(["sys/un.h"], {
   SOL_LOCAL: [null, 0],
   LOCAL_PEERCRED: [null, 1],
   LOCAL_PEERPID: [null, 2],
+});
+
+export const request = constants(["sys/ioctl.h"], {
+  FIONREAD: [0x541b, null],
 });
 
 export const limits = constants(["limits.h", "sys/uio.h"], {

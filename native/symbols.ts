@@ -27,11 +27,14 @@ export const posix = {
   connect: { args: [i32, ptr, u32], returns: i32 },
   flock: { args: [i32, i32], returns: i32 },
   fchmod: { args: [i32, u32], returns: i32 },
-  // Variadic in C; a fixed signature is right on Linux. macOS on arm64 wants the variadic argument
-  // on the stack (facts: #variadic-functions): whoever sets a flag there reads it back
-  // (src/syscalls/fd.ts).
+  // variadic: see below
   fcntl: { args: [i32, i32, i32], returns: i32 },
   ftruncate: { args: [i32, "i64"], returns: i32 },
+  // Not through errno: they return it.
+  getgrgid_r: { args: [u32, ptr, ptr, u64, ptr], returns: i32 },
+  getgrnam_r: { args: [ptr, ptr, ptr, u64, ptr], returns: i32 },
+  getpwnam_r: { args: [ptr, ptr, ptr, u64, ptr], returns: i32 },
+  getpwuid_r: { args: [u32, ptr, ptr, u64, ptr], returns: i32 },
   getpeername: { args: [i32, ptr, ptr], returns: i32 },
   getsockname: { args: [i32, ptr, ptr], returns: i32 },
   getsockopt: { args: [i32, i32, i32, ptr, ptr], returns: i32 },
@@ -106,10 +109,30 @@ export const inLibpthread = [
   "pthread_tryjoin_np",
 ] as const satisfies readonly (keyof typeof linux)[];
 
-/** macOS only. */
+/** On macOS. Where others have it too, it is not called there. */
 export const darwin = {
   __error: { args: [], returns: ptr },
+  dlsym: { args: [ptr, ptr], returns: ptr },
+  dup2: { args: [i32, i32], returns: i32 },
+  kevent: { args: [i32, ptr, i32, ptr, i32, ptr], returns: i32 },
+  kqueue: { args: [], returns: i32 },
+  pipe: { args: [ptr], returns: i32 },
 } as const satisfies Record<string, Signature>;
+
+/**
+ * Variadic in C, and how many arguments have a name there. A fixed signature is right on Linux.
+ * Apple's arm64 passes what has no name on the stack, and a fixed signature in a register (facts:
+ * #variadic-functions): src/syscalls/variadic.ts fills the registers up.
+ */
+export const variadic: Readonly<Record<string, number>> = {
+  fcntl: 2,
+  mq_open: 2,
+  open: 2,
+  syscall: 1,
+};
+
+/** Arguments that Apple's arm64 passes in registers; those behind them go to the stack. */
+export const ARGUMENT_REGISTERS = 8;
 
 /** There in glibc, absent in musl: how the two are told apart. */
 export const glibcOnly = {

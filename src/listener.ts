@@ -6,4 +6,5 @@ export {
   Listener,
   type ListenOptions,
   listen,
+  type ServeConnectionsOptions,
 } from "./listener/listener.ts";

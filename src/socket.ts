@@ -32,7 +32,7 @@ export type { DescriptorDuplex, DuplexOptions } from "./socket/node-stream.ts";
 export { type DatagramOptions, openDatagram } from "./socket/open-datagram.ts";
 export type { SocketOptions } from "./socket/options.ts";
 export type { ReceiveBatchOptions } from "./socket/packet.ts";
-export { socketPair } from "./socket/pair.ts";
+export { type SocketPair, socketPair } from "./socket/pair.ts";
 export { type ReaderOptions, type ReadOptions, SocketReader } from "./socket/reader.ts";
 export { maxFdsPerMessage, type SendOptions } from "./socket/send.ts";
 export { SeqpacketSocket } from "./socket/seqpacket.ts";

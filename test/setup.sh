@@ -2,6 +2,8 @@
 # Installs what the tests need on Debian, where that may be done; says what is missing elsewhere.
 set -eu
 
+bash "$(dirname "$0")/darwin/setup.sh" >/dev/null || true # it says what is missing
+
 # command:package(s)
 wanted=(
   "python3:python3"
@@ -29,6 +31,7 @@ wanted=(
   "zsh:zsh"
   "fish:fish"
   "journalctl:systemd"
+  "docker:docker.io"
   "ssh:openssh-client"
   "varlink-go:golang-github-varlink-go-dev"
 )

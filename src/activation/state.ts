@@ -62,11 +62,11 @@ export function encodeState(state: NotifyState): string {
     flag("STOPPING", "stopping", state.stopping),
     text("STATUS", "status", state.status),
     ...mainProcess(state.mainPid),
-    given("ERRNO", state.errno, (value) => integer("errno", value, { least: 1 })),
+    given("ERRNO", state.errno, (value) => integer("errno", value, { min: 1 })),
     text("BUSERROR", "busError", state.busError),
     text("VARLINKERROR", "varlinkError", state.varlinkError),
     given("EXIT_STATUS", state.exitStatus, (value) =>
-      integer("exitStatus", value, { most: MAX_EXIT_STATUS }),
+      integer("exitStatus", value, { max: MAX_EXIT_STATUS }),
     ),
     state.watchdog === "trigger"
       ? "WATCHDOG=trigger"
@@ -124,7 +124,7 @@ function reloading(value: unknown): (string | null)[] {
 
 function mainProcess(main: NotifyState["mainPid"]): (string | null)[] {
   if (!(main instanceof ProcessHandle)) {
-    return [given("MAINPID", main, (pid) => integer("mainPid", pid, { least: 1 }))];
+    return [given("MAINPID", main, (pid) => integer("mainPid", pid, { min: 1 }))];
   }
   if (main.closed) throw closedError("notify");
   if (main.pid === null) {

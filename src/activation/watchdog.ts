@@ -1,6 +1,7 @@
 // Signs of life for a service manager that restarts what shows none: sd_watchdog_enabled(3).
 
 import { errno } from "../../native/errno.ts";
+import { callAlone, textOf } from "../base/callbacks.ts";
 import { closedError, UnixError } from "../base/errors.ts";
 import { printable, toJson } from "../base/printable.ts";
 import { deliver } from "./manager.ts";
@@ -14,7 +15,7 @@ export interface WatchdogOptions {
   readonly healthy?: (() => boolean | Promise<boolean>) | undefined;
   /**
    * Told when `healthy` throws or the manager cannot be reached. Default: a warning of the process,
-   * once until it works again.
+   * once until it works again. What it throws is an uncaught exception.
    */
   readonly onError?: ((error: unknown) => void) | undefined;
 }
@@ -73,7 +74,7 @@ export class Watchdog implements Disposable {
         this.#warned = false;
       }
     } catch (error) {
-      if (!this.closed) this.#onError(error);
+      if (!this.closed) callAlone(() => this.#onError(error));
     } finally {
       this.#beating = false;
     }
@@ -87,7 +88,7 @@ export class Watchdog implements Disposable {
   #warn(error: unknown): void {
     if (this.#warned) return;
     this.#warned = true;
-    const text = printable(`no sign of life was sent: ${error}`);
+    const text = printable(`no sign of life was sent: ${textOf(error)}`);
     process.emitWarning(text, { type: "WatchdogWarning" });
   }
 

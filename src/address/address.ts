@@ -87,8 +87,8 @@ function pathAddress(bytes: Uint8Array): Address {
 function abstractAddress(name: Uint8Array): Address {
   if (system !== "linux") throw new UnsupportedError("abstractNames", "only Linux has them");
   if (name.length > maxNameBytes) {
-    const most = `an abstract name has at most ${maxNameBytes} bytes`;
-    throw new RangeError(`${most}, this one has ${name.length}`);
+    const rule = `an abstract name has at most ${maxNameBytes} bytes`;
+    throw new RangeError(`${rule}, this one has ${name.length}`);
   }
   return { kind: "abstract", name: new Uint8Array(name) };
 }

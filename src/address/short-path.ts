@@ -33,8 +33,8 @@ export function withShortAddress<T>(
   const fd = check(open(fromLatin(target), flags), "open", { address: formatAddress(address) });
   try {
     const short = fromLatin(procPath(fd) + rest);
-    const most = maxPathBytes - procPath(fd).length - 1;
-    if (short.length > maxPathBytes) throw tooLong(address, most);
+    const max = maxPathBytes - procPath(fd).length - 1;
+    if (short.length > maxPathBytes) throw tooLong(address, max);
     return use({ kind: "path", path: short });
   } finally {
     close(fd);
@@ -42,7 +42,7 @@ export function withShortAddress<T>(
 }
 
 /** @internal The last part of a socket's path does not fit, whatever the way to it. */
-export function tooLong(address: Address, most: number): UnixError {
-  const hint = `the last part of a socket's path has at most ${most} bytes here`;
+export function tooLong(address: Address, max: number): UnixError {
+  const hint = `the last part of a socket's path has at most ${max} bytes here`;
   return new UnixError("bind", -errno.ENAMETOOLONG, { address: formatAddress(address), hint });
 }

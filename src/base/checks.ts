@@ -6,11 +6,11 @@ const INT_MAX = 2 ** 31 - 1;
 export function integer(
   name: string,
   value: unknown,
-  { least = 0, most = INT_MAX }: { least?: number; most?: number } = {},
+  { min = 0, max = INT_MAX }: { min?: number; max?: number } = {},
 ): number {
   if (typeof value !== "number") throw new TypeError(`${name} is a number, not ${typeof value}`);
-  if (!Number.isInteger(value) || value < least || value > most) {
-    throw new RangeError(`${name} is an integer from ${least} to ${most}, not ${value}`);
+  if (!Number.isInteger(value) || value < min || value > max) {
+    throw new RangeError(`${name} is an integer from ${min} to ${max}, not ${value}`);
   }
   return value;
 }

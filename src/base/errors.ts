@@ -3,6 +3,7 @@
 
 import { type ErrnoName, errno, meanings } from "../../native/errno.ts";
 import { printable } from "../base/printable.ts";
+import { filterHint } from "./filter.ts";
 
 const names = new Map<number, ErrnoName>();
 for (const [name, number] of Object.entries(errno)) names.set(number, name as ErrnoName);
@@ -67,7 +68,8 @@ function sentence(syscall: string, code: string, { address, hint }: ErrorDetail)
   let text = `${syscall} ${code}`;
   if (meaning !== undefined) text += `: ${meaning}`;
   if (address !== undefined) text += ` ${address}`;
-  return hint === undefined ? text : `${text} (${hint})`;
+  const say = hint ?? filterHint(code);
+  return say === undefined ? text : `${text} (${say})`;
 }
 
 /**

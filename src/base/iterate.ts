@@ -20,3 +20,18 @@ export function iterate<T>(next: () => Promise<T | null>): AsyncIterableIterator
     },
   };
 }
+
+/** An iterator over what `next` promises, until `owner` is closed. */
+export function iterateOpen<T>(
+  owner: { readonly closed: boolean },
+  next: () => Promise<T>,
+): AsyncIterableIterator<T> {
+  return iterate(async () => {
+    try {
+      return await next();
+    } catch (error) {
+      if (owner.closed) return null;
+      throw error;
+    }
+  });
+}

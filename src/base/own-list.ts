@@ -5,7 +5,7 @@
 export interface ListRule {
   /** "fds is an array of descriptors" */
   readonly what: string;
-  readonly most: number;
+  readonly max: number;
   /** "at most 253" */
   readonly rule: string;
 }
@@ -14,10 +14,10 @@ export interface ListRule {
  * What is in `list` now, each element read once.
  * @throws TypeError for what is no array, RangeError for one of more than `most` elements
  */
-export function ownList<T>(list: readonly T[], { what, most, rule }: ListRule): T[] {
+export function ownList<T>(list: readonly T[], { what, max, rule }: ListRule): T[] {
   if (!Array.isArray(list)) throw new TypeError(what);
   const count: unknown = list.length;
-  if (typeof count !== "number" || !(count <= most)) {
+  if (typeof count !== "number" || !(count <= max)) {
     throw new RangeError(`${rule}, not ${String(count)}`);
   }
   const own: T[] = [];

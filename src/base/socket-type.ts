@@ -1,6 +1,8 @@
 // The kinds of Unix sockets, by name and by number.
 
+import { system } from "../../native/platform.ts";
 import { socket as c } from "../../native/socket.ts";
+import { UnsupportedError } from "./errors.ts";
 import { toJson } from "./printable.ts";
 
 /** A kind of Unix socket. */
@@ -15,9 +17,12 @@ const numbers: Readonly<Record<SocketType, number>> = {
 const names = new Map<number, SocketType>();
 for (const [name, number] of Object.entries(numbers)) names.set(number, name as SocketType);
 
-/** SOCK_… of a kind. @throws TypeError */
+/** SOCK_… of a kind. @throws TypeError; UnsupportedError for what the system does not have */
 export function typeNumber(type: SocketType): number {
   const number = Object.hasOwn(numbers, type) ? numbers[type] : undefined;
+  if (type === "seqpacket" && system === "darwin") {
+    throw new UnsupportedError("seqpacket", "macOS has no such Unix sockets");
+  }
   if (number !== undefined) return number;
   throw new TypeError(`a socket's type is ${Object.keys(numbers).join(", ")}, not ${toJson(type)}`);
 }

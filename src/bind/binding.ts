@@ -1,19 +1,21 @@
 // A name that a socket of ours has taken: made with the right mode, removed only if still ours.
 
-import { fstatSync, renameSync, type Stats } from "node:fs";
+import { fstatSync, lstatSync, renameSync, type Stats } from "node:fs";
 import { errno } from "../../native/errno.ts";
-import { file, mode as format } from "../../native/file.ts";
+import { file, mode as format, NO_ID } from "../../native/file.ts";
 import { system } from "../../native/platform.ts";
 import { absolute, formatAddress } from "../address/address.ts";
 import { Directory, type FileIdentity } from "../address/directory.ts";
 import { tooLong, withShortAddress } from "../address/short-path.ts";
 import { integer } from "../base/checks.ts";
 import { check, fileCall, UnixError } from "../base/errors.ts";
+import { MODE_BITS } from "../base/limits.ts";
 import { cleanUpAtExit, forgetCleanup } from "../fd/exit-cleanup.ts";
+import { isBusy } from "../lock/held.ts";
 import { type Address, fitsSockaddr, maxPathBytes } from "../structs/sockaddr-un.ts";
 import { chmod, chown, close, fchmod, open } from "../syscalls/fd.ts";
 import { bind, socketName } from "../syscalls/socket.ts";
-import { LockFile } from "./lock-file.ts";
+import { type AddressLock, tryLockName } from "./name-lock.ts";
 
 /** How a socket's file is made, and whether it goes with the socket. */
 export interface FileOptions {
@@ -32,15 +34,12 @@ export interface FileOptions {
   readonly unlinkOnClose?: boolean | undefined;
 }
 
-const MODE_MASK = 0o7777;
-const KEEP = 0xffffffff; // (uid_t)-1: leave as it is
-
 /** The name of a bound socket. */
 export class Binding {
   /** As given, but absolute. */
   readonly address: Address;
   #made: { readonly file: FileIdentity; readonly place: Directory } | null;
-  #lockFile: LockFile | null = null;
+  #lockFile: AddressLock | null = null;
 
   /** @param made the socket's file and its directory, if it is to go with the socket */
   constructor(address: Address, made: { file: FileIdentity; place: Directory } | null) {
@@ -50,7 +49,7 @@ export class Binding {
   }
 
   /** Hold the lock file for as long as the name. */
-  attachLockFile(lockFile: LockFile): void {
+  attachLockFile(lockFile: AddressLock): void {
     this.#lockFile = lockFile;
     cleanUpAtExit(this);
   }
@@ -98,11 +97,11 @@ export class Binding {
 function removeFile({ file, place }: { file: FileIdentity; place: Directory }): void {
   try {
     const lock = lockOf(place);
-    if (lock !== null && "holder" in lock) return;
+    if (lock !== null && isBusy(lock)) return;
     try {
       place.removeIf(file);
     } finally {
-      lock?.releaseBeside();
+      lock?.release();
     }
   } catch {
     // gone already, or not ours to remove
@@ -113,9 +112,9 @@ function removeFile({ file, place }: { file: FileIdentity; place: Directory }): 
  * Null: it cannot be had, because there are no locks here, its file cannot be made (nor could that
  * of a successor), or no descriptor is left.
  */
-function lockOf(place: Directory): ReturnType<typeof LockFile.tryBeside> {
+function lockOf(place: Directory): ReturnType<typeof tryLockName> {
   try {
-    return LockFile.tryBeside(place);
+    return tryLockName(place);
   } catch {
     return null;
   }
@@ -123,9 +122,9 @@ function lockOf(place: Directory): ReturnType<typeof LockFile.tryBeside> {
 
 /** Check what can be checked before there is a socket. */
 export function checkFileOptions({ mode, owner }: FileOptions): void {
-  if (mode !== undefined) integer("mode", mode, { most: MODE_MASK });
+  if (mode !== undefined) integer("mode", mode, { max: MODE_BITS });
   for (const id of [owner?.uid, owner?.gid]) {
-    if (id !== undefined) integer("owner", id, { most: KEEP - 1 });
+    if (id !== undefined) integer("owner", id, { max: NO_ID - 1 });
   }
 }
 
@@ -209,7 +208,7 @@ function make(fd: number, place: Directory, { aside, mode }: BindSocketOptions):
   const direct = path !== null && fitsSockaddr({ kind: "path", path });
   const shown = direct && aside === undefined;
   const born = bornWith(mode, shown);
-  if (born !== undefined) check(fchmod(fd, born), "fchmod", detail);
+  if (born !== undefined && system === "linux") check(fchmod(fd, born), "fchmod", detail);
   if (place.stat(name) !== undefined) throw new UnixError("bind", -errno.EADDRINUSE, detail);
   const at: Address = { kind: "path", path: direct ? path : place.at(name) };
   if (file.O_PATH !== null && !fitsSockaddr(at)) {
@@ -238,22 +237,41 @@ function bornWith(mode: number | undefined, shown: boolean): number | undefined 
 function named(fd: number, address: Address): Address {
   if (address.kind !== "unnamed") return address;
   const name = socketName(fd, "getsockname");
-  return typeof name === "number" ? address : name;
+  if (typeof name === "number") throw new UnixError("getsockname", name);
+  return name;
 }
 
 /** Exact mode and owner, through a descriptor of the very file that bind made. */
 function finish(path: Buffer, made: Stats, { mode: asked, owner }: FileOptions): void {
   const mode = asked === undefined ? undefined : asked | (made.mode & format.S_ISVTX);
-  const wrongMode = mode !== undefined && (made.mode & MODE_MASK) !== mode;
+  const wrongMode = mode !== undefined && (made.mode & MODE_BITS) !== mode;
   if (!wrongMode && owner === undefined) return;
+  if (file.O_PATH === null) {
+    finishByName(path, made, { mode: wrongMode ? mode : undefined, owner });
+    return;
+  }
   const fd = check(open(path, (file.O_PATH ?? 0) | file.O_NOFOLLOW), "open");
   try {
     const { dev, ino, mode: found } = fileCall(() => fstatSync(fd));
     if (dev !== made.dev || ino !== made.ino || (found & format.S_IFMT) !== format.S_IFSOCK) return;
     const name = `/proc/self/fd/${fd}`;
-    if (owner !== undefined) check(chown(name, owner.uid ?? KEEP, owner.gid ?? KEEP), "chown");
+    // NO_ID: leave as it is
+    if (owner !== undefined) check(chown(name, owner.uid ?? NO_ID, owner.gid ?? NO_ID), "chown");
     if (wrongMode) check(chmod(name, mode), "chmod");
   } finally {
     close(fd);
   }
+}
+
+/**
+ * macOS: fchmod(2) refuses sockets there, and a descriptor of the file alone is not to be had. The
+ * file is born with what the umask leaves, and gets its mode by its name before anybody can
+ * connect (a datagram may come earlier); whoever may write into its directory can put another file
+ * in its place meanwhile.
+ */
+function finishByName(path: Buffer, made: Stats, { mode, owner }: FileOptions): void {
+  const { dev, ino, mode: found } = fileCall(() => lstatSync(path));
+  if (dev !== made.dev || ino !== made.ino || (found & format.S_IFMT) !== format.S_IFSOCK) return;
+  if (owner !== undefined) check(chown(path, owner.uid ?? NO_ID, owner.gid ?? NO_ID), "chown");
+  if (mode !== undefined) check(chmod(path.toString(), mode), "chmod");
 }

@@ -13,10 +13,11 @@ import type { SocketType } from "../base/socket-type.ts";
 import type { SocketHolder } from "../inspect/holders.ts";
 import { type Probe, probe } from "../inspect/probe.ts";
 import { kernelTells, socketsAt } from "../inspect/unix-sockets.ts";
+import { type HeldLock, isBusy, isForbidden } from "../lock/held.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
 import { isOwnUid, knownUid } from "../users/known-ids.ts";
 import { type Binding, bindSocket, type FileOptions } from "./binding.ts";
-import { isForbidden, LockFile } from "./lock-file.ts";
+import { AddressLock, tryLockName } from "./name-lock.ts";
 
 /** How an address is taken. */
 export interface BindOptions extends FileOptions {
@@ -102,7 +103,7 @@ export function bindExclusive(start: Start): Binding {
   const { lockFile } = start.options;
   if (lockFile === undefined) return take({ ...start, address }, false);
   const place = placeOf(start);
-  const lock = LockFile.take(lockFile, { address: formatAddress(address), place });
+  const lock = AddressLock.take(lockFile, { address: formatAddress(address), place });
   try {
     const binding = take({ ...start, address }, true);
     binding.attachLockFile(lock);
@@ -178,7 +179,7 @@ class Taking {
         const taken = this.#takeOver(lock !== null || alone);
         if (taken !== null) return taken;
       } finally {
-        lock?.releaseBeside();
+        lock?.release();
       }
     }
     throw new AddressInUseError(this.#look(), this.#start.address, "others keep taking it");
@@ -198,10 +199,10 @@ class Taking {
   }
 
   /** Null: no lock is to be had; "busy": somebody has it, and it was waited for a while. */
-  #tryLock(): LockFile | "busy" | null {
+  #tryLock(): HeldLock | "busy" | null {
     try {
-      const lock = LockFile.tryBeside(this.#directory);
-      if (lock === null || lock instanceof LockFile) return lock;
+      const lock = tryLockName(this.#directory);
+      if (lock === null || !isBusy(lock)) return lock;
       if (performance.now() >= this.#deadline) throw heldTooLong(lock.holder, this.#start);
       Bun.sleepSync(this.#pauses.next());
       return "busy";

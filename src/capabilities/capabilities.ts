@@ -7,19 +7,23 @@ import { socket as c, local, option } from "../../native/socket.ts";
 import { whyNotInherited } from "../activation/inherited-fds.ts";
 import { whyNoVsock } from "../activation/manager.ts";
 import { errnoName } from "../base/errors.ts";
+import { underFilter } from "../base/filter.ts";
+import { whyNoRequestCallers } from "../http/caller.ts";
+import { tellsDescriptors, whyNoServing } from "../http/probe.ts";
 import { wakerChoice } from "../loop/poller.ts";
 import { whyNoProc } from "../send-fd/receiver-process.ts";
 import { whyNoSenders, whyNotHere } from "../signals/dispatcher.ts";
 import { whyNoGaps } from "../spawn/descriptors.ts";
 import { whyNoNames } from "../spawn/listen-names.ts";
+import { type AskedCall, whyFailed, whyFatal, whyRefused } from "../syscalls/asked-calls.ts";
 import { close, memfdCreate } from "../syscalls/fd.ts";
-import { absentFunctions, isMusl, libcName } from "../syscalls/libc.ts";
+import { absentFunctions, isMusl, libcName, whyNoCalls } from "../syscalls/libc.ts";
 import { mqOpen } from "../syscalls/message-queue.ts";
 import { dumpUnixSockets } from "../syscalls/netlink.ts";
 import { pidfdGetfd, pidfdOpen, pidfdSendSignal } from "../syscalls/process.ts";
 import { setOption, socket } from "../syscalls/socket.ts";
 import { whyNoTeardown } from "../syscalls/thread-teardown.ts";
-import { type AskedCall, underFilter, whyFatal, whyRefused } from "./asked-calls.ts";
+import { requirements } from "./table.ts";
 
 /** Whether something works here, and if not, why. */
 export type Capability =
@@ -32,7 +36,10 @@ export interface Capabilities {
   readonly system: "linux" | "darwin";
   /** The machine's architecture. */
   readonly arch: "x64" | "arm64";
-  /** The C library that is called; "none": no library that is known here could be opened. */
+  /**
+   * The C library that is called; "none": nothing can be called, for the reason that
+   * `libcFunctions` and all others give.
+   */
   readonly libc: "glibc" | "musl" | "macOS" | "none";
   /** Bun's version, as `Bun.version`. */
   readonly bun: string;
@@ -64,6 +71,10 @@ export interface Capabilities {
   readonly refuseFds: Capability;
   /** `serveOn`: whether a server can be put on a socket that is there already. */
   readonly adoptServer: Capability;
+  /** `serveHttp`: whether node:http of this Bun serves connections that are handed to it. */
+  readonly serveHttp: Capability;
+  /** `callerOf(request, server)`: whether Bun.serve tells which connection a request came over. */
+  readonly requestCallers: Capability;
   /** Whether descriptors are close-on-exec from birth; else a child that starts then has them. */
   readonly closeOnExecAtomic: Capability;
   /** Whether the kernel tells which sockets there are (`listSockets`, exclusive addresses). */
@@ -101,6 +112,14 @@ export interface Capabilities {
   readonly workerTeardown: Capability;
 }
 
+type Key = {
+  [K in keyof Capabilities]: Capabilities[K] extends { readonly available: boolean } ? K : never;
+}[keyof Capabilities];
+
+/** The table has a row for each, and no other. */
+const rows: Readonly<Record<Key, unknown>> & { [K in keyof typeof requirements]: unknown } =
+  requirements;
+
 const yes: Capability = { available: true };
 const no = (reason: string): Capability => ({ available: false, reason });
 
@@ -110,15 +129,19 @@ function linuxOnly(): Capability {
   return system === "linux" ? yes : no("only Linux has it");
 }
 
-/** Does a new Unix socket take this option? */
-function optionWorks(which: number | null, since: string): Capability {
+/** Does a new Unix socket take the option that this capability stands for? */
+function optionWorks(which: number | null, key: keyof typeof requirements): Capability {
   if (which === null) return no("only Linux has it");
   const fd = socket(c.SOCK_STREAM);
   if (fd < 0) return no(`socket: ${errnoName(-fd)}`);
   const done = setOption(fd, which, 1);
   close(fd);
   if (done >= 0) return yes;
-  return no(done === -errno.ENOPROTOOPT ? `since ${since}` : `setsockopt: ${errnoName(-done)}`);
+  return no(
+    done === -errno.ENOPROTOOPT
+      ? `since Linux ${requirements[key].since}`
+      : `setsockopt: ${errnoName(-done)}`,
+  );
 }
 
 function seqpacket(): Capability {
@@ -132,7 +155,15 @@ function sockDiag(): Capability {
   const fatal = system === "linux" ? whyFatal("socket") : null;
   if (fatal !== null) return no(fatal);
   const dump = dumpUnixSockets();
-  return typeof dump === "number" ? no(`NETLINK_SOCK_DIAG: ${errnoName(-dump)}`) : yes;
+  if (typeof dump !== "number") return yes;
+  return no(whyFailed("socket", dump) ?? `NETLINK_SOCK_DIAG: ${errnoName(-dump)}`);
+}
+
+/** A server of Bun's says it, so one is started for a moment. */
+function requestCallers(): Capability {
+  const fatal = underFilter() && system === "linux" ? whyFatal("socket") : null;
+  if (fatal !== null) return no(fatal);
+  return tellsDescriptors() ? yes : no(whyNoRequestCallers);
 }
 
 /** Under a filter the answer of another process; null: this one may ask. */
@@ -145,13 +176,13 @@ const ask = (name: AskedCall): Capability => unless(whyRefused(name));
 function messageQueues(): Capability {
   if (system !== "linux") return no("only Linux has it");
   const missing = mqOpen("/", file.O_RDONLY);
-  return missing === -errno.ENOENT ? yes : no(`mq_open: ${errnoName(-missing)}`);
+  return missing === -errno.ENOENT ? yes : refused("mq_open", missing);
 }
 
 function sharedMemory(): Capability {
   if (memfd.MFD_CLOEXEC === null) return no("only Linux has it");
   const fd = memfdCreate("bunix", memfd.MFD_CLOEXEC);
-  if (fd < 0) return no(`memfd_create: ${errnoName(-fd)}`);
+  if (fd < 0) return refused("memfd_create", fd);
   close(fd);
   return yes;
 }
@@ -166,7 +197,7 @@ function pidfds(): Pidfds {
   }
   const pidfd = pidfdOpen(process.pid);
   if (pidfd < 0) {
-    const none = system === "linux" ? refused("pidfd_open", pidfd, "5.3") : linuxOnly();
+    const none = system === "linux" ? refused("pidfd_open", pidfd) : linuxOnly();
     return { pidfd: none, pidfdGetfd: none, pidfdSignals: none };
   }
   const copy = pidfdGetfd(pidfd, pidfd);
@@ -175,23 +206,15 @@ function pidfds(): Pidfds {
   if (copy >= 0) close(copy);
   return {
     pidfd: yes,
-    pidfdGetfd: copy < 0 ? refused("pidfd_getfd", copy, "5.6") : yes,
-    pidfdSignals: sent < 0 ? refused("pidfd_send_signal", sent, "5.1") : yes,
+    pidfdGetfd: copy < 0 ? refused("pidfd_getfd", copy) : yes,
+    pidfdSignals: sent < 0 ? refused("pidfd_send_signal", sent) : yes,
   };
 }
 
-const refused = (call: string, result: number, since: string): Capability =>
-  no(
-    result === -errno.ENOSYS
-      ? `${call} came with Linux ${since}`
-      : `${call}: ${errnoName(-result)}`,
-  );
+const refused = (call: AskedCall, result: number): Capability =>
+  no(whyFailed(call, result) ?? `${call}: ${errnoName(-result)}`);
 
 function waiting(): Pick<Capabilities, "waker" | "waiting"> {
-  const fatal = process.env["BUNIX_WAKER"] === "thread" ? null : whyFatal("io_setup");
-  if (fatal !== null) {
-    return { waker: null, waiting: no(`${fatal}; BUNIX_WAKER=thread waits without it`) };
-  }
   try {
     const { waker, reason } = wakerChoice();
     const found = reason === undefined ? { kind: waker.kind } : { kind: waker.kind, reason };
@@ -202,7 +225,6 @@ function waiting(): Pick<Capabilities, "waker" | "waiting"> {
 }
 
 function libc(): Capabilities["libc"] {
-  if (libcName === "") return "none";
   if (system === "darwin") return "macOS";
   return isMusl() ? "musl" : "glibc";
 }
@@ -225,31 +247,46 @@ function sendFd({ pidfdGetfd, pidfdSignals }: Pidfds): Capability {
   return pidfdGetfd.available ? pidfdSignals : pidfdGetfd;
 }
 
+const about = {
+  system,
+  arch,
+  bun: Bun.version,
+  tier: verified ? "verified" : "unverified",
+} as const;
+
+/** Without a libc there is nothing. */
+function nothing(reason: string): Capabilities {
+  const all = Object.fromEntries(Object.keys(rows).map((key) => [key, no(reason)]));
+  return { ...about, libc: "none", waker: null, ...(all as Record<Key, Capability>) };
+}
+
 /**
  * What works here; each entry that does not says why. Starts the event loop's waker. Under a
- * seccomp filter, which may end whoever makes a call, short-lived processes ask in our place.
+ * seccomp filter, which may end whoever makes a call, short-lived processes ask in our place. Where
+ * Bun can call no C at all (`MemoryDenyWriteExecute=yes`) every entry says so.
  */
 export function capabilities(): Capabilities {
+  const why = whyNoCalls();
+  if (why !== null) return nothing(why);
   const processes = pidfds();
-  const passPidfd = optionWorks(option.SO_PASSPIDFD, "Linux 6.5");
+  const passPidfd = optionWorks(option.SO_PASSPIDFD, "passPidfd");
   return {
-    system,
-    arch,
+    ...about,
     libc: libc(),
-    bun: Bun.version,
-    tier: verified ? "verified" : "unverified",
     ...waiting(),
     libcFunctions: libcFunctions(),
     seqpacket: seqpacket(),
     abstractNames: linuxOnly(),
     longPaths: linuxOnly(),
-    passCredentials: optionWorks(option.SO_PASSCRED, "Linux 2.2"),
+    passCredentials: optionWorks(option.SO_PASSCRED, "passCredentials"),
     passPidfd,
     peerCredentials: peerCredentials(),
     peerGroups: linuxOnly(),
     peerPidfd: passPidfd, // came with the same release
     adoptServer: linuxOnly(),
-    refuseFds: optionWorks(option.SO_PASSRIGHTS, "Linux 6.16"),
+    serveHttp: unless(whyNoServing()),
+    requestCallers: requestCallers(),
+    refuseFds: optionWorks(option.SO_PASSRIGHTS, "refuseFds"),
     closeOnExecAtomic: linuxOnly(),
     sockDiag: sockDiag(),
     fifos: file.O_PATH === null ? no("it needs O_PATH, Linux's") : yes,

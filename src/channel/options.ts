@@ -53,7 +53,7 @@ export function settingsOf<In, Out>(options: ChannelOptions<In, Out>): ChannelSe
       maxMessageBytes: integer("maxMessageBytes", maxMessageBytes),
       maxFds: integer("maxFds", maxFds),
     },
-    maxRequests: integer("maxRequests", options.maxRequests ?? MAX_REQUESTS, { least: 1 }),
+    maxRequests: integer("maxRequests", options.maxRequests ?? MAX_REQUESTS, { min: 1 }),
   };
 }
 

@@ -21,7 +21,7 @@ export interface Command {
   /** Its arguments, as help writes them. */
   readonly takes: string;
   /** Most arguments that are not options. */
-  readonly most: number;
+  readonly max: number;
   /** What stands for its first argument: for completion. */
   readonly first?: "socket" | "directory" | readonly string[];
   readonly about: string;
@@ -52,7 +52,7 @@ export const commands: readonly Command[] = [
   {
     name: "probe",
     takes: "ADDRESS",
-    most: 1,
+    max: 1,
     first: "socket",
     about: "what is there, and who has it",
     options: [type],
@@ -66,19 +66,39 @@ export const commands: readonly Command[] = [
   {
     name: "ls",
     takes: "[TEXT]",
-    most: 1,
+    max: 1,
     about: "all Unix sockets with their processes, as ss -x lists them",
     options: [
       { name: "listening", about: "only those that listen" },
       type,
       { name: "no-holders", about: "without the processes: faster" },
+      { name: "watch", about: "go on, and print what comes and goes" },
     ],
-    notes: ["TEXT: only lines that contain it."],
+    notes: [
+      "TEXT: only lines that contain it. --watch looks twice a second, and marks lines with + and",
+      "-; what comes and goes in between is not seen. Ctrl-C ends it.",
+    ],
+  },
+  {
+    name: "graph",
+    takes: "[TEXT]",
+    max: 1,
+    about: "who talks to whom: processes, listeners, connections",
+    options: [
+      { name: "dot", about: "for Graphviz: bunix graph --dot | dot -Tsvg" },
+      { name: "mermaid", about: "for Mermaid" },
+      { name: "svg", about: "a picture; no other program is needed" },
+      { name: "no-stale", about: "do not look for stale socket files" },
+    ],
+    notes: [
+      "TEXT: only processes and addresses that contain it, and what they are tied to. Other users'",
+      "processes are seen by root only.",
+    ],
   },
   {
     name: "listen",
     takes: "ADDRESS",
-    most: 1,
+    max: 1,
     first: "socket",
     about: "print who connects, and what they send",
     options: [...talking, { name: "once", about: "end with the first connection, or message" }],
@@ -91,7 +111,7 @@ export const commands: readonly Command[] = [
   {
     name: "send",
     takes: "ADDRESS [TEXT...]",
-    most: Number.POSITIVE_INFINITY,
+    max: Number.POSITIVE_INFINITY,
     first: "socket",
     about: "send TEXT, or standard input, and descriptors",
     options: [
@@ -116,7 +136,7 @@ export const commands: readonly Command[] = [
   {
     name: "doctor",
     takes: "",
-    most: 0,
+    max: 0,
     about: "what this system can do, and whether it does",
     options: [],
     ends: [
@@ -127,7 +147,7 @@ export const commands: readonly Command[] = [
   {
     name: "postbox",
     takes: "[DIR]",
-    most: 1,
+    max: 1,
     first: "directory",
     about: "print what comes by FIFO, socket, signal and queue",
     options: [],
@@ -139,7 +159,7 @@ export const commands: readonly Command[] = [
   {
     name: "completion",
     takes: "SHELL",
-    most: 1,
+    max: 1,
     first: ["bash", "zsh", "fish"],
     about: "a script that completes all this in bash, zsh or fish",
     options: [],
@@ -151,11 +171,11 @@ export const commands: readonly Command[] = [
   {
     name: "help",
     takes: "[COMMAND]",
-    most: 1,
+    max: 1,
     about: "this, or all about one command",
     options: [],
   },
-  { name: "version", takes: "", most: 0, about: "the version, as --version", options: [] },
+  { name: "version", takes: "", max: 0, about: "the version, as --version", options: [] },
 ];
 
 /** @throws where there is none of that name */
@@ -167,13 +187,13 @@ export function commandNamed(name: string): Command {
 
 /** What `parse` has to know of a command. */
 export function wanted(name: string): Wanted {
-  const { options, most } = commandNamed(name);
+  const { options, max } = commandNamed(name);
   const names = (which: (option: Option) => boolean): string[] =>
     options.filter(which).map((option) => option.name);
   return {
     flags: names(({ value }) => value === undefined),
     values: names(({ value, many }) => value !== undefined && many !== true),
     lists: names(({ many }) => many === true),
-    most,
+    max,
   };
 }

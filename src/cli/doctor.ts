@@ -21,14 +21,15 @@ export async function doctor(args: readonly string[]): Promise<number> {
   const found = capabilities();
   const results: Result[] = [];
   for (const check of checks) results.push(await tryOut(check, found));
-  const failed = results.filter(({ result }) => result === "fails");
-  if (asJson) print(json({ capabilities: found, checks: results, ok: failed.length === 0 }));
+  // where nothing can be called nothing failed, and nothing works either
+  const ok = found.libc !== "none" && results.every(({ result }) => result !== "fails");
+  if (asJson) print(json({ capabilities: found, checks: results, ok }));
   else print(asText(found, results));
-  return failed.length === 0 ? 0 : 1;
+  return ok ? 0 : 1;
 }
 
 async function tryOut({ name, needs, run }: Check, found: Capabilities): Promise<Result> {
-  for (const need of needs) {
+  for (const need of found.libc === "none" ? (["libcFunctions"] as const) : needs) {
     const { available, reason } = found[need];
     if (!available) return { name, result: "left out", reason: `${need}: ${reason}` };
   }
@@ -58,8 +59,10 @@ const isCapability = (value: unknown): value is Capability =>
 
 function asText(found: Capabilities, results: readonly Result[]): string {
   const { system, arch, libc, bun, tier, waker } = found;
-  const lines = [`bunix on ${system} ${arch}, ${libc}, Bun ${bun} (${tier})`];
+  const about = libc === "none" ? "no libc" : libc;
+  const lines = [`bunix on ${system} ${arch}, ${about}, Bun ${bun} (${tier})`];
   const reason = (text: string | undefined): string => (text === undefined ? "" : ` (${text})`);
+  if (libc === "none") return [...lines, `nothing works: ${found.libcFunctions.reason}`].join("\n");
   const waits = waker === null ? "nothing" : `${waker.kind}${reason(waker.reason)}`;
   lines.push(`waits with ${waits}`, "", "What this system has");
   for (const [name, value] of Object.entries(found)) {

@@ -6,6 +6,7 @@ import { printable } from "../base/printable.ts";
 import { commandNamed, commands, wanted } from "./commands.ts";
 import { completion } from "./completion.ts";
 import { doctor } from "./doctor.ts";
+import { graph } from "./graph/graph.ts";
 import { help, helpFor } from "./help.ts";
 import { listenCommand } from "./listen.ts";
 import { ls } from "./ls.ts";
@@ -20,6 +21,7 @@ type Run = (args: readonly string[]) => number | Promise<number>;
 const runs = new Map<string, Run>([
   ["probe", probeCommand],
   ["ls", ls],
+  ["graph", graph],
   ["listen", listenCommand],
   ["send", send],
   ["doctor", doctor],

@@ -21,7 +21,7 @@ export interface Wanted {
   /** Options with one that may be given several times. */
   readonly lists?: readonly string[];
   /** Most arguments that are not options. */
-  readonly most: number;
+  readonly max: number;
 }
 
 /** A command's arguments, taken apart. */
@@ -40,7 +40,7 @@ export function parse(args: readonly string[], wanted: Wanted): Parsed {
   for (const name of wanted.values ?? []) options[name] = { type: "string" };
   for (const name of wanted.lists ?? []) options[name] = { type: "string", multiple: true };
   const { values, positionals: rest } = parseOrComplain([...args], options);
-  if (rest.length > wanted.most) throw new UsageError(`too many arguments: ${rest.join(" ")}`);
+  if (rest.length > wanted.max) throw new UsageError(`too many arguments: ${rest.join(" ")}`);
   const given = Object.entries(values);
   return {
     json: values["json"] === true,
@@ -86,10 +86,10 @@ export function didYouMean(word: string, words: Iterable<string>, before = ""): 
 /** The one of `words` that `word` was meant to be: at most a third of it is otherwise. */
 function nearest(word: string, words: Iterable<string>): string | undefined {
   let best: string | undefined;
-  let least = Math.max(1, Math.floor(word.length / 3)) + 1;
+  let shortest = Math.max(1, Math.floor(word.length / 3)) + 1;
   for (const candidate of words) {
     const distance = edits(word, candidate);
-    if (distance < least) [best, least] = [candidate, distance];
+    if (distance < shortest) [best, shortest] = [candidate, distance];
   }
   return best;
 }
@@ -101,10 +101,10 @@ function edits(from: string, to: string): number {
     const [row, above] = [[i], rows[i - 1]!];
     for (let j = 1; j <= to.length; j++) {
       const same = from[i - 1] === to[j - 1] ? 0 : 1;
-      let least = Math.min(above[j]! + 1, row[j - 1]! + 1, above[j - 1]! + same);
+      let min = Math.min(above[j]! + 1, row[j - 1]! + 1, above[j - 1]! + same);
       const swapped = i > 1 && j > 1 && from[i - 1] === to[j - 2] && from[i - 2] === to[j - 1];
-      if (swapped) least = Math.min(least, rows[i - 2]![j - 2]! + 1);
-      row.push(least);
+      if (swapped) min = Math.min(min, rows[i - 2]![j - 2]! + 1);
+      row.push(min);
     }
     rows.push(row);
   }

@@ -1,7 +1,7 @@
 // What a command that runs for a while has to do with whoever started it: signals that end it,
 // standard output, which may be slow or end, and standard input.
 
-import { fstatSync, readSync, writeSync } from "node:fs";
+import { fstatSync, read, readSync, type Stats, writeSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
 import { UnixError } from "../base/errors.ts";
@@ -99,13 +99,26 @@ export class Output implements Disposable {
   }
 }
 
-/** Bun reports one with a stack, and to nobody who could catch it. */
-function isDirectory(): boolean {
+/** What standard input is; null where it is closed: reading will say so. */
+function input(): Stats | null {
   try {
-    return fstatSync(STDIN).isDirectory();
+    return fstatSync(STDIN);
   } catch {
-    return false; // closed: reading will say so
+    return null;
   }
+}
+
+const PIECE = 64 * 1024;
+
+/** The next piece of a file; null at its end. Bun 1.3's stream keeps quiet where that fails. */
+function readFile(): Promise<Uint8Array | null> {
+  const room = new Uint8Array(PIECE);
+  return new Promise((resolve, reject) => {
+    read(STDIN, room, 0, PIECE, null, (error, bytes) => {
+      if (error) reject(failed("read", error));
+      else resolve(bytes === 0 ? null : room.subarray(0, bytes));
+    });
+  });
 }
 
 /** Bun tells of some errors as if they were the end (EIO); the end itself can be read again. */
@@ -126,6 +139,7 @@ export class Input implements Disposable {
   #error: UnixError | null = null;
   readonly #chunks: Uint8Array[] = [];
   #begun = false;
+  #isFile = false;
   #ended = false;
   readonly #data = (chunk: Uint8Array): void => {
     process.stdin.pause();
@@ -144,14 +158,19 @@ export class Input implements Disposable {
   };
 
   #begin(): void {
-    if (isDirectory()) throw failed("read", { errno: errno.EISDIR });
+    const what = input();
+    // Bun reports it with a stack, and to nobody who could catch it
+    if (what?.isDirectory() === true) throw failed("read", { errno: errno.EISDIR });
+    this.#isFile = what?.isFile() === true;
+    if (this.#isFile) return;
     this.#begun = true;
     process.stdin.on("data", this.#data).on("end", this.#end).on("error", this.#failed).pause();
   }
 
   /** The next piece; null at the end. @throws UnixError where it cannot be read */
   async next(): Promise<Uint8Array | null> {
-    if (!this.#begun) this.#begin();
+    if (!this.#begun && !this.#isFile) this.#begin();
+    if (this.#isFile) return await readFile();
     const wanted = Promise.withResolvers<Uint8Array | null>();
     this.#wanted = wanted;
     if (!this.#answer()) process.stdin.resume();

@@ -6,8 +6,9 @@
 import { readFileSync, readlinkSync } from "node:fs";
 import { MEM_MAJOR, mode } from "../../native/file.ts";
 import { system } from "../../native/platform.ts";
-import { socket as c, option } from "../../native/socket.ts";
+import { socket as c } from "../../native/socket.ts";
 import { closedError } from "../base/errors.ts";
+import type { SocketType } from "../base/socket-type.ts";
 import { stopWaiting } from "../loop/poller.ts";
 import {
   type ClosingThread,
@@ -17,16 +18,20 @@ import {
 } from "../syscalls/closing-thread.ts";
 import { close, closeAll, seals } from "../syscalls/fd.ts";
 import { kind, lookAt, recordLocks } from "../syscalls/file-kind.ts";
-import { getOption, lingerOff, socket } from "../syscalls/socket.ts";
+import { familyOf, lingerOff, socket } from "../syscalls/socket.ts";
+import { fileLocks } from "./locks.ts";
 import { ending } from "./thread-end.ts";
 import { holdsMore } from "./unread.ts";
 
 /**
  * Who has chosen what a descriptor stands for. "ours": this library, and it is of a kind whose
- * close does not wait. "socket": the same, a Unix socket into which others write. "anybody": it
- * came, or the user gave it.
+ * close does not wait. "socket": the same, a Unix socket into which others write; "stream": one of
+ * SOCK_STREAM that is connected. "anybody": it came, or the user gave it.
  */
-export type Origin = "ours" | "socket" | "anybody";
+export type Origin = "ours" | "socket" | "stream" | "anybody";
+
+/** Of a socket that is made or accepted here. */
+export const originOf = (type: SocketType): Origin => (type === "stream" ? "stream" : "socket");
 
 const closed = (): Error => closedError("close");
 
@@ -34,8 +39,8 @@ const closed = (): Error => closedError("close");
 export function closeOne(fd: number, origin: Origin = "anybody"): void {
   stopWaiting(fd, closed);
   if (origin === "ours" || system !== "linux") close(fd);
-  else if (origin === "socket") closeSocket(fd);
-  else closeAs(fd, verdictOn(fd));
+  else if (origin === "anybody") closeAs(fd, verdictOn(fd));
+  else closeSocket(fd, origin === "stream");
 }
 
 /** The same for many that came, or that the user gave. */
@@ -61,14 +66,14 @@ function closeAs(fd: number, verdict: Verdict): void {
 }
 
 /** Of 512 bytes each: what is freed with a file of this size takes a millisecond or two. */
-const FEW_BLOCKS = 32_768;
+const MAX_BLOCKS_AT_ONCE = 32_768;
 
 function verdictOn(fd: number): Verdict {
   switch (lookAt(fd)) {
     case mode.S_IFIFO:
       return "close";
     case mode.S_IFSOCK:
-      return getOption(fd, option.SO_DOMAIN ?? -1) === c.AF_UNIX ? "unix" : "beside";
+      return familyOf(fd) === c.AF_UNIX ? "unix" : "beside";
     case mode.S_IFREG:
       return onFile(fd);
     case mode.S_IFDIR:
@@ -88,7 +93,7 @@ function onFile(fd: number): Verdict {
   const local = kind.major > 0 || seals(fd) >= 0;
   const locks = local ? recordLocks(fd) : -1;
   if (locks !== 0 && isLockedHere(inode) && !lockedThrough(fd)) return "keep";
-  return local && blocks <= FEW_BLOCKS ? "close" : "beside";
+  return local && blocks <= MAX_BLOCKS_AT_ONCE ? "close" : "beside";
 }
 
 const PLAIN = /^(?:anon_inode:\[(?:eventfd|timerfd|signalfd|pidfd)\]|pidfd:.*)$/;
@@ -104,11 +109,10 @@ function isPlainKernelObject(fd: number): boolean {
 
 /** Whether this process has a record lock on a file with this number, as /proc/locks has it. */
 function isLockedHere(inode: bigint): boolean {
-  const self = String(process.pid);
-  return linesOf("/proc/locks").some((line) => {
-    const [, type, , , pid, place] = line.trim().split(/\s+/);
-    return type === "POSIX" && pid === self && place?.split(":")[2] === String(inode);
-  });
+  const locks = fileLocks() ?? [];
+  return locks.some(
+    (lock) => lock.kind === "POSIX" && lock.pid === process.pid && lock.inode === String(inode),
+  );
 }
 
 /** Whether it was taken through this very open file: whoever closes it knows what goes with it. */
@@ -131,13 +135,12 @@ const IMPATIENCE_MS = 1000;
 let impatientUntil = 0;
 
 /** A Unix socket: what lies unread in it goes with it, and may take its time. */
-function closeSocket(fd: number): void {
-  if (!holdsMore(fd)) {
+function closeSocket(fd: number, stream = false): void {
+  if (!holdsMore(fd, stream)) {
     close(fd);
     return;
   }
   closeBeside(fd, PATIENCE_MS);
-  collectCycles();
 }
 
 /**
@@ -159,14 +162,17 @@ let scheduled = false;
 
 /** Close it on another thread, and wait for that so long. */
 function closeBeside(fd: number, patienceMs: number): void {
-  if (threads.length > 0) threads = threads.filter((thread) => !hasEnded(thread));
+  forgetEnded();
   const thread = threads.length < MAX_THREADS ? startClosing(fd) : 0;
   if (thread === 0) {
     withoutThread(fd);
     return;
   }
   if (patienceMs > 0 && performance.now() >= impatientUntil) {
-    if (endsWithin(thread, patienceMs)) return;
+    if (endsWithin(thread, patienceMs)) {
+      collectCycles();
+      return;
+    }
     impatientUntil = performance.now() + IMPATIENCE_MS;
   }
   threads.push(thread);
@@ -178,7 +184,7 @@ function closeBeside(fd: number, patienceMs: number): void {
  * has it sees too; of anything else the descriptor is kept for a while.
  */
 function withoutThread(fd: number): void {
-  const family = getOption(fd, option.SO_DOMAIN ?? -1);
+  const family = familyOf(fd);
   if (family >= 0 && family !== c.AF_UNIX && lingerOff(fd) === 0) close(fd);
   else keep(fd);
 }
@@ -209,10 +215,17 @@ function sweepLater(): void {
   setTimeout(sweep, SWEEP_MS).unref();
 }
 
+/** What threads have closed that have ended by now may have been in its own queue. */
+function forgetEnded(): void {
+  const before = threads.length;
+  threads = threads.filter((thread) => !hasEnded(thread));
+  if (threads.length < before) collectCycles();
+}
+
 /** Let go of threads that have ended, and try again what could not be closed. */
 function sweep(): void {
   scheduled = false;
-  threads = threads.filter((thread) => !hasEnded(thread));
+  forgetEnded();
   for (const fd of [...kept]) {
     kept.delete(fd);
     ending?.remove(fd);

@@ -5,8 +5,10 @@ import { file, MQUEUE_MAGIC, mode } from "../../native/file.ts";
 import { option, socket } from "../../native/socket.ts";
 import { check, fileCall } from "../base/errors.ts";
 import { typeName } from "../base/socket-type.ts";
+import { decodeInet, type InetName } from "../structs/sockaddr-in.ts";
+import { type Address, decodeSockaddr } from "../structs/sockaddr-un.ts";
 import { descriptorFlags, seals, statusFlags } from "../syscalls/fd.ts";
-import { getOption } from "../syscalls/socket.ts";
+import { familyOf, getOption, rawName } from "../syscalls/socket.ts";
 
 /** What {@link Fd.describe} answers. */
 export interface FdDescription {
@@ -35,6 +37,12 @@ export interface FdDescription {
     readonly family: "unix" | "inet" | "inet6" | "netlink" | number | null;
     readonly type: "stream" | "datagram" | "seqpacket" | number;
     readonly listening: boolean;
+    /** What a Unix socket is bound to. */
+    readonly address?: Address;
+    /** Where a TCP or UDP socket is on this machine: "127.0.0.1", "::". */
+    readonly host?: string;
+    /** Its port there, also one that the kernel has chosen. */
+    readonly port?: number;
   };
   /** What /proc says it is, a path or a kernel name like "anon_inode:[eventfd]"; Linux only. */
   readonly target?: string;
@@ -119,13 +127,34 @@ function isMessageQueue(fd: number): boolean {
 
 function describeSocket(fd: number): NonNullable<FdDescription["socket"]> {
   const type = check(getOption(fd, option.SO_TYPE), "getsockopt");
-  const family =
-    option.SO_DOMAIN === null ? null : check(getOption(fd, option.SO_DOMAIN), "getsockopt");
+  const family = check(familyOf(fd), "getsockopt");
   return {
     family: families.get(family) ?? family,
     type: typeName(type) ?? type,
     listening: check(getOption(fd, option.SO_ACCEPTCONN), "getsockopt") === 1,
+    ...nameOf(fd, families.get(family)),
   };
+}
+
+type SocketName = Pick<NonNullable<FdDescription["socket"]>, "address" | "host" | "port">;
+
+function nameOf(fd: number, family: string | undefined): SocketName {
+  const name = rawName(fd);
+  if (typeof name === "number") return {};
+  if (family === "unix") return { address: decodeSockaddr(name, name.length) };
+  const inet = decodeInet(name);
+  return inet === null ? {} : { host: hostText(inet), port: inet.port };
+}
+
+const HEX = 16;
+
+/** As people write it, "::1" and not eight groups. */
+function hostText({ family, host }: InetName): string {
+  if (family === "inet") return [...host].join(".");
+  const groups = Array.from({ length: host.length / 2 }, (_, i) =>
+    ((host[2 * i]! << 8) | host[2 * i + 1]!).toString(HEX),
+  );
+  return new URL(`http://[${groups.join(":")}]`).hostname.slice(1, -1);
 }
 
 function accessOf(flags: number): FdDescription["access"] {

@@ -5,6 +5,7 @@ import { file } from "../../native/file.ts";
 import { check, closedError } from "../base/errors.ts";
 import { stopWaiting } from "../loop/poller.ts";
 import { descriptorFlags, duplicate, setNonBlocking, statusFlags } from "../syscalls/fd.ts";
+import { requireCalls } from "../syscalls/libc.ts";
 import { closeOne, type Origin } from "./closing.ts";
 import { describeFd, type FdDescription } from "./description.ts";
 import { track, untrack } from "./finalizer.ts";
@@ -70,8 +71,10 @@ export class Fd implements Disposable {
   /**
    * Own `fd`: from now on this object closes it, and nobody else may.
    * @param place where it comes from, for the warning should it be forgotten
+   * @throws TypeError, RangeError; UnsupportedError where it could not be closed (no libc)
    */
   static adopt(fd: number, place = "Fd.adopt"): Fd {
+    requireCalls();
     return new Fd(fdNumber(fd), place, "anybody");
   }
 

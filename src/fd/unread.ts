@@ -8,7 +8,7 @@ import { MessageHeader } from "../syscalls/header.ts";
 import { Memory } from "../syscalls/memory.ts";
 import { peek } from "../syscalls/message.ts";
 import { AGAIN } from "../syscalls/result.ts";
-import { getOption, setOption } from "../syscalls/socket.ts";
+import { getOption, setOption, unreadBytes } from "../syscalls/socket.ts";
 
 /** So much is looked at in one call. */
 const ROOM = 64 * 1024;
@@ -22,12 +22,27 @@ let seen: { readonly envelope: MessageHeader; readonly memory: Memory } | undefi
 /**
  * Whether something may be in the socket's queue that is more than bytes: descriptors, or
  * connections that nobody has accepted. What comes after the look is not seen.
+ * @param stream whether it is known to be a stream
  */
-export function holdsMore(fd: number): boolean {
+export function holdsMore(fd: number, stream: boolean): boolean {
+  if (stream && unreadBytes(fd) === 0) return false; // on a stream a byte goes with descriptors
   const found = pollNow(fd, ASKED);
   if (found >= 0 && (found & ASKED) === 0) return false;
   // bytes out of band end what a look sees
-  return found < 0 || (found & poll.POLLPRI) !== 0 || !isPlain(fd);
+  if (found < 0 || (found & poll.POLLPRI) !== 0) return true;
+  return !isPlain(fd) && !isPlainWithout(fd);
+}
+
+/** Who sent it is no descriptor, but a look has no room for that: without what tells it. */
+function isPlainWithout(fd: number): boolean {
+  const on = [option.SO_PASSCRED, option.SO_PASSPIDFD, option.SO_PASSSEC].filter(
+    (which) => which !== null && getOption(fd, which) === 1,
+  ) as number[];
+  if (on.length === 0) return false;
+  for (const which of on) setOption(fd, which, 0);
+  const plain = isPlain(fd);
+  for (const which of on) setOption(fd, which, 1);
+  return plain;
 }
 
 /** A time stamp: it tells an empty message from the end (seqpacket.ts), and leaves no more room. */

@@ -2,6 +2,7 @@
 
 import type { Abortable } from "../base/deadline.ts";
 import { closedError, UnixError } from "../base/errors.ts";
+import { Referenced } from "../base/referenced.ts";
 import type { Fd } from "../fd/fd.ts";
 import { LazyWatch } from "../loop/lazy-watch.ts";
 import type { Watch } from "../loop/poller.ts";
@@ -10,7 +11,7 @@ import type { Watch } from "../loop/poller.ts";
 export interface FifoWaitOptions extends Abortable {}
 
 /** One end of a FIFO, which this process owns. @see fifo(7) */
-export abstract class FifoEnd implements Disposable {
+export abstract class FifoEnd extends Referenced {
   /** The path that it was opened by, as text. */
   readonly path: string;
   #end: Fd | null = null;
@@ -19,6 +20,7 @@ export abstract class FifoEnd implements Disposable {
 
   /** @internal */
   constructor(path: string) {
+    super();
     this.path = path;
   }
 
@@ -52,18 +54,6 @@ export abstract class FifoEnd implements Disposable {
     return this.#watch.of(this.fd);
   }
 
-  /** Keep the process alive while something waits here. The default. */
-  ref(): this {
-    this.reference(true);
-    return this;
-  }
-
-  /** Do not keep the process alive for what waits here. */
-  unref(): this {
-    this.reference(false);
-    return this;
-  }
-
   /** @internal */
   protected get referenced(): boolean {
     return this.#watch.referenced;
@@ -84,8 +74,4 @@ export abstract class FifoEnd implements Disposable {
 
   /** @internal */
   protected beforeClose(): void {}
-
-  [Symbol.dispose](): void {
-    this.close();
-  }
 }

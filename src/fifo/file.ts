@@ -7,6 +7,8 @@ import { absolute, formatAddress } from "../address/address.ts";
 import { Directory } from "../address/directory.ts";
 import { integer } from "../base/checks.ts";
 import { check, fileCall, UnixError, UnsupportedError } from "../base/errors.ts";
+import { fileKind } from "../base/file-kind.ts";
+import { MODE_BITS } from "../base/limits.ts";
 import { Fd } from "../fd/fd.ts";
 import { fromBytes, toBytes } from "../structs/sockaddr-un.ts";
 import { chmod, close, fchmod, open } from "../syscalls/fd.ts";
@@ -53,8 +55,15 @@ export class NotAFifoError extends UnixError {
   }
 }
 
+const kinds: ReadonlySet<string> = new Set<NotAFifo>([
+  ...(["file", "directory", "socket", "character-device", "block-device", "symlink"] as const),
+]);
+
+/** What a descriptor stands for, as that error has it. */
+export const notAFifo = (kind: string): NotAFifo =>
+  kinds.has(kind) ? (kind as NotAFifo) : "other";
+
 const SLASH = 0x2f;
-const MODE_MASK = 0o7777;
 const DEFAULT_MODE = 0o666;
 
 /** A path in both forms: for the kernel, and for people. */
@@ -87,7 +96,7 @@ export function fifoPath(path: string | Uint8Array): FifoPath {
  */
 export function makeFifo(path: string | Uint8Array, options: MakeFifoOptions = {}): boolean {
   const { exclusive = true, mode } = options;
-  if (mode !== undefined) integer("mode", mode, { most: MODE_MASK });
+  if (mode !== undefined) integer("mode", mode, { max: MODE_BITS });
   const where = fifoPath(path);
   using directory = Directory.of(absolutePath(where), "mkfifo", "makeFifo");
   const made = mkfifo(directory.at(), mode ?? DEFAULT_MODE);
@@ -119,27 +128,19 @@ function requireFifo(where: FifoPath, directory: Directory): void {
 }
 
 function checkFifo(syscall: string, where: FifoPath, stats: Stats): void {
-  if (!stats.isFIFO()) throw new NotAFifoError(syscall, where.text, kindOf(stats));
+  const found = fileKind(stats);
+  if (found !== "fifo") throw new NotAFifoError(syscall, where.text, found);
 }
 
 const statOf = (fd: number, { text }: FifoPath): Stats =>
   fileCall(() => fstatSync(fd), { address: text });
-
-function kindOf(stats: Stats): NotAFifo {
-  if (stats.isFile()) return "file";
-  if (stats.isDirectory()) return "directory";
-  if (stats.isSocket()) return "socket";
-  if (stats.isSymbolicLink()) return "symlink";
-  if (stats.isCharacterDevice()) return "character-device";
-  return stats.isBlockDevice() ? "block-device" : "other";
-}
 
 /** Give back the bits that the umask took, to the file that was made and to no other. */
 function setMode(where: FifoPath, directory: Directory, mode: number): void {
   const fd = check(open(directory.at(), LOOK), "open", { address: where.text });
   try {
     const stats = statOf(fd, where);
-    const bits = stats.mode & MODE_MASK;
+    const bits = stats.mode & MODE_BITS;
     const ours = stats.isFIFO() && isOwnUid(stats.uid) && stats.nlink === 1;
     if (!ours || (bits & ~mode) !== 0) {
       const hint = "another file has been put in its place";

@@ -7,9 +7,9 @@ const NEWLINE = 10;
 const NONE = new Uint8Array(0);
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
-/** Room for the beginning of a line: at first, and the most that is kept when the line is out. */
-const FEW = 256;
-const KEPT = 64 * 1024;
+/** Room for the beginning of a line: at first, and what is kept at most when the line is out. */
+const MIN_BUFFER_BYTES = 256;
+const MAX_KEPT_BYTES = 64 * 1024;
 
 /** What has been read and not yet been asked for. */
 export class LineBuffer {
@@ -47,7 +47,7 @@ export class LineBuffer {
   #begin(piece: Uint8Array): void {
     const bytes = this.#begunBytes + piece.length;
     if (bytes > this.#begun.length) {
-      const larger = new Uint8Array(Math.max(FEW, bytes, 2 * this.#begun.length));
+      const larger = new Uint8Array(Math.max(MIN_BUFFER_BYTES, bytes, 2 * this.#begun.length));
       larger.set(this.#begun.subarray(0, this.#begunBytes));
       this.#begun = larger;
     }
@@ -57,12 +57,12 @@ export class LineBuffer {
 
   #forget(): void {
     this.#begunBytes = 0;
-    if (this.#begun.length > KEPT) this.#begun = NONE;
+    if (this.#begun.length > MAX_KEPT_BYTES) this.#begun = NONE;
   }
 
   /** The first of what is left, at most `most` bytes, as it came. */
-  take(most: number): Uint8Array {
-    const bytes = new Uint8Array(Math.min(most, this.bytes));
+  take(max: number): Uint8Array {
+    const bytes = new Uint8Array(Math.min(max, this.bytes));
     const begun = Math.min(bytes.length, this.#begunBytes);
     bytes.set(this.#begun.subarray(0, begun));
     if (begun < this.#begunBytes) {

@@ -7,13 +7,14 @@ import { integer } from "../base/checks.ts";
 import { remaining, type SyncOptions } from "../base/deadline.ts";
 import { check } from "../base/errors.ts";
 import { iterate } from "../base/iterate.ts";
-import { Fd } from "../fd/fd.ts";
+import { Fd, type FdLike } from "../fd/fd.ts";
 import { attempt } from "../loop/attempt.ts";
 import { rejected } from "../loop/gate.ts";
 import { EpollEvents, epollCreate, epollCtl } from "../syscalls/epoll.ts";
 import { poll, read } from "../syscalls/fd.ts";
 import { Memory } from "../syscalls/memory.ts";
 import { AGAIN } from "../syscalls/result.ts";
+import { adoptEnd } from "./adopt.ts";
 import { FifoEnd, type FifoWaitOptions } from "./end.ts";
 import { type FifoPath, lookAtFifo, openEnd } from "./file.ts";
 import { LineBuffer } from "./lines.ts";
@@ -58,8 +59,9 @@ function take(fd: number, maxBytes: number): Taken {
 }
 
 /**
- * The reading end of a FIFO, made by `openFifo(path, "read")`. Writers come and go; what they write
- * arrives in the order in which the kernel took it, without anything to tell whose it is.
+ * The reading end of a FIFO, made by `openFifo(path, "read")`, or of any pipe, by `adopt`. Writers
+ * come and go; what they write arrives in the order in which the kernel took it, without anything
+ * to tell whose it is.
  *
  * @see fifo(7), pipe(7)
  */
@@ -85,6 +87,25 @@ export class FifoReader extends FifoEnd {
   }
 
   /**
+   * Take over a descriptor that reads from a pipe, named or not, and that somebody else opened:
+   * inherited (`ListenFIFO=`), or received over a socket. A number or an Fd is owned by the result
+   * from then on, of an object with an `fd` a duplicate is used; on failure it is still yours. The
+   * open file no longer blocks, for all who share it. `path` is what /proc says it is.
+   *
+   * A descriptor that is open for writing too, as systemd's are, counts as a writer: then no writer
+   * is ever the last, and `endWhenWritersLeave` never comes true.
+   *
+   * @throws TypeError, RangeError before any call; UnixError EBADF (no descriptor, or not open for
+   *   reading)
+   * @throws NotAFifoError for anything but a pipe
+   * @see fifo(7), systemd.socket(5)
+   */
+  static adopt(from: FdLike, options: FifoReaderOptions = {}): FifoReader {
+    const { end, path } = adoptEnd(from, "read", "FifoReader.adopt");
+    return new FifoReader(end, path, options.endWhenWritersLeave ?? false);
+  }
+
+  /**
    * True from when the last writer has left until another comes; there may still be data to read.
    * False while there is a writer, and before the first.
    */
@@ -104,32 +125,32 @@ export class FifoReader extends FifoEnd {
   read(
     options: FifoWaitOptions & { readonly maxBytes?: number | undefined } = {},
   ): Promise<Uint8Array | null> {
-    const most = this.#most(options.maxBytes);
-    return this.#wait(options.signal, () => this.#chunk(most));
+    const max = this.#maxBytes(options.maxBytes);
+    return this.#wait(options.signal, () => this.#chunk(max));
   }
 
   /** What is there now; undefined: nothing; null: the end, as for `read`. */
   tryRead(options: { readonly maxBytes?: number | undefined } = {}): Uint8Array | null | undefined {
     this.open("read");
-    return this.#chunk(this.#most(options.maxBytes));
+    return this.#chunk(this.#maxBytes(options.maxBytes));
   }
 
   /** `read`, blocking the thread. @throws UnixError ETIMEDOUT */
   readSync(
     options: SyncOptions & { readonly maxBytes?: number | undefined } = {},
   ): Uint8Array | null {
-    const most = this.#most(options.maxBytes);
+    const max = this.#maxBytes(options.maxBytes);
     const left = remaining(options.timeoutMs);
     this.open("read");
-    const found = this.#chunk(most);
-    return found === undefined ? this.#readLater(most, left) : found;
+    const found = this.#chunk(max);
+    return found === undefined ? this.#readLater(max, left) : found;
   }
 
-  #readLater(most: number, left: () => number): Uint8Array | null {
+  #readLater(max: number, left: () => number): Uint8Array | null {
     using edge = new Edge(this.fd);
     for (;;) {
       edge.clear();
-      const found = this.#chunk(most);
+      const found = this.#chunk(max);
       if (found !== undefined) return found;
       const wait = left();
       if (wait === 0) throw this.failed("read", -errno.ETIMEDOUT);
@@ -151,8 +172,8 @@ export class FifoReader extends FifoEnd {
    *   reason
    */
   lines(options: LinesOptions = {}): AsyncIterableIterator<string> {
-    const most = integer("maxLineBytes", options.maxLineBytes ?? LINE_BYTES, { least: 1 });
-    return iterate(() => this.#wait(options.signal, () => this.#line(most)));
+    const max = integer("maxLineBytes", options.maxLineBytes ?? LINE_BYTES, { min: 1 });
+    return iterate(() => this.#wait(options.signal, () => this.#line(max)));
   }
 
   #wait<T>(signal: AbortSignal | undefined, once: () => T | undefined): Promise<T> {
@@ -164,20 +185,20 @@ export class FifoReader extends FifoEnd {
     }
   }
 
-  #most(maxBytes: number | undefined): number {
-    return maxBytes === undefined ? CHUNK : integer("maxBytes", maxBytes, { least: 1 });
+  #maxBytes(maxBytes: number | undefined): number {
+    return maxBytes === undefined ? CHUNK : integer("maxBytes", maxBytes, { min: 1 });
   }
 
-  #chunk(most: number): Uint8Array | null | undefined {
-    if (this.#buffer.bytes > 0) return this.#buffer.take(most);
-    const taken = take(this.fd, most);
+  #chunk(max: number): Uint8Array | null | undefined {
+    if (this.#buffer.bytes > 0) return this.#buffer.take(max);
+    const taken = take(this.fd, max);
     if (taken === "left") return this.#ends ? null : undefined;
     return taken;
   }
 
-  #line(most: number): string | null | undefined {
+  #line(max: number): string | null | undefined {
     for (;;) {
-      const line = this.#buffer.line(most);
+      const line = this.#buffer.line(max);
       if (line !== undefined) return line;
       const taken = take(this.fd, CHUNK);
       if (taken === undefined) return undefined;

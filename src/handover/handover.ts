@@ -1,9 +1,11 @@
 // Zero downtime: one process hands its listeners, and other descriptors, to the next one.
 
 import type { AddressInput } from "../address/address.ts";
+import { textOf } from "../base/callbacks.ts";
 import { integer } from "../base/checks.ts";
 import { type Abortable, sleep, type TimeLimited } from "../base/deadline.ts";
 import { closedError } from "../base/errors.ts";
+import { Referenced } from "../base/referenced.ts";
 import type { Binding, FileOptions } from "../bind/binding.ts";
 import type { Fd, FdLike } from "../fd/fd.ts";
 import type { Listener } from "../listener/listener.ts";
@@ -71,7 +73,7 @@ const PAUSE_MS = 10;
  *
  * @see unix(7), SCM_RIGHTS
  */
-export class Handover implements Disposable {
+export class Handover extends Referenced {
   readonly #settings: Settings;
   readonly #table = new HandoverTable();
   readonly #replaced = Promise.withResolvers<{ readonly pid: number }>();
@@ -89,6 +91,7 @@ export class Handover implements Disposable {
   readonly predecessor: { readonly pid: number } | null;
 
   private constructor(settings: Settings, from: Control | Offer) {
+    super();
     this.#settings = settings;
     this.#offer = "channel" in from ? from : null;
     const { handle, binding } =
@@ -117,8 +120,8 @@ export class Handover implements Disposable {
     const settings: Settings = {
       options,
       allow: checkAllow(options.allow) ?? sameUser,
-      readyTimeoutMs: integer("readyTimeoutMs", readyTimeoutMs, { least: 1 }),
-      timeoutMs: integer("timeoutMs", timeoutMs, { least: 1 }),
+      readyTimeoutMs: integer("readyTimeoutMs", readyTimeoutMs, { min: 1 }),
+      timeoutMs: integer("timeoutMs", timeoutMs, { min: 1 }),
     };
     return await within(timeoutMs, options.signal, async (signal) => {
       for (;;) {
@@ -183,7 +186,7 @@ export class Handover implements Disposable {
       await within(this.#settings.timeoutMs, given, (signal) => takeOver(channel, signal));
       if (this.closed) throw closedError("ready");
     } catch (error) {
-      channel.say({ kind: "failed", reason: String(error) });
+      channel.say({ kind: "failed", reason: textOf(error) });
       channel.close(); // its word would come too late
       throw error;
     }
@@ -245,21 +248,11 @@ export class Handover implements Disposable {
     return this.#replaced.promise;
   }
 
-  /** Keep the process alive for this. The default. */
-  ref(): this {
-    return this.#reference(true);
-  }
-
-  /** Do not keep the process alive for successors that may come. */
-  unref(): this {
-    return this.#reference(false);
-  }
-
-  #reference(on: boolean): this {
+  /** @internal */
+  protected reference(on: boolean): void {
     this.#referenced = on;
     if (on) this.#listener.ref();
     else this.#listener.unref();
-    return this;
   }
 
   /**
@@ -278,9 +271,5 @@ export class Handover implements Disposable {
     if (lent) this.#table.leave();
     this.#listener.close();
     this.#table.close();
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
   }
 }

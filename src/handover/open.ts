@@ -11,7 +11,7 @@ import { adoptListener, type Listener, listen } from "../listener/listener.ts";
 import { type Allow, everybody } from "../peer/admission.ts";
 import { toSettings } from "../socket/options.ts";
 import type { SeqpacketSocket } from "../socket/seqpacket.ts";
-import { getOption } from "../syscalls/socket.ts";
+import { familyOf, getOption } from "../syscalls/socket.ts";
 import { channelOptions, handoverError } from "./channel.ts";
 import { ask, type Offer, release } from "./successor.ts";
 
@@ -53,7 +53,7 @@ function checked(offer: Offer | null): Offer | null {
   if (offer === null) return null;
   const { fd } = offer.control.fd;
   const isControl =
-    (option.SO_DOMAIN === null || getOption(fd, option.SO_DOMAIN) === c.AF_UNIX) &&
+    familyOf(fd) === c.AF_UNIX &&
     getOption(fd, option.SO_TYPE) === c.SOCK_SEQPACKET &&
     getOption(fd, option.SO_ACCEPTCONN) === 1;
   if (isControl) return offer;

@@ -1,6 +1,7 @@
 // The process that has the descriptors: it waits for the next one, and hands them over.
 
 import { errno } from "../../native/errno.ts";
+import { textOf } from "../base/callbacks.ts";
 import { sleep } from "../base/deadline.ts";
 import type { FdLike } from "../fd/fd.ts";
 import type { Listener } from "../listener/listener.ts";
@@ -99,7 +100,7 @@ export class Predecessor {
     try {
       return peer !== null && admits(this.#options.allow, peer);
     } catch (error) {
-      this.#options.failed({ pid, reason: `allow: ${error}` });
+      this.#options.failed({ pid, reason: `allow: ${textOf(error)}` });
       return false;
     }
   }
@@ -116,7 +117,7 @@ export class Predecessor {
     try {
       await this.#offer(channel);
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = error instanceof Error ? error.message : textOf(error);
       channel.say({ kind: "failed", reason });
       if (this.#ended) return;
       this.#candidate = null;

@@ -16,7 +16,7 @@ import {
   isHandoverName,
 } from "../structs/handover-frame.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
-import { getOption, listen } from "../syscalls/socket.ts";
+import { familyOf, getOption, listen } from "../syscalls/socket.ts";
 
 /** A named descriptor, as `inheritedFds()` has it too. */
 export interface NamedFd {
@@ -75,7 +75,7 @@ export function fileOf(binding: Binding | null): HandoverFile | null {
  * waits in the backlog stays. (unix_listen in net/unix/af_unix.c sets the credentials each time.)
  */
 export function renew(fd: number): void {
-  const isUnix = option.SO_DOMAIN !== null && getOption(fd, option.SO_DOMAIN) === c.AF_UNIX;
+  const isUnix = familyOf(fd) === c.AF_UNIX;
   if (isUnix && getOption(fd, option.SO_ACCEPTCONN) === 1) listen(fd, c.SOMAXCONN);
 }
 

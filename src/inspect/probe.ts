@@ -3,6 +3,8 @@ import { errno } from "../../native/errno.ts";
 import { type AddressInput, formatAddress, parseAddress } from "../address/address.ts";
 import { withShortAddress } from "../address/short-path.ts";
 import { fileCall, isShortage, UnixError } from "../base/errors.ts";
+import { fileKindInWords } from "../base/file-kind.ts";
+import { MODE_BITS } from "../base/limits.ts";
 import { typeNumber } from "../base/socket-type.ts";
 import { peerCredentials } from "../peer/credentials.ts";
 import { processInfo } from "../process/proc-info.ts";
@@ -171,8 +173,8 @@ function look(address: PathAddress, follow: boolean): Look {
   if (there === "forbidden") {
     return { state: "forbidden", facts: { found: "a symbolic link", file } };
   }
-  const found = `${link && follow ? "a symbolic link to " : ""}${kindOf(there)}`;
-  const facts = { found, owner: knownUid(there.uid), mode: there.mode & 0o7777, file };
+  const found = `${link && follow ? "a symbolic link to " : ""}${fileKindInWords(there)}`;
+  const facts = { found, owner: knownUid(there.uid), mode: there.mode & MODE_BITS, file };
   if (!there.isSocket()) return { state: "not-a-socket", facts };
   const since = there.birthtimeMs > 0 ? { since: there.birthtime } : {};
   return { state: null, facts: { ...facts, ...since } };
@@ -188,16 +190,6 @@ function stat(call: () => Stats, address: Address): Stats | "free" | "forbidden"
     const hint = number === -errno.ENOTDIR ? "a part of its path is a file" : undefined;
     throw new UnixError("lstat", number, { address: formatAddress(address), hint, cause: error });
   }
-}
-
-/** What kind of file it is, in words. */
-export function kindOf(stats: Stats): string {
-  if (stats.isSocket()) return "a socket";
-  if (stats.isFile()) return "a regular file";
-  if (stats.isDirectory()) return "a directory";
-  if (stats.isFIFO()) return "a FIFO";
-  if (stats.isSymbolicLink()) return "a symbolic link";
-  return "a device";
 }
 
 /** Of the sockets that have an address, the one that answers: of the type asked for, listening. */

@@ -3,8 +3,8 @@
 import { statSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { unreachable } from "../base/errors.ts";
+import { fileKindInWords } from "../base/file-kind.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
-import { kindOf } from "./probe.ts";
 
 /**
  * What to do about a failed connect or send, by its errno and by what is there; undefined where
@@ -23,7 +23,7 @@ function otherThanSocket(address: Address): string | null {
     const stats = statSync(
       typeof address.path === "string" ? address.path : Buffer.from(address.path),
     );
-    return stats.isSocket() ? null : kindOf(stats);
+    return stats.isSocket() ? null : fileKindInWords(stats);
   } catch {
     return null; // gone since, or not ours to look at
   }

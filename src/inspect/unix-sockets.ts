@@ -4,9 +4,12 @@ import { errno } from "../../native/errno.ts";
 import { file } from "../../native/file.ts";
 import { procNetUnix } from "../../native/netlink.ts";
 import { typeName } from "../base/socket-type.ts";
+import { mountDevice } from "../fd/mount.ts";
+import { deviceNumber } from "../structs/device.ts";
 import { type Address, fromBytes, toBytes } from "../structs/sockaddr-un.ts";
-import { deviceNumber, isBoundTo, type SocketFile, type UnixRecord } from "../structs/unix-diag.ts";
-import { dumpUnixSockets } from "../syscalls/netlink.ts";
+import { isBoundTo, type SocketFile, type UnixRecord } from "../structs/unix-diag.ts";
+import { whyFatal } from "../syscalls/asked-calls.ts";
+import { type Dump, dumpUnixSockets } from "../syscalls/netlink.ts";
 
 /** How sockets were found: "proc" knows no files, and names only as far as they print. */
 export type SocketSource = "sock_diag" | "proc";
@@ -17,12 +20,16 @@ export interface Sockets {
   readonly source: SocketSource;
 }
 
+/** A negative errno where sock_diag is not to be had, also where the question would be the end. */
+const askKernel = (): Dump | number =>
+  whyFatal("socket") === null ? dumpUnixSockets() : -errno.EPERM;
+
 /**
  * Every Unix socket of this network namespace that a process holds, from one question to the
  * kernel. Null where it tells nothing.
  */
 export function allSockets(): Sockets | null {
-  const dump = dumpUnixSockets();
+  const dump = askKernel();
   if (typeof dump !== "number") return { records: dump.records, source: "sock_diag" };
   const records = procSockets();
   return records === null ? null : { records, source: "proc" };
@@ -32,7 +39,7 @@ let tells = false;
 
 /** Whether sock_diag is to be had, which knows a bound socket from a stale file in any case. */
 export function kernelTells(): boolean {
-  tells ||= typeof dumpUnixSockets() !== "number";
+  tells ||= typeof askKernel() !== "number";
   return tells;
 }
 
@@ -61,7 +68,7 @@ export function socketsBoundTo(wanted: SocketFile): UnixRecord[] | null {
  */
 function search(matches: (record: UnixRecord) => boolean): UnixRecord[] | null {
   for (let again = false; ; again = true) {
-    const dump = dumpUnixSockets();
+    const dump = askKernel();
     if (typeof dump === "number") return null;
     const found = dump.records.filter((record) => holdsItsName(record) && matches(record));
     if (found.length > 0 || dump.chunks === 1 || again) return found;
@@ -112,22 +119,22 @@ function statIdentity(fd: number): SocketFile {
 }
 
 /**
- * Device and inode as the kernel has them inside, which is what sock_diag compares by. `stat` says
- * another device on btrfs and on overlayfs over several file systems
- * (facts: #stat-may-say-another-device). The inode is in fdinfo since Linux 5.14; the mount that
- * the file is on leads to the device.
+ * Device and inode as the kernel has them inside, which is what sock_diag compares by. The inode is
+ * in fdinfo since Linux 5.14.
  */
 function kernelIdentity(fd: number): SocketFile | null {
+  const device = mountDevice(fd);
+  const ino = device && inodeInFdinfo(fd);
+  if (device === null || ino === null) return null;
+  return { dev: deviceNumber(device.major, device.minor), ino };
+}
+
+/** Its low 32 bits. */
+function inodeInFdinfo(fd: number): number | null {
   try {
     const info = readFileSync(`/proc/self/fdinfo/${fd}`, "utf8");
-    const mount = /^mnt_id:\s+(\d+)$/m.exec(info)?.[1];
     const ino = /^ino:\s+(\d+)$/m.exec(info)?.[1];
-    if (mount === undefined || ino === undefined) return null;
-    const mounts = readFileSync("/proc/self/mountinfo", "utf8");
-    const device = new RegExp(`^${mount} \\d+ (\\d+):(\\d+) `, "m").exec(mounts);
-    if (device === null) return null;
-    const dev = deviceNumber(Number(device[1]), Number(device[2]));
-    return { dev, ino: Number(BigInt(ino) & LOW) };
+    return ino === undefined ? null : Number(BigInt(ino) & LOW);
   } catch {
     return null; // no /proc
   }

@@ -1,6 +1,7 @@
 // Accepting by rules: the same whoever gets the connection.
 
 import { errno } from "../../native/errno.ts";
+import { poll as events } from "../../native/poll.ts";
 import { Backoff } from "../base/backoff.ts";
 import { closedError, isShortage, UnixError } from "../base/errors.ts";
 import { closeOne } from "../fd/closing.ts";
@@ -8,9 +9,12 @@ import type { Fd } from "../fd/fd.ts";
 import type { LazyWatch } from "../loop/lazy-watch.ts";
 import { admits, type Rules } from "../peer/admission.ts";
 import { peerCredentials } from "../peer/credentials.ts";
+import { pollNow } from "../syscalls/fd.ts";
 import { accept } from "../syscalls/socket.ts";
 
 const SHORTAGE = { first: 5, max: 1000 } as const;
+/** Connections that come so few at a time are asked for with poll: see `#isEmpty`. */
+const FEW = 4;
 /** Refused connections closed in one try, before the rest of Bun's loop gets its turn. */
 const REFUSALS = 64;
 
@@ -32,6 +36,10 @@ export class Acceptor<T> {
   #warned = false;
   readonly #pauses = new Backoff(SHORTAGE);
   #pausing = false;
+  /** Accepted since none waited. */
+  #taken = 0;
+  /** They come few at a time. */
+  #sparse = true;
 
   constructor(source: Source<T>) {
     this.#source = source;
@@ -62,14 +70,31 @@ export class Acceptor<T> {
     const { rules, watch, take, before } = this.#source;
     for (let refused = 0; refused < REFUSALS; refused++) {
       if (rules.full) return null;
+      const listening = this.#open(); // `allow` may have closed it
+      if (this.#isEmpty(listening)) return this.#none();
       before?.();
-      const fd = accept(this.#open()); // `allow` may have closed it
-      if (fd === -errno.EAGAIN) return null;
+      const fd = accept(listening);
+      if (fd === -errno.EAGAIN) return this.#none();
+      if (fd >= 0) this.#taken++;
       if (fd < 0 && fd !== -errno.ECONNABORTED) throw new UnixError("accept", fd);
       if (fd >= 0 && this.#allowed(fd)) return this.#counted(take(fd));
       if (fd >= 0) closeOne(fd, "socket");
     }
     setImmediate(() => watch.current?.retry("read"));
+    return null;
+  }
+
+  /**
+   * An accept in vain costs the kernel a socket, which is as much as half a connection, and after
+   * each event there are two. poll costs an eighth of that, which is too much where many come.
+   */
+  #isEmpty(listening: number): boolean {
+    return this.#sparse && pollNow(listening, events.POLLIN) === 0;
+  }
+
+  #none(): null {
+    if (this.#taken > 0) this.#sparse = this.#taken < FEW;
+    this.#taken = 0;
     return null;
   }
 

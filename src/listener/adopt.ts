@@ -1,6 +1,7 @@
 // Sockets that somebody else opened: taken over, or used once by their number.
 
 import { errno } from "../../native/errno.ts";
+import { system } from "../../native/platform.ts";
 import { socket as c, option } from "../../native/socket.ts";
 import { integer } from "../base/checks.ts";
 import type { Payload } from "../base/data.ts";
@@ -8,6 +9,7 @@ import { check, UnixError } from "../base/errors.ts";
 import { type SocketType, typeName } from "../base/socket-type.ts";
 import { Fd, type FdLike, fdNumber } from "../fd/fd.ts";
 import type { DatagramSocket } from "../socket/datagram.ts";
+import { reportBacklog } from "../socket/kernel-limits.ts";
 import type { Message } from "../socket/message.ts";
 import { applySettings, type SocketOptions, toSettings } from "../socket/options.ts";
 import { receiveOnce } from "../socket/receive.ts";
@@ -22,16 +24,14 @@ import {
 import type { SeqpacketSocket } from "../socket/seqpacket.ts";
 import type { StreamSocket } from "../socket/stream.ts";
 import { wrapSocket } from "../socket/types.ts";
-import { setCloseOnExec } from "../syscalls/fd.ts";
-import { getOption, listen } from "../syscalls/socket.ts";
+import { setCloseOnExec, setNonBlocking } from "../syscalls/fd.ts";
+import { familyOf, getOption, listen } from "../syscalls/socket.ts";
 import { type AdmissionOptions, adoptListener, checkAdmission, type Listener } from "./listener.ts";
 
 /** @throws UnixError ENOTSOCK, EBADF, EAFNOSUPPORT */
 function unixSocketType(fd: number): SocketType {
   const type = typeName(check(getOption(fd, option.SO_TYPE), "getsockopt"));
-  const family =
-    option.SO_DOMAIN === null ? c.AF_UNIX : check(getOption(fd, option.SO_DOMAIN), "getsockopt");
-  if (family === c.AF_UNIX && type !== null) return type;
+  if (check(familyOf(fd), "getsockopt") === c.AF_UNIX && type !== null) return type;
   const hint = "it is not a Unix socket; Bun.connect({ fd }) and Bun.listen({ fd }) take others";
   throw new UnixError("getsockopt", -errno.EAFNOSUPPORT, { hint });
 }
@@ -124,7 +124,12 @@ export function adoptSocket(
   }
   applySettings(number, settings);
   check(setCloseOnExec(number, true), "fcntl");
-  if (backlog !== undefined) check(listen(number, backlog), "listen");
+  // MSG_DONTWAIT does not keep a send from sleeping there (facts: #xnu-sends)
+  if (system === "darwin") check(setNonBlocking(number, true), "fcntl");
+  if (backlog !== undefined) {
+    check(listen(number, backlog), "listen");
+    reportBacklog(backlog);
+  }
   const handle = take(from, number);
   if (!isListener) return wrapSocket(type, handle, settings);
   return adoptListener(handle, { type, settings, admission: options });

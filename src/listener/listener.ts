@@ -1,28 +1,30 @@
 // Listening sockets.
 
-import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
 import { socket as c } from "../../native/socket.ts";
 import { type AddressInput, formatAddress, parseAddress } from "../address/address.ts";
 import { integer } from "../base/checks.ts";
 import { type Abortable, remaining, type SyncOptions } from "../base/deadline.ts";
-import { check, closedError, UnixError } from "../base/errors.ts";
-import { iterate } from "../base/iterate.ts";
+import { check, UnixError } from "../base/errors.ts";
+import { iterateOpen } from "../base/iterate.ts";
 import { typeNumber } from "../base/socket-type.ts";
 import { type Binding, checkFileOptions } from "../bind/binding.ts";
 import { type BindOptions, bindExclusive, checkBindOptions } from "../bind/exclusive.ts";
+import { originOf } from "../fd/closing.ts";
 import { Fd } from "../fd/fd.ts";
+import { FdOwner } from "../fd/owner.ts";
 import { attempt } from "../loop/attempt.ts";
 import { Consumer } from "../loop/consume.ts";
 import { rejected } from "../loop/gate.ts";
 import { LazyWatch } from "../loop/lazy-watch.ts";
 import { type Allow, checkAllow, Rules, sameUser } from "../peer/admission.ts";
 import type { ConnectionType } from "../socket/connect.ts";
+import { reportBacklog } from "../socket/kernel-limits.ts";
 import { applySettings, type Settings, type SocketOptions, toSettings } from "../socket/options.ts";
 import { type SocketKinds, wrapSocket } from "../socket/types.ts";
 import type { Credentials } from "../structs/credentials.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
-import { poll, setNonBlocking } from "../syscalls/fd.ts";
+import { setNonBlocking } from "../syscalls/fd.ts";
 import { listen as listenOn, socket, socketName } from "../syscalls/socket.ts";
 import { Acceptor } from "./acceptor.ts";
 
@@ -50,6 +52,19 @@ export interface ListenOptions<T extends ConnectionType = ConnectionType>
   readonly backlog?: number | undefined;
 }
 
+/** How connections are served. */
+export interface ServeConnectionsOptions extends Abortable {
+  /** Told what a handler throws. Default: it is an uncaught exception. */
+  readonly onError?: ((error: unknown) => void) | undefined;
+}
+
+/** As if a listener of an event had thrown it. */
+function throwUncaught(error: unknown): void {
+  queueMicrotask(() => {
+    throw error;
+  });
+}
+
 interface Start {
   readonly handle: Fd;
   readonly type: ConnectionType;
@@ -64,7 +79,8 @@ interface Start {
  * @see listen(2), accept(2)
  */
 export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[ConnectionType]>
-  implements Disposable, AsyncDisposable
+  extends FdOwner
+  implements AsyncDisposable
 {
   readonly #start: Start;
   readonly #watch = new LazyWatch();
@@ -72,6 +88,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
 
   /** @internal */
   constructor(start: Start) {
+    super(start.handle);
     this.#start = start;
     this.#acceptor = new Acceptor<S>({
       handle: start.handle,
@@ -87,16 +104,6 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
     return true;
   }
 
-  /** The descriptor's number, borrowed; −1 once closed. */
-  get fd(): number {
-    return this.#start.handle.fd;
-  }
-
-  /** True once it is closed or released: what waits to accept fails with ERR_CLOSED. */
-  get closed(): boolean {
-    return this.#start.handle.closed;
-  }
-
   /** The type of what it accepts. */
   get type(): ConnectionType {
     return this.#start.type;
@@ -106,7 +113,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
   get address(): Address {
     const { binding } = this.#start;
     if (binding !== null) return binding.address;
-    const name = socketName(this.#open("getsockname"), "getsockname");
+    const name = socketName(this.open("getsockname"), "getsockname");
     if (typeof name === "number") throw new UnixError("getsockname", name);
     return name;
   }
@@ -121,24 +128,9 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
     return this.#start;
   }
 
-  #open(syscall: string): number {
-    if (this.closed) throw closedError(syscall);
-    return this.fd;
-  }
-
-  /** Keep the process alive while it accepts. The default. */
-  ref(): this {
-    return this.#reference(true);
-  }
-
-  /** Do not keep the process alive for this listener. */
-  unref(): this {
-    return this.#reference(false);
-  }
-
-  #reference(on: boolean): this {
+  /** @internal */
+  protected reference(on: boolean): void {
     this.#watch.referenced = on;
-    return this;
   }
 
   /**
@@ -148,7 +140,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
   accept(options: Abortable = {}): Promise<S> {
     const { signal } = options;
     try {
-      const watch = this.#watch.of(this.#open("accept"));
+      const watch = this.#watch.of(this.open("accept"));
       return attempt({ watch, direction: "read", signal }, this.#acceptor);
     } catch (error) {
       return rejected(error);
@@ -164,34 +156,51 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
    */
   consume(handler: (socket: S) => unknown, options: Abortable = {}): Promise<void> {
     try {
-      const watch = this.#watch.of(this.#open("accept"));
+      const watch = this.#watch.of(this.open("accept"));
       return new Consumer(watch, this.#acceptor, handler).start(options.signal);
     } catch (error) {
       return rejected(error);
     }
   }
 
+  /**
+   * Call `handler` with each connection in the moment it comes, and do not wait for what it
+   * returns: all are served at the same time, where {@link consume} serves one after the other. The
+   * handler closes the socket; what it throws, or its promise rejects with, closes it too, and goes
+   * to `onError`, by default an uncaught exception.
+   *
+   * @throws as consume, but for what the handler throws
+   */
+  serve(handler: (socket: S) => unknown, options: ServeConnectionsOptions = {}): Promise<void> {
+    const { onError = throwUncaught, signal } = options;
+    for (const [name, value] of Object.entries({ handler, onError })) {
+      if (typeof value !== "function") throw new TypeError(`${name} must be a function`);
+    }
+    const serveOne = (socket: S): void => {
+      const failed = (error: unknown): void => {
+        socket.close();
+        onError(error);
+      };
+      (async () => await handler(socket))().catch(failed).catch(throwUncaught);
+    };
+    return this.consume(serveOne, { signal });
+  }
+
   /** A connection that waits; undefined: none now. @throws UnixError EMFILE: it goes on waiting */
   tryAccept(): S | undefined {
-    this.#open("accept");
+    this.open("accept");
     return this.#acceptor.now() ?? undefined;
   }
 
   /** The next connection; blocks the thread. @throws UnixError ETIMEDOUT */
   acceptSync(options?: SyncOptions): S {
     const left = remaining(options?.timeoutMs);
-    for (;;) {
-      const accepted = this.tryAccept();
-      if (accepted !== undefined) return accepted;
-      const wait = left();
-      if (wait === 0) throw new UnixError("accept", -errno.ETIMEDOUT);
-      poll(this.fd, events.POLLIN, wait);
-    }
+    return this.blocking("accept", events.POLLIN, left, () => this.#acceptor.now() ?? undefined);
   }
 
   #wrap(fd: number): S {
     const { type, settings } = this.#start;
-    const handle = Fd.of(fd, "Listener.accept", "socket");
+    const handle = Fd.of(fd, "Listener.accept", originOf(type));
     try {
       applySettings(fd, settings);
     } catch (error) {
@@ -205,25 +214,18 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
 
   /** Connections as they come, until the listener is closed. */
   [Symbol.asyncIterator](): AsyncIterableIterator<S> {
-    return iterate(async () => {
-      try {
-        return await this.accept();
-      } catch (error) {
-        if (this.closed) return null;
-        throw error;
-      }
-    });
+    return iterateOpen(this, () => this.accept());
   }
 
   /** Hand the descriptor on; the socket's file stays. @throws UnixError ERR_CLOSED */
   release(): Fd {
     this.#start.binding?.release();
-    return Fd.of(this.#start.handle.release(), "Listener.release", "socket");
+    return Fd.of(this.handle.release(), "Listener.release", "socket");
   }
 
   /** @internal Hand everything on: the descriptor, and the file with whoever removes it. */
   surrender(): { readonly handle: Fd; readonly binding: Binding | null } {
-    const handle = Fd.of(this.#start.handle.release(), "Listener.surrender", "socket");
+    const handle = Fd.of(this.handle.release(), "Listener.surrender", "socket");
     return { handle, binding: this.#start.binding };
   }
 
@@ -231,11 +233,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
   close(): void {
     if (this.closed) return;
     this.#start.binding?.remove();
-    this.#start.handle.close();
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
+    this.handle.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -273,13 +271,14 @@ export function listen<T extends ConnectionType = "stream">(
     handle.close();
     throw error;
   }
+  if (options.backlog !== undefined) reportBacklog(backlog);
   return new Listener({ handle, type, settings, binding, rules });
 }
 
 /** @throws TypeError, RangeError */
 export function checkAdmission({ allow, maxConnections = Infinity }: AdmissionOptions): void {
   checkAllow(allow);
-  if (maxConnections !== Infinity) integer("maxConnections", maxConnections, { least: 1 });
+  if (maxConnections !== Infinity) integer("maxConnections", maxConnections, { min: 1 });
 }
 
 /**

@@ -3,6 +3,7 @@
 
 import { eventfd as flags } from "../../native/poll.ts";
 import { errnoName } from "../base/errors.ts";
+import { whyFailed } from "../syscalls/asked-calls.ts";
 import { AioPoll, eventfd } from "../syscalls/epoll.ts";
 import { close, duplicate } from "../syscalls/fd.ts";
 import { atThreadEnd } from "../syscalls/thread-teardown.ts";
@@ -37,7 +38,7 @@ export class AioWaker implements Waker {
     const request = AioPoll.create({ watched: epfd, counter });
     if (typeof request !== "number") return new AioWaker(request, counter, onWake);
     close(counter);
-    return `io_setup: ${errnoName(-request)}`;
+    return whyFailed("io_setup", request) ?? `io_setup: ${errnoName(-request)}`;
   }
 
   arm(): void {

@@ -1,13 +1,14 @@
-// Who waits for what in this JS thread's epoll instance. Knows descriptors, nothing of messages.
+// Who waits for what in this JS thread. Knows descriptors, nothing of messages.
 
 import { closedError } from "../base/errors.ts";
 import { close } from "../syscalls/fd.ts";
 import { atThreadEnd } from "../syscalls/thread-teardown.ts";
-import { EpollSet, eventFlag as flag, type Served } from "./epoll-set.ts";
 import { Rounds, type Source } from "./rounds.ts";
+import { eventFlag as flag } from "./selector.ts";
 import { ThreadWaker } from "./thread-waker.ts";
 import { append, entries, type Link, prepend, without, withoutFirst } from "./waiter-ring.ts";
 import { chooseWaker, type Waker, type WakerChoice } from "./waker.ts";
+import { type Served, WatchSet } from "./watch-set.ts";
 
 /** Unreferenced waiters are served by a thread; it starts when they have waited this long. */
 const BACKGROUND_DELAY_MS = 5;
@@ -34,7 +35,7 @@ export type Direction = "read" | "write";
 
 const latest = (first: Served, second: Served): Served => (second === "nobody" ? first : second);
 
-/** One descriptor in the epoll set. Owned by whoever owns the descriptor; ended by `close`. */
+/** One descriptor in the set. Owned by whoever owns the descriptor; ended by `close`. */
 export class Watch {
   readonly fd: number;
   /** The last in each queue. */
@@ -47,7 +48,7 @@ export class Watch {
   ended = false;
   /** Its owner calls `close`. Without one it goes when nobody waits any more. */
   owned: boolean;
-  /** Events that epoll was asked for. */
+  /** Events that the kernel was asked for. */
   registered = 0;
   /** Tells its events from those of an earlier file with its number; 0 once closed. */
   tag: number;
@@ -115,7 +116,7 @@ export class Watch {
     this.#endIfIdle();
   }
 
-  /** Let the waiters of one direction try again, whatever epoll says. */
+  /** Let the waiters of one direction try again, whatever the kernel says. */
   retry(direction: Direction): Served {
     if (direction === "read") this.readable = true;
     else this.writable = true;
@@ -178,7 +179,7 @@ export class Watch {
     if (!this.owned && this.#readers === null && this.#writers === null) this.close(undefined);
   }
 
-  /** Leave the epoll set, before the descriptor is closed or handed on. Waiters get `reason`. */
+  /** Leave the set, before the descriptor is closed or handed on. Waiters get `reason`. */
   close(reason: unknown): void {
     if (this.closed) return;
     threadPoller().remove(this);
@@ -197,7 +198,7 @@ export function stopWaiting(fd: number, reason: () => unknown): void {
   poller?.find(fd)?.close(reason());
 }
 
-class Poller extends EpollSet<Watch> implements Source {
+class Poller extends WatchSet<Watch> implements Source {
   readonly atEnd: unknown;
   choice: WakerChoice;
   #background: Waker | null = null;
@@ -211,12 +212,12 @@ class Poller extends EpollSet<Watch> implements Source {
   constructor() {
     super();
     try {
-      this.choice = chooseWaker(this.epfd, () => this.#woken());
+      this.choice = chooseWaker(this.selector, () => this.#woken());
     } catch (error) {
-      close(this.epfd);
+      close(this.selector.fd);
       throw error;
     }
-    this.atEnd = atThreadEnd("close", this.epfd);
+    this.atEnd = atThreadEnd("close", this.selector.fd);
   }
 
   /** `count` more (or fewer) waiters; the waker follows when this turn's microtasks are done. */
@@ -232,7 +233,7 @@ class Poller extends EpollSet<Watch> implements Source {
 
   rest(): void {
     if (this.#referenced > 0) {
-      if (!this.#armed) this.#arm();
+      if (!this.#armed || this.selector.beside !== null) this.#arm();
       this.#armed = true;
     } else if (!this.#releasing) {
       this.#releasing = true;
@@ -276,7 +277,7 @@ class Poller extends EpollSet<Watch> implements Source {
   /** The other waker; null while this process is out of descriptors: nobody is there to be told. */
   #thread(): ThreadWaker | null {
     try {
-      return new ThreadWaker(this.epfd, () => this.#woken());
+      return new ThreadWaker(this.selector, () => this.#woken());
     } catch {
       return null;
     }

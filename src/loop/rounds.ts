@@ -4,9 +4,9 @@
 // meanwhile.
 
 import { schedYield } from "../syscalls/thread.ts";
-import type { Served } from "./epoll-set.ts";
 import type { Watch } from "./poller.ts";
 import { overdue, turnBegins } from "./turn.ts";
+import type { Served } from "./watch-set.ts";
 
 /** What rounds are made of; the poller's part. */
 export interface Source {
@@ -57,6 +57,17 @@ let busyPollMs = 0;
 /** Go on looking for so long after the last event before the thread sleeps. */
 export function setBusyPoll(ms: number): void {
   busyPollMs = ms;
+}
+
+/** Those just served have put work into process.nextTick. */
+let ticking = false;
+
+/**
+ * What is in process.nextTick goes before the next step: what a stream puts off until its event is
+ * over (the end of an answer, the next read). It may wait for all microtasks otherwise.
+ */
+export function ticksFirst(): void {
+  ticking = true;
 }
 
 export class Rounds {
@@ -127,7 +138,14 @@ export class Rounds {
       if (served === "promise") break;
     } while (this.#at < this.#count);
     if (this.#at === this.#count) this.#endRound();
-    queueMicrotask(this.#step);
+    this.#soon();
+  }
+
+  /** The next step. */
+  #soon(): void {
+    if (ticking) process.nextTick(this.#step);
+    else queueMicrotask(this.#step);
+    ticking = false;
   }
 
   #note(watch: Watch, served: Served): void {
@@ -157,7 +175,7 @@ export class Rounds {
     this.#before = only;
     if (only !== null && this.#retry(only, alone)) {
       this.#endRound();
-      queueMicrotask(this.#step);
+      this.#soon();
       return;
     }
     this.#at = 0;

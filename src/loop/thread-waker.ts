@@ -1,6 +1,6 @@
 // The waker with a thread, for where the kernel has no AIO poll, as under qemu-user, gVisor or
-// seccomp (facts: #aio-may-be-missing): one Worker per JS thread sleeps in poll(2) on the epoll
-// descriptor.
+// seccomp (facts: #aio-may-be-missing) and on macOS: one Worker per JS thread sleeps in poll(2) on
+// the selector's descriptor.
 //
 // The thread's module is imported as text: so it is inside whatever `bun build` makes. As a file it
 // would be an asset beside the bundle, which then needs an output directory and a path at run time.
@@ -9,26 +9,51 @@ import type { Worker } from "node:worker_threads";
 import { eventfd as flags } from "../../native/poll.ts";
 import { check } from "../base/errors.ts";
 import { eventfd, signalEventfd } from "../syscalls/epoll.ts";
+import { type FdPair, pipe, writeZero } from "../syscalls/fd.ts";
 import { libcName } from "../syscalls/libc.ts";
 import { atThreadEnd } from "../syscalls/thread-teardown.ts";
+import type { Selector } from "./selector.ts";
 import type { Waker } from "./waker.ts";
 import threadSource from "./waker-thread.ts" with { type: "text" };
 
+/** Descriptors beside the selector's, in 32-bit words: their count, then their numbers. */
+const FIRST_WORDS = 1024;
+const MAX_WORDS = 1 << 20;
+
+/** What the thread reads requests from, and what they are written to: the same, an eventfd. */
+function openCommand(): FdPair {
+  if (flags.EFD_NONBLOCK === null) {
+    const made = pipe(true);
+    return typeof made === "number" ? [check(made, "pipe"), -1] : made;
+  }
+  const made = check(eventfd(flags.EFD_NONBLOCK), "eventfd");
+  return [made, made];
+}
+
 export class ThreadWaker implements Waker {
   readonly kind = "thread";
-  readonly #epfd: number;
-  readonly #command: number;
+  readonly #selector: Selector;
+  /** Null where the selector never has anything beside it. */
+  readonly #beside: Int32Array | null;
+  readonly #shared: SharedArrayBuffer | null;
+  #words = FIRST_WORDS;
+  /** The version of what the thread was told of. */
+  #told = 0;
+  readonly #command: FdPair;
   readonly #onWake: () => void;
   readonly atEnd: readonly unknown[];
   #worker: Worker | null = null;
   #armed = false;
   #keepsAlive = true;
 
-  constructor(epfd: number, onWake: () => void) {
-    this.#epfd = epfd;
+  constructor(selector: Selector, onWake: () => void) {
+    this.#selector = selector;
+    const room = { maxByteLength: MAX_WORDS * 4 };
+    this.#shared = selector.beside && new SharedArrayBuffer(FIRST_WORDS * 4, room);
+    this.#beside = this.#shared && new Int32Array(this.#shared);
     this.#onWake = onWake;
-    this.#command = check(eventfd(flags.EFD_NONBLOCK ?? 0), "eventfd");
-    this.atEnd = [atThreadEnd("close", this.#command)];
+    this.#command = openCommand();
+    this.atEnd = [...new Set(this.#command)].map((fd) => atThreadEnd("close", fd));
   }
 
   arm(keepAlive: boolean): void {
@@ -38,13 +63,36 @@ export class ThreadWaker implements Waker {
       if (keepAlive) worker.ref();
       else worker.unref();
     }
-    if (this.#armed) return;
+    const { beside } = this.#selector;
+    if (this.#armed && (beside === null || beside.version === this.#told)) return;
+    if (beside !== null && this.#beside !== null) {
+      const fds = [...beside.fds.keys()].slice(0, this.#grown(beside.fds.size));
+      this.#beside.set([fds.length, ...fds]);
+      this.#told = beside.version;
+    }
     this.#armed = true;
-    check(signalEventfd(this.#command, 1), "write");
+    const [reader, writer] = this.#command;
+    if (reader === writer) check(signalEventfd(writer, 1), "write");
+    else check(writeZero(writer), "write");
+  }
+
+  /** Room for so many numbers, or for as many as there can be. */
+  #grown(count: number): number {
+    const words = Math.min(count + 1, MAX_WORDS);
+    if (words > this.#words) {
+      this.#words = Math.min(2 * words, MAX_WORDS);
+      this.#shared?.grow(this.#words * 4);
+    }
+    return words - 1;
   }
 
   #start(): Worker {
-    const workerData = { libc: libcName, epfd: this.#epfd, command: this.#command };
+    const workerData = {
+      libc: libcName,
+      selector: this.#selector.fd,
+      command: this.#command[0],
+      beside: this.#beside,
+    };
     const { Worker: Thread } = process.getBuiltinModule("node:worker_threads");
     const worker = new Thread(threadSource, { eval: true, workerData });
     worker.on("message", () => {

@@ -1,13 +1,17 @@
-// What turns "the epoll descriptor has something" into a turn of Bun's event loop.
+// What turns "the selector has something" into a turn of Bun's event loop.
 
+import { whyFatal } from "../syscalls/asked-calls.ts";
+import { hasEpoll } from "../syscalls/epoll.ts";
 import { AioWaker } from "./aio-waker.ts";
+import type { Selector } from "./selector.ts";
 import { ThreadWaker } from "./thread-waker.ts";
 
 export interface Waker {
   readonly kind: "aio" | "thread";
   /**
-   * Call back once when the epoll descriptor is readable, at once if it already is. Asking again
-   * before that changes nothing. While asked with `keepAlive`, the process stays alive.
+   * Call back once when the selector's descriptor is readable, at once if it already is. Asking
+   * again before that changes nothing, unless the selector has something else beside it now. While
+   * asked with `keepAlive`, the process stays alive.
    */
   arm(keepAlive: boolean): void;
   /** No longer keep the process alive. A call back that was asked for may still come. */
@@ -21,13 +25,17 @@ export interface WakerChoice {
 }
 
 /** Try the AIO waker, fall back to the thread; BUNIX_WAKER=aio|thread forces one of them. */
-export function chooseWaker(epfd: number, onWake: () => void): WakerChoice {
+export function chooseWaker(selector: Selector, onWake: () => void): WakerChoice {
   const forced = process.env["BUNIX_WAKER"];
   if (forced === "thread") {
-    return { waker: new ThreadWaker(epfd, onWake), reason: "BUNIX_WAKER=thread" };
+    return { waker: new ThreadWaker(selector, onWake), reason: "BUNIX_WAKER=thread" };
   }
-  const aio = AioWaker.create(epfd, onWake);
+  if (!hasEpoll) {
+    return { waker: new ThreadWaker(selector, onWake), reason: "there is no AIO poll of epoll" };
+  }
+  // a filter may end whoever makes the call, which is no way to find out whether it is there
+  const aio = whyFatal("io_setup") ?? AioWaker.create(selector.fd, onWake);
   if (typeof aio !== "string") return { waker: aio };
   if (forced === "aio") throw new Error(`BUNIX_WAKER=aio, but ${aio}`);
-  return { waker: new ThreadWaker(epfd, onWake), reason: aio };
+  return { waker: new ThreadWaker(selector, onWake), reason: aio };
 }

@@ -11,6 +11,7 @@ import { type ListRule, ownList } from "../base/own-list.ts";
 import { toJson } from "../base/printable.ts";
 import { Fd, type FdLike } from "../fd/fd.ts";
 import { checkFds, closeTransferred, prepare } from "../socket/send.ts";
+import { whyFailed } from "../syscalls/asked-calls.ts";
 import { memfdCreate, seals as sealsOf } from "../syscalls/fd.ts";
 import { addSeals, collected, map, truncate } from "../syscalls/mapping.ts";
 import { bytesIn } from "../syscalls/memory.ts";
@@ -88,7 +89,7 @@ function sealMask(which: readonly Seal[]): number {
 
 const SEALS: ListRule = {
   what: "seal is true, false or an array of seals",
-  most: 64,
+  max: 64,
   rule: "there are fewer than 64 seals",
 };
 
@@ -155,7 +156,7 @@ export class SharedMemory implements Disposable {
   static create(content: number | Payload, options: SharedMemoryOptions = {}): SharedMemory {
     const data = typeof content === "number" ? null : prepare(content);
     const bytes = typeof content === "number" ? content : data!.total;
-    integer("the size of shared memory", bytes, { least: 1, most: MAX_BYTES });
+    integer("the size of shared memory", bytes, { min: 1, max: MAX_BYTES });
     const name = checkName(options.name ?? "bunix");
     const seals = wantedSeals(options.seal);
     sealMask(seals);
@@ -163,7 +164,11 @@ export class SharedMemory implements Disposable {
       throw new UnsupportedError("sharedMemory", "memfd_create is Linux's");
     }
     const fd = memfdCreate(name, memfd.MFD_CLOEXEC | memfd.MFD_ALLOW_SEALING);
-    const handle = Fd.of(check(fd, "memfd_create"), "SharedMemory.create", "ours");
+    const why = fd < 0 ? whyFailed("memfd_create", fd) : null;
+    if (fd === -errno.ENOSYS)
+      throw new UnsupportedError("sharedMemory", why ?? "memfd_create: ENOSYS");
+    const opened = check(fd, "memfd_create", { hint: why ?? undefined });
+    const handle = Fd.of(opened, "SharedMemory.create", "ours");
     return SharedMemory.#orClose(handle, () => {
       check(truncate(fd, bytes), "ftruncate");
       const memory = new SharedMemory({ handle, bytes, shared: true });
@@ -202,7 +207,7 @@ export class SharedMemory implements Disposable {
       // after the seals: it can no longer become less
       const { size } = fileCall(() => fstatSync(handle.fd));
       const bytes = options.bytes ?? size;
-      integer("bytes", bytes, { least: 1, most: Math.min(size, MAX_BYTES) });
+      integer("bytes", bytes, { min: 1, max: Math.min(size, MAX_BYTES) });
       return SharedMemory.#mapAs(handle, bytes, options.writable);
     });
     closeTransferred({ fds, numbers, transfer });

@@ -5,6 +5,7 @@ import { errno } from "../../native/errno.ts";
 import { file } from "../../native/file.ts";
 import { type ErrorDetail, UnixError, UnsupportedError } from "../base/errors.ts";
 import { toJson } from "../base/printable.ts";
+import { whyFailed } from "../syscalls/asked-calls.ts";
 import { close, open } from "../syscalls/fd.ts";
 
 /** Which limit a queue or a message met. */
@@ -80,21 +81,25 @@ export function completeSize({
   };
 }
 
+const NO_QUEUES = "this kernel has no POSIX message queues";
+
 const raise = (name: Sysctl): string => `sysctl fs.mqueue.${name} raises it`;
 
 /** @internal mq_open's errno as an error that says what to do. */
 export function openError(result: number, name: string, size: QueueSize | undefined): Error {
   switch (-result) {
     case errno.ENOSYS:
-      return new UnsupportedError("messageQueues", "this kernel has no POSIX message queues");
+      return new UnsupportedError("messageQueues", whyFailed("mq_open", result) ?? NO_QUEUES);
     case errno.EMFILE:
       return tooManyOpen(result, name);
     case errno.ENOSPC:
       return tooManyQueues(result, name);
     case errno.EINVAL:
       return tooLarge(result, name, size);
-    default:
-      return new UnixError("mq_open", result, { address: name, hint: hints.get(-result) });
+    default: {
+      const hint = whyFailed("mq_open", result) ?? hints.get(-result);
+      return new UnixError("mq_open", result, { address: name, hint });
+    }
   }
 }
 
@@ -144,23 +149,23 @@ function tooManyQueues(result: number, address: string): QueueLimitError {
 }
 
 function tooLarge(result: number, address: string, size: QueueSize | undefined): UnixError {
-  const most = { msg_max: sysctl("msg_max"), msgsize_max: sysctl("msgsize_max") };
-  const limit = size !== undefined && beyond(size, most);
+  const limits = { msg_max: sysctl("msg_max"), msgsize_max: sysctl("msgsize_max") };
+  const limit = size !== undefined && beyond(size, limits);
   if (!limit) return new UnixError("mq_open", result, { address });
   const [asked, value] =
     limit === "msg_max"
-      ? [`maxMessages ${size.maxMessages}`, most.msg_max]
-      : [`messageBytes ${size.messageBytes}`, most.msgsize_max];
+      ? [`maxMessages ${size.maxMessages}`, limits.msg_max]
+      : [`messageBytes ${size.messageBytes}`, limits.msgsize_max];
   const hint = `${asked} is more than ${value ?? limit}; ${raise(limit)}`;
   return new QueueLimitError("mq_open", result, { address, hint, limit, value });
 }
 
 function beyond(
   { maxMessages, messageBytes }: QueueSize,
-  most: { msg_max: number | null; msgsize_max: number | null },
+  limits: { msg_max: number | null; msgsize_max: number | null },
 ): "msg_max" | "msgsize_max" | null {
-  if (most.msg_max !== null && maxMessages > most.msg_max) return "msg_max";
-  return most.msgsize_max !== null && messageBytes > most.msgsize_max ? "msgsize_max" : null;
+  if (limits.msg_max !== null && maxMessages > limits.msg_max) return "msg_max";
+  return limits.msgsize_max !== null && messageBytes > limits.msgsize_max ? "msgsize_max" : null;
 }
 
 /** @internal A message does not fit into its queue. */

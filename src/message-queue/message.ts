@@ -44,6 +44,6 @@ export interface Ready {
 
 /** @internal A message as one piece of bytes, checked before any call. */
 export function ready(data: Payload, options: QueueSendOptions | undefined): Ready {
-  const priority = integer("priority", options?.priority ?? 0, { most: maxPriority });
+  const priority = integer("priority", options?.priority ?? 0, { max: maxPriority });
   return { piece: onePiece(data), priority };
 }

@@ -29,7 +29,7 @@ export function notifyBySignal(fd: number, asked: QueueNotification | null): voi
 
 function requestOf({ signal, value = 0 }: QueueNotification): { number: number; value: number } {
   const number = handledSignalNumber(signal);
-  integer("value", value, { least: -INT32, most: INT32 - 1 });
+  integer("value", value, { min: -INT32, max: INT32 - 1 });
   const now = Disposition.of(number);
   if (typeof now === "number") throw new UnixError("sigaction", now);
   if (!now.calls(Disposition.byDefault())) return { number, value };

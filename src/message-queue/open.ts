@@ -75,7 +75,7 @@ const accesses: Readonly<Record<Access, number>> = {
   "read-write": file.O_RDWR,
 };
 
-const MODE_BITS = 0o777;
+const PERMISSIONS = 0o777;
 
 /** @throws TypeError, RangeError */
 function howTo(options: QueueOptions): How {
@@ -89,10 +89,10 @@ function howTo(options: QueueOptions): How {
   }
   const { unlinkOnOpen = false } = options;
   if (typeof unlinkOnOpen !== "boolean") throw new TypeError("unlinkOnOpen is true or false");
-  integer("mode", mode, { most: MODE_BITS });
+  integer("mode", mode, { max: PERMISSIONS });
   const { maxMessages, messageBytes } = options;
-  if (maxMessages !== undefined) integer("maxMessages", maxMessages, { least: 1 });
-  if (messageBytes !== undefined) integer("messageBytes", messageBytes, { least: 1 });
+  if (maxMessages !== undefined) integer("maxMessages", maxMessages, { min: 1 });
+  if (messageBytes !== undefined) integer("messageBytes", messageBytes, { min: 1 });
   const size = completeSize({ maxMessages, messageBytes });
   const flags = accesses[access] | file.O_NONBLOCK;
   const owner = expectedOwner(options.owner === undefined ? "anybody" : options.owner);

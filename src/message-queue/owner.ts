@@ -2,6 +2,7 @@
 // owner first, on the open descriptor.
 
 import { errno } from "../../native/errno.ts";
+import { NO_ID } from "../../native/file.ts";
 import { integer } from "../base/checks.ts";
 import { UnixError } from "../base/errors.ts";
 import { knownUid } from "../users/known-ids.ts";
@@ -19,8 +20,6 @@ export interface QueueOwnerOptions {
   readonly owner?: QueueOwner | undefined;
 }
 
-const HIGHEST_ID = 2 ** 32 - 2;
-
 /** This process's user. */
 export const ownUser = (): number => process.geteuid?.() ?? 0;
 
@@ -29,7 +28,7 @@ export function expectedOwner(owner: unknown): QueueOwner {
   if (owner === undefined) return ownUser();
   if (owner === "anybody") return owner;
   if (typeof owner !== "number") throw new TypeError('owner is a uid or "anybody"');
-  return integer("owner", owner, { most: HIGHEST_ID });
+  return integer("owner", owner, { max: NO_ID - 1 });
 }
 
 /** @throws UnixError EACCES for a queue of a user who is not expected */

@@ -5,15 +5,16 @@ import { poll as events } from "../../native/poll.ts";
 import { integer } from "../base/checks.ts";
 import type { Payload } from "../base/data.ts";
 import { type Abortable, remaining, type SyncOptions } from "../base/deadline.ts";
-import { closedError, UnixError } from "../base/errors.ts";
-import { iterate } from "../base/iterate.ts";
+import { UnixError } from "../base/errors.ts";
+import { iterateOpen } from "../base/iterate.ts";
+import { MAX_QUEUED_BYTES } from "../base/limits.ts";
 import { Fd, type FdLike } from "../fd/fd.ts";
+import { FdOwner } from "../fd/owner.ts";
 import { attempt, type Operation } from "../loop/attempt.ts";
 import { rejected, settled } from "../loop/gate.ts";
 import { LazyWatch } from "../loop/lazy-watch.ts";
 import type { Watch } from "../loop/poller.ts";
 import type { QueueAttributes } from "../structs/mq-attr.ts";
-import { poll } from "../syscalls/fd.ts";
 import { Memory } from "../syscalls/memory.ts";
 import { mqGetattr, mqReceive, mqSendFrom, receivedPriority } from "../syscalls/message-queue.ts";
 import { AGAIN } from "../syscalls/result.ts";
@@ -30,17 +31,15 @@ import {
   unlinkSame,
 } from "./open.ts";
 
-const QUEUED_BYTES = 64 * 1024 * 1024;
-
 /**
  * A POSIX message queue. It is there until it is unlinked *and* closed by all, also while no
  * process has it open. A full queue makes senders wait; nothing is dropped, reordered within a
  * priority, cut off or delivered twice. Several processes may receive: each message goes to one.
+ * Its descriptor, `fd`, can be passed over a socket.
  *
  * @see mq_overview(7)
  */
-export class MessageQueue implements Disposable, AsyncDisposable {
-  readonly #handle: Fd;
+export class MessageQueue extends FdOwner implements AsyncDisposable {
   /** The name it was opened by; null for an adopted one. */
   readonly name: string | null;
   /** Whether this `open` made it. */
@@ -61,6 +60,7 @@ export class MessageQueue implements Disposable, AsyncDisposable {
     handle: Fd,
     how: { name: string | null; created: boolean; maxQueuedBytes: number },
   ) {
+    super(handle);
     const attributes = mqGetattr(handle.fd);
     try {
       if (typeof attributes === "number") throw new UnixError("mq_getattr", attributes);
@@ -69,7 +69,6 @@ export class MessageQueue implements Disposable, AsyncDisposable {
       handle.close();
       throw error;
     }
-    this.#handle = handle;
     this.name = how.name;
     this.created = how.created;
     this.maxMessages = attributes.maxMessages;
@@ -88,8 +87,8 @@ export class MessageQueue implements Disposable, AsyncDisposable {
    */
   static open(name: string, options: QueueOptions = {}): MessageQueue {
     checkQueueName(name);
-    const { maxQueuedBytes = QUEUED_BYTES } = options;
-    integer("maxQueuedBytes", maxQueuedBytes, { most: Number.MAX_SAFE_INTEGER });
+    const { maxQueuedBytes = MAX_QUEUED_BYTES } = options;
+    integer("maxQueuedBytes", maxQueuedBytes, { max: Number.MAX_SAFE_INTEGER });
     const { fd, created } = openQueue(name, options);
     const handle = Fd.of(fd, "MessageQueue.open", "ours");
     return new MessageQueue(handle, { name, created, maxQueuedBytes });
@@ -103,7 +102,7 @@ export class MessageQueue implements Disposable, AsyncDisposable {
    * @throws UnixError EBADF (no descriptor, or not a queue's)
    */
   static adopt(from: FdLike): MessageQueue {
-    const how = { name: null, created: false, maxQueuedBytes: QUEUED_BYTES };
+    const how = { name: null, created: false, maxQueuedBytes: MAX_QUEUED_BYTES };
     return new MessageQueue(adoptQueue(from), how);
   }
 
@@ -122,30 +121,14 @@ export class MessageQueue implements Disposable, AsyncDisposable {
    *   ERR_CLOSED; TypeError for an adopted queue, whose name is not known
    */
   unlink(): void {
-    const fd = this.#open("mq_unlink");
+    const fd = this.open("mq_unlink");
     if (this.name === null) throw new TypeError("an adopted queue's name is not known");
     unlinkSame(this.name, fd);
   }
 
-  /** The descriptor's number, borrowed; −1 once closed. It can be passed over a socket. */
-  get fd(): number {
-    return this.#handle.fd;
-  }
-
-  /** True once it is closed: what waits then fails with ERR_CLOSED. */
-  get closed(): boolean {
-    return this.#handle.closed;
-  }
-
-  #open(syscall: string): number {
-    const { fd } = this.#handle;
-    if (fd < 0) throw closedError(syscall);
-    return fd;
-  }
-
   /** What it can hold, and how many messages are in it now. @see mq_getattr(3) */
   attributes(): QueueAttributes {
-    const attributes = mqGetattr(this.#open("mq_getattr"));
+    const attributes = mqGetattr(this.open("mq_getattr"));
     if (typeof attributes === "number") throw new UnixError("mq_getattr", attributes);
     return attributes;
   }
@@ -168,7 +151,7 @@ export class MessageQueue implements Disposable, AsyncDisposable {
    * @see mq_notify(3), sigevent(3type)
    */
   notify(asked: QueueNotification | null): void {
-    notifyBySignal(this.#open("mq_notify"), asked);
+    notifyBySignal(this.open("mq_notify"), asked);
   }
 
   /**
@@ -185,7 +168,7 @@ export class MessageQueue implements Disposable, AsyncDisposable {
     const signal = options?.signal;
     if (signal?.aborted === true) return rejected(signal.reason);
     try {
-      this.#open("mq_timedsend");
+      this.open("mq_timedsend");
       if (this.#idle && this.#put(message) !== undefined) return settled(undefined);
       return this.#enqueue(message, signal);
     } catch (error) {
@@ -211,7 +194,7 @@ export class MessageQueue implements Disposable, AsyncDisposable {
   /** Send if there is room: true; false where there is none, or others wait already. */
   trySend(data: Payload, options?: QueueSendOptions): boolean {
     const message = ready(data, options);
-    this.#open("mq_timedsend");
+    this.open("mq_timedsend");
     return this.#idle && this.#put(message) !== undefined;
   }
 
@@ -219,13 +202,12 @@ export class MessageQueue implements Disposable, AsyncDisposable {
   sendSync(data: Payload, options?: QueueSendOptions & SyncOptions): void {
     const message = ready(data, options);
     const left = remaining(options?.timeoutMs);
-    this.#open("mq_timedsend");
+    this.open("mq_timedsend");
     if (!this.#idle) {
       const hint = "sends are queued: await them first";
       throw new UnixError("mq_timedsend", -errno.EBUSY, { hint });
     }
-    const wait = { syscall: "mq_timedsend", event: events.POLLOUT, left };
-    this.#blocking(wait, () => this.#put(message));
+    this.blocking("mq_timedsend", events.POLLOUT, left, () => this.#put(message));
   }
 
   /**
@@ -237,7 +219,7 @@ export class MessageQueue implements Disposable, AsyncDisposable {
    */
   receive(options?: Abortable): Promise<QueueMessage> {
     try {
-      this.#open("mq_timedreceive");
+      this.open("mq_timedreceive");
       const wait = { watch: this.#watching, direction: "read", signal: options?.signal } as const;
       return attempt(wait, this.#receiving);
     } catch (error) {
@@ -247,27 +229,19 @@ export class MessageQueue implements Disposable, AsyncDisposable {
 
   /** The next message if there is one; undefined: none now. */
   tryReceive(): QueueMessage | undefined {
-    this.#open("mq_timedreceive");
+    this.open("mq_timedreceive");
     return this.#take();
   }
 
   /** The next message; blocks the thread. @throws UnixError ETIMEDOUT */
   receiveSync(options?: SyncOptions): QueueMessage {
     const left = remaining(options?.timeoutMs);
-    const wait = { syscall: "mq_timedreceive", event: events.POLLIN, left };
-    return this.#blocking(wait, () => this.#take());
+    return this.blocking("mq_timedreceive", events.POLLIN, left, () => this.#take());
   }
 
   /** Messages as they come, until the queue is closed here. Leaving the loop does not close it. */
   [Symbol.asyncIterator](): AsyncIterableIterator<QueueMessage> {
-    return iterate(async () => {
-      try {
-        return await this.receive();
-      } catch (error) {
-        if (this.closed) return null;
-        throw error;
-      }
-    });
+    return iterateOpen(this, () => this.receive());
   }
 
   #put({ piece, priority }: Ready): true | undefined {
@@ -294,42 +268,17 @@ export class MessageQueue implements Disposable, AsyncDisposable {
     return new UnixError(syscall, result, { address, hint });
   }
 
-  /** poll's deadline is the monotonic clock's: setting the time of day does not move it. */
-  #blocking<T>(
-    { syscall, event, left }: { syscall: string; event: number; left: () => number },
-    once: () => T | undefined,
-  ): T {
-    for (;;) {
-      const fd = this.#open(syscall);
-      const value = once();
-      if (value !== undefined) return value;
-      const wait = left();
-      if (wait === 0) throw new UnixError(syscall, -errno.ETIMEDOUT);
-      poll(fd, event, wait);
-    }
-  }
-
   get #watching(): Watch {
-    return this.#watch.of(this.#handle.fd);
+    return this.#watch.of(this.handle.fd);
   }
 
   get #idle(): boolean {
     return this.#watch.idle;
   }
 
-  /** Keep the process alive while something waits on this queue. The default. */
-  ref(): this {
-    return this.#reference(true);
-  }
-
-  /** Do not keep the process alive for this queue. */
-  unref(): this {
-    return this.#reference(false);
-  }
-
-  #reference(on: boolean): this {
+  /** @internal */
+  protected reference(on: boolean): void {
     this.#watch.referenced = on;
-    return this;
   }
 
   /**
@@ -339,9 +288,9 @@ export class MessageQueue implements Disposable, AsyncDisposable {
    * @throws UnixError ERR_CLOSED, EBUSY while sends are queued
    */
   release(): Fd {
-    this.#open("release");
+    this.open("release");
     if (!this.#idle) throw new UnixError("release", -errno.EBUSY, { hint: "sends are queued" });
-    return Fd.of(this.#handle.release(), "MessageQueue.release", "ours");
+    return Fd.of(this.handle.release(), "MessageQueue.release", "ours");
   }
 
   /**
@@ -349,12 +298,8 @@ export class MessageQueue implements Disposable, AsyncDisposable {
    * Never throws.
    */
   close(): void {
-    this.#handle.close();
+    this.handle.close();
     this.#room = null;
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
   }
 
   /** Close once the queued sends are out. */

@@ -43,7 +43,10 @@ function darwinCredentials(fd: number): Credentials {
   if (level === null || which === null || pidOption === null) {
     throw new UnsupportedError("peerCredentials", "no option for it on this system");
   }
-  check(getOptionBytes(fd, { level, which, room: small }), "getsockopt");
+  const said = getOptionBytes(fd, { level, which, room: small });
+  // ENOTCONN of a stream, EINVAL of a datagram socket (uipc_usrreq.c, uipc_ctloutput)
+  if (said === -errno.ENOTCONN || said === -errno.EINVAL) throw unknownPeer();
+  check(said, "getsockopt");
   const user = decodeXucred(small.view);
   if (user === null) throw unknownPeer();
   const got = getOptionBytes(fd, { level, which: pidOption, room: small });

@@ -5,15 +5,17 @@ import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
 import { integer } from "../base/checks.ts";
 import type { Abortable } from "../base/deadline.ts";
-import { check, closedError, fileCall, UnixError, UnsupportedError } from "../base/errors.ts";
+import { check, fileCall, UnixError, UnsupportedError } from "../base/errors.ts";
 import { Fd, type FdLike } from "../fd/fd.ts";
+import { FdOwner } from "../fd/owner.ts";
 import { attempt } from "../loop/attempt.ts";
 import { LazyWatch } from "../loop/lazy-watch.ts";
 import { type SignalName, signalName } from "../signals/names.ts";
+import { whyFailed } from "../syscalls/asked-calls.ts";
 import { poll } from "../syscalls/fd.ts";
 import { endingOf, pidfdGetfd, pidfdOpen } from "../syscalls/process.ts";
 import { knownGid, knownUid } from "../users/known-ids.ts";
-import { processInfo } from "./proc-info.ts";
+import { processInfo, processState } from "./proc-info.ts";
 import { yamaScope } from "./ptrace.ts";
 import { deliver, type SendSignalOptions } from "./send-signal.ts";
 
@@ -57,8 +59,7 @@ const PARENT_TAKES_MS = 500;
  *
  * @see pidfd_open(2)
  */
-export class ProcessHandle implements Disposable {
-  readonly #handle: Fd;
+export class ProcessHandle extends FdOwner {
   readonly #watch = new LazyWatch();
   /**
    * Its pid in this process's pid namespace; null where it has none, or where it had ended already
@@ -67,7 +68,7 @@ export class ProcessHandle implements Disposable {
   readonly pid: number | null;
 
   private constructor(handle: Fd, pid: number | null) {
-    this.#handle = handle;
+    super(handle);
     this.pid = pid;
   }
 
@@ -79,10 +80,12 @@ export class ProcessHandle implements Disposable {
    * @throws UnsupportedError before Linux 5.3
    */
   static open(pid: number): ProcessHandle {
-    integer("pid", pid, { least: 1 });
+    integer("pid", pid, { min: 1 });
     const fd = pidfdOpen(pid);
-    if (fd === -errno.ENOSYS) throw new UnsupportedError("pidfd", "pidfd_open came with Linux 5.3");
-    return new ProcessHandle(Fd.of(check(fd, "pidfd_open"), "ProcessHandle.open", "ours"), pid);
+    const why = fd < 0 ? whyFailed("pidfd_open", fd) : null;
+    if (fd === -errno.ENOSYS) throw new UnsupportedError("pidfd", why ?? "pidfd_open: ENOSYS");
+    const opened = check(fd, "pidfd_open", { hint: why ?? undefined });
+    return new ProcessHandle(Fd.of(opened, "ProcessHandle.open", "ours"), pid);
   }
 
   /**
@@ -101,24 +104,9 @@ export class ProcessHandle implements Disposable {
     }
   }
 
-  /** The pidfd's number, borrowed; −1 once closed. */
-  get fd(): number {
-    return this.#handle.fd;
-  }
-
-  /** True after `close`. The process is not touched by that. */
-  get closed(): boolean {
-    return this.#handle.closed;
-  }
-
-  #open(syscall: string): number {
-    if (this.closed) throw closedError(syscall);
-    return this.fd;
-  }
-
   /** "running"; "zombie": ended, but nobody has waited for it; "gone" (told since Linux 6.9). */
   #state(): "running" | "zombie" | "gone" {
-    const now = check(poll(this.#open("poll"), events.POLLIN, 0), "poll");
+    const now = check(poll(this.open("poll"), events.POLLIN, 0), "poll");
     if ((now & events.POLLHUP) !== 0) return "gone";
     return (now & events.POLLIN) === 0 ? "running" : "zombie";
   }
@@ -148,12 +136,12 @@ export class ProcessHandle implements Disposable {
   }
 
   #until<T>(signal: AbortSignal | undefined, once: () => T | undefined): Promise<T> {
-    this.#open("poll");
+    this.open("poll");
     return attempt({ watch: this.#watch.of(this.fd), direction: "read", signal }, { once });
   }
 
   #status(): ExitStatus | undefined {
-    const ending = endingOf(this.#open("waitid"));
+    const ending = endingOf(this.open("waitid"));
     if (ending === null) return undefined;
     const { code, signal, coreDumped } = ending;
     return { code, signal: signal === null ? null : signalName(signal), coreDumped };
@@ -176,7 +164,7 @@ export class ProcessHandle implements Disposable {
    * @see pidfd_send_signal(2)
    */
   signal(signal: SignalName | number, options: SendSignalOptions = {}): void {
-    deliver({ pidfd: this.#open("pidfd_send_signal") }, signal, options);
+    deliver({ pidfd: this.open("pidfd_send_signal") }, signal, options);
   }
 
   /**
@@ -191,20 +179,24 @@ export class ProcessHandle implements Disposable {
    */
   duplicateFd(number: number): Fd {
     integer("a descriptor", number);
-    const fd = pidfdGetfd(this.#open("pidfd_getfd"), number);
+    const fd = pidfdGetfd(this.open("pidfd_getfd"), number);
     if (fd >= 0) return Fd.adopt(fd, "ProcessHandle.duplicateFd");
+    const why = whyFailed("pidfd_getfd", fd);
     if (fd === -errno.ENOSYS) {
-      throw new UnsupportedError("pidfdGetfd", "pidfd_getfd came with Linux 5.6");
+      throw new UnsupportedError("pidfdGetfd", why ?? "pidfd_getfd: ENOSYS");
     }
-    throw new UnixError("pidfd_getfd", fd, { hint: this.#whyNot(-fd, number) });
+    // of a zombie Linux 5.10 says that it has no such descriptor (facts: #zombies-look-alive)
+    const ended = fd === -errno.EBADF && this.#state() !== "running";
+    const failed = ended ? -errno.ESRCH : fd;
+    throw new UnixError("pidfd_getfd", failed, { hint: why ?? this.#whyNot(-failed, number) });
   }
 
   #whyNot(number: number, fd: number): string | undefined {
     const who = `process ${this.pid ?? "?"}`;
     if (number === errno.EBADF) return `${who} has no descriptor ${fd}`;
     if (number === errno.ESRCH) {
-      const gone = this.#state() === "gone";
-      return `${who} ${gone ? "is gone" : "has ended: a zombie has no descriptors"}`;
+      const zombie = this.#state() === "zombie" && processState(this.pid) === "Z";
+      return `${who} ${zombie ? "has ended: a zombie has no descriptors" : "is gone"}`;
     }
     if (number !== errno.EPERM) return undefined;
     const scope = yamaScope();
@@ -218,35 +210,21 @@ export class ProcessHandle implements Disposable {
    * where it has ended, or /proc does not show it.
    */
   info(): ProcessInfo | null {
-    this.#open("info");
+    this.open("info");
     const named = processInfo(this.pid);
     const numbers = this.pid === null ? null : statusOf(this.pid);
     if (this.pid === null || named === null || numbers === null || !this.alive()) return null;
     return { pid: this.pid, ...numbers, ...named };
   }
 
-  /** Keep the process alive while `exited` waits. The default. */
-  ref(): this {
-    return this.#reference(true);
-  }
-
-  /** Do not keep the process alive for it. */
-  unref(): this {
-    return this.#reference(false);
-  }
-
-  #reference(on: boolean): this {
+  /** @internal */
+  protected reference(on: boolean): void {
     this.#watch.referenced = on;
-    return this;
   }
 
   /** Close the pidfd; the process is left alone. `exited` gets ERR_CLOSED. Never throws. */
   close(): void {
-    this.#handle.close();
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
+    this.handle.close();
   }
 }
 

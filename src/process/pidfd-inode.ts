@@ -2,6 +2,7 @@
 
 import { fstatSync, statfsSync } from "node:fs";
 import { pidfs } from "../../native/process.ts";
+import { whyFatal } from "../syscalls/asked-calls.ts";
 import { close } from "../syscalls/fd.ts";
 import { pidfdOpen } from "../syscalls/process.ts";
 
@@ -20,7 +21,7 @@ export function pidfdInode(pidfd: number): bigint | null {
 
 /** The same of this process. */
 export function ownPidfdInode(): bigint | null {
-  const pidfd = pidfdOpen(process.pid);
+  const pidfd = whyFatal("pidfd_open") === null ? pidfdOpen(process.pid) : -1;
   if (pidfd < 0) return null;
   try {
     return pidfdInode(pidfd);

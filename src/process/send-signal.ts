@@ -2,9 +2,10 @@
 
 import { errno } from "../../native/errno.ts";
 import { integer } from "../base/checks.ts";
-import { UnixError } from "../base/errors.ts";
+import { UnixError, UnsupportedError } from "../base/errors.ts";
 import { type FdLike, fdNumber } from "../fd/fd.ts";
 import { type SignalName, signalName, signalNumber } from "../signals/names.ts";
+import { whyFailed } from "../syscalls/asked-calls.ts";
 import { kill, pidfdQueueSignal, pidfdSendSignal, queueSignal } from "../syscalls/process.ts";
 import { realTimeRange } from "../syscalls/signal.ts";
 
@@ -50,13 +51,15 @@ export function deliver(
   { value }: SendSignalOptions,
 ): void {
   const number = sendable(signal);
-  if (value !== undefined) integer("value", value, { least: -INT32, most: INT32 - 1 });
+  if (value !== undefined) integer("value", value, { min: -INT32, max: INT32 - 1 });
   if (value !== undefined && number === 0) throw new RangeError("signal 0 carries no value");
   const sent = value === undefined ? plain(target, number) : queued(target, number, value);
   if (sent >= 0) return;
   const syscall =
     "pidfd" in target ? "pidfd_send_signal" : value === undefined ? "kill" : "sigqueue";
-  throw new UnixError(syscall, sent, { hint: HINTS.get(-sent) });
+  const why = "pidfd" in target ? whyFailed("pidfd_send_signal", sent) : null;
+  if (sent === -errno.ENOSYS && why !== null) throw new UnsupportedError("pidfdSignals", why);
+  throw new UnixError(syscall, sent, { hint: why ?? HINTS.get(-sent) });
 }
 
 const plain = (target: Target, number: number): number =>
@@ -78,6 +81,7 @@ function queued(target: Target, number: number, value: number): number {
  * @throws TypeError, RangeError before any call: no such signal, one that is not sent, a pid below
  *   1 (groups are not addressed)
  * @throws UnixError ESRCH, EPERM, EAGAIN (its queue is full), EBADF (no pidfd)
+ * @throws UnsupportedError by pidfd before Linux 5.1
  * @see kill(2), sigqueue(3), pidfd_send_signal(2)
  */
 export function sendSignal(
@@ -85,6 +89,6 @@ export function sendSignal(
   signal: SignalName | number,
   options: SendSignalOptions = {},
 ): void {
-  if (typeof to === "number") deliver({ pid: integer("pid", to, { least: 1 }) }, signal, options);
+  if (typeof to === "number") deliver({ pid: integer("pid", to, { min: 1 }) }, signal, options);
   else deliver({ pidfd: fdNumber(to) }, signal, options);
 }

@@ -144,7 +144,7 @@ function check(name: string, options: ConnectQueueOptions): Size {
   kernelName(name);
   const { timeoutMs = TIMEOUT_MS, maxQueuedBytes = 0 } = options;
   integer("timeoutMs", timeoutMs);
-  integer("maxQueuedBytes", maxQueuedBytes, { most: Number.MAX_SAFE_INTEGER });
+  integer("maxQueuedBytes", maxQueuedBytes, { max: Number.MAX_SAFE_INTEGER });
   return queueSize(options);
 }
 

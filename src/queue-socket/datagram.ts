@@ -4,8 +4,10 @@ import { errno } from "../../native/errno.ts";
 import { integer } from "../base/checks.ts";
 import type { Payload } from "../base/data.ts";
 import type { Abortable, SyncOptions } from "../base/deadline.ts";
-import { busy, closedError, UnixError } from "../base/errors.ts";
-import { iterate } from "../base/iterate.ts";
+import { busy, UnixError } from "../base/errors.ts";
+import { iterateOpen } from "../base/iterate.ts";
+import { MAX_QUEUED_BYTES } from "../base/limits.ts";
+import { FdOwner } from "../fd/owner.ts";
 import { rejected, settled } from "../loop/gate.ts";
 import { checkQueueName } from "../message-queue/limits.ts";
 import { QueueMessage, type Ready, ready } from "../message-queue/message.ts";
@@ -23,7 +25,6 @@ import {
   queueSize,
   type ReceiveQueue,
 } from "./receive-queue.ts";
-import { QUEUED_BYTES } from "./stream.ts";
 import { QueueTargets, type Target } from "./targets.ts";
 
 /** How a datagram socket is made. `owner` is of all queues that it sends to. */
@@ -68,7 +69,7 @@ const GARBAGE = 64;
  *
  * @see mq_overview(7), docs/queue-socket.md
  */
-export class QueueDatagramSocket implements Disposable, AsyncDisposable {
+export class QueueDatagramSocket extends FdOwner implements AsyncDisposable {
   readonly #own: ReceiveQueue;
   readonly #name: OwnName | null;
   readonly #reader: QueueReader;
@@ -83,6 +84,7 @@ export class QueueDatagramSocket implements Disposable, AsyncDisposable {
     name: string | null,
     { maxQueuedBytes, owner }: { maxQueuedBytes: number; owner: QueueOwner },
   ) {
+    super(own.handle);
     this.#own = own;
     this.#name = name === null ? null : new OwnName(name, own);
     this.#reader = new QueueReader(own);
@@ -93,8 +95,8 @@ export class QueueDatagramSocket implements Disposable, AsyncDisposable {
 
   /** @internal */
   static open(name: string | undefined, options: QueueDatagramOptions): QueueDatagramSocket {
-    const { maxQueuedBytes = QUEUED_BYTES } = options;
-    integer("maxQueuedBytes", maxQueuedBytes, { most: Number.MAX_SAFE_INTEGER });
+    const { maxQueuedBytes = MAX_QUEUED_BYTES } = options;
+    integer("maxQueuedBytes", maxQueuedBytes, { max: Number.MAX_SAFE_INTEGER });
     const owner = expectedOwner(options.owner);
     const size = queueSize(options);
     const place = "openQueueDatagram";
@@ -113,16 +115,6 @@ export class QueueDatagramSocket implements Disposable, AsyncDisposable {
     return this.#name?.name ?? null;
   }
 
-  /** The descriptor of its queue, borrowed; −1 once closed. Readable means a datagram. */
-  get fd(): number {
-    return this.#own.handle.fd;
-  }
-
-  /** True once it is closed: what waits then fails with ERR_CLOSED. */
-  get closed(): boolean {
-    return this.#own.handle.closed;
-  }
-
   /** Bytes that wait in this process to be sent. */
   get queuedBytes(): number {
     return this.#queuedBytes;
@@ -133,14 +125,10 @@ export class QueueDatagramSocket implements Disposable, AsyncDisposable {
     return this.#reader.ignored;
   }
 
-  #open(syscall: string): void {
-    if (this.closed) throw closedError(syscall);
-  }
-
   /** The next datagram; waits for one. @throws UnixError ERR_CLOSED; the signal's reason */
   receive(options: Abortable = {}): Promise<QueueDatagram> {
     try {
-      this.#open("mq_timedreceive");
+      this.open("mq_timedreceive");
       return this.#reading.wait({ once: this.#take }, options.signal);
     } catch (error) {
       return rejected(error);
@@ -149,26 +137,19 @@ export class QueueDatagramSocket implements Disposable, AsyncDisposable {
 
   /** The next datagram if one is here; undefined: none now. */
   tryReceive(): QueueDatagram | undefined {
-    this.#open("mq_timedreceive");
+    this.open("mq_timedreceive");
     return this.#take();
   }
 
   /** The next datagram; blocks the thread. @throws UnixError ETIMEDOUT */
   receiveSync(options: SyncOptions = {}): QueueDatagram {
-    this.#open("mq_timedreceive");
+    this.open("mq_timedreceive");
     return this.#reading.block("mq_timedreceive", options, this.#take);
   }
 
   /** Datagrams as they come, until the socket is closed. Leaving the loop does not close it. */
   [Symbol.asyncIterator](): AsyncIterableIterator<QueueDatagram> {
-    return iterate(async () => {
-      try {
-        return await this.receive();
-      } catch (error) {
-        if (this.closed) return null;
-        throw error;
-      }
-    });
+    return iterateOpen(this, () => this.receive());
   }
 
   readonly #take = (): QueueDatagram | undefined => {
@@ -200,7 +181,7 @@ export class QueueDatagramSocket implements Disposable, AsyncDisposable {
     const { signal } = options;
     if (signal?.aborted === true) return rejected(signal.reason);
     try {
-      this.#open("mq_timedsend");
+      this.open("mq_timedsend");
       const target = this.#targets.find(to);
       if (target.side.idle && this.#put(target, message)) return settled(undefined);
       return this.#enqueue(target, message, signal);
@@ -246,7 +227,7 @@ export class QueueDatagramSocket implements Disposable, AsyncDisposable {
   trySend(data: Payload, options: SendDatagramOptions): number | null {
     const message = ready(data, options);
     const to = destination(options.to);
-    this.#open("mq_timedsend");
+    this.open("mq_timedsend");
     const target = this.#targets.find(to);
     return target.side.idle && this.#put(target, message) ? message.piece.bytes : null;
   }
@@ -255,26 +236,16 @@ export class QueueDatagramSocket implements Disposable, AsyncDisposable {
   sendSync(data: Payload, options: SendDatagramOptions & SyncOptions): void {
     const message = ready(data, options);
     const to = destination(options.to);
-    this.#open("mq_timedsend");
+    this.open("mq_timedsend");
     const target = this.#targets.find(to);
     if (!target.side.idle) throw busy();
     target.side.block("mq_timedsend", options, () => this.#putLater(target, message));
   }
 
-  /** Keep the process alive while something waits on this socket. The default. */
-  ref(): this {
-    return this.#reference(true);
-  }
-
-  /** Do not keep the process alive for this socket. */
-  unref(): this {
-    return this.#reference(false);
-  }
-
-  #reference(on: boolean): this {
+  /** @internal */
+  protected reference(on: boolean): void {
     this.#reading.referenced = on;
     this.#targets.referenced = on;
-    return this;
   }
 
   /** Close at once; the name is removed, what waits here gets ERR_CLOSED. Never throws. */
@@ -283,10 +254,6 @@ export class QueueDatagramSocket implements Disposable, AsyncDisposable {
     this.#name?.remove();
     leave(this.#own);
     this.#targets.close();
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
   }
 
   /** Close once the queued sends are out. */
@@ -307,10 +274,10 @@ function destination(to: unknown): string | QueueIdentity {
     throw new TypeError("`to` is a queue socket's name, or the `from` of a message");
   }
   const { pid, fd, inode, tagLow, tagHigh } = name as QueueIdentity;
-  integer("to.pid", pid, { least: 1 });
+  integer("to.pid", pid, { min: 1 });
   integer("to.fd", fd);
-  integer("to.inode", inode, { most: Number.MAX_SAFE_INTEGER });
-  const word = { most: 2 ** 32 - 1 };
+  integer("to.inode", inode, { max: Number.MAX_SAFE_INTEGER });
+  const word = { max: 2 ** 32 - 1 };
   return {
     pid,
     fd,

@@ -85,11 +85,11 @@ const WORD = 2 ** 32 - 1;
 function numbersOf(value: unknown): Numbers {
   const { pid, fd, inode, tagLow, tagHigh } = (value ?? {}) as Record<string, unknown>;
   return {
-    pid: integer("pid", pid, { least: 1 }),
+    pid: integer("pid", pid, { min: 1 }),
     fd: integer("fd", fd),
-    inode: integer("inode", inode, { least: 1, most: Number.MAX_SAFE_INTEGER }),
-    tagLow: integer("tagLow", tagLow, { most: WORD }),
-    tagHigh: integer("tagHigh", tagHigh, { most: WORD }),
+    inode: integer("inode", inode, { min: 1, max: Number.MAX_SAFE_INTEGER }),
+    tagLow: integer("tagLow", tagLow, { max: WORD }),
+    tagHigh: integer("tagHigh", tagHigh, { max: WORD }),
   };
 }
 

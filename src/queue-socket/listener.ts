@@ -5,9 +5,10 @@ import { Backoff } from "../base/backoff.ts";
 import { integer } from "../base/checks.ts";
 import type { Abortable, SyncOptions } from "../base/deadline.ts";
 import { sleep } from "../base/deadline.ts";
-import { closedError, isShortage, UnixError } from "../base/errors.ts";
-import { iterate } from "../base/iterate.ts";
+import { isShortage, UnixError } from "../base/errors.ts";
+import { iterateOpen } from "../base/iterate.ts";
 import { printable } from "../base/printable.ts";
+import { FdOwner } from "../fd/owner.ts";
 import { admits, checkAllow, sameUser } from "../peer/admission.ts";
 import type { Credentials } from "../structs/credentials.ts";
 import type { QueueIdentity } from "../structs/queue-frame.ts";
@@ -57,7 +58,7 @@ const SHORTAGE = { first: 5, max: 1000 } as const;
  *
  * @see mq_overview(7), docs/queue-socket.md
  */
-export class QueueListener implements Disposable, AsyncDisposable {
+export class QueueListener extends FdOwner implements AsyncDisposable {
   readonly #own: ReceiveQueue;
   readonly #name: OwnName;
   readonly #reader: QueueReader;
@@ -69,6 +70,7 @@ export class QueueListener implements Disposable, AsyncDisposable {
   #warned = false;
 
   private constructor(name: string, own: ReceiveQueue, options: ListenQueueOptions) {
+    super(own.handle);
     this.#own = own;
     this.#name = new OwnName(name, own);
     this.#reader = new QueueReader(own);
@@ -82,10 +84,10 @@ export class QueueListener implements Disposable, AsyncDisposable {
     kernelName(name);
     queueSize(options);
     const { backlog = BACKLOG, allow, maxQueuedBytes = 0 } = options;
-    integer("maxQueuedBytes", maxQueuedBytes, { most: Number.MAX_SAFE_INTEGER });
+    integer("maxQueuedBytes", maxQueuedBytes, { max: Number.MAX_SAFE_INTEGER });
     checkAllow(allow);
     const size = {
-      maxMessages: integer("backlog", backlog, { least: 1 }),
+      maxMessages: integer("backlog", backlog, { min: 1 }),
       messageBytes: REQUEST_BYTES,
     };
     return new QueueListener(name, makeNamed(name, size, "listenQueue"), options);
@@ -96,23 +98,9 @@ export class QueueListener implements Disposable, AsyncDisposable {
     return this.#name.name;
   }
 
-  /** The descriptor of its queue, borrowed; −1 once closed. */
-  get fd(): number {
-    return this.#own.handle.fd;
-  }
-
-  /** True once it is closed: what waits then fails with ERR_CLOSED. */
-  get closed(): boolean {
-    return this.#own.handle.closed;
-  }
-
   /** Messages in its queue, requests and others, that led to no connection. */
   get ignored(): number {
     return this.#reader.ignored;
-  }
-
-  #open(): void {
-    if (this.closed) throw closedError("accept");
   }
 
   /**
@@ -125,7 +113,7 @@ export class QueueListener implements Disposable, AsyncDisposable {
     const { signal } = options;
     for (const pauses = new Backoff(SHORTAGE); ; ) {
       try {
-        this.#open();
+        this.open("accept");
         return await this.#side.wait({ once: () => this.#once() }, signal);
       } catch (error) {
         if (this.#held === null || this.closed || signal?.aborted === true) throw error;
@@ -136,31 +124,24 @@ export class QueueListener implements Disposable, AsyncDisposable {
 
   /** A connection that waits; undefined: none now. @throws UnixError EMFILE: it goes on waiting */
   tryAccept(): QueueSocket | undefined {
-    this.#open();
+    this.open("accept");
     return this.#once();
   }
 
   /** The next connection; blocks the thread. @throws UnixError ETIMEDOUT, EMFILE */
   acceptSync(options: SyncOptions = {}): QueueSocket {
-    this.#open();
+    this.open("accept");
     return this.#side.block("accept", options, () => this.#once());
   }
 
   /** Connections as they come, until the listener is closed. */
   [Symbol.asyncIterator](): AsyncIterableIterator<QueueSocket> {
-    return iterate(async () => {
-      try {
-        return await this.accept();
-      } catch (error) {
-        if (this.closed) return null;
-        throw error;
-      }
-    });
+    return iterateOpen(this, () => this.accept());
   }
 
   #once(): QueueSocket | undefined {
     for (let i = 0; i < REQUESTS; i++) {
-      this.#open(); // `allow` may have closed it
+      this.open("accept"); // `allow` may have closed it
       const request = this.#request();
       if (request === undefined) return undefined;
       const socket = request === null ? null : this.#answer(request);
@@ -243,16 +224,9 @@ export class QueueListener implements Disposable, AsyncDisposable {
     process.emitWarning(text, { type: "AcceptWarning", code: error.code });
   }
 
-  /** Keep the process alive while `accept` waits. The default. */
-  ref(): this {
-    this.#side.referenced = true;
-    return this;
-  }
-
-  /** Do not keep the process alive for this listener. */
-  unref(): this {
-    this.#side.referenced = false;
-    return this;
+  /** @internal */
+  protected reference(on: boolean): void {
+    this.#side.referenced = on;
   }
 
   /** Stop listening, remove the name, and refuse who waits. Connections stay open. Never throws. */
@@ -265,7 +239,7 @@ export class QueueListener implements Disposable, AsyncDisposable {
     } catch {
       // out of descriptors: they find the lock free
     }
-    this.#own.handle.close();
+    this.handle.close();
   }
 
   #refuseAll(): void {
@@ -276,10 +250,6 @@ export class QueueListener implements Disposable, AsyncDisposable {
       peer?.putRefusal(errno.ECONNREFUSED);
       peer?.close();
     }
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -71,7 +71,7 @@ export function adoptQueueSocket(
 ): QueueSocket {
   const { maxQueuedBytes } = options;
   if (maxQueuedBytes !== undefined) {
-    integer("maxQueuedBytes", maxQueuedBytes, { most: Number.MAX_SAFE_INTEGER });
+    integer("maxQueuedBytes", maxQueuedBytes, { max: Number.MAX_SAFE_INTEGER });
   }
   const { moved, ...ends } = takeOver(token);
   const socket = new QueueSocket({ ...ends, maxQueuedBytes });

@@ -47,8 +47,8 @@ export const MIN_MESSAGE_BYTES = 64;
 /** @throws TypeError, RangeError */
 export function queueSize({ maxMessages, messageBytes }: QueueSizeOptions): Size {
   return {
-    maxMessages: integer("maxMessages", maxMessages ?? MESSAGES, { least: 1 }),
-    messageBytes: integer("messageBytes", messageBytes ?? BYTES, { least: MIN_MESSAGE_BYTES }),
+    maxMessages: integer("maxMessages", maxMessages ?? MESSAGES, { min: 1 }),
+    messageBytes: integer("messageBytes", messageBytes ?? BYTES, { min: MIN_MESSAGE_BYTES }),
   };
 }
 

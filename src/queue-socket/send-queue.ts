@@ -1,13 +1,15 @@
 // Somebody else's queue, open for writing, and whether anybody reads from it.
 
-import { fstatSync, readFileSync } from "node:fs";
+import { fstatSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { file } from "../../native/file.ts";
 import { check, type ErrorDetail, fileCall, UnixError } from "../base/errors.ts";
 import { Fd } from "../fd/fd.ts";
+import { fileLocks } from "../fd/locks.ts";
 import { messageTooLong } from "../message-queue/limits.ts";
 import { checkOwner, type QueueOwner } from "../message-queue/owner.ts";
 import type { Credentials } from "../structs/credentials.ts";
+import { deviceParts } from "../structs/device.ts";
 import {
   encodeDatagram,
   encodeHeader,
@@ -18,6 +20,7 @@ import {
   type QueueTag,
   type Sender,
 } from "../structs/queue-frame.ts";
+import { whyFatal } from "../syscalls/asked-calls.ts";
 import { close, open } from "../syscalls/fd.ts";
 import { Memory } from "../syscalls/memory.ts";
 import { mqGetattr, mqOpen, mqSendFrom } from "../syscalls/message-queue.ts";
@@ -162,7 +165,7 @@ export class SendQueue {
     const hint = hints.get(-fd);
     const handle = Fd.of(check(fd, "mq_open", { address: name, hint }), "queue socket", "ours");
     const pid = lockedBy(handle.fd);
-    const pidfd = pid === null ? -1 : pidfdOpen(pid);
+    const pidfd = pid === null || whyFatal("pidfd_open") !== null ? -1 : pidfdOpen(pid);
     const known = pidfd < 0 ? null : Fd.of(pidfd, "queue socket", "ours");
     return SendQueue.#open(handle, known, { pid, number: -1, tag: NO_TAG, owner, address: name });
   }
@@ -281,23 +284,15 @@ function must(result: number, syscall: string): number {
 
 /** The process that locked a file, as /proc/locks has it; null where that does not tell. */
 function lockedBy(fd: number): number | null {
-  const hex = (part: number): string => part.toString(16).padStart(2, "0");
-  try {
-    const { ino, dev } = fstatSync(fd);
-    const { major, minor } = deviceNumbers(dev);
-    const place = `${hex(major)}:${hex(minor)}:${ino}`;
-    for (const line of readFileSync("/proc/locks", "utf8").split("\n")) {
-      const [, kind, , , pid, where] = line.trim().split(/\s+/);
-      if (kind === "FLOCK" && where === place && Number(pid) > 0) return Number(pid);
-    }
-  } catch {
-    // no /proc, or not for us
-  }
-  return null;
-}
-
-/** st_dev as Linux packs it (include/linux/kdev_t.h, new_encode_dev): 12 bits and 20. */
-function deviceNumbers(device: number): { major: number; minor: number } {
-  const major = (device >>> 8) & 0xfff;
-  return { major, minor: (device & 0xff) | ((device >>> 12) & ~0xff) };
+  const { ino, dev } = fileCall(() => fstatSync(fd));
+  const { major, minor } = deviceParts(dev);
+  const lock = fileLocks()?.find(
+    ({ kind, pid, device, inode }) =>
+      kind === "FLOCK" &&
+      pid > 0 &&
+      inode === String(ino) &&
+      device.major === major &&
+      device.minor === minor,
+  );
+  return lock?.pid ?? null;
 }

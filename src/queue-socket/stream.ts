@@ -4,8 +4,10 @@ import { errno } from "../../native/errno.ts";
 import { integer } from "../base/checks.ts";
 import type { Payload } from "../base/data.ts";
 import type { Abortable, SyncOptions } from "../base/deadline.ts";
-import { busy, closedError, UnixError } from "../base/errors.ts";
+import { busy, UnixError } from "../base/errors.ts";
 import { iterate } from "../base/iterate.ts";
+import { MAX_QUEUED_BYTES } from "../base/limits.ts";
+import { FdOwner } from "../fd/owner.ts";
 import { rejected, settled } from "../loop/gate.ts";
 import { QueueMessage } from "../message-queue/message.ts";
 import { onePiece } from "../socket/send.ts";
@@ -18,8 +20,6 @@ import { QueueReader } from "./reader.ts";
 import { leave, type ReceiveQueue } from "./receive-queue.ts";
 import type { SendQueue } from "./send-queue.ts";
 
-/** @internal Bytes that may wait in this process, unless the user says otherwise. */
-export const QUEUED_BYTES = 64 * 1024 * 1024;
 /** Frames written in one go, before the rest of Bun's loop gets its turn. */
 const FRAMES = 256;
 
@@ -48,7 +48,7 @@ export interface QueueReceiveOptions extends Abortable {
  *
  * @see mq_overview(7), docs/queue-socket.md
  */
-export class QueueSocket implements Disposable, AsyncDisposable {
+export class QueueSocket extends FdOwner implements AsyncDisposable {
   readonly #own: ReceiveQueue;
   readonly #peer: SendQueue;
   readonly #reader: QueueReader;
@@ -62,7 +62,8 @@ export class QueueSocket implements Disposable, AsyncDisposable {
   #handedOn = false;
 
   /** @internal */
-  constructor({ own, peer, maxQueuedBytes = QUEUED_BYTES, state }: Connection) {
+  constructor({ own, peer, maxQueuedBytes = MAX_QUEUED_BYTES, state }: Connection) {
+    super(own.handle);
     this.#own = own;
     this.#peer = peer;
     this.#maxQueuedBytes = maxQueuedBytes;
@@ -76,23 +77,9 @@ export class QueueSocket implements Disposable, AsyncDisposable {
     }
   }
 
-  /** The descriptor of this end's own queue, borrowed; −1 once closed. Readable means data. */
-  get fd(): number {
-    return this.#own.handle.fd;
-  }
-
   /** Both descriptors, borrowed: this end's queue, the other end's queue. See {@link inherit}. */
   get fds(): readonly [own: number, peer: number] {
     return [this.fd, this.#peer.handle.fd];
-  }
-
-  /** True once it is closed here, whatever the peer does. */
-  get closed(): boolean {
-    return this.#own.handle.closed;
-  }
-
-  #open(syscall: string): void {
-    if (this.closed) throw closedError(syscall);
   }
 
   /** Bytes that wait in this process to be sent. */
@@ -110,13 +97,13 @@ export class QueueSocket implements Disposable, AsyncDisposable {
    * those that made the queue. Of the moment of the connection, or of the last `inherit`.
    */
   peerCredentials(): Credentials {
-    this.#open("peerCredentials");
+    this.open("peerCredentials");
     return this.#peer.credentials;
   }
 
   /** The other end's process, looked at closely. Close the result. */
   peer(): QueueProcess {
-    this.#open("peer");
+    this.open("peer");
     return verifyReader(this.#peer.credentials, this.#peer.holder.pidfd);
   }
 
@@ -126,10 +113,10 @@ export class QueueSocket implements Disposable, AsyncDisposable {
    * @throws UnixError ERR_CLOSED; the signal's reason
    */
   receive(options: QueueReceiveOptions = {}): Promise<QueueMessage | null> {
-    const most = atMost(options.maxBytes);
+    const max = maxBytesOf(options.maxBytes);
     try {
-      this.#open("mq_timedreceive");
-      return this.#reading.wait({ once: () => this.#take(most) }, options.signal);
+      this.open("mq_timedreceive");
+      return this.#reading.wait({ once: () => this.#take(max) }, options.signal);
     } catch (error) {
       return rejected(error);
     }
@@ -139,18 +126,18 @@ export class QueueSocket implements Disposable, AsyncDisposable {
   tryReceive(
     options: { readonly maxBytes?: number | undefined } = {},
   ): QueueMessage | null | undefined {
-    const most = atMost(options.maxBytes);
-    this.#open("mq_timedreceive");
-    return this.#take(most);
+    const max = maxBytesOf(options.maxBytes);
+    this.open("mq_timedreceive");
+    return this.#take(max);
   }
 
   /** The next bytes, or null at the end; blocks the thread. @throws UnixError ETIMEDOUT */
   receiveSync(
     options: SyncOptions & { readonly maxBytes?: number | undefined } = {},
   ): QueueMessage | null {
-    const most = atMost(options.maxBytes);
-    this.#open("mq_timedreceive");
-    return this.#reading.block("mq_timedreceive", options, () => this.#take(most));
+    const max = maxBytesOf(options.maxBytes);
+    this.open("mq_timedreceive");
+    return this.#reading.block("mq_timedreceive", options, () => this.#take(max));
   }
 
   /** Messages until the end. Leaving the loop does not close the socket. */
@@ -158,18 +145,18 @@ export class QueueSocket implements Disposable, AsyncDisposable {
     return iterate(() => this.receive());
   }
 
-  #take(most: number): QueueMessage | null | undefined {
-    if (this.#rest !== null) return this.#cut(this.#rest, most);
+  #take(max: number): QueueMessage | null | undefined {
+    if (this.#rest !== null) return this.#cut(this.#rest, max);
     if (this.#ended) return null;
     let next = this.#next();
     if (next === undefined) next = this.#atEnd();
     if (next === null) this.#ended = true;
-    return next ? this.#cut(next, most) : next;
+    return next ? this.#cut(next, max) : next;
   }
 
-  #cut(data: Uint8Array, most: number): QueueMessage {
-    this.#rest = data.length > most ? data.subarray(most) : null;
-    return new QueueMessage(data.length > most ? data.slice(0, most) : data, 0);
+  #cut(data: Uint8Array, max: number): QueueMessage {
+    this.#rest = data.length > max ? data.subarray(max) : null;
+    return new QueueMessage(data.length > max ? data.slice(0, max) : data, 0);
   }
 
   /** Nothing is here. If nobody is there to send more, what was sent last may have come since. */
@@ -246,7 +233,7 @@ export class QueueSocket implements Disposable, AsyncDisposable {
   /** Write frames until there is no room; how far that came. */
   #put(piece: Piece, from: number): number {
     const { bytes } = piece;
-    const most = this.#peer.dataBytes;
+    const max = this.#peer.dataBytes;
     let at = from;
     for (let i = 0; at < bytes; i++) {
       if (i === FRAMES) {
@@ -254,7 +241,7 @@ export class QueueSocket implements Disposable, AsyncDisposable {
         return at;
       }
       if (!this.#peer.holder.alive()) throw gone();
-      const to = Math.min(at + most, bytes);
+      const to = Math.min(at + max, bytes);
       if (!this.#peer.putData(piece, at, to)) return at;
       at = to;
     }
@@ -262,7 +249,7 @@ export class QueueSocket implements Disposable, AsyncDisposable {
   }
 
   #mayEndOrSend(syscall: string): void {
-    this.#open(syscall);
+    this.open(syscall);
     if (this.#sendEnded) throw new UnixError(syscall, -errno.EPIPE, { hint: "after end()" });
   }
 
@@ -311,7 +298,7 @@ export class QueueSocket implements Disposable, AsyncDisposable {
    * @throws UnixError EBUSY while sends are queued, EPIPE, ERR_CLOSED
    */
   inherit(options: InheritOptions = {}): string {
-    this.#open("inherit");
+    this.open("inherit");
     if (!this.#writing.idle) throw busy();
     if (this.#peer.handle.closed) throw gone(); // before the answer had been read
     const state = { rest: this.#rest, ended: this.#ended, sendEnded: this.#sendEnded };
@@ -329,21 +316,11 @@ export class QueueSocket implements Disposable, AsyncDisposable {
     if (once() === undefined) this.#writing.wait({ once }, undefined).catch(() => {});
   }
 
-  /** Keep the process alive while something waits on this socket. The default. */
-  ref(): this {
-    return this.#reference(true);
-  }
-
-  /** Do not keep the process alive for this socket. */
-  unref(): this {
-    return this.#reference(false);
-  }
-
-  #reference(on: boolean): this {
+  /** @internal */
+  protected reference(on: boolean): void {
     this.#reading.referenced = on;
     this.#writing.referenced = on;
     this.#peer.holder.referenced = on;
-    return this;
   }
 
   /**
@@ -361,10 +338,6 @@ export class QueueSocket implements Disposable, AsyncDisposable {
     }
     this.#peer.close();
     this.#rest = null;
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
   }
 
   /** Close once the queued sends are out. */
@@ -388,5 +361,5 @@ function gone(): UnixError {
   return new UnixError("mq_timedsend", -errno.EPIPE, { hint: "nobody is at the other end" });
 }
 
-const atMost = (maxBytes: number | undefined): number =>
-  maxBytes === undefined ? Infinity : integer("maxBytes", maxBytes, { least: 1 });
+const maxBytesOf = (maxBytes: number | undefined): number =>
+  maxBytes === undefined ? Infinity : integer("maxBytes", maxBytes, { min: 1 });

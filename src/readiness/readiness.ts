@@ -134,6 +134,6 @@ const MICROS_PER_MS = 1000;
  */
 export function configureLoop({ busyPollMicros }: LoopOptions): void {
   if (busyPollMicros === undefined) return;
-  const micros = integer("busyPollMicros", busyPollMicros, { most: MAX_MICROS });
+  const micros = integer("busyPollMicros", busyPollMicros, { max: MAX_MICROS });
   setBusyPoll(micros / MICROS_PER_MS);
 }

@@ -10,6 +10,7 @@ import { yamaScope } from "../process/ptrace.ts";
 import { type SignalName, signalName, signalNumber } from "../signals/names.ts";
 import type { ProcessIdentity } from "../structs/fd-offer.ts";
 import { decodeStart, decodeStatus, type ProcessStatus } from "../structs/process-status.ts";
+import { whyRefused } from "../syscalls/asked-calls.ts";
 import { dumpable } from "../syscalls/process.ts";
 import { realTimeRange } from "../syscalls/signal.ts";
 
@@ -34,9 +35,26 @@ export function whyNoProc(): string | null {
   }
 }
 
+/** What each side calls; what a filter refuses would else be noticed by the other's deadline. */
+const needed = {
+  sender: ["pidfd_open", "pidfd_send_signal"],
+  receiver: ["pidfd_open", "pidfd_getfd"],
+} as const;
+
+/** Why this process cannot be that side of it; null where it can. */
+export function whyNot(side: keyof typeof needed): string | null {
+  const proc = whyNoProc();
+  if (proc !== null) return proc;
+  for (const call of needed[side]) {
+    const why = whyRefused(call);
+    if (why !== null) return why;
+  }
+  return null;
+}
+
 /** @throws UnsupportedError */
-export function requireProc(): void {
-  const reason = whyNoProc();
+export function mustBeAble(side: keyof typeof needed): void {
+  const reason = whyNot(side);
   if (reason !== null) throw new UnsupportedError("sendFd", reason);
 }
 
@@ -110,6 +128,12 @@ export class Target implements Disposable {
     const how = (found.status.ignored & bit) === 0n ? "would be ended by" : "ignores";
     const hint = `nobody listens: ${this.name} ${how} ${signalName(this.#signal)}`;
     throw new UnixError("pidfd_send_signal", -errno.ECONNREFUSED, { hint });
+  }
+
+  /** Whether there are calls that it may not make. */
+  underFilter(): boolean {
+    const { pid } = this.handle;
+    return pid !== null && statusOf(pid)?.filtered === true;
   }
 
   /**

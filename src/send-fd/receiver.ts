@@ -6,7 +6,8 @@ import { poll as events } from "../../native/poll.ts";
 import { socket as c, option } from "../../native/socket.ts";
 import { type Abortable, remaining, type SyncOptions } from "../base/deadline.ts";
 import { isShortage, UnixError } from "../base/errors.ts";
-import { iterate } from "../base/iterate.ts";
+import { iterateOpen } from "../base/iterate.ts";
+import { Referenced } from "../base/referenced.ts";
 import { Fd } from "../fd/fd.ts";
 import { receiveMessage, sendMessage } from "../listener/adopt.ts";
 import { type Allow, admits, checkAllow, everybody } from "../peer/admission.ts";
@@ -25,10 +26,10 @@ import { pidfdGetfd, pidfdOpen } from "../syscalls/process.ts";
 import { Disposition } from "../syscalls/signal.ts";
 import { getOption, socketName } from "../syscalls/socket.ts";
 import {
+  mustBeAble,
   ownParty,
   type RealtimeSignal,
   realtimeNumber,
-  requireProc,
   startOf,
 } from "./receiver-process.ts";
 
@@ -130,7 +131,7 @@ function makerOf(far: number): Credentials | null {
 /**
  * Descriptors as they come, for as long as it is open. Made by {@link receiveFds}.
  */
-export class FdReceiver implements Disposable, AsyncDisposable {
+export class FdReceiver extends Referenced implements AsyncDisposable {
   readonly #watcher: SignalWatcher;
   readonly #allow: Allow;
   readonly #self: ProcessIdentity;
@@ -144,6 +145,7 @@ export class FdReceiver implements Disposable, AsyncDisposable {
     allow,
     self,
   }: { watcher: SignalWatcher; allow: Allow; self: ProcessIdentity }) {
+    super();
     this.#watcher = watcher;
     this.#allow = allow;
     this.#self = self;
@@ -235,34 +237,21 @@ export class FdReceiver implements Disposable, AsyncDisposable {
     const left = remaining(options?.timeoutMs);
     for (;;) {
       const wait = left();
-      const most = wait < 0 ? {} : { timeoutMs: wait };
-      const taken = this.#take(this.#postponed.shift() ?? this.#watcher.receiveSync(most));
+      const limit = wait < 0 ? {} : { timeoutMs: wait };
+      const taken = this.#take(this.#postponed.shift() ?? this.#watcher.receiveSync(limit));
       if (taken !== null) return taken;
     }
   }
 
   /** Descriptors as they come, until it is closed. Leaving the loop does not close it. */
   [Symbol.asyncIterator](): AsyncIterableIterator<ReceivedFd> {
-    return iterate(async () => {
-      try {
-        return await this.receive();
-      } catch (error) {
-        if (this.closed) return null;
-        throw error;
-      }
-    });
+    return iterateOpen(this, () => this.receive());
   }
 
-  /** Keep the process alive while a receive waits. The default. */
-  ref(): this {
-    this.#watcher.ref();
-    return this;
-  }
-
-  /** Do not keep the process alive for this. */
-  unref(): this {
-    this.#watcher.unref();
-    return this;
+  /** @internal */
+  protected reference(on: boolean): void {
+    if (on) this.#watcher.ref();
+    else this.#watcher.unref();
   }
 
   /**
@@ -278,10 +267,6 @@ export class FdReceiver implements Disposable, AsyncDisposable {
     this.#postponed = [];
     this.#watcher.close();
     for (const event of rest) refuse(event, this.#self);
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -356,13 +341,13 @@ function watchIgnored(number: number): SignalWatcher {
  *
  * @throws TypeError, RangeError; UnixError EMFILE
  * @throws UnsupportedError in a Worker, without the signal handler (`capabilities().signalSenders`)
- *   and without /proc
+ *   or /proc, and without pidfd_getfd (before Linux 5.6, or refused by a seccomp filter)
  * @see pidfd_getfd(2), sigqueue(3)
  */
 export function receiveFds(options: ReceiveFdsOptions): FdReceiver {
   const number = realtimeNumber(options.realtimeSignal);
   const allow = checkAllow(options.allow) ?? everybody;
-  requireProc();
+  mustBeAble("receiver");
   const self = ownParty();
   return new FdReceiver({ watcher: watchIgnored(number), allow, self });
 }

@@ -11,10 +11,10 @@ import { signalName } from "../signals/names.ts";
 import { checkFds, closeTransferred } from "../socket/send.ts";
 import { Offer } from "./offer.ts";
 import {
+  mustBeAble,
   ownParty,
   type RealtimeSignal,
   realtimeNumber,
-  requireProc,
   Target,
 } from "./receiver-process.ts";
 
@@ -73,7 +73,8 @@ async function hand({ target, offer, number, signal }: Sending): Promise<UnixErr
  * @throws UnixError ESRCH (it has ended), ECONNREFUSED (nobody listens), EPERM (no right to signal
  *   it, or it has none to take it), EAGAIN (its queue of signals is full), EACCES (it refused),
  *   ETIMEDOUT, EOPNOTSUPP (another pid namespace), EBADF, EMFILE, ETOOMANYREFS; the signal's reason
- * @throws UnsupportedError without pidfds, without /proc, and where Yama asks for it in a Worker
+ * @throws UnsupportedError without pidfds (also where a seccomp filter refuses the calls), without
+ *   /proc, and where Yama asks for it in a Worker
  * @see pidfd_getfd(2), pidfd_send_signal(2), sigqueue(3)
  */
 export async function sendFd(
@@ -86,7 +87,7 @@ export async function sendFd(
   const { transfer = false } = options;
   const numbers = checkFds([fd], transfer);
   options.signal?.throwIfAborted();
-  requireProc();
+  mustBeAble("sender");
   using target = new Target(to, number);
   const { party, status } = target.listening();
   const needsLeave = target.needsLeave(status);
@@ -101,6 +102,8 @@ export async function sendFd(
 }
 
 function late(target: Target, { number, ms }: { number: number; ms: number }): UnixError {
-  const hint = `${target.name} handles ${signalName(number)}, but took nothing for ${ms} ms`;
+  const filter = target.underFilter() ? "; its seccomp filter may refuse pidfd_getfd" : "";
+  const took = `${target.name} handles ${signalName(number)}, but took nothing for ${ms} ms`;
+  const hint = `${took}${filter}`;
   return new UnixError("pidfd_getfd", -errno.ETIMEDOUT, { hint });
 }

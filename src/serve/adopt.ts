@@ -6,13 +6,14 @@ import { system } from "../../native/platform.ts";
 import { check, UnixError, UnsupportedError } from "../base/errors.ts";
 import { describeFd } from "../fd/description.ts";
 import { Fd, type FdLike, fdNumber } from "../fd/fd.ts";
+import { inodeOf } from "../fd/inode.ts";
 import { type AdmissionOptions, checkAdmission } from "../listener/listener.ts";
 import { decodeInet, isLoopback } from "../structs/sockaddr-in.ts";
 import { decodeSockaddr, toBytes } from "../structs/sockaddr-un.ts";
 import { setNonBlocking, statusFlags } from "../syscalls/fd.ts";
 import { rawName } from "../syscalls/socket.ts";
 import { type Door, directDoor, remember } from "./drain.ts";
-import { exchange, inodeOf, isListening, type Registration, registrations } from "./epoll-entry.ts";
+import { exchange, isListening, type Registration, registrations } from "./epoll-entry.ts";
 import { closeIfStill, takesDescriptors } from "./native-fd.ts";
 import { termsOf, weAccept } from "./rules.ts";
 
@@ -70,9 +71,14 @@ const WHY = "it leans on how Bun keeps its sockets, and here that is different";
  * to be duplicated or passed on before the first byte has come. What `allow` throws refuses, and is
  * an uncaught exception.
  *
- * @throws what `start` throws; TypeError where it returns no server, and for rules beside a
- *   `Listener` or for TCP; RangeError; UnixError ENOTSOCK, EBADF, EINVAL (not listening),
- *   EPROTOTYPE (no stream); then nothing has been started
+ * Of a `Listener`'s socket options, the buffers' sizes hold, and that descriptors are refused.
+ * Descriptors that come are closed in any case: Bun reads bytes only. So options that promise more
+ * (`passCredentials`, `passPidfd`, a number of `acceptFds`, `maxMessageBytes`, `maxQueuedBytes`)
+ * are a TypeError.
+ *
+ * @throws what `start` throws; TypeError where it returns no server, for rules beside a `Listener`
+ *   or for TCP, and for a `Listener` with options that Bun cannot keep; RangeError; UnixError
+ *   ENOTSOCK, EBADF, EINVAL (not listening), EPROTOTYPE (no stream); then nothing has been started
  * @throws UnsupportedError where a step does not hold in this Bun: all is undone, the server
  *   stopped, the descriptor as it was
  * @see listen(2), epoll_ctl(2)

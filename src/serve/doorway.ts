@@ -8,6 +8,8 @@ import { socket as c } from "../../native/socket.ts";
 import { Backoff } from "../base/backoff.ts";
 import { UnixError } from "../base/errors.ts";
 import type { Fd } from "../fd/fd.ts";
+import { inodeOf } from "../fd/inode.ts";
+import { holdsMore } from "../fd/unread.ts";
 import { Acceptor } from "../listener/acceptor.ts";
 import { Consumer } from "../loop/consume.ts";
 import { LazyWatch } from "../loop/lazy-watch.ts";
@@ -16,14 +18,7 @@ import { nameAtOtherEnd } from "../peer/stand-ins.ts";
 import { applySettings, type Settings } from "../socket/options.ts";
 import { close, poll } from "../syscalls/fd.ts";
 import { shutdown } from "../syscalls/socket.ts";
-import {
-  EpollView,
-  exchange,
-  inodeOf,
-  isCurrent,
-  isStill,
-  type Registration,
-} from "./epoll-entry.ts";
+import { EpollView, exchange, isCurrent, isStill, type Registration } from "./epoll-entry.ts";
 import { Guest } from "./guest.ts";
 import { through } from "./hidden.ts";
 
@@ -70,7 +65,8 @@ export class Doorway {
 
   constructor(options: DoorwayOptions) {
     this.#options = options;
-    const { entry, listening, rules, settings, where } = options;
+    const { entry, listening, rules, where } = options;
+    const settings = { ...options.settings, refuseFds: true }; // Bun would not look at them
     this.#view = new EpollView(entry.epoll);
     this.#acceptor = new Acceptor<number>({
       handle: listening,
@@ -190,21 +186,25 @@ export class Doorway {
     const missing = new Map<string, Guest>();
     let often = 0;
     for (const guest of this.#guests) {
-      if (guest.seat >= 0 && guest.isAt(guest.seat)) continue;
-      guest.seat = -1;
+      const { seat } = guest;
+      guest.seat = seat && guest.isAt(seat.fd) ? this.#view.find(seat.fd) : undefined;
+      if (guest.seat !== undefined) continue;
       missing.set(guest.name, guest);
       often = Math.max(often, guest.turns++);
     }
-    const look = (fd: number): void => {
-      const guest = missing.get(nameAtOtherEnd(fd) ?? "");
+    const look = (entry: Registration): void => {
+      const guest = missing.get(nameAtOtherEnd(entry.fd) ?? "");
       if (guest === undefined) return;
-      guest.seat = fd;
+      guest.seat = entry;
       missing.delete(guest.name);
     };
-    for (const { room } of [...missing.values()]) if (this.#view.find(room)) look(room);
+    for (const { room } of [...missing.values()]) {
+      const entry = this.#view.find(room);
+      if (entry !== undefined) look(entry);
+    }
     if (missing.size === 0 || often === 0) return;
-    for (const { fd, inode } of this.#view.all()) {
-      if (this.#kept.get(fd) !== inode) look(fd);
+    for (const entry of this.#view.all()) {
+      if (this.#kept.get(entry.fd) !== entry.inode) look(entry);
     }
   }
 
@@ -212,9 +212,8 @@ export class Doorway {
     const said = guest.forward();
     if (said === "more than the client takes now") return;
     const ended = said === "all sent, and ended";
-    const entry = guest.seat < 0 ? undefined : this.#view.find(guest.seat);
-    if (entry !== undefined) {
-      this.#seat(guest, entry, ended);
+    if (guest.seat !== undefined) {
+      this.#seat(guest, guest.seat, ended);
       return;
     }
     if (ended && guest.turns > 1) {
@@ -227,6 +226,10 @@ export class Doorway {
   /** Put the client in the place of its stand-in. */
   #seat(guest: Guest, entry: Registration, ended: boolean): void {
     const { fd } = guest.client;
+    if (holdsMore(fd, true)) {
+      this.#turnAway(guest, "it has sent descriptors, or bytes out of band");
+      return;
+    }
     const inode = inodeOf(fd);
     const failed = inode < 0 ? { step: "fstat", result: -errno.EIO } : exchange(entry, fd);
     if (failed !== null) {
@@ -236,7 +239,7 @@ export class Doorway {
     if (ended) shutdown(fd, c.SHUT_WR);
     if (this.#kept.has(entry.fd)) this.#acceptor.ended(); // whose number is used again
     this.#kept.set(entry.fd, inode);
-    guest.close();
+    guest.seated();
   }
 
   #turnAway(guest: Guest, why: string): void {

@@ -1,16 +1,18 @@
 // Where Bun's event loop watches a listener: in an epoll of this process, as /proc tells
 // (facts: #bun-watches-listeners-in-an-epoll).
 
-import { fstatSync, readdirSync, readFileSync, readlinkSync, readSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync, readSync } from "node:fs";
+import { errno } from "../../native/errno.ts";
 import { file } from "../../native/file.ts";
 import { epoll } from "../../native/poll.ts";
 import { option } from "../../native/socket.ts";
 import { check, fileCall } from "../base/errors.ts";
 import { Fd } from "../fd/fd.ts";
-import { decodeEpollInfo, type EpollEntry } from "../structs/epoll-info.ts";
+import { decodeEpollInfo, type EpollEntry, firstEpollEntry } from "../structs/epoll-info.ts";
 import { decodeInet, isWildcard } from "../structs/sockaddr-in.ts";
 import { epollAddAs, epollCtl } from "../syscalls/epoll.ts";
 import { duplicateOnto, open } from "../syscalls/fd.ts";
+import { kind, lookAt } from "../syscalls/file-kind.ts";
 import { getOption, rawName } from "../syscalls/socket.ts";
 
 /** A socket in an epoll: which, under what number, and with what events and data. */
@@ -95,7 +97,7 @@ export class EpollView {
     const from = this.#room.indexOf(`tfd: ${String(fd).padStart(FD_COLUMNS)} `, 0, "latin1");
     if (from < 0 || from >= this.#length) return undefined;
     const end = this.#room.indexOf(NEW_LINE, from);
-    const [entry] = decodeEpollInfo(this.#room.toString("latin1", from, end));
+    const entry = firstEpollEntry(this.#room.toString("latin1", from, end));
     return entry === undefined ? undefined : { ...entry, epoll: this.#epoll };
   }
 
@@ -106,25 +108,13 @@ export class EpollView {
 
 const NEW_LINE = 10;
 
-/** The inode behind a number; −1 where nothing is open under it. */
-export function inodeOf(fd: number): number {
-  try {
-    return fstatSync(fd).ino;
-  } catch {
-    return -1;
-  }
-}
-
 /** Whether the number still stands for the socket that was registered under it. */
 export const isCurrent = ({ fd, inode }: Registration): boolean => isStill(fd, inode);
 
 /** Whether a number still stands for the file with that inode, as far as is known. */
 export function isStill(fd: number, inode: number): boolean {
-  try {
-    return fstatSync(fd).ino === inode;
-  } catch (error) {
-    return (error as { code?: string }).code !== "EBADF";
-  }
+  const type = lookAt(fd);
+  return type < 0 ? type !== -errno.EBADF : Number(kind.inode) === inode;
 }
 
 export const isListening = (fd: number): boolean => getOption(fd, option.SO_ACCEPTCONN) === 1;

@@ -2,6 +2,7 @@
 
 import { socket as c } from "../../native/socket.ts";
 import { UnixError } from "../base/errors.ts";
+import { closeOne } from "../fd/closing.ts";
 import { Fd } from "../fd/fd.ts";
 import { sendMessage } from "../listener/adopt.ts";
 import { nameAtOtherEnd, standIn, standInNoLonger } from "../peer/stand-ins.ts";
@@ -9,6 +10,7 @@ import { duplicate, read } from "../syscalls/fd.ts";
 import { Memory } from "../syscalls/memory.ts";
 import { AGAIN } from "../syscalls/result.ts";
 import { bind, connect, socket } from "../syscalls/socket.ts";
+import type { Registration } from "./epoll-entry.ts";
 
 /** What a server has said on the stand-in before the client took its place. */
 export type Said = "all sent" | "all sent, and ended" | "more than the client takes now";
@@ -24,8 +26,8 @@ export class Guest {
   readonly #end: Fd;
   #spare: Fd | null;
   #client: Fd | null = null;
-  /** The number under which Bun has the stand-in; −1: not known yet. */
-  seat = -1;
+  /** Where Bun has the stand-in; undefined: not known yet. */
+  seat: Registration | undefined;
   /** How often it was looked for. */
   turns = 0;
   /** When the client was admitted, on the clock of `performance.now()`. */
@@ -116,6 +118,12 @@ export class Guest {
       }
     }
     return true;
+  }
+
+  /** The server has the connection: what is here is one more descriptor of it. */
+  seated(): void {
+    if (this.#client !== null) closeOne(this.#client.release(), "ours"); // not the last of it
+    this.close();
   }
 
   /** Close what this process still has of it. */

@@ -4,8 +4,9 @@
 
 import { socket as c } from "../../native/socket.ts";
 import { Fd } from "../fd/fd.ts";
+import { inodeOf } from "../fd/inode.ts";
 import { bind, listen, socket } from "../syscalls/socket.ts";
-import { inodeOf, registrations } from "./epoll-entry.ts";
+import { registrations } from "./epoll-entry.ts";
 
 /** A harmless place, with a descriptor that is to be preferred to it. */
 const beside = { hostname: "127.0.0.1", port: 0 } as const;

@@ -4,13 +4,14 @@ import { errno } from "../../native/errno.ts";
 import { formatAddress } from "../address/address.ts";
 import { UnixError, UnsupportedError } from "../base/errors.ts";
 import { Fd, type FdLike } from "../fd/fd.ts";
+import { inodeOf } from "../fd/inode.ts";
 import { type AdmissionOptions, Listener, rulesFor } from "../listener/listener.ts";
 import type { Rules } from "../peer/admission.ts";
 import { type Settings, toSettings } from "../socket/options.ts";
 import { decodeSockaddr } from "../structs/sockaddr-un.ts";
 import { Doorway } from "./doorway.ts";
 import type { Door } from "./drain.ts";
-import { exchange, inodeOf, type Registration } from "./epoll-entry.ts";
+import { exchange, type Registration } from "./epoll-entry.ts";
 import { openHidden } from "./hidden.ts";
 
 /** By what rules somebody is accepted, and with what socket options. */
@@ -34,7 +35,9 @@ export function termsOf(
   const given = options.allow !== undefined || options.maxConnections !== undefined;
   if (from instanceof Listener) {
     if (given) throw new TypeError("a Listener has its rules: give them to listen or adoptSocket");
-    return from.terms.rules.none ? null : from.terms;
+    const { rules, settings } = from.terms;
+    checkSettings(settings);
+    return rules.none && !hasSizes(settings) ? null : from.terms;
   }
   if (family !== "unix") {
     if (given) throw new TypeError("allow and maxConnections are for Unix sockets, not for TCP");
@@ -42,6 +45,27 @@ export function termsOf(
   }
   const rules = rulesFor(options, decodeSockaddr(name, name.length).kind === "path");
   return rules.none ? null : { rules, settings: toSettings() };
+}
+
+const usual = toSettings();
+
+/** What the kernel does not give to accepted sockets by itself. */
+const hasSizes = ({ sendBufferBytes, receiveBufferBytes }: Settings): boolean =>
+  (sendBufferBytes ?? receiveBufferBytes) !== undefined;
+
+/**
+ * A server of Bun reads bytes, by its own sizes, and nothing beside them.
+ * @throws TypeError for options that would promise more
+ */
+function checkSettings(settings: Settings): void {
+  const lost = (
+    ["passCredentials", "passPidfd", "maxMessageBytes", "maxQueuedBytes"] as const
+  ).find((name) => settings[name] !== usual[name]);
+  const wantsFds = settings.acceptFds !== 0 && settings.acceptFds !== usual.acceptFds;
+  const name = lost ?? (wantsFds ? "acceptFds" : undefined);
+  if (name === undefined) return;
+  const why = "a server of Bun reads bytes only, by its own sizes";
+  throw new TypeError(`${name} of the listener would not hold: ${why}; leave it out`);
 }
 
 interface Start {

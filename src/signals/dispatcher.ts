@@ -80,14 +80,14 @@ function ownDetach(receiver: Receiver, numbers: Iterable<number>): void {
 }
 
 function ownInterestChanged(): void {
-  let most: Interest = "none";
+  let strongest: Interest = "none";
   for (const all of receivers.values()) {
     for (const { interest } of all) {
-      if (interest === "referenced") most = interest;
-      else if (most === "none") most = interest;
+      if (interest === "referenced") strongest = interest;
+      else if (strongest === "none") strongest = interest;
     }
   }
-  ownSource().await(most);
+  ownSource().await(strongest);
 }
 
 /** What the copies have in common; another shape of it gets another number. */

@@ -5,7 +5,8 @@ import { poll as events } from "../../native/poll.ts";
 import { integer } from "../base/checks.ts";
 import { type Abortable, remaining, type SyncOptions } from "../base/deadline.ts";
 import { closedError, UnixError, UnsupportedError } from "../base/errors.ts";
-import { iterate } from "../base/iterate.ts";
+import { iterateOpen } from "../base/iterate.ts";
+import { Referenced } from "../base/referenced.ts";
 import { inOrder, rejected, settled } from "../loop/gate.ts";
 import type { SignalOrigin } from "../structs/siginfo.ts";
 import { poll } from "../syscalls/fd.ts";
@@ -66,7 +67,7 @@ const COMPACT_AT = 4096;
  *
  * @see signal(7), sigaction(2)
  */
-export class SignalWatcher implements Disposable, AsyncDisposable {
+export class SignalWatcher extends Referenced implements AsyncDisposable {
   readonly #numbers: ReadonlySet<number>;
   readonly #maxQueued: number;
   readonly #lostBefore = new Map<number, number>();
@@ -81,6 +82,7 @@ export class SignalWatcher implements Disposable, AsyncDisposable {
 
   /** @internal */
   constructor(numbers: ReadonlySet<number>, maxQueued: number) {
+    super();
     this.#numbers = numbers;
     this.#maxQueued = maxQueued;
     const interest = (): Interest => this.#interest;
@@ -228,30 +230,13 @@ export class SignalWatcher implements Disposable, AsyncDisposable {
 
   /** Signals as they come, until it is closed. Leaving the loop does not close it. */
   [Symbol.asyncIterator](): AsyncIterableIterator<SignalEvent> {
-    return iterate(async () => {
-      try {
-        return await this.receive();
-      } catch (error) {
-        if (this.#closed) return null;
-        throw error;
-      }
-    });
+    return iterateOpen(this, () => this.receive());
   }
 
-  /** Keep the process alive while a receive waits. The default. */
-  ref(): this {
-    return this.#reference(true);
-  }
-
-  /** Do not keep the process alive for this. */
-  unref(): this {
-    return this.#reference(false);
-  }
-
-  #reference(on: boolean): this {
+  /** @internal */
+  protected reference(on: boolean): void {
     this.#referenced = on;
     if (this.#waiting.length > 0) interestChanged();
-    return this;
   }
 
   /**
@@ -270,10 +255,6 @@ export class SignalWatcher implements Disposable, AsyncDisposable {
       one.forget();
       inOrder(one.reject, closedError("watchSignals"));
     }
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -309,7 +290,7 @@ export function watchSignals(
   options: WatchSignalsOptions = {},
 ): SignalWatcher {
   const { maxQueued = MAX_QUEUED } = options;
-  integer("maxQueued", maxQueued, { least: 1 });
+  integer("maxQueued", maxQueued, { min: 1 });
   const list = Array.isArray(signals) ? signals : [signals];
   const numbers = new Set<number>(list.map((one) => handledSignalNumber(one)));
   if (numbers.size === 0) throw new RangeError("at least one signal is to be watched");

@@ -39,7 +39,7 @@ export const isBare = (item: Item): item is string | Piece =>
 
 const BATCH = {
   what: "a batch is an array of messages",
-  most: Number.MAX_SAFE_INTEGER,
+  max: Number.MAX_SAFE_INTEGER,
   rule: "a batch has a length",
 };
 

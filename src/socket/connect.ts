@@ -8,6 +8,7 @@ import { type Abortable, remaining, sleep, type TimeLimited } from "../base/dead
 import { check, UnixError } from "../base/errors.ts";
 import { typeNumber } from "../base/socket-type.ts";
 import { bindSocket } from "../bind/binding.ts";
+import { originOf } from "../fd/closing.ts";
 import { Fd } from "../fd/fd.ts";
 import { whyUnreachable } from "../inspect/reach.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
@@ -54,7 +55,7 @@ function begin(input: AddressInput, options: ConnectOptions): Attempt {
   const from = options.from === undefined ? null : parseAddress(options.from);
   const settings = toSettings(options);
   const target = absolute(address); // what the path means now, however long it takes
-  const handle = Fd.of(check(socket(number), "socket"), "connect", "socket");
+  const handle = Fd.of(check(socket(number), "socket"), "connect", originOf(type));
   try {
     applySettings(handle.fd, settings);
     if (from !== null) bindSocket(handle.fd, from, { unlinkOnClose: false });

@@ -3,6 +3,7 @@
 // receiver can.
 
 import { errno } from "../../native/errno.ts";
+import { system } from "../../native/platform.ts";
 import { poll as events } from "../../native/poll.ts";
 import { socket as c } from "../../native/socket.ts";
 import { formatAddress } from "../address/address.ts";
@@ -19,11 +20,29 @@ import { connect, socket } from "../syscalls/socket.ts";
 const TRIES = 16;
 const PAUSE_MS = 1;
 
+/**
+ * macOS: a datagram for a full receiver is ENOBUFS, and a socket that is connected to it stays
+ * writable (facts: #xnu-sends).
+ */
+export const ROOM_IS_UNTOLD = system === "darwin";
+
+/** So often at the next turn of Bun's loop, then after pauses that grow. */
+const SOON = 8;
+const MAX_PAUSE_MS = 16;
+
+/** Try again where nothing tells of room; `vain` tries in a row found none. */
+export function tryLater(vain: number, retry: () => void): void {
+  if (vain < SOON) setImmediate(retry);
+  else setTimeout(retry, Math.min(2 ** (vain - SOON), MAX_PAUSE_MS));
+}
+
 export class ReceiverRoom {
   readonly address: Address;
   readonly #probe: Fd;
   readonly #watch = new LazyWatch();
   #users = 0;
+  /** Tries in a row that found no room. */
+  #vain = 0;
 
   /** @throws UnixError as connect(2) has it: nobody is there, or it takes from one sender only */
   constructor(address: Address) {
@@ -64,19 +83,29 @@ export class ReceiverRoom {
   attempt(sender: Watch, once: () => number): number {
     for (let tries = 0; tries < TRIES; tries++) {
       const sent = once();
-      if (sent !== -errno.EAGAIN) return sent;
+      if (sent !== -errno.EAGAIN) {
+        this.#vain = 0;
+        return sent;
+      }
+      if (ROOM_IS_UNTOLD) break;
       if (poll(sender.fd, events.POLLOUT, 0) === 0) {
         if (this.#kick.next === null) sender.wait("write", this.#kick);
         return sent;
       }
       if (poll(this.#probe.fd, events.POLLOUT, 0) === 0) return sent;
     }
-    setTimeout(() => this.watch.retry("write"), PAUSE_MS);
+    const retry = (): void => void (this.#probe.closed || this.watch.retry("write"));
+    if (ROOM_IS_UNTOLD) tryLater(this.#vain++, retry);
+    else setTimeout(retry, PAUSE_MS);
     return -errno.EAGAIN;
   }
 
   /** Block the thread until there may be room. */
   waitSync(sender: number, timeoutMs: number): void {
+    if (ROOM_IS_UNTOLD) {
+      Bun.sleepSync(PAUSE_MS);
+      return;
+    }
     const own = poll(sender, events.POLLOUT, 0) === 0;
     poll(own ? sender : this.#probe.fd, events.POLLOUT, timeoutMs);
   }

@@ -1,12 +1,14 @@
 // SOCK_DGRAM: messages to whoever is named. On one machine none is lost: a send waits for room.
 
 import { errno } from "../../native/errno.ts";
+import { poll as events } from "../../native/poll.ts";
 import { type AddressInput, absolute, formatAddress, parseAddress } from "../address/address.ts";
 import { withShortAddress } from "../address/short-path.ts";
 import type { Payload } from "../base/data.ts";
 import { remaining, type SyncOptions } from "../base/deadline.ts";
 import { check, UnixError } from "../base/errors.ts";
-import type { Binding } from "../bind/binding.ts";
+import { type Binding, checkFileOptions } from "../bind/binding.ts";
+import { type BindOptions, bindExclusive, checkBindOptions } from "../bind/exclusive.ts";
 import type { Fd } from "../fd/fd.ts";
 import { whyUnreachable } from "../inspect/reach.ts";
 import { attempt } from "../loop/attempt.ts";
@@ -14,7 +16,7 @@ import { rejected, settled } from "../loop/gate.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
 import { connect } from "../syscalls/socket.ts";
 import { type Item, isBare } from "./batch.ts";
-import { ReceiverRoom } from "./datagram-room.ts";
+import { ReceiverRoom, ROOM_IS_UNTOLD, tryLater } from "./datagram-room.ts";
 import type { Kind } from "./endpoint.ts";
 import type { SendWaitOptions } from "./messaging.ts";
 import type { Settings } from "./options.ts";
@@ -37,6 +39,9 @@ const KIND: Kind = {
   stream: false,
 };
 
+/** Between tries of a thread that sleeps, where the kernel does not tell of room. */
+const UNTOLD_MS = 1;
+
 /** The same for all sends to one place, whatever the current directory is. */
 const keyOf = (to: Address): string => formatAddress(absolute(to));
 
@@ -53,10 +58,12 @@ export interface Recipient {
  * @see unix(7)
  */
 export class DatagramSocket extends PacketSocket {
-  readonly #binding: Binding | null;
+  #binding: Binding | null;
   /** Receivers that sends are waiting for, by address. */
   readonly #destinations = new Map<string, ReceiverRoom>();
   readonly #sending = new Set<Promise<void>>();
+  /** A timer will try again. */
+  #trying = false;
   /** Where it was connected last. */
   #connected: Address | null = null;
 
@@ -79,6 +86,32 @@ export class DatagramSocket extends PacketSocket {
   /** The address it is bound to, in the form it was given. */
   override get localAddress(): Address {
     return this.#binding?.address ?? super.localAddress;
+  }
+
+  /**
+   * Bind a socket that has no address yet, under the rules of `openDatagram`: others can answer it
+   * from then on. `{ autobind: true }` lets the kernel choose a name.
+   *
+   * @throws UnixError EINVAL: it is bound already; EADDRINUSE, EACCES, ENOENT; ERR_CLOSED
+   * @see bind(2)
+   */
+  bind(address: AddressInput, options: BindOptions = {}): void {
+    const name = parseAddress(address);
+    checkFileOptions(options);
+    checkBindOptions(options);
+    const fd = this.open("bind");
+    const { localAddress } = this;
+    if (localAddress.kind !== "unnamed") {
+      const hint = `the socket is bound to ${formatAddress(localAddress)} already`;
+      throw new UnixError("bind", -errno.EINVAL, { address: formatAddress(name), hint });
+    }
+    this.#binding = bindExclusive({
+      fd,
+      type: "datagram",
+      address: name,
+      options,
+      ready: () => {},
+    });
   }
 
   /**
@@ -235,6 +268,39 @@ export class DatagramSocket extends PacketSocket {
   protected override beforeClose(): void {
     for (const destination of this.#destinations.values()) destination.close();
     this.#binding?.remove();
+  }
+
+  /** @internal XNU tells nobody of room at the receiver: who waits for it tries again. */
+  protected override enqueue(...args: Parameters<PacketSocket["enqueue"]>): Promise<void> {
+    const sending = super.enqueue(...args);
+    if (ROOM_IS_UNTOLD) this.#tryAgain(0);
+    return sending;
+  }
+
+  #tryAgain(vain: number): void {
+    if (this.#trying || this.closed || !this.watch.hasWaiters("write")) return;
+    this.#trying = true;
+    tryLater(vain, () => {
+      this.#trying = false;
+      if (this.closed) return;
+      this.#tryAgain(this.watch.retry("write") === "nobody" ? vain + 1 : 0);
+    });
+  }
+
+  /** @internal The same where the thread sleeps. */
+  protected override blocking<T>(
+    syscall: string,
+    event: number,
+    left: () => number,
+    once: () => T | undefined,
+  ): T {
+    const pausing = (): T | undefined => {
+      const value = once();
+      if (value === undefined) Bun.sleepSync(UNTOLD_MS);
+      return value;
+    };
+    const pauses = ROOM_IS_UNTOLD && event === events.POLLOUT;
+    return super.blocking(syscall, event, left, pauses ? pausing : once);
   }
 
   /** @internal The socket's file stays with the socket. */

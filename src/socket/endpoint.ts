@@ -1,9 +1,10 @@
 // What every socket is, whatever it sends: the owner of a descriptor, which waits, and ends.
 
-import { errno } from "../../native/errno.ts";
-import { remaining, type SyncOptions } from "../base/deadline.ts";
-import { busy, closedError, UnixError } from "../base/errors.ts";
+import { callAlone } from "../base/callbacks.ts";
+import { integer } from "../base/checks.ts";
+import { busy, check, UnixError } from "../base/errors.ts";
 import { Fd } from "../fd/fd.ts";
+import { FdOwner } from "../fd/owner.ts";
 import { attempt, type Operation } from "../loop/attempt.ts";
 import { rejected } from "../loop/gate.ts";
 import { Watch } from "../loop/poller.ts";
@@ -11,9 +12,9 @@ import { peerCredentials, peerGroups, peerPidfd, peerSecurity } from "../peer/cr
 import { type VerifiedPeer, verifyPeer } from "../peer/verify.ts";
 import type { Credentials } from "../structs/credentials.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
-import { poll } from "../syscalls/fd.ts";
 import { socketName } from "../syscalls/socket.ts";
-import type { Settings } from "./options.ts";
+import { bufferBytes } from "./kernel-limits.ts";
+import { type Settings, setBufferBytes } from "./options.ts";
 import type { ReceivePolicy } from "./receive.ts";
 
 /** @internal How a socket class differs from the others. */
@@ -39,8 +40,7 @@ function rulesOf(kind: Kind, acceptFds: number): ReceivePolicy {
  *
  * @see unix(7), socket(7)
  */
-export abstract class BaseSocket implements Disposable, AsyncDisposable {
-  readonly #handle: Fd;
+export abstract class BaseSocket extends FdOwner implements AsyncDisposable {
   /** @internal */
   protected readonly settings: Settings;
   /** @internal */
@@ -52,7 +52,7 @@ export abstract class BaseSocket implements Disposable, AsyncDisposable {
 
   /** @internal */
   constructor(handle: Fd, settings: Settings, kind: Kind) {
-    this.#handle = handle;
+    super(handle);
     this.settings = settings;
     this.rules = rulesOf(kind, settings.acceptFds);
   }
@@ -65,35 +65,21 @@ export abstract class BaseSocket implements Disposable, AsyncDisposable {
     return false;
   }
 
-  /** The descriptor's number, borrowed; −1 once closed. */
-  get fd(): number {
-    return this.#handle.fd;
-  }
-
-  /** True once it is closed or released here; the peer's end is not meant. */
-  get closed(): boolean {
-    return this.#handle.closed;
-  }
-
-  /** @internal The number, or ERR_CLOSED. */
-  protected open(syscall: string): number {
-    const { fd } = this.#handle;
-    if (fd < 0) throw closedError(syscall);
-    return fd;
-  }
-
   /** @internal */
   protected get watch(): Watch {
     return (this.#watch ??= this.#newWatch());
   }
 
   #newWatch(): Watch {
-    const watch = Watch.of(this.#handle.fd, true);
+    const watch = Watch.of(this.handle.fd, true);
     watch.referenced = this.#referenced;
     return watch;
   }
 
-  /** Have `callback` called once, when this socket is closed or released. It must not throw. */
+  /**
+   * Have `callback` called once, when this socket is closed or released. What it throws then is an
+   * uncaught exception.
+   */
   onClose(callback: () => void): void {
     const before = this.#onClose;
     if (this.closed) callback();
@@ -117,6 +103,29 @@ export abstract class BaseSocket implements Disposable, AsyncDisposable {
     return name;
   }
 
+  /**
+   * SO_SNDBUF, in bytes as one asks for it (the kernel counts twice as much, its own records too);
+   * no more than net.core.wmem_max. It may be set at any time.
+   * @throws TypeError, RangeError; UnixError ERR_CLOSED
+   * @see socket(7)
+   */
+  get sendBufferBytes(): number {
+    return check(bufferBytes(this.open("getsockopt"), "sendBufferBytes"), "getsockopt");
+  }
+  set sendBufferBytes(bytes: number) {
+    integer("sendBufferBytes", bytes, { min: 1 });
+    setBufferBytes(this.open("setsockopt"), "sendBufferBytes", bytes);
+  }
+
+  /** SO_RCVBUF, likewise; of a Unix socket it bounds nothing. */
+  get receiveBufferBytes(): number {
+    return check(bufferBytes(this.open("getsockopt"), "receiveBufferBytes"), "getsockopt");
+  }
+  set receiveBufferBytes(bytes: number) {
+    integer("receiveBufferBytes", bytes, { min: 1 });
+    setBufferBytes(this.open("setsockopt"), "receiveBufferBytes", bytes);
+  }
+
   /** Who connected, or listened: {@link peerCredentials}. */
   peerCredentials(): Credentials {
     return peerCredentials(this.open("getsockopt"));
@@ -138,24 +147,13 @@ export abstract class BaseSocket implements Disposable, AsyncDisposable {
     return verifyPeer(this.open("getsockopt"));
   }
 
-  /** Keep the process alive while something waits on this socket. The default. */
-  ref(): this {
-    this.#reference(true);
-    return this;
-  }
-
-  /** Do not keep the process alive for this socket. */
-  unref(): this {
-    this.#reference(false);
-    return this;
-  }
-
   /** @internal */
   protected get referenced(): boolean {
     return this.#referenced;
   }
 
-  #reference(on: boolean): void {
+  /** @internal */
+  protected reference(on: boolean): void {
     this.#referenced = on;
     if (this.#watch !== null) this.#watch.referenced = on;
   }
@@ -169,24 +167,6 @@ export abstract class BaseSocket implements Disposable, AsyncDisposable {
   /** @internal Nothing waits to be sent: a new send may try at once. */
   protected get idle(): boolean {
     return !this.closed && this.#watch?.hasWaiters("write") !== true;
-  }
-
-  /** @internal Try until it works or the time is up, blocking the thread. */
-  protected blocking<T>(
-    syscall: string,
-    event: number,
-    options: SyncOptions | undefined,
-    once: () => T | undefined,
-  ): T {
-    const left = remaining(options?.timeoutMs);
-    for (;;) {
-      const fd = this.open(syscall);
-      const value = once();
-      if (value !== undefined) return value;
-      const wait = left();
-      if (wait === 0) throw new UnixError(syscall, -errno.ETIMEDOUT);
-      poll(fd, event, wait);
-    }
   }
 
   /** @internal Wait on this socket; closed sockets reject. */
@@ -214,7 +194,7 @@ export abstract class BaseSocket implements Disposable, AsyncDisposable {
     this.open("release");
     if (!this.idle) throw busy();
     this.beforeRelease();
-    const fd = Fd.of(this.#handle.release(), "release", "socket");
+    const fd = Fd.of(this.handle.release(), "release", "socket");
     this.#ended();
     return fd;
   }
@@ -223,7 +203,7 @@ export abstract class BaseSocket implements Disposable, AsyncDisposable {
   close(): void {
     if (this.closed) return;
     this.beforeClose();
-    this.#handle.close();
+    this.handle.close();
     this.#ended();
   }
 
@@ -239,10 +219,6 @@ export abstract class BaseSocket implements Disposable, AsyncDisposable {
   /** @internal The same where it stays open in other hands. */
   protected beforeRelease(): void {}
 
-  [Symbol.dispose](): void {
-    this.close();
-  }
-
   /** Close once the queued sends are out. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.idle || this.closed) return this.close();
@@ -255,14 +231,3 @@ const both = (first: () => void, second: () => void) => (): void => {
   callAlone(first);
   callAlone(second);
 };
-
-/** What it throws is nobody's to catch here, and uncaught; others are called all the same. */
-function callAlone(callback: () => void): void {
-  try {
-    callback();
-  } catch (error) {
-    queueMicrotask(() => {
-      throw error;
-    });
-  }
-}

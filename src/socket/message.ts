@@ -154,6 +154,11 @@ export class Message extends ReceivedMessage {
   text(): string {
     return decoder.decode(this.data);
   }
+
+  /** The data as JSON; of what shape it is, the sender decides: look. @throws SyntaxError */
+  json(): unknown {
+    return JSON.parse(this.text());
+  }
 }
 
 /** What `receiveInto` answers: how many bytes of your buffer were filled, and what came along. */

@@ -5,7 +5,7 @@ import { poll as events } from "../../native/poll.ts";
 import { socket as c } from "../../native/socket.ts";
 import { integer } from "../base/checks.ts";
 import type { Payload } from "../base/data.ts";
-import type { Abortable, SyncOptions } from "../base/deadline.ts";
+import { type Abortable, remaining, type SyncOptions } from "../base/deadline.ts";
 import { busy, UnixError } from "../base/errors.ts";
 import { iterate } from "../base/iterate.ts";
 import type { FdLike } from "../fd/fd.ts";
@@ -18,14 +18,13 @@ import { shutdown } from "../syscalls/socket.ts";
 import { BaseSocket } from "./endpoint.ts";
 import type { Message, Received, ReceivedMessage } from "./message.ts";
 import { type SendOnce, SendOperation } from "./queued-send.ts";
-import { receiveIntoOnce, receiveOnce } from "./receive.ts";
+import { type CopyOut, receiveIntoOnce, receiveOnce } from "./receive.ts";
 import {
   type Beside,
   checkFds,
   closeTransferred,
   isShort,
   type Outgoing,
-  plainTotal,
   prepare,
   type SendOptions,
   sendError,
@@ -89,7 +88,7 @@ export abstract class MessagingSocket extends BaseSocket {
    */
   receive(options?: ReceiveOptions): Promise<Message | null> {
     if (options === undefined) return this.waitFor("read", undefined, this.#plain);
-    const receiving = new Receiving(this, this.#most(options.maxBytes));
+    const receiving = new Receiving(this, this.#maxBytes(options.maxBytes));
     return this.waitFor("read", options.signal, receiving);
   }
 
@@ -100,13 +99,15 @@ export abstract class MessagingSocket extends BaseSocket {
   /** The next message if one is here; null: the peer has ended; undefined: nothing now. */
   tryReceive(options?: { readonly maxBytes?: number | undefined }): Message | null | undefined {
     this.open("recvmsg");
-    return this.take(this.#most(options?.maxBytes));
+    return this.take(this.#maxBytes(options?.maxBytes));
   }
 
   /** The next message; blocks the thread. @throws UnixError ETIMEDOUT */
   receiveSync(options?: SyncOptions & { readonly maxBytes?: number | undefined }): Message | null {
-    const maxBytes = this.#most(options?.maxBytes);
-    return this.blocking("recvmsg", events.POLLIN, options, () => this.take(maxBytes));
+    const maxBytes = this.#maxBytes(options?.maxBytes);
+    return this.blocking("recvmsg", events.POLLIN, remaining(options?.timeoutMs), () =>
+      this.take(maxBytes),
+    );
   }
 
   /**
@@ -128,12 +129,14 @@ export abstract class MessagingSocket extends BaseSocket {
   /** `receiveInto`, blocking the thread. @throws UnixError ETIMEDOUT */
   receiveIntoSync(buffer: ArrayBufferView, options?: SyncOptions): Received | null {
     const bytes = roomIn(buffer);
-    return this.blocking("recvmsg", events.POLLIN, options, () => this.takeInto(buffer, bytes));
+    return this.blocking("recvmsg", events.POLLIN, remaining(options?.timeoutMs), () =>
+      this.takeInto(buffer, bytes),
+    );
   }
 
   /** @internal One receive. Overridden where a kind has more to say about ends and errors. */
-  take(maxBytes: number): Message | null | undefined {
-    return receiveOnce(this.fd, this.rules, maxBytes);
+  take(maxBytes: number, copyOut?: CopyOut): Message | null | undefined {
+    return receiveOnce(this.fd, this.rules, maxBytes, copyOut);
   }
 
   /** @internal */
@@ -141,9 +144,9 @@ export abstract class MessagingSocket extends BaseSocket {
     return receiveIntoOnce(this.fd, this.rules, buffer, bytes);
   }
 
-  #most(maxBytes: number | undefined): number {
+  #maxBytes(maxBytes: number | undefined): number {
     if (maxBytes === undefined) return this.settings.maxMessageBytes;
-    return integer("maxBytes", maxBytes, { least: 1 });
+    return integer("maxBytes", maxBytes, { min: 1 });
   }
 
   /**
@@ -155,7 +158,7 @@ export abstract class MessagingSocket extends BaseSocket {
    *   signal's reason
    */
   consume(handler: (message: Message) => unknown, options: Abortable = {}): Promise<void> {
-    return this.#consume(this.#plain, handler, options.signal);
+    return this.consumeFrom(this.#plain, handler, options.signal);
   }
 
   /**
@@ -172,18 +175,27 @@ export abstract class MessagingSocket extends BaseSocket {
     options: Abortable = {},
   ): Promise<void> {
     const bytes = roomIn(buffer);
-    return this.#consume({ once: () => this.takeInto(buffer, bytes) }, handler, options.signal);
+    return this.consumeFrom({ once: () => this.takeInto(buffer, bytes) }, handler, options.signal);
   }
 
-  /** @internal {@link consume} of what `feed` receives from this socket. */
-  consumeFrom<T extends ReceivedMessage>(feed: Feed<T>, handler: Handler<T>): Promise<void> {
-    return this.#consume(feed, handler, undefined);
+  /** @internal The same, and `ended` is called at the peer's end, which `close` is not. */
+  consumeToEnd(
+    handler: (message: Message) => unknown,
+    { ended, signal }: { readonly ended: () => void; readonly signal: AbortSignal },
+  ): Promise<void> {
+    const once = (): Message | null | undefined => {
+      const message = this.#plain.once();
+      if (message === null) ended();
+      return message;
+    };
+    return this.consumeFrom({ once }, handler, signal);
   }
 
-  #consume<T extends ReceivedMessage>(
+  /** @internal Hand over what a feed of this socket's brings. */
+  consumeFrom<T extends ReceivedMessage>(
     feed: Feed<T>,
     handler: Handler<T>,
-    signal: AbortSignal | undefined,
+    signal?: AbortSignal | undefined,
   ): Promise<void> {
     try {
       this.open("recvmsg");
@@ -212,8 +224,8 @@ export abstract class MessagingSocket extends BaseSocket {
   send(data: Payload, options?: SendWaitOptions): Promise<void> {
     let skip = 0;
     if (options === undefined && !Array.isArray(data) && this.idle) {
-      const sent = sendPlain(this.fd, data as Exclude<Payload, readonly unknown[]>);
-      if (sent === plainTotal) return settled(undefined);
+      const { sent, bytes } = sendPlain(this.fd, data as Exclude<Payload, readonly unknown[]>);
+      if (sent === bytes) return settled(undefined);
       if (sent < 0 && !wouldBlock(sent)) return rejected(this.sendFailed(sent, NOTHING_BESIDE));
       skip = Math.max(sent, 0);
     }
@@ -315,7 +327,7 @@ export abstract class MessagingSocket extends BaseSocket {
     this.open("sendmsg");
     if (options === undefined && !Array.isArray(data)) {
       if (!this.idle) return null;
-      const sent = sendPlain(this.fd, data as Exclude<Payload, readonly unknown[]>);
+      const { sent } = sendPlain(this.fd, data as Exclude<Payload, readonly unknown[]>);
       if (sent >= 0) return sent;
       if (wouldBlock(sent)) return null;
       throw this.sendFailed(sent, NOTHING_BESIDE);
@@ -345,7 +357,7 @@ export abstract class MessagingSocket extends BaseSocket {
     if (!this.idle) throw busy();
     if (message.total === 0 && this.kind.stream) return;
     let skip = 0;
-    this.blocking("sendmsg", events.POLLOUT, options, () => {
+    this.blocking("sendmsg", events.POLLOUT, remaining(options?.timeoutMs), () => {
       const rest = { skip, fds: skip === 0 ? message.numbers : [] };
       const sent = sendOnce(this.fd, message, rest);
       if (sent < 0 && !wouldBlock(sent)) throw this.sendFailed(sent, message);

@@ -2,21 +2,22 @@
 // of ours: what a listener throws is uncaught, as with a net.Socket, and the stream goes on.
 
 import type { Duplex } from "node:stream";
+import { closedError } from "../base/errors.ts";
 import { closeMany } from "../fd/closing.ts";
 import { Fd, type FdLike } from "../fd/fd.ts";
+import { ticksFirst } from "../loop/rounds.ts";
 import { bufferOver, hasByteElements, isView } from "../syscalls/memory.ts";
 import type { Message } from "./message.ts";
+import { type Done, flushHeld, type Queue, Writes } from "./node-writes.ts";
 import { checkFds, duplicateAll } from "./send.ts";
 import type { StreamSocket } from "./stream.ts";
-
-/** Tells the stream that a write is done, or why it failed. */
-type Done = (error?: Error | null) => void;
 
 /** What a node:stream asks of us; the stream itself is made with it. */
 export class Bridge {
   readonly socket: StreamSocket;
-  readonly #stream: Duplex;
+  readonly #stream: Duplex & Queue;
   readonly #active: () => void;
+  readonly writes: Writes;
   /** Descriptors that wait to be written, by the very bytes they go with. */
   readonly #fds = new Map<Uint8Array, Fd[]>();
   #receiving = false;
@@ -24,14 +25,18 @@ export class Bridge {
   #wanted = false;
   /** What came before that: its descriptors are for listeners who may still come. */
   #held: Message | null = null;
+  /** The stream has enough for now: go on receiving. */
+  #resume: (() => void) | null = null;
+  /** What a listener threw waits to be thrown, before the next message comes. */
+  #threw = false;
   bytesRead = 0;
-  bytesSent = 0;
 
   /** `active` is called whenever bytes have come or gone. */
-  constructor(socket: StreamSocket, stream: Duplex, active: () => void) {
+  constructor(socket: StreamSocket, stream: Duplex & Queue, active: () => void) {
     this.socket = socket;
     this.#stream = stream;
     this.#active = active;
+    this.writes = new Writes(socket, stream, active);
   }
 
   writeWithFds(bytes: Uint8Array, fds: readonly FdLike[]): boolean {
@@ -40,8 +45,11 @@ export class Bridge {
     // a view of its own: the same bytes written twice are two writes
     const chunk = bufferOver(bytes);
     if (chunk.length === 0) throw new RangeError("at least one byte goes with descriptors");
-    if (numbers.length > 0) this.#fds.set(chunk, own(duplicateAll(numbers)));
-    return this.#stream.write(chunk, (error) => {
+    this.writes.flush();
+    const rest = this.writes.free ? this.writes.tryFds(chunk, numbers) : chunk;
+    if (rest === null) return true;
+    if (rest === chunk && numbers.length > 0) this.#fds.set(chunk, own(duplicateAll(numbers)));
+    return this.#stream.queue(rest, undefined, (error) => {
       if (error) closeAll(this.#take(chunk));
     });
   }
@@ -52,15 +60,29 @@ export class Bridge {
     return fds;
   }
 
+  /** node:stream's turn to write. */
   write(chunks: readonly Uint8Array[], done: Done): void {
+    let rest = chunks;
+    if (this.#fds.size === 0) {
+      try {
+        rest = this.writes.pass(chunks);
+      } catch (error) {
+        done(error as Error);
+        return;
+      }
+      if (rest.length === 0) {
+        done();
+        return;
+      }
+    }
     this.#active();
-    this.#sendAll(chunks).then(
+    this.#sendAll(rest).then(
       (bytes) => {
-        this.bytesSent += bytes;
+        this.writes.bytesSent += bytes;
         this.#active();
-        alone(() => done());
+        this.#alone(() => done());
       },
-      (error) => alone(() => done(error)),
+      (error) => this.#alone(() => done(error)),
     );
   }
 
@@ -91,58 +113,107 @@ export class Bridge {
 
   /** Notice the peer's end, and take in a first message, although nobody has asked yet. */
   begin(): void {
-    if (!this.#stream.destroyed && this.#held === null) this.#receive();
+    if (this.#receiving || this.#stream.destroyed) return;
+    this.#receiving = true;
+    this.socket
+      .consumeBuffers((message) => this.#came(message))
+      .then(
+        () => this.#ended(),
+        (error) => this.#failed(error),
+      );
   }
 
   /** Somebody asks. */
   read(): void {
     this.#wanted = true;
+    this.begin();
     const held = this.#held;
     this.#held = null;
-    if (held === null) this.#receive();
-    else queueMicrotask(() => this.#deliver(held));
+    if (held === null) this.#goOn();
+    else queueMicrotask(() => this.#deliver(held) && this.#goOn());
   }
 
-  #receive(): void {
-    if (this.#receiving) return;
-    this.#receiving = true;
-    this.socket.receive().then(
-      (message) => {
-        this.#receiving = false;
-        if (message === null) this.#ended();
-        else if (this.#wanted || this.#stream.destroyed) this.#deliver(message);
-        else this.#held = message;
-      },
-      (error) => {
-        this.#receiving = false;
-        if (!this.#stream.destroyed) this.#stream.destroy(error);
-      },
-    );
+  #goOn(): void {
+    const resume = this.#resume;
+    this.#resume = null;
+    resume?.();
   }
 
-  #deliver(message: Message): void {
-    if (this.#stream.destroyed) {
+  /** The next message waits for a promise, until the stream asks for more. */
+  #came(message: Message): Promise<void> | undefined {
+    if (this.#wanted || this.#stream.destroyed) {
+      this.#threw = false;
+      if (this.#deliver(message)) return this.#threw ? Promise.resolve() : undefined;
+    } else this.#held = message;
+    return new Promise((resume) => {
+      this.#resume = resume;
+    });
+  }
+
+  /** False: that is enough for now. */
+  #deliver(message: Message): boolean {
+    const stream = this.#stream;
+    if (stream.destroyed) {
       message.close();
-      return;
+      return true;
     }
-    this.bytesRead += message.data.length;
+    const { data } = message;
+    this.bytesRead += data.length;
     this.#active();
+    ticksFirst();
+    if (!message.alone) this.#announce(message);
+    let more = true;
+    try {
+      more = stream.push(data);
+    } catch (error) {
+      this.#uncaught(error);
+      // a listener that threw has had its bytes: the next ones are the next call's
+      this.#alone(() => stream.read(0));
+    }
+    flushHeld();
+    return more;
+  }
+
+  #announce(message: Message): void {
     const fds = message.takeFds().map((fd) => fd.release());
     message.close();
-    alone(() => this.#announce(fds));
-    // a listener that threw has had its bytes: the next ones are the next call's
-    if (!alone(() => this.#stream.push(message.data))) alone(() => this.#stream.read(0));
+    if (fds.length === 0) return;
+    this.#alone(() => {
+      if (!this.#stream.emit("fds", fds)) closeMany(fds);
+    });
   }
 
-  #announce(fds: number[]): void {
-    if (fds.length > 0 && !this.#stream.emit("fds", fds)) closeMany(fds);
+  #failed(error: Error): void {
+    if (!this.#stream.destroyed) this.#stream.destroy(error);
   }
 
   /** As a net.Socket does: "end" comes also where nobody reads, if nothing is left to read. */
   #ended(): void {
-    alone(() => {
+    if (this.#stream.destroyed) return;
+    if (this.socket.closed) {
+      this.#failed(closedError("recvmsg"));
+      return;
+    }
+    this.#alone(() => {
       this.#stream.push(null);
       this.#stream.read(0);
+    });
+  }
+
+  /** Call what runs functions of the user's. */
+  #alone(call: () => unknown): void {
+    try {
+      call();
+    } catch (error) {
+      this.#uncaught(error);
+    }
+  }
+
+  /** What they throw is thrown where nothing of ours is around it: an exception of the process. */
+  #uncaught(error: unknown): void {
+    this.#threw = true;
+    queueMicrotask(() => {
+      throw error;
     });
   }
 
@@ -151,27 +222,13 @@ export class Bridge {
   }
 
   close(): void {
+    this.writes.flush();
     this.socket.close();
     this.#held?.close();
     this.#held = null;
+    this.#goOn();
     for (const fds of this.#fds.values()) closeAll(fds);
     this.#fds.clear();
-  }
-}
-
-/**
- * Call what runs functions of the user's. What they throw is thrown where nothing of ours is around
- * it: an uncaught exception, of the process. False where they threw.
- */
-function alone(call: () => unknown): boolean {
-  try {
-    call();
-    return true;
-  } catch (error) {
-    queueMicrotask(() => {
-      throw error;
-    });
-    return false;
   }
 }
 

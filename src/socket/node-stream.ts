@@ -6,6 +6,7 @@ import { closedError } from "../base/errors.ts";
 import { closeMany } from "../fd/closing.ts";
 import type { FdLike } from "../fd/fd.ts";
 import { Bridge } from "./node-bridge.ts";
+import type { Done } from "./node-writes.ts";
 import type { StreamSocket } from "./stream.ts";
 
 /** How a stream over a socket behaves. */
@@ -75,25 +76,55 @@ function streamClass() {
       process.nextTick(() => this.bridge.begin());
     }
 
+    /** Ours first, then node:stream's, through `queue`. */
+    override write(chunk: unknown, encoding?: unknown, done?: unknown): boolean {
+      const told = typeof encoding === "function" ? encoding : done;
+      return this.bridge.writes.write(
+        chunk,
+        typeof encoding === "function" ? undefined : encoding,
+        typeof told === "function" ? (told as Done) : undefined,
+      );
+    }
+
+    queue(chunk: unknown, encoding: unknown, done: Done | undefined): boolean {
+      return super.write(chunk, encoding as BufferEncoding, done);
+    }
+
+    override setDefaultEncoding(encoding: BufferEncoding): this {
+      super.setDefaultEncoding(encoding);
+      this.bridge.writes.defaultEncoding = encoding;
+      return this;
+    }
+
+    override cork(): void {
+      this.bridge.writes.flush();
+      super.cork();
+    }
+
+    override end(...rest: unknown[]): this {
+      this.bridge.writes.flush();
+      return super.end(...(rest as []));
+    }
+
     override _read(): void {
       this.bridge.read();
     }
 
-    override _write(chunk: Uint8Array, _encoding: unknown, done: (error?: Error | null) => void) {
+    override _write(chunk: Uint8Array, _encoding: unknown, done: Done): void {
       this.bridge.write([chunk], done);
     }
 
-    override _writev(chunks: { chunk: Uint8Array }[], done: (error?: Error | null) => void): void {
+    override _writev(chunks: { chunk: Uint8Array }[], done: Done): void {
       const bytes = chunks.map(({ chunk }) => chunk);
       this.bridge.write(bytes, done);
     }
 
-    override _final(done: (error?: Error | null) => void): void {
+    override _final(done: Done): void {
       this.bridge.end();
       done();
     }
 
-    override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    override _destroy(error: Error | null, done: Done): void {
       if (this.timer !== null) clearTimeout(this.timer);
       this.timer = null;
       this.bridge.close();
@@ -141,14 +172,23 @@ function describedClass() {
     remotePort: number | undefined = undefined;
     remoteFamily: string | undefined = undefined;
     readonly autoSelectFamilyAttemptedAddresses: string[] = [];
-    server: unknown = null;
     readonly _handle = null;
+    #server: unknown = null;
 
     get bytesRead(): number {
       return this.bridge.bytesRead;
     }
     get bytesWritten(): number {
-      return this.bridge.bytesSent + this.writableLength;
+      const { bytesSent, heldBytes } = this.bridge.writes;
+      return bytesSent + heldBytes + this.writableLength;
+    }
+    /** Whoever serves it says so here: an HTTP server, which writes head and body apart. */
+    get server(): unknown {
+      return this.#server;
+    }
+    set server(server: unknown) {
+      this.#server = server;
+      this.bridge.writes.gathers = server !== null && server !== undefined;
     }
     get bufferSize(): number {
       return this.writableLength;

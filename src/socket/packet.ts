@@ -100,9 +100,9 @@ export abstract class PacketSocket extends MessagingSocket {
 
   #bounds(options: ReceiveBatchOptions): [max: number, maxBytes: number] {
     const { max = 32, maxBytes = this.settings.maxMessageBytes } = options;
-    const bounds = { least: 1 };
+    const bounds = { min: 1 };
     return [
-      integer("max", max, { ...bounds, most: MAX_BATCH }),
+      integer("max", max, { ...bounds, max: MAX_BATCH }),
       integer("maxBytes", maxBytes, bounds),
     ];
   }

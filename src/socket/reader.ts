@@ -66,7 +66,7 @@ export class SocketReader implements Disposable {
   /** @internal */
   constructor(source: Source, options: ReaderOptions = {}) {
     this.#source = source;
-    this.#maxBytes = integer("maxBytes", options.maxBytes ?? MAX_BYTES, { least: 1 });
+    this.#maxBytes = integer("maxBytes", options.maxBytes ?? MAX_BYTES, { min: 1 });
     this.#maxFds = integer("maxFds", options.maxFds ?? MAX_FDS);
   }
 
@@ -81,7 +81,7 @@ export class SocketReader implements Disposable {
    *   ECONNRESET, ERR_CLOSED, EBUSY (another read is under way); the signal's reason
    */
   exactly(bytes: number, options: ReadOptions = {}): Promise<Uint8Array | null> {
-    integer("bytes", bytes, { most: this.#maxBytes });
+    integer("bytes", bytes, { max: this.#maxBytes });
     return this.#alone(async () => {
       while (this.bufferedBytes < bytes) {
         if (!(await this.#more(options))) return this.#cut();
@@ -111,7 +111,7 @@ export class SocketReader implements Disposable {
    * @throws UnixError EMSGSIZE (longer than `maxBytes`), and as {@link exactly}
    */
   until(byte: number, options: ReadOptions = {}): Promise<Uint8Array | null> {
-    integer("byte", byte, { most: 255 });
+    integer("byte", byte, { max: 255 });
     return this.#alone(async () => {
       const length = await this.#find(byte, options);
       if (length === null) return this.#cut();

@@ -10,7 +10,7 @@ import { cmsgSpace, decodeControl, firstType } from "../structs/cmsg.ts";
 import { type Address, decodeSockaddr } from "../structs/sockaddr-un.ts";
 import { setCloseOnExec } from "../syscalls/fd.ts";
 import { MessageHeader } from "../syscalls/header.ts";
-import { addressOf, Memory } from "../syscalls/memory.ts";
+import { addressOf, bufferOver, Memory } from "../syscalls/memory.ts";
 import { recvmsg } from "../syscalls/message.ts";
 import { AGAIN } from "../syscalls/result.ts";
 import { knownIds } from "../users/known-ids.ts";
@@ -57,27 +57,41 @@ export function roomFor(bytes: number): Memory {
   return memory;
 }
 
+/** Makes bytes of their own from the first so many of `from`. */
+export type CopyOut = (from: Memory, bytes: number) => Uint8Array;
+
 /** One message of at most `maxBytes`; null: the end; undefined: nothing now. */
 export function receiveOnce(
   fd: number,
   rules: ReceivePolicy,
   maxBytes: number,
+  copyOut: CopyOut = copy,
 ): Message | null | undefined {
   const memory = maxBytes <= receiveBytes ? shared : roomFor(maxBytes);
   envelope.part(0, memory.address, maxBytes);
   const bytes = recvmsg(fd, envelope, rules.named);
   if (bytes < 0) return blockedOrError(bytes);
   if (bytes === 0 && isEnd(envelope, rules)) return null;
-  return new Message(copy(memory.bytes, bytes), ancillaryOf(envelope, rules));
+  return new Message(copyOut(memory, bytes), ancillaryOf(envelope, rules));
 }
 
 /** Up to so many bytes a loop is faster than the call of slice. */
-const FEW = 32;
+const MAX_LOOP_BYTES = 32;
 
-function copy(from: Uint8Array, bytes: number): Uint8Array {
-  if (bytes > FEW) return from.slice(0, bytes);
+function copy({ bytes: from }: Memory, bytes: number): Uint8Array {
+  if (bytes > MAX_LOOP_BYTES) return from.slice(0, bytes);
   const to = new Uint8Array(bytes);
   for (let i = 0; i < bytes; i++) to[i] = from[i]!;
+  return to;
+}
+
+let seen: { readonly memory: Memory; readonly bytes: Buffer } | null = null;
+
+/** As a Buffer from the start: made of bytes it takes long (facts: #buffer-of-small-bytes). */
+export function copyToBuffer(memory: Memory, bytes: number): Buffer {
+  if (seen?.memory !== memory) seen = { memory, bytes: bufferOver(memory.bytes) };
+  const to = Buffer.allocUnsafe(bytes);
+  seen.bytes.copy(to, 0, 0, bytes);
   return to;
 }
 

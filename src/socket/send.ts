@@ -1,6 +1,7 @@
 // From a payload to one sendmsg.
 
 import { errno } from "../../native/errno.ts";
+import { NO_ID } from "../../native/file.ts";
 import { limits, SCM_MAX_FD } from "../../native/socket.ts";
 import { formatAddress } from "../address/address.ts";
 import type { Data, Payload } from "../base/data.ts";
@@ -13,10 +14,11 @@ import { encodeControl } from "../structs/cmsg.ts";
 import { type Address, encodeSockaddr } from "../structs/sockaddr-un.ts";
 import { closeAll, descriptorFlags, duplicate } from "../syscalls/fd.ts";
 import { MessageHeader } from "../syscalls/header.ts";
-import { bytesIn, hasByteElements, isView, lend, lentBytes, Memory } from "../syscalls/memory.ts";
+import { bytesIn, hasByteElements, isView, lend, Memory } from "../syscalls/memory.ts";
 import { send, sendmsg } from "../syscalls/message.ts";
 import { Piece } from "../syscalls/piece.ts";
 import { AGAIN } from "../syscalls/result.ts";
+import { tooLong } from "./kernel-limits.ts";
 
 /** What may go with the data. */
 export interface SendOptions {
@@ -54,12 +56,12 @@ const NO_NUMBERS: readonly number[] = [];
 
 const DATA: ListRule = {
   what: "data is a list of pieces",
-  most: Number.MAX_SAFE_INTEGER,
+  max: Number.MAX_SAFE_INTEGER,
   rule: "a list has a length",
 };
 const FDS: ListRule = {
   what: "fds is an array of descriptors",
-  most: SCM_MAX_FD,
+  max: SCM_MAX_FD,
   rule: `one message carries at most ${SCM_MAX_FD} descriptors`,
 };
 
@@ -92,7 +94,7 @@ export const ownFds = (fds: readonly FdLike[]): FdLike[] => ownList(fds, FDS);
 export function checkFds(fds: readonly FdLike[], transfer: boolean): readonly number[] {
   if (!Array.isArray(fds)) throw new TypeError(FDS.what);
   const count = fds.length;
-  if (!(count <= FDS.most)) throw new RangeError(`${FDS.rule}, not ${count}`);
+  if (!(count <= FDS.max)) throw new RangeError(`${FDS.rule}, not ${count}`);
   if (count === 0) return NO_NUMBERS;
   const numbers: number[] = [];
   for (let i = 0; i < count; i++) {
@@ -105,8 +107,6 @@ export function checkFds(fds: readonly FdLike[], transfer: boolean): readonly nu
   return numbers;
 }
 
-const ID_LIMIT = 2 ** 32 - 1;
-
 function complete({ pid, uid, gid }: { pid?: number; uid?: number; gid?: number }) {
   const whole = {
     pid: pid ?? process.pid,
@@ -114,8 +114,8 @@ function complete({ pid, uid, gid }: { pid?: number; uid?: number; gid?: number 
     gid: gid ?? process.getgid?.() ?? 0,
   };
   for (const [name, value] of Object.entries(whole)) {
-    if (!Number.isInteger(value) || value < 0 || value > ID_LIMIT) {
-      throw new RangeError(`credentials.${name} is an integer from 0 to ${ID_LIMIT}, not ${value}`);
+    if (!Number.isInteger(value) || value < 0 || value > NO_ID) {
+      throw new RangeError(`credentials.${name} is an integer from 0 to ${NO_ID}, not ${value}`);
     }
   }
   return whole;
@@ -123,25 +123,29 @@ function complete({ pid, uid, gid }: { pid?: number; uid?: number; gid?: number 
 
 const text = new Memory(64 * 1024);
 
-/** How many bytes the last `sendPlain` had to send. */
-export let plainTotal = 0;
-
-/** The common case: one piece of data, nothing beside it. Bytes taken, or a negative errno. */
-export function sendPlain(fd: number, data: Data): number {
-  if (typeof data === "string") {
-    if (data.length * 3 > text.bytes.length) return sendPiece(fd, Piece.of(data));
-    plainTotal = encoder.encodeInto(data, text.bytes).written;
-    return send(fd, text.address, plainTotal);
-  }
-  if (!isView(data)) return sendPiece(fd, Piece.of(data));
-  const view = lend(data);
-  plainTotal = lentBytes;
-  return send(fd, view, plainTotal);
+/** One send of plain data. */
+interface Sent {
+  /** Bytes taken, or a negative errno. */
+  readonly sent: number;
+  /** How many there were to send. */
+  readonly bytes: number;
 }
 
-function sendPiece(fd: number, piece: Piece): number {
-  plainTotal = piece.bytes;
-  return send(fd, piece.address(), plainTotal);
+/** The common case: one piece of data, nothing beside it. */
+export function sendPlain(fd: number, data: Data): Sent {
+  if (typeof data === "string") {
+    if (data.length * 3 > text.bytes.length) return sendPiece(fd, Piece.of(data));
+    const bytes = encoder.encodeInto(data, text.bytes).written;
+    return { sent: send(fd, text.address, bytes), bytes };
+  }
+  if (!isView(data)) return sendPiece(fd, Piece.of(data));
+  const bytes = bytesIn(data);
+  return { sent: send(fd, lend(data, bytes), bytes), bytes };
+}
+
+function sendPiece(fd: number, piece: Piece): Sent {
+  const { bytes } = piece;
+  return { sent: send(fd, piece.address(), bytes), bytes };
 }
 
 /** Up to so many bytes copying is cheaper than asking where the caller's are. */
@@ -255,7 +259,6 @@ const hints = new Map<number, string>([
   [errno.EPIPE, "the peer has closed its end or shut down reading"],
   [errno.ETOOMANYREFS, "too many descriptors are in flight: the receivers must take some first"],
   [errno.EBADF, "one of the descriptors is not open"],
-  [errno.EMSGSIZE, "a message must fit into the send buffer: raise sendBufferBytes"],
   [errno.EINVAL, "io_uring descriptors cannot be passed; credentials need at least one byte"],
   [errno.ESRCH, "credentials.pid names no live process"],
 ]);
@@ -275,10 +278,15 @@ export function sendError(
   const place = to === undefined ? left.get(-result) : whyUnreachable(to, result);
   const where = to ?? (place === undefined ? null : connected);
   const detail: ErrorDetail = {
-    hint: result === -errno.EPERM ? whyForbidden(message) : (place ?? hints.get(-result)),
+    hint: place ?? hintFor(result, message),
     address: where ? formatAddress(where) : undefined,
   };
   return new UnixError("sendmsg", result, detail);
+}
+
+function hintFor(result: number, message: Beside): string | undefined {
+  if (result === -errno.EPERM) return whyForbidden(message);
+  return result === -errno.EMSGSIZE ? tooLong() : hints.get(-result);
 }
 
 /** A datagram's receiver went away: once the first, and the second from then on (unix(7)). */

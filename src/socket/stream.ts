@@ -1,14 +1,17 @@
 // SOCK_STREAM: bytes in order, without boundaries.
 
 import type { Socket as NetSocket } from "node:net";
+import { option } from "../../native/socket.ts";
 import { closedError } from "../base/errors.ts";
 import type { Fd } from "../fd/fd.ts";
+import { setOption } from "../syscalls/socket.ts";
 import type { Kind } from "./endpoint.ts";
 import type { Message, Received } from "./message.ts";
 import { MessagingSocket } from "./messaging.ts";
 import { type DescriptorDuplex, type DuplexOptions, makeDuplex } from "./node-stream.ts";
 import type { Settings } from "./options.ts";
 import { type ReaderOptions, SocketReader } from "./reader.ts";
+import { type CopyOut, copyToBuffer } from "./receive.ts";
 import { readableOf, writableOf } from "./web-streams.ts";
 
 const KIND: Kind = {
@@ -30,6 +33,9 @@ export class StreamSocket extends MessagingSocket {
   /** @internal */
   constructor(handle: Fd, settings: Settings) {
     super(handle, settings, KIND);
+    // a byte out of band that is passed over is closed by the kernel in the call that receives,
+    // with its descriptors (facts: #out-of-band-descriptors)
+    if (option.SO_OOBINLINE !== null) setOption(handle.fd, option.SO_OOBINLINE, 1);
   }
 
   /** Always "stream". */
@@ -43,10 +49,16 @@ export class StreamSocket extends MessagingSocket {
   }
 
   /** @internal A short read, not stopped by what came beside it, has emptied the queue. */
-  override take(maxBytes: number): Message | null | undefined {
-    const message = super.take(maxBytes);
+  override take(maxBytes: number, copyOut?: CopyOut): Message | null | undefined {
+    const message = super.take(maxBytes, copyOut);
     if (message && message.data.length < maxBytes && message.alone) this.noteDrained();
     return message;
+  }
+
+  /** @internal {@link consume}, with Buffers for data. */
+  consumeBuffers(handler: (message: Message) => unknown): Promise<void> {
+    const { maxMessageBytes } = this.settings;
+    return this.consumeFrom({ once: () => this.take(maxMessageBytes, copyToBuffer) }, handler);
   }
 
   /** @internal */

@@ -1,5 +1,7 @@
 // WHATWG streams over a stream socket.
 
+import { closedError } from "../base/errors.ts";
+import type { Message } from "./message.ts";
 import type { StreamSocket } from "./stream.ts";
 
 /** Beside the sockets, few of which are asked for streams: connections stay small. */
@@ -20,23 +22,63 @@ export function writableOf(socket: StreamSocket): WritableStream<Uint8Array> {
   return stream;
 }
 
-/** Pulls one receive at a time: nothing is read before it is asked for. */
-function toReadable(socket: StreamSocket): ReadableStream<Uint8Array> {
-  const stop = new AbortController();
-  return new ReadableStream<Uint8Array>(
-    {
-      async pull(controller): Promise<void> {
-        const message = await socket.receive({ signal: stop.signal });
-        if (message === null) return controller.close();
-        message.close();
-        controller.enqueue(message.data);
-      },
-      cancel(reason): void {
-        stop.abort(reason);
-      },
-    },
-    { highWaterMark: 0 },
-  );
+const toReadable = (socket: StreamSocket): ReadableStream<Uint8Array> =>
+  new ReadableStream<Uint8Array>(new Source(socket), { highWaterMark: 0 });
+
+type Controller = ReadableStreamDefaultController<Uint8Array>;
+
+/**
+ * One receive for each pull: nothing is read before it is asked for. What is read is the stream's
+ * in the same moment: a stream that was cancelled before that takes nothing out of the socket.
+ */
+class Source {
+  readonly #socket: StreamSocket;
+  readonly #stop = new AbortController();
+  #ended = false;
+  /** Tell the stream that its pull is done. */
+  #pulled = (): void => {};
+  /** Have the next one received; null before the first. */
+  #goOn: (() => void) | null = null;
+
+  constructor(socket: StreamSocket) {
+    this.#socket = socket;
+  }
+
+  pull(controller: Controller): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#pulled = resolve;
+    if (this.#goOn === null) this.#begin(controller);
+    else this.#goOn();
+    return promise;
+  }
+
+  #begin(controller: Controller): void {
+    const ended = (): void => {
+      this.#ended = true;
+    };
+    const { signal } = this.#stop;
+    const finish = (): void =>
+      this.#ended ? controller.close() : controller.error(closedError("recvmsg"));
+    this.#socket
+      .consumeToEnd((message) => this.#take(message, controller), { ended, signal })
+      .then(finish, (error: unknown) => controller.error(error))
+      .catch(() => {}) // it was cancelled: nobody is to be told
+      .finally(() => this.#pulled());
+  }
+
+  /** Resolves when the next one is wanted. */
+  #take(message: Message, controller: Controller): Promise<void> {
+    message.close();
+    controller.enqueue(message.data);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#goOn = resolve;
+    this.#pulled();
+    return promise;
+  }
+
+  cancel(reason: unknown): void {
+    this.#stop.abort(reason);
+  }
 }
 
 /** Each write resolves when the kernel has taken it, so back-pressure is the kernel's. */

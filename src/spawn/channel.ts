@@ -6,6 +6,7 @@ import { fileCall, UnixError } from "../base/errors.ts";
 import { toJson } from "../base/printable.ts";
 import { describeFd } from "../fd/description.ts";
 import type { Fd } from "../fd/fd.ts";
+import { inodeOf } from "../fd/inode.ts";
 import { adoptSocket } from "../listener/adopt.ts";
 import { peerCredentials } from "../peer/credentials.ts";
 import { type SocketOptions, toSettings } from "../socket/options.ts";
@@ -100,14 +101,6 @@ function optionsOf(said: string | undefined): SocketOptions | null {
     return options;
   } catch {
     return null;
-  }
-}
-
-function inodeOf(fd: number): number | null {
-  try {
-    return fstatSync(fd).ino;
-  } catch {
-    return null; // not open
   }
 }
 

@@ -33,7 +33,7 @@ const HIGHEST = 1023;
 
 const LIST: ListRule = {
   what: "fds is an array of descriptors, or a plain object",
-  most: HIGHEST + 1 - FIRST,
+  max: HIGHEST + 1 - FIRST,
   rule: `a child's descriptors are numbered up to ${HIGHEST}, so that fds has no more before them`,
 };
 

@@ -1,5 +1,6 @@
 // struct ucred (Linux) and struct xucred (macOS): bytes ↔ Credentials.
 
+import { NO_ID } from "../../native/file.ts";
 import { ucred, xucred } from "../../native/socket.ts";
 
 /**
@@ -30,9 +31,6 @@ export interface RawCredentials {
   readonly gid: number;
 }
 
-/** What the kernel writes as uid and gid where it knows nothing: (uid_t)-1. */
-const UNKNOWN = 0xffffffff;
-
 /** Bytes of a struct ucred. */
 export const ucredBytes = ucred.size;
 
@@ -44,7 +42,7 @@ export function decodeUcred(view: DataView, at: number): RawCredentials | null {
   const pid = view.getInt32(at + ucred.at.pid, true);
   const uid = view.getUint32(at + ucred.at.uid, true);
   const gid = view.getUint32(at + ucred.at.gid, true);
-  if (uid === UNKNOWN && gid === UNKNOWN) return null;
+  if (uid === NO_ID && gid === NO_ID) return null;
   return { pid: pid > 0 ? pid : null, uid, gid };
 }
 
@@ -65,8 +63,8 @@ const XUCRED_VERSION = 0;
 export function decodeXucred(view: DataView): { uid: number; groups: number[] } | null {
   const at = xucred.at;
   if (view.getUint32(at.cr_version, true) !== XUCRED_VERSION) return null;
-  const most = xucred.bytes.cr_groups / 4;
-  const count = Math.min(Math.max(view.getInt16(at.cr_ngroups, true), 0), most);
+  const max = xucred.bytes.cr_groups / 4;
+  const count = Math.min(Math.max(view.getInt16(at.cr_ngroups, true), 0), max);
   const groups: number[] = [];
   for (let i = 0; i < count; i++) groups.push(view.getUint32(at.cr_groups + 4 * i, true));
   return { uid: view.getUint32(at.cr_uid, true), groups };

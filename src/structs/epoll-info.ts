@@ -10,17 +10,25 @@ export interface EpollEntry {
   readonly inode: number;
 }
 
-const LINE =
-  /^tfd:\s*(\d+)\s+events:\s*([0-9a-f]+)\s+data:\s*([0-9a-f]+)\s.*\bino:\s*([0-9a-f]+)/gm;
+const LINE = /^tfd:\s*(\d+)\s+events:\s*([0-9a-f]+)\s+data:\s*([0-9a-f]+)\s.*\bino:\s*([0-9a-f]+)/m;
+const LINES = new RegExp(LINE, "gm");
 
 const HEX = 16;
 
 /** All that `text` tells; a line that reads differently is left out. */
 export function decodeEpollInfo(text: string): EpollEntry[] {
-  return Array.from(text.matchAll(LINE), ([, fd, events, data, inode]) => ({
-    fd: Number(fd),
-    events: Number.parseInt(events!, HEX),
-    data: BigInt(`0x${data}`),
-    inode: Number.parseInt(inode!, HEX),
-  }));
+  return Array.from(text.matchAll(LINES), entryOf);
 }
+
+/** The first that `text` tells. */
+export function firstEpollEntry(text: string): EpollEntry | undefined {
+  const found = LINE.exec(text);
+  return found === null ? undefined : entryOf(found);
+}
+
+const entryOf = ([, fd, events, data, inode]: RegExpExecArray): EpollEntry => ({
+  fd: Number(fd),
+  events: Number.parseInt(events!, HEX),
+  data: BigInt(`0x${data}`),
+  inode: Number.parseInt(inode!, HEX),
+});

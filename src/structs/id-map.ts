@@ -1,7 +1,6 @@
 // /proc/PID/uid_map and gid_map (user_namespaces(7)): text → what of it matters here.
 
-/** How many ids there are: 2³² − 1, for (uid_t)-1 is none. */
-const ALL = 0xffff_ffff;
+import { NO_ID } from "../../native/file.ts";
 
 const LINE = /^\s*\d+\s+\d+\s+(\d+)\s*$/;
 
@@ -18,5 +17,5 @@ export function decodeIdMap(text: string): "all" | "some" | "none" | null {
     count += Number(found[1]);
   }
   if (count === 0) return "none";
-  return count >= ALL ? "all" : "some";
+  return count >= NO_ID ? "all" : "some";
 }

@@ -12,6 +12,8 @@ export interface ProcessStatus {
   /** Sets of signals: bit n − 1 for signal n. */
   readonly ignored: bigint;
   readonly caught: bigint;
+  /** Whether a filter stands before its system calls (seccomp); false where it is not said. */
+  readonly filtered: boolean;
 }
 
 /** Those of real, effective, saved and file system that matter for who may trace whom. */
@@ -19,6 +21,9 @@ const IDS = 3;
 
 const NUMBERS = /^\d{1,10}(?:\s+\d{1,10})*$/;
 const SET = /^[\da-f]+$/;
+
+/** SECCOMP_MODE_FILTER. */
+const FILTERED = "2";
 
 /** null where it is not what Linux writes. */
 export function decodeStatus(text: string): ProcessStatus | null {
@@ -41,6 +46,7 @@ export function decodeStatus(text: string): ProcessStatus | null {
     effective: set("CapEff"),
     ignored: set("SigIgn"),
     caught: set("SigCgt"),
+    filtered: fields.get("Seccomp") === FILTERED,
   };
 }
 

@@ -1,6 +1,6 @@
 // siginfo_t of a queued signal and of waitid, and pidfd_info: bytes ↔ values.
 
-import { child, pidfdInfo, pidfdInfoV0, waitInfo, waitStatus } from "../../native/process.ts";
+import { child, pidfdInfo, pidfdInfoV0, waitStatus } from "../../native/process.ts";
 import { origin, siginfo } from "../../native/signal.ts";
 
 /** How a process ended, by numbers. */
@@ -33,9 +33,9 @@ export function encodeQueued(view: DataView, { number, pid, uid, value }: Queued
 
 /** What waitid said; null where it said nothing (WNOHANG). */
 export function decodeWait(view: DataView): Ending | null {
-  if (view.getInt32(waitInfo.at.si_pid, true) === 0) return null;
-  const status = view.getInt32(waitInfo.at.si_status, true);
-  const how = view.getInt32(waitInfo.at.si_code, true);
+  if (view.getInt32(siginfo.at.si_pid, true) === 0) return null;
+  const status = view.getInt32(siginfo.at.si_status, true);
+  const how = view.getInt32(siginfo.at.si_code, true);
   if (how === child.CLD_EXITED) return { code: status, signal: null, coreDumped: false };
   return { code: null, signal: status, coreDumped: how === child.CLD_DUMPED };
 }

@@ -54,10 +54,20 @@ function originOf(number: number, code: number): SignalOrigin {
 }
 
 const withSender: ReadonlySet<SignalOrigin> = new Set([
-  ...(["user", "thread", "queue", "message-queue", "async-io", "child", "other"] as const),
+  "user",
+  "thread",
+  "queue",
+  "message-queue",
+  "async-io",
+  "child",
+  "other",
 ]);
 const withValue: ReadonlySet<SignalOrigin> = new Set([
-  ...(["queue", "timer", "message-queue", "async-io", "other"] as const),
+  "queue",
+  "timer",
+  "message-queue",
+  "async-io",
+  "other",
 ]);
 
 /** Decode the siginfo_t that begins at byte `at`; 32 bytes of it are read. */
@@ -77,6 +87,6 @@ export function decodeSiginfo(view: DataView, at: number): SignalInfo {
     uid: sent ? view.getUint32(at + siginfo.at.si_uid, true) : undefined,
     value: valued ? value : undefined,
     pointer: valued ? view.getBigUint64(at + siginfo.at.si_value, true) : undefined,
-    status: from === "child" ? value : undefined,
+    status: from === "child" ? view.getInt32(at + siginfo.at.si_status, true) : undefined,
   };
 }

@@ -3,7 +3,6 @@
 
 import {
   attribute,
-  KERNEL_MINOR_BITS,
   netlink,
   nlattr,
   nlmsgerr,
@@ -18,6 +17,7 @@ import {
 } from "../../native/netlink.ts";
 import { sockaddrUn, socket } from "../../native/socket.ts";
 import { typeName } from "../base/socket-type.ts";
+import { statDevice } from "./device.ts";
 import { type Address, decodeSockaddr } from "./sockaddr-un.ts";
 
 /** A file as `stat` has it: `st_dev`, and the low 32 bits of `st_ino`: the kernel tells no more. */
@@ -181,18 +181,6 @@ function nameAt({ view, from, to }: Span): Address {
   const bytes = to - from + sockaddrUn.at.sun_path;
   const start = view.byteOffset + from - sockaddrUn.at.sun_path;
   return decodeSockaddr(new Uint8Array(view.buffer, start, bytes), bytes);
-}
-
-const MINOR_MASK = (1 << KERNEL_MINOR_BITS) - 1;
-
-/** The kernel's device number as `st_dev` has it. */
-export function statDevice(kernel: number): number {
-  return deviceNumber(kernel >>> KERNEL_MINOR_BITS, kernel & MINOR_MASK);
-}
-
-/** `st_dev` of a major and a minor number: the minor's low byte stands apart (makedev(3)). */
-export function deviceNumber(major: number, minor: number): number {
-  return ((minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12)) >>> 0;
 }
 
 /** Whether that socket was bound to that file; only the inode's low 32 bits can be compared. */

@@ -1,12 +1,16 @@
 // C that is compiled in this process's memory. Bun brings the compiler
 // (facts: #cc-without-a-toolchain): no toolchain, no header and no file is needed; the text is
-// inside whatever `bun build` makes.
+// inside whatever `bun build` makes. The compiler reads it from a pipe, which no filter for system
+// calls (seccomp) can sensibly refuse.
 
 import { cc } from "bun:ffi";
-import { memfd } from "../../native/file.ts";
-import { close, memfdCreate, write } from "./fd.ts";
+import { errnoName } from "../base/errors.ts";
+import { close, pipe, write } from "./fd.ts";
 import { symbol } from "./libc.ts";
 import { addressOf } from "./memory.ts";
+
+/** What any pipe holds, also that of a user who has too many of them: one page. @see pipe(7) */
+const PIPE_ROOM = 4096;
 
 type Symbols = Parameters<typeof cc>[0]["symbols"];
 
@@ -15,17 +19,21 @@ export function compiled<const T extends Symbols>(
   source: string,
   symbols: T,
 ): ReturnType<typeof cc<T>> | string {
-  const fd = memfdCreate("bunix-c", memfd.MFD_CLOEXEC ?? 0);
-  if (fd < 0) return "memfd_create failed";
+  const text = new TextEncoder().encode(source);
+  if (text.length > PIPE_ROOM) return `the source has more than ${PIPE_ROOM} bytes`;
+  const made = pipe();
+  if (typeof made === "number") return `pipe2: ${errnoName(-made)}`;
+  const [from, into] = made;
   try {
-    const text = new TextEncoder().encode(source);
-    if (write(fd, addressOf(text), text.length) !== text.length) return "write failed";
+    const written = write(into, addressOf(text), text.length);
+    close(into); // or else the compiler would wait for more
+    if (written !== text.length) return "write failed";
     const flags = ["-nostdlib", "-nostdinc"] as unknown as string;
-    return cc({ source: `/proc/self/fd/${fd}`, flags, symbols });
+    return cc({ source: `/proc/self/fd/${from}`, flags, symbols });
   } catch (error) {
     return `cc: ${error instanceof Error ? error.message : String(error)}`;
   } finally {
-    close(fd);
+    close(from);
   }
 }
 

@@ -1,12 +1,16 @@
 // epoll, eventfd and the one AIO request that watches an epoll descriptor.
 
 import { toArrayBuffer } from "bun:ffi";
-import { aio, aioRing, eventfd as e, epoll, epollEvent, iocb, nr } from "../../native/poll.ts";
+import { nr } from "../../native/numbers.ts";
+import { aio, aioRing, eventfd as e, epoll, epollEvent, iocb } from "../../native/poll.ts";
 import { timespec } from "../../native/time.ts";
 import { libc } from "./libc.ts";
 import { asPointer, cells, Memory } from "./memory.ts";
 import { INTERRUPTED, result } from "./result.ts";
 import { atThreadEnd } from "./thread-teardown.ts";
+
+/** True where this system has it. */
+export const hasEpoll = epoll.EPOLL_CTL_ADD !== null;
 
 export const epollCreate = (): number => result(libc.epoll_create1(epoll.EPOLL_CLOEXEC ?? 0));
 export const eventfd = (flags: number): number =>

@@ -3,7 +3,8 @@
 import { errno } from "../../native/errno.ts";
 import { file, lock, pollfd } from "../../native/file.ts";
 import { seal } from "../../native/mapping.ts";
-import { nr } from "../../native/poll.ts";
+import { nr } from "../../native/numbers.ts";
+import { system } from "../../native/platform.ts";
 import { libc } from "./libc.ts";
 import { bytesToC, cells, cString, Memory } from "./memory.ts";
 import { INTERRUPTED, result, uninterrupted } from "./result.ts";
@@ -25,14 +26,14 @@ export function closeAll(fds: readonly number[]): void {
   }
   for (let from = 0; from < fds.length; ) {
     const to = endOfRun(fds, from);
-    if (to - from < FEW || !closeRange(fds[from]!, fds[to - 1]!)) {
+    if (to - from < MIN_RANGE || !closeRange(fds[from]!, fds[to - 1]!)) {
       for (let i = from; i < to; i++) close(fds[i]!);
     }
     from = to;
   }
 }
 
-const FEW = 3;
+const MIN_RANGE = 3;
 
 /** The index after the last of the numbers that follow each other from index `from` on. */
 function endOfRun(fds: readonly number[], from: number): number {
@@ -46,12 +47,15 @@ function closeRange(first: number, last: number): boolean {
   return result(libc.syscall(nr.SYS_close_range, first, last, 0, 0, 0, 0)) === 0;
 }
 
-export const duplicate = (fd: number, least = FIRST_FREE): number =>
-  result(libc.fcntl(fd, file.F_DUPFD_CLOEXEC, least));
+export const duplicate = (fd: number, min = FIRST_FREE): number =>
+  result(libc.fcntl(fd, file.F_DUPFD_CLOEXEC, min));
 
 /** Make `onto` a descriptor for `fd`'s open file, close-on-exec; what `onto` was is closed. */
-export const duplicateOnto = (fd: number, onto: number): number =>
-  uninterrupted(() => libc.dup3(fd, onto, file.O_CLOEXEC));
+export function duplicateOnto(fd: number, onto: number): number {
+  if (system === "linux") return uninterrupted(() => libc.dup3(fd, onto, file.O_CLOEXEC));
+  const made = uninterrupted(() => libc.dup2(fd, onto));
+  return made < 0 ? made : Math.min(setCloseOnExec(made, true), 0) || made;
+}
 
 export const descriptorFlags = (fd: number): number => result(libc.fcntl(fd, file.F_GETFD, 0));
 export const statusFlags = (fd: number): number => result(libc.fcntl(fd, file.F_GETFL, 0));
@@ -149,13 +153,31 @@ export const write = (fd: number, address: number, bytes: number): number =>
 /** Read what is there, at most 64 bytes, and forget it: how many bytes, or a negative errno. */
 export const discard = (fd: number): number => read(fd, cells.address, cells.bytes.length);
 
+/** Write one byte, a zero; a pipe that is full has enough of them. */
+export function writeZero(fd: number): number {
+  cells.words[0] = 0;
+  const written = write(fd, cells.address, 1);
+  return written === -errno.EAGAIN ? 0 : written;
+}
+
 /** Two descriptors that one call makes. */
 export type FdPair = readonly [first: number, second: number];
 
-/** The reading end and the writing end, or a negative errno. */
-export function pipe(): FdPair | number {
-  const made = result(libc.pipe2(cells.address, file.O_CLOEXEC));
-  return made < 0 ? made : [cells.words[0]!, cells.words[1]!];
+/** The reading end and the writing end, or a negative errno. `nonBlocking`: both ends are. */
+export function pipe(nonBlocking = false): FdPair | number {
+  const flags = file.O_CLOEXEC | (nonBlocking ? file.O_NONBLOCK : 0);
+  const atOnce = system === "linux";
+  const made = result(atOnce ? libc.pipe2(cells.address, flags) : libc.pipe(cells.address));
+  if (made < 0) return made;
+  const ends: FdPair = [cells.words[0]!, cells.words[1]!];
+  if (atOnce) return ends;
+  for (const end of ends) {
+    const failed = setCloseOnExec(end, true) || (nonBlocking ? setNonBlocking(end, true) : 0);
+    if (failed === 0) continue;
+    for (const one of ends) close(one);
+    return failed;
+  }
+  return ends;
 }
 
 export function memfdCreate(name: string, flags: number): number {

@@ -1,7 +1,8 @@
 // What a descriptor stands for, as far as the kernel knows without asking anybody: a file system in
 // user space (FUSE) or on the network may take its time to answer fstat(2) and fstatfs(2).
 
-import { file, flock, mode, nr, statx, statxMask } from "../../native/file.ts";
+import { file, flock, mode, statx, statxMask } from "../../native/file.ts";
+import { nr } from "../../native/numbers.ts";
 import { libc } from "./libc.ts";
 import { Memory } from "./memory.ts";
 import { result } from "./result.ts";
@@ -52,7 +53,7 @@ const question = new Memory(flock.size);
 export function recordLocks(fd: number): number {
   const { view, address } = question;
   question.bytes.fill(0); // from the beginning to the end
-  view.setInt16(flock.at.l_type, file.F_WRLCK ?? 0, true);
+  view.setInt16(flock.at.l_type, file.F_WRLCK, true);
   const call = nr.SYS_fcntl ?? -1;
   const asked = result(libc.syscall(call, fd, file.F_OFD_GETLK ?? -1, address, 0, 0, 0));
   if (asked < 0) return asked;

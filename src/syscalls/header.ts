@@ -29,7 +29,9 @@ export const controlRoom = align(
 );
 
 /** One header as an element of an array for sendmmsg: the msghdr, then msg_len. */
-const HEADER_BYTES = Math.max(mmsghdr.size, align(msghdrBytes));
+const HEADER_BYTES = Math.max(mmsghdr.size, align(msghdrBytes) + 8);
+/** Where that is; behind the msghdr where there is no such struct. */
+const LENGTH = (mmsghdr.size > 0 ? mmsghdr.at.msg_len : align(msghdrBytes)) >> 2;
 const CONTROL = addressRoom;
 const IOVECS = CONTROL + controlRoom;
 
@@ -104,8 +106,15 @@ export class MessageHeader {
   get flags(): number {
     return this.#words[word.flags]!;
   }
+  set flags(flags: number) {
+    this.#words[word.flags] = flags;
+  }
   /** msg_len: what sendmmsg or recvmmsg counted for this one. */
   get transferred(): number {
-    return this.#words[mmsghdr.at.msg_len >> 2]!;
+    return this.#words[LENGTH]!;
+  }
+  /** For systems without those calls. */
+  set transferred(bytes: number) {
+    this.#words[LENGTH] = bytes;
   }
 }

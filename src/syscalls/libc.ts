@@ -2,7 +2,15 @@
 // (facts: #errno-per-thread).
 
 import { dlopen, type FFIFunction, type Pointer, read } from "bun:ffi";
-import { known, libcNames, libpthreadName, librtName, system } from "../../native/platform.ts";
+import { search } from "../../native/library.ts";
+import {
+  known,
+  libcNames,
+  libpthreadName,
+  librtName,
+  system,
+  variadicOnStack,
+} from "../../native/platform.ts";
 import {
   darwin,
   glibcOnly,
@@ -15,6 +23,7 @@ import {
 import { UnsupportedError } from "../base/errors.ts";
 import { cString, type Lent } from "./memory.ts";
 import { trace, wantedGroups } from "./trace/trace.ts";
+import { paddedSignatures, withPadding } from "./variadic.ts";
 
 /** What an FFI call takes for a pointer: an address, a typed array that was lent, or NULL. */
 export type Address = number | Lent | null;
@@ -35,6 +44,9 @@ interface Opened {
   readonly found: ReadonlySet<string>;
 }
 
+/** What Bun says where it cannot make the code that calls C; not of a library that is absent. */
+let refusal: string | undefined;
+
 function open(): Opened {
   const calls: Record<string, unknown> = {};
   for (const name of Object.keys(signatures)) calls[name] = () => missing(name);
@@ -51,9 +63,13 @@ function open(): Opened {
 
 /** All of a group, or null where the library is not here or lacks one of them. */
 function symbolsOf(library: string, group: Record<string, Signature>): object | null {
+  const declared = variadicOnStack ? paddedSignatures(group) : group;
   try {
-    return dlopen(library, group as unknown as Record<string, FFIFunction>).symbols;
-  } catch {
+    const { symbols } = dlopen(library, declared as unknown as Record<string, FFIFunction>);
+    return variadicOnStack ? withPadding(symbols) : symbols;
+  } catch (error) {
+    const { code, message } = error as { code?: string; message?: string };
+    if (code === undefined) refusal ??= message ?? String(error);
     return null;
   }
 }
@@ -77,7 +93,8 @@ function symbolsInParts(library: string): object | null {
 }
 
 function missing(name: string): never {
-  throw new UnsupportedError("libcFunctions", `no libc here has ${name}() (${process.platform})`);
+  const why = whyNoCalls() ?? `${opened.name} has no ${name}()`;
+  throw new UnsupportedError("libcFunctions", why);
 }
 
 const opened = open();
@@ -91,12 +108,37 @@ export const libc: Libc = opened.calls;
 /** The name that libc opened under; "" where there is none. */
 export const libcName: string = opened.name;
 
+/** A switch of JavaScriptCore's that no unit or kernel has to do with. */
+const JIT = "BUN_JSC_useJIT";
+
+/**
+ * Why nothing at all can be called here; null where it can. Bun compiles the code that calls C, and
+ * that takes memory which becomes executable (facts: #ffi-needs-the-jit).
+ */
+export function whyNoCalls(): string | null {
+  if (opened.name !== "") return null;
+  if (!known) return `no libc is known for ${process.platform}`;
+  if (refusal === undefined) return `none of ${libcNames.join(", ")} could be opened`;
+  const off = process.env[JIT];
+  const what =
+    off === undefined
+      ? "no memory of this process may become executable. In its systemd unit set " +
+        "MemoryDenyWriteExecute=no (PR_SET_MDWE and SELinux's execmem do the same)"
+      : `take ${JIT}=${off} out of the environment`;
+  return `Bun cannot call C in this process (${refusal}): ${what}`;
+}
+
 const location =
   libcName === "" ? 0 : system === "darwin" ? libc.__error() : libc.__errno_location();
 
-/** Functions that this library calls on Linux and that are not in this libc. */
+/** @throws UnsupportedError where nothing can be called */
+export function requireCalls(): void {
+  if (opened.name === "") missing("libc");
+}
+
+/** Functions that this library calls on this system and that are not in this libc. */
 export const absentFunctions = (): string[] =>
-  Object.keys({ ...posix, ...linux }).filter((name) => !opened.found.has(name));
+  Object.keys(own).filter((name) => !opened.found.has(name));
 
 const traced = wantedGroups(process.env["BUNIX_DEBUG"]);
 if (traced !== null && location !== 0) trace(libc, location, traced);
@@ -124,4 +166,5 @@ function has(group: Record<string, Signature>): boolean {
 }
 
 /** Where a function of libc is; 0 where there is none of that name. */
-export const symbol = (name: string): number => libc.dlsym(null, cString(name).address);
+export const symbol = (name: string): number => libc.dlsym(everywhere, cString(name).address);
+const everywhere = search["(long)RTLD_DEFAULT"];

@@ -1,6 +1,7 @@
 // Mapping memory, and handing it to the garbage collector.
 
-import { mapping, nr, seal } from "../../native/mapping.ts";
+import { mapping, seal } from "../../native/mapping.ts";
+import { nr } from "../../native/numbers.ts";
 import { libc, symbol } from "./libc.ts";
 import { managedBuffer } from "./memory.ts";
 import { result, uninterrupted } from "./result.ts";

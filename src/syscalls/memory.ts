@@ -132,20 +132,16 @@ declare const lent: unique symbol;
 /** A view that C gets as it is; what is not ours becomes one by {@link lend} alone. */
 export type Lent = Uint8Array & { readonly [lent]: true };
 
-/** How many bytes of it what was lent last has. */
-export let lentBytes = 0;
-
-/** A caller's view for one call, which is to follow at once. @throws TypeError as bytesIn */
-export function lend(view: ArrayBufferView): Lent | number {
+/** A caller's view of so many bytes ({@link bytesIn}) for one call, which is to follow at once. */
+export function lend(view: ArrayBufferView, bytes: number): Lent | number {
+  if (bytes === 0) return cells.address;
   try {
-    lentBytes = ask(typedBytes, view);
+    ask(typedBytes, view);
+    return view as Lent;
   } catch {
-    lentBytes = dataViewBytes(view);
-    return addressOf(view, lentBytes); // Bun 1.3 takes typed arrays for pointers, but no DataView
+    // Bun 1.3 takes typed arrays for pointers, but no DataView
+    return ptr(ask<ArrayBuffer>(dataBuffer, view)) + ask<number>(dataOffset, view);
   }
-  if (lentBytes > 0) return view as Lent;
-  checkStillThere(view);
-  return cells.address;
 }
 
 /** Elements of one byte, whatever the view says that it is. */

@@ -1,15 +1,20 @@
 // send, sendmsg, recvmsg and their batches. Nothing here waits: MSG_DONTWAIT is on every call, so
 // that it does not matter whether the descriptor itself blocks.
 
-import { nr } from "../../native/poll.ts";
-import { message } from "../../native/socket.ts";
+import { errno } from "../../native/errno.ts";
+import { nr } from "../../native/numbers.ts";
+import { system } from "../../native/platform.ts";
+import { MSG_NBIO, message } from "../../native/socket.ts";
 import { addressRoom } from "../structs/sockaddr-un.ts";
 import { controlRoom, type MessageHeader } from "./header.ts";
 import { isMusl, libc } from "./libc.ts";
 import type { Lent } from "./memory.ts";
 import { INTERRUPTED, result } from "./result.ts";
+import { xnuSent } from "./xnu.ts";
 
-const SENDING = message.MSG_DONTWAIT | message.MSG_NOSIGNAL;
+const XNU = system === "darwin";
+
+const SENDING = message.MSG_DONTWAIT | message.MSG_NOSIGNAL | (XNU ? MSG_NBIO : 0);
 const RECEIVING = message.MSG_DONTWAIT | (message.MSG_CMSG_CLOEXEC ?? 0);
 
 /** musl copies control data into this many bytes and refuses more (facts: #musl-control-room). */
@@ -20,7 +25,7 @@ export function send(fd: number, from: Lent | number, bytes: number): number {
   let sent: number;
   do sent = result(libc.send(fd, from, bytes, SENDING));
   while (sent === INTERRUPTED);
-  return sent;
+  return XNU && sent < 0 ? xnuSent(fd, sent, false) : sent;
 }
 
 export function sendmsg(fd: number, envelope: MessageHeader): number {
@@ -28,7 +33,7 @@ export function sendmsg(fd: number, envelope: MessageHeader): number {
   let sent: number;
   do sent = result(libc.sendmsg(fd, envelope.header, SENDING));
   while (sent === INTERRUPTED);
-  return sent;
+  return XNU && sent < 0 ? xnuSent(fd, sent, envelope.controlBytes > 0) : sent;
 }
 
 function sendmsgDirectly(fd: number, { header }: MessageHeader): number {
@@ -41,11 +46,18 @@ function sendmsgDirectly(fd: number, { header }: MessageHeader): number {
 /** Bytes received, or a negative errno; the envelope then says how much control data and name. */
 export function recvmsg(fd: number, envelope: MessageHeader, withName: boolean): number {
   let received: number;
+  let lost = false;
   do {
     envelope.nameBytes = withName ? addressRoom : 0;
     envelope.controlBytes = controlRoom;
     received = result(libc.recvmsg(fd, envelope.header, RECEIVING));
+    if (XNU && received === -errno.EMSGSIZE && !lost) {
+      // the table of descriptors is full: they are gone, and the data is still there
+      lost = true;
+      received = INTERRUPTED;
+    }
   } while (received === INTERRUPTED);
+  if (lost) envelope.flags |= message.MSG_CTRUNC;
   return received;
 }
 
@@ -66,6 +78,7 @@ export function peek(fd: number, envelope: MessageHeader, room: number): number 
 
 /** How many of the first `count` envelopes were sent: an error only where the first one failed. */
 export function sendmmsg(fd: number, batch: readonly MessageHeader[], count: number): number {
+  if (XNU) return oneByOne(batch, count, (envelope) => sendmsg(fd, envelope));
   const header = batch[0]!.header;
   let sent: number;
   do {
@@ -83,6 +96,7 @@ export function recvmmsg(
   count: number,
   withName: boolean,
 ): number {
+  if (XNU) return oneByOne(batch, count, (envelope) => recvmsg(fd, envelope, withName));
   let received: number;
   do {
     for (let i = 0; i < count; i++) {
@@ -92,4 +106,19 @@ export function recvmmsg(
     received = result(libc.recvmmsg(fd, batch[0]!.header, count, RECEIVING, null));
   } while (received === INTERRUPTED);
   return received;
+}
+
+/** Where there are no calls for batches: how many were done, or the errno of the first one. */
+function oneByOne(
+  batch: readonly MessageHeader[],
+  count: number,
+  call: (envelope: MessageHeader) => number,
+): number {
+  for (let i = 0; i < count; i++) {
+    const envelope = batch[i]!;
+    const done = call(envelope);
+    if (done < 0) return i > 0 ? i : done;
+    envelope.transferred = done;
+  }
+  return count;
 }

@@ -3,14 +3,8 @@
 // There is no MSG_NOSIGNAL for pipes.
 
 import { errno } from "../../native/errno.ts";
-import {
-  blocking,
-  handlers,
-  kernelSignalSet,
-  nr,
-  sigaction,
-  signals,
-} from "../../native/signal.ts";
+import { nr } from "../../native/numbers.ts";
+import { blocking, handlers, kernelSignalSet, sigaction, signals } from "../../native/signal.ts";
 import { timespec } from "../../native/time.ts";
 import { write } from "./fd.ts";
 import { libc } from "./libc.ts";

@@ -1,7 +1,8 @@
 // Calls on processes, by pid and by pidfd.
 
 import { errno } from "../../native/errno.ts";
-import { nr, pidfdInfoV0, prctl, wait } from "../../native/process.ts";
+import { nr } from "../../native/numbers.ts";
+import { pidfdInfoV0, prctl, wait } from "../../native/process.ts";
 import {
   decodePidfdInfo,
   decodeWait,

@@ -61,8 +61,8 @@ function configured(library: Library, pointers: readonly number[]): SignalHandle
   return {
     library,
     address: Number(calls.handler()),
-    aim: (fd) => void calls.aim(fd),
-    lost: (number) => calls.lost(number),
+    aim: (fd) => void calls.aim(fd | 0), // facts: #compiled-takes-int32
+    lost: (number) => calls.lost(number | 0),
     busy: () => calls.at_work() > 0,
     now: () => calls.milliseconds(),
   };

@@ -1,22 +1,19 @@
 // Dispositions of signals, and the pipe that the handler writes to. Dispositions belong to the
 // process, not to a thread.
 
-import { file } from "../../native/file.ts";
-import {
-  action,
-  handlers,
-  lastSignal,
-  MAX_PIPE_BYTES,
-  pipeSize,
-  sigaction,
-} from "../../native/signal.ts";
-import { libc, libcName } from "./libc.ts";
-import { cells, Memory } from "./memory.ts";
+import { MAX_PIPE_BYTES, pipeSize } from "../../native/fifo.ts";
+import { action, handlers, lastSignal, sigaction } from "../../native/signal.ts";
+import { pipe } from "./fd.ts";
+import { libc } from "./libc.ts";
+import { Memory } from "./memory.ts";
 import { result } from "./result.ts";
 
 let range: { readonly first: number; readonly last: number } | null | undefined;
 
-/** The real-time signals that libc leaves to programs; null where there are none. */
+/**
+ * The real-time signals that libc leaves to programs; null where there are none.
+ * @throws UnsupportedError without a libc
+ */
 export function realTimeRange(): { readonly first: number; readonly last: number } | null {
   if (range === undefined) range = askRange();
   return range;
@@ -25,7 +22,7 @@ export function realTimeRange(): { readonly first: number; readonly last: number
 const STANDARD_SIGNALS = 31;
 
 function askRange(): { first: number; last: number } | null {
-  if (libcName === "" || lastSignal <= STANDARD_SIGNALS) return null;
+  if (lastSignal <= STANDARD_SIGNALS) return null;
   return { first: libc.__libc_current_sigrtmin(), last: libc.__libc_current_sigrtmax() };
 }
 
@@ -86,9 +83,9 @@ export class Disposition {
 
 /** A pipe that never blocks, with as much room as it may have; or a negative errno. */
 export function signalPipe(): { readonly reader: number; readonly writer: number } | number {
-  const made = result(libc.pipe2(cells.address, file.O_CLOEXEC | file.O_NONBLOCK));
-  if (made < 0) return made;
-  const [reader, writer] = [cells.words[0]!, cells.words[1]!];
+  const made = pipe(true);
+  if (typeof made === "number") return made;
+  const [reader, writer] = made;
   enlarge(writer);
   return { reader, writer };
 }

@@ -1,7 +1,8 @@
 // Socket calls that are not messages: create, bind, connect, accept, options.
 
 import { errno } from "../../native/errno.ts";
-import { socket as c, option } from "../../native/socket.ts";
+import { nr } from "../../native/numbers.ts";
+import { socket as c, option, request, sockaddrUn } from "../../native/socket.ts";
 import {
   type Address,
   addressRoom,
@@ -79,6 +80,14 @@ export function accept(fd: number): number {
   return accepted;
 }
 
+/** How many bytes wait in a stream or seqpacket socket, or a negative errno. */
+export function unreadBytes(fd: number): number {
+  const { SYS_ioctl } = nr;
+  if (SYS_ioctl === null || request.FIONREAD === null) return -errno.ENOTTY;
+  const asked = libc.syscall(SYS_ioctl, fd, request.FIONREAD, cells.address, 0, 0, 0);
+  return asked === 0 ? cells.words[0]! : result(asked);
+}
+
 export const shutdown = (fd: number, how: number): number => result(libc.shutdown(fd, how));
 
 type NameCall = "getsockname" | "getpeername";
@@ -126,4 +135,11 @@ export function getOptionBytes(
   cells.words[0] = room.bytes.length;
   const got = result(libc.getsockopt(fd, level, which, room.address, cells.address));
   return got < 0 ? got : cells.words[0]!;
+}
+
+/** AF_… of a socket, or a negative errno. Where there is no option for it its name says so. */
+export function familyOf(fd: number): number {
+  if (option.SO_DOMAIN !== null) return getOption(fd, option.SO_DOMAIN);
+  const bytes = rawName(fd);
+  return typeof bytes === "number" ? bytes : bytes[sockaddrUn.at.sun_family]!;
 }

@@ -3,13 +3,15 @@
 import { toArrayBuffer } from "bun:ffi";
 import { system } from "../../native/platform.ts";
 import { treeNode } from "../../native/search.ts";
-import { libc, symbol } from "./libc.ts";
+import { libc, symbol, whyNoCalls } from "./libc.ts";
 import { asPointer, managedBuffer } from "./memory.ts";
 
 /** Why nothing of a terminated Worker is closed here; null: it is. */
 export function whyNoTeardown(): string | null {
   if (system !== "linux") return "only Linux has it";
   if (process.env["BUNIX_NO_TEARDOWN"] === "1") return "BUNIX_NO_TEARDOWN=1";
+  const why = whyNoCalls();
+  if (why !== null) return why;
   return symbol("tdestroy") === 0 ? "this libc has no tdestroy" : null;
 }
 

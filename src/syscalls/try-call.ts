@@ -1,6 +1,6 @@
 // One system call, made where it can do no harm to this process: see native/try-call.c.
 
-import { nr } from "../../native/process.ts";
+import { nr } from "../../native/numbers.ts";
 import source from "../../native/try-call.c" with { type: "text" };
 import { errnoName } from "../base/errors.ts";
 import { callees, compiled } from "./compiled.ts";
@@ -41,7 +41,7 @@ const NO_PROCESS = -1000;
 export function tryCall(number: number, a: number, b: number, c: number): Attempt {
   made ??= prepared();
   if (typeof made === "string") return { unknown: made };
-  const result = made(number, a, b, c);
+  const result = made(number | 0, a | 0, b | 0, c | 0); // facts: #compiled-takes-int32
   if (result <= NO_PROCESS) return { unknown: `clone: ${errnoName(NO_PROCESS - result)}` };
   return result < 0 ? { endedBy: -result } : -result;
 }

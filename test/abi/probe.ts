@@ -22,11 +22,11 @@ const excuse = /^(since|glibc:) ?/;
 const identifier = /^[A-Za-z_]\w*$/;
 
 /** No preprocessor can ask for it: an enumerator, or an expression of others. */
-function unconditional(name: string, row: Row): boolean {
+export function unconditional(name: string, row: Row): boolean {
   return !identifier.test(name) || row[2] === "enumerator";
 }
 
-function includes(headers: readonly string[]): string {
+export function includes(headers: readonly string[]): string {
   const lines = ["#include <stddef.h>", "#include <stdio.h>"];
   for (const header of headers) {
     lines.push(`#if __has_include(<${header}>)`, `#include <${header}>`, "#endif");

@@ -4,15 +4,14 @@
 import { expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { system } from "../../native/platform.ts";
-import { darwin, glibcOnly, linux, posix, type Signature } from "../../native/symbols.ts";
-import { isMusl, libc } from "../../src/syscalls/libc.ts";
-import { cString } from "../../src/syscalls/memory.ts";
+import { darwin, glibcOnly, linux, posix, type Signature, variadic } from "../../native/symbols.ts";
+import { isMusl, symbol } from "../../src/syscalls/libc.ts";
 import { peer, peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";
 
 const own: Record<string, Signature> = { ...posix, ...(system === "darwin" ? darwin : linux) };
 
-const found = (name: string): boolean => libc.dlsym(null, cString(name).address) !== null;
+const found = (name: string): boolean => (symbol(name) ?? 0) !== 0;
 
 test("every symbol is in this libc", () => {
   expect(Object.keys(own).filter((name) => !found(name))).toEqual([]);
@@ -54,8 +53,9 @@ const stands: Readonly<Record<string, readonly string[]>> = {
 
 /** All that any system has of these; the rest are left out. */
 const headers = [
-  ...["aio", "dirent", "dlfcn", "errno", "fcntl", "mqueue", "poll", "pwd", "sched", "signal"],
-  ...["pthread", "spawn", "stdlib", "string", "time", "unistd", "gnu/libc-version", "sys/epoll"],
+  ...["aio", "dirent", "dlfcn", "errno", "fcntl", "grp", "mqueue", "poll", "pwd", "sched"],
+  ...["signal", "pthread", "spawn", "stdlib", "string", "time", "unistd", "gnu/libc-version"],
+  "sys/epoll",
   ...["sys/eventfd", "sys/file", "sys/inotify", "sys/ioctl", "sys/mman", "sys/mount", "sys/prctl"],
   ...["sys/resource", "sys/socket", "sys/stat", "sys/statfs", "sys/syscall", "sys/timerfd"],
   ...["sys/types", "sys/uio", "sys/un", "sys/wait"],
@@ -105,6 +105,9 @@ function disagreements(name: string, ours: Signature, c: Prototype | undefined):
     }
   };
   compare("result", ours.returns, c.returns);
+  if (c.variadic && variadic[name] !== c.args.length) {
+    wrong.push(`${name}: ${c.args.length} arguments before its "...", not ${variadic[name]}`);
+  }
   const enough = c.variadic ? ours.args.length >= c.args.length : false;
   if (!enough && ours.args.length !== c.args.length) {
     wrong.push(`${name}: takes ${c.args.length} arguments, not ${ours.args.length}`);
@@ -144,4 +147,8 @@ test("a signature with every mistake is found", () => {
     "f: argument 2 is const void *, so ptr, not u64",
   ]);
   expect(disagreements("g", ours, undefined)).toHaveLength(1);
+  const variadicC: Prototype = { ...c, variadic: true };
+  expect(disagreements("h", { args: ["i32", "ptr"], returns: "i64" }, variadicC)).toEqual([
+    'h: 2 arguments before its "...", not undefined',
+  ]);
 });

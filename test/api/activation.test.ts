@@ -69,7 +69,7 @@ describe("what was passed", () => {
       socket: { family: "unix", type, listening },
       exec: true,
     });
-    expect(first).toEqual([
+    expect(first).toMatchObject([
       { name: "http", fd: 3, ...unix("stream", true) } as Seen,
       { name: "control", fd: 4, ...unix("seqpacket", true) } as Seen,
       { name: "log", fd: 5, ...unix("datagram", false) } as Seen,

@@ -1,15 +1,15 @@
 // Between a client's admission and the moment when its connection is the server's.
 
 import { expect, spyOn, test } from "bun:test";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync, statSync, utimesSync } from "node:fs";
 import net from "node:net";
-import { tmpdir } from "node:os";
 import { errno } from "../../native/errno.ts";
 import { connect, listen, peerCredentials, verifyPeer } from "../../src/index.ts";
 import { type PlaceholderAddress, serveOn } from "../../src/serve/adopt.ts";
 import { runSource, start, succeeded } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 import { fake } from "../support/seam.ts";
+import { tempDir } from "../support/tmp.ts";
 import { freshAddress, freshPath } from "./pairs.ts";
 import { fetchOnce, hello, readAll } from "./servers.ts";
 import { leakFree, pattern } from "./tools.ts";
@@ -80,17 +80,43 @@ test("many clients at once, each gets its own greeting", () =>
     server.stop(true);
   }));
 
+/** Whether a line of /proc/net/unix is of a socket of this process. */
+function isOurs(line: string): boolean {
+  const [, , , , , , inode] = line.trim().split(/\s+/);
+  return openSockets().has(`socket:[${inode}]`);
+}
+
+function openSockets(): Set<string> {
+  const links = new Set<string>();
+  for (const fd of readdirSync("/proc/self/fd")) {
+    try {
+      links.add(readlinkSync(`/proc/self/fd/${fd}`));
+    } catch {
+      // the one that lists them
+    }
+  }
+  return links;
+}
+
 test("nobody else finds the way to where the server listens", () =>
   leakFree(async () => {
-    const made = (): string[] => readdirSync(tmpdir()).filter((name) => /^bunix-\w{6}$/.test(name));
-    const before = made();
-    using listener = listen(freshPath(), { allow });
-    const server = serveOn(listener, hello);
-    const named = readFileSync("/proc/net/unix", "utf8").split("\n");
-    const hidden = named.filter((line) => /@bunix-[0-9a-f-]{36}$/.test(line));
-    expect(hidden.filter((line) => / 00010000 /.test(line))).toEqual([]);
-    expect(made()).toEqual(before);
-    await server.stop(true);
+    using dir = tempDir(); // others make and remove such directories in /tmp, too
+    const { XDG_RUNTIME_DIR } = process.env;
+    process.env["XDG_RUNTIME_DIR"] = dir.path;
+    try {
+      utimesSync(dir.path, 0, 0);
+      using listener = listen(freshPath(), { allow });
+      const server = serveOn(listener, hello);
+      const named = readFileSync("/proc/net/unix", "utf8").split("\n");
+      const hidden = named.filter((line) => /@bunix-[0-9a-f-]{36}$/.test(line));
+      expect(hidden.filter((line) => / 00010000 /.test(line) && isOurs(line))).toEqual([]);
+      expect(readdirSync(dir.path)).toEqual([]);
+      expect(statSync(dir.path).mtimeMs).toBeGreaterThan(0); // it was made there
+      await server.stop(true);
+    } finally {
+      if (XDG_RUNTIME_DIR === undefined) delete process.env["XDG_RUNTIME_DIR"];
+      else process.env["XDG_RUNTIME_DIR"] = XDG_RUNTIME_DIR;
+    }
   }));
 
 test("dup3 fails: the client is closed, the next is served", () =>

@@ -41,11 +41,11 @@ describe.each(pairVariants)("$name", ({ open, kind }) => {
     leakFree(async () => {
       using pair = await open();
       let running = 0;
-      let most = 0;
+      let max = 0;
       let bytes = 0;
       const done = Promise.withResolvers<void>();
       const each = pair.far.consume(async ({ data }) => {
-        most = Math.max(most, ++running);
+        max = Math.max(max, ++running);
         await new Promise((resolve) => setImmediate(resolve));
         running -= 1;
         bytes += data.length;
@@ -53,7 +53,7 @@ describe.each(pairVariants)("$name", ({ open, kind }) => {
       });
       for (let i = 0; i < 30; i++) await pair.near.send("x");
       await done.promise;
-      expect(most).toBe(1);
+      expect(max).toBe(1);
       pair.far.close();
       await each;
     }));

@@ -5,6 +5,7 @@ import { describe, expect, test } from "bun:test";
 import { once } from "node:events";
 import http from "node:http";
 import type net from "node:net";
+import { createConnection, createServer } from "node:net";
 import { socketPair } from "../../src/index.ts";
 import { runScript, runSource, succeeded } from "../support/child.ts";
 import { tempDir } from "../support/tmp.ts";
@@ -180,6 +181,23 @@ const touched: Readonly<Record<string, readonly string[]>> = {
     destroyed errored localAddress localPort off on read ref remoteAddress remoteFamily
     remotePort setKeepAlive setTypeOfService timeout uncork unref unshift
     writableNeedDrain write`),
+  axios: words(`on setKeepAlive destroyed`),
+  got: words(`
+    address connecting destroyed once prependOnceListener readable removeAllListeners
+    removeListener writable remoteAddress`),
+  mysql2: words(`
+    destroy destroyed emit end on once pause push readableEnded removeAllListeners
+    removeListener resume setKeepAlive setNoDelay write remoteAddress`),
+  "socket.io": words(`
+    bytesWritten destroy end on once remoteAddress writable write setTimeout setNoDelay`),
+  "node:http2, grpc-js": words(`
+    address alpnProtocol authorized bytesWritten connecting destroy destroyed encrypted end
+    getPeerCertificate localAddress localPort on once ref remoteAddress remoteFamily remotePort
+    removeAllListeners removeListener resume servername setNoDelay setTimeout unref unshift
+    writableEnded write`),
+  "node:tls": words(`
+    allowHalfOpen connecting destroy destroyed emit encrypted end on once pause read readable
+    readableLength ref removeListener resume unref writable write`),
   x11: words(`
     _getpeername connecting destroyed end on readyState remoteAddress remoteFamily
     removeListener setNoDelay writableEnded write`),
@@ -191,9 +209,18 @@ const touched: Readonly<Record<string, readonly string[]>> = {
 /** Undefined also on a net.Socket that is connected by path. */
 const nothing = new Set(
   words(`
-    alpnProtocol _getpeername timeout remoteAddress remotePort remoteFamily localAddress
-    localPort`),
+    alpnProtocol authorized encrypted getPeerCertificate servername _getpeername timeout
+    remoteAddress remotePort remoteFamily localAddress localPort`),
 );
+
+/** All of net.Socket's names that are meant for others, up the line of its prototypes. */
+function publicNames(of: object): string[] {
+  const names = new Set<string>();
+  for (let at = of; at !== Object.prototype; at = Object.getPrototypeOf(at)) {
+    for (const name of Object.getOwnPropertyNames(at)) if (!name.startsWith("_")) names.add(name);
+  }
+  return [...names].toSorted();
+}
 
 describe("what libraries touch is there", () => {
   for (const [library, members] of Object.entries(touched)) {
@@ -206,6 +233,28 @@ describe("what libraries touch is there", () => {
       far.close();
     });
   }
+
+  test("everything that a net.Socket has, and of the same type", async () => {
+    using dir = tempDir();
+    const path = dir.file("s");
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(path, resolve));
+    const coming = once(server, "connection");
+    const client = createConnection(path);
+    const [accepted] = (await coming) as [Record<string, unknown>];
+    const [near, far] = socketPair("stream");
+    const duplex = near.toDuplex() as unknown as Record<string, unknown>;
+    const names = publicNames(accepted);
+    expect(names).toContain("destroySoon");
+    const kind = (value: unknown): string => (value === null ? "null" : typeof value);
+    const other = names.filter((name) => kind(duplex[name]) !== kind(accepted[name]));
+    // ours has no server of Bun's, no timeout before one is set, and is on nobody's server side
+    expect(other.filter((name) => !["server", "timeout", "isServer"].includes(name))).toEqual([]);
+    (duplex as unknown as net.Socket).destroy();
+    far.close();
+    client.destroy();
+    server.close();
+  });
 
   test("and says what a connected Unix socket says", async () => {
     const [near, far] = socketPair("stream");

@@ -1,6 +1,7 @@
 // How conversations end: in order, with everything that was sent, and the same way every time.
 
 import { describe, expect, test } from "bun:test";
+import { errno } from "../../native/errno.ts";
 import { connect, listen, openDatagram, socketPair } from "../../src/index.ts";
 import { runSource, succeeded } from "../support/child.ts";
 import { noPidfds, testUnless } from "../support/unless.ts";
@@ -38,7 +39,11 @@ describe.each(connections)("$name", ({ open, stream }) => {
       pair.near.close();
       expect(must(await form.receive(pair.far)).text()).toBe("last words");
       const error = await failure(() => form.receive(pair.far));
-      expect([error.code, error.errno, error.syscall]).toEqual(["ECONNRESET", -104, "recvmsg"]);
+      expect([error.code, error.errno, error.syscall]).toEqual([
+        "ECONNRESET",
+        -errno.ECONNRESET,
+        "recvmsg",
+      ]);
       expect(await form.receive(pair.far)).toBeNull();
       expect(await form.receive(pair.far)).toBeNull();
     });

@@ -2,8 +2,9 @@
 
 import { describe, expect, test } from "bun:test";
 import { closeSync, constants, openSync } from "node:fs";
-import { Fd, listen, openDatagram, peerPidfd, socketPair } from "../../src/index.ts";
+import { Fd, listen, openDatagram, socketPair } from "../../src/index.ts";
 import { epollCreate, eventfd } from "../../src/syscalls/epoll.ts";
+import { pidfdOpen } from "../../src/syscalls/process.ts";
 import { runSource, succeeded } from "../support/child.ts";
 import { freshPath } from "./pairs.ts";
 import {
@@ -141,10 +142,14 @@ describe("describe", () => {
       family: "unix",
       type: "seqpacket",
       listening: true,
+      address: server.address,
     });
     const tcp = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: () => {} } });
     using inet = Fd.duplicate((tcp as unknown as { fd: number }).fd);
-    expect(inet.describe().socket).toEqual({ family: "inet", type: "stream", listening: true });
+    expect(inet.describe().socket).toEqual({
+      ...{ family: "inet", type: "stream", listening: true },
+      ...{ host: "127.0.0.1", port: tcp.port },
+    });
     tcp.stop(true);
   });
 
@@ -164,7 +169,7 @@ describe("describe", () => {
         [marked("m").release(), "memfd", "read-write"],
         [eventfd(0), "eventfd", "read-write"],
         [epollCreate(), "epoll", "read-write"],
-        [peerPidfd(near).release(), "pidfd", "read-write"],
+        [pidfdOpen(process.pid), "pidfd", "read-write"],
       ];
       for (const [number, kind, access] of expected) {
         using fd = Fd.adopt(number);

@@ -202,11 +202,11 @@ describe("what is asked for", () => {
     const name = freshName();
     using server = openQueueDatagram(name, tiny);
     using client = openQueueDatagram();
-    const most = tiny.messageBytes - 16 - 24;
-    await client.send("x".repeat(most), { to: name });
-    const error = await failure(() => client.send("x".repeat(most + 1), { to: name }));
+    const max = tiny.messageBytes - 16 - 24;
+    await client.send("x".repeat(max), { to: name });
+    const error = await failure(() => client.send("x".repeat(max + 1), { to: name }));
     expect(error).toMatchObject({ code: "EMSGSIZE", limit: "messageBytes", value: 128 });
-    expect(server.tryReceive()?.data.length).toBe(most);
+    expect(server.tryReceive()?.data.length).toBe(max);
   });
 
   test("senders that say nothing, or what cannot be a name; rubbish is dropped", async () => {

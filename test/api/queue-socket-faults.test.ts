@@ -3,7 +3,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { errno } from "../../native/errno.ts";
-import { nr } from "../../native/process.ts";
+import { nr } from "../../native/numbers.ts";
 import {
   connectQueue,
   listenQueue,
@@ -78,7 +78,7 @@ const calls: readonly Name[] = [
   "open",
   "syscall",
 ];
-const MOST = 100;
+const MAX_CALLS = 100;
 
 /** Node's warnings open the standard error anew, which the count of descriptors would see. */
 const { emitWarning } = process;
@@ -91,7 +91,7 @@ describe("one call fails", () => {
       let reached = true;
       let failed = 0;
       for (let which = 1; reached; which++) {
-        expect(which).toBeLessThan(MOST);
+        expect(which).toBeLessThan(MAX_CALLS);
         const socket = freshName();
         await leakFree(async () => {
           const fault = failing(name, which);

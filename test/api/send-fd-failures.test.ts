@@ -206,7 +206,7 @@ describe("no right", () => {
   async function sentByNobody(to: number, dumpable: 0 | 1): Promise<string> {
     const source = `
       import { openSync } from "node:fs";
-      import { nr } from "@/native/process.ts";
+      import { nr } from "@/native/numbers.ts";
       import { sendFd } from "@/src/index.ts";
       import { libc } from "@/src/syscalls/libc.ts";
       process.setgroups([]);

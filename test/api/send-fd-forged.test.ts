@@ -4,7 +4,7 @@
 import { describe, expect, setDefaultTimeout } from "bun:test";
 import { openSync, readFileSync, readlinkSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
-import { nr } from "../../native/process.ts";
+import { nr } from "../../native/numbers.ts";
 import { socket as c } from "../../native/socket.ts";
 import {
   Fd,

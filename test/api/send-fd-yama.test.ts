@@ -16,7 +16,8 @@ const SETUP = `
   import { start } from "@/test/support/child.ts";
   import { sendFd } from "@/src/index.ts";
   import { libc } from "@/src/syscalls/libc.ts";
-  import { nr, prctl } from "@/native/process.ts";
+  import { nr } from "@/native/numbers.ts";
+import { prctl } from "@/native/process.ts";
   const realtimeSignal = "${realtimeSignal}";
   const [program, number] = process.argv.slice(2);
   const { syscall } = libc;

@@ -1,6 +1,6 @@
 // Small things that many tests need.
 
-import { fstatSync, readdirSync, readlinkSync, readSync, writeSync } from "node:fs";
+import { fstatSync, openSync, readdirSync, readlinkSync, readSync, writeSync } from "node:fs";
 import { file, memfd } from "../../native/file.ts";
 import { fdNumber } from "../../src/fd/fd.ts";
 import {
@@ -15,6 +15,7 @@ import {
 import { memfdCreate } from "../../src/syscalls/fd.ts";
 import { type Libc, libc } from "../../src/syscalls/libc.ts";
 import { slower } from "../support/child.ts";
+import { tempDir } from "../support/tmp.ts";
 import type { AnySocket } from "./pairs.ts";
 
 const linkOf = (fd: string): string | null => {
@@ -101,35 +102,49 @@ export async function thrown(call: () => unknown): Promise<unknown> {
 /** The code of the UnixError that `call` throws or rejects with. */
 export const codeOf = async (call: () => unknown): Promise<string> => (await failure(call)).code;
 
+/** A file without a name, where memory is none. */
+function unnamed(): number {
+  using dir = tempDir();
+  return openSync(dir.file("marked"), "wx+");
+}
+
 /** A descriptor whose content says which one it is. */
 export function marked(text: string): Fd {
-  const fd = Fd.adopt(memfdCreate("marked", memfd.MFD_CLOEXEC ?? 0), "test");
+  const made = memfd.MFD_CLOEXEC === null ? unnamed() : memfdCreate("marked", memfd.MFD_CLOEXEC);
+  const fd = Fd.adopt(made, "test");
   writeSync(fd.fd, text);
   return fd;
 }
 
 const MANY = 64;
 
+/** Bun's own threads close what they have opened, once they get a processor. */
+const PATIENCE_MS = 10_000;
+
 /**
- * What `make` makes once it gets the number that was just closed: Bun's own threads may hold, or
- * leave, lower ones at that moment. What came before it is closed.
+ * What `make` makes once it gets the number that was just closed: Bun's own threads may hold it, or
+ * leave lower ones, at that moment. What came before it is closed.
  */
 export function withNumber<T>(
   number: number,
   make: () => T,
   { fds, close }: { fds: (made: T) => number[]; close: (made: T) => void },
 ): T {
-  const others: T[] = [];
-  try {
-    for (let i = 0; i < MANY; i++) {
-      const made = make();
-      if (fds(made).includes(number)) return made;
-      others.push(made);
+  const deadline = performance.now() + PATIENCE_MS;
+  do {
+    const others: T[] = [];
+    try {
+      for (let i = 0; i < MANY; i++) {
+        const made = make();
+        if (fds(made).includes(number)) return made;
+        others.push(made);
+      }
+    } finally {
+      for (const other of others) close(other);
     }
-    throw new Error(`the number ${number} is not used again`);
-  } finally {
-    for (const other of others) close(other);
-  }
+    Bun.sleepSync(1);
+  } while (performance.now() < deadline);
+  throw new Error(`the number ${number} is not used again`);
 }
 
 /** `marked`, under a number that was just closed. */

@@ -34,16 +34,24 @@ export interface Serving extends AsyncDisposable {
 export interface Way {
   readonly name: string;
   readonly tls?: boolean;
+  /** It answers, and ends the connection, before it has heard anything. */
+  readonly speaksFirst?: boolean;
   /** In another process: then `rules` are source text there, and nothing is told here. */
   readonly elsewhere?: boolean;
   /** Serve at `address`, with these rules. */
   open(address: string, rules: AdmissionOptions & { source?: string }): Promise<Serving>;
 }
 
-const answer = (socket: StreamSocket): void => {
-  socket.trySend(REPLY);
-  socket.close();
-};
+/** As a server does: it hears first, and who says nothing keeps the connection. */
+const answer = (socket: StreamSocket): void => void answerOnce(socket).catch(() => {});
+
+async function answerOnce(socket: StreamSocket): Promise<void> {
+  using _closed = socket;
+  if ((await socket.receive()) !== null) socket.trySend(REPLY);
+}
+
+/** Who looks again at once while no more may come in takes all the time there is. */
+const notNow = (): Promise<void> => Bun.sleep(1);
 
 /** One that serves in this process, by taking connections of a listener. */
 function taking(
@@ -84,7 +92,8 @@ async function trying(listener: Streams, signal: AbortSignal): Promise<void> {
   for (;;) {
     await waitReadable(listener, { signal });
     const socket = listener.tryAccept();
-    if (socket !== undefined) answer(socket);
+    if (socket === undefined) await notNow();
+    else answer(socket);
   }
 }
 
@@ -95,6 +104,7 @@ async function blocking(listener: Streams, signal: AbortSignal): Promise<void> {
       answer(listener.acceptSync({ timeoutMs: 0 }));
     } catch (error) {
       if (!(error instanceof UnixError) || error.code !== "ETIMEDOUT") throw error;
+      await notNow();
     }
   }
 }
@@ -158,7 +168,7 @@ const nodeHttp = (where: PlaceholderAddress): Server => http.createServer(web).l
 let pair: { key: string; cert: string } | null = null;
 
 /** A key, and a certificate that nobody has signed. */
-function certificate(): { key: string; cert: string } {
+export function certificate(): { key: string; cert: string } {
   if (pair !== null) return pair;
   const command = "openssl req -x509 -newkey rsa:2048 -nodes -keyout - -days 2 -subj /CN=x";
   const made = Bun.spawnSync(command.split(" "), { stderr: "ignore" }).stdout.toString();
@@ -201,8 +211,11 @@ const program = (listener: string): string => `
 import { serveOn, adoptSocket, inheritedFds } from "@/src/index.ts";
 const listener = ${listener};
 console.log("serving");
-const answer = (socket) => { socket.trySend(${JSON.stringify(REPLY)}); socket.close(); };
-void listener.consume(answer);
+const answer = async (socket) => {
+  using _closed = socket;
+  if ((await socket.receive()) !== null) socket.trySend(${JSON.stringify(REPLY)});
+};
+void listener.consume((socket) => void answer(socket).catch(() => {}));
 `;
 
 /** The child has the only descriptor; it ends with its standard input. */
@@ -271,7 +284,7 @@ export const sockets: readonly Way[] = [
 /** A server of Bun or Node takes them. */
 export const servers: readonly Way[] = [
   serving("Bun.serve", bunServe),
-  serving("Bun.listen, which speaks first", bunListen),
+  { ...serving("Bun.listen, which speaks first", bunListen), speaksFirst: true },
   serving("node:net", nodeNet),
   serving("node:http", nodeHttp),
   { ...serving("node:https", nodeHttps), tls: true },

@@ -1,6 +1,6 @@
 // A stream socket as web streams.
 
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { socketPair } from "../../src/index.ts";
 import { ends } from "./pairs.ts";
 import { codeOf, leakFree, marked, must, pattern, readExactly, thrown, turns } from "./tools.ts";
@@ -94,6 +94,43 @@ test("cancelling the readable ends a receive that waits, and leaves the socket o
   expect((await reading).done).toBe(true);
   await pair.near.send("still here");
   expect(must(await pair.far.receive()).text()).toBe("still here");
+});
+
+describe("cancelling a readable whose pull is under way takes nothing out of the socket", () => {
+  const kept = async (before: () => Promise<unknown>): Promise<void> => {
+    using pair = open();
+    const reader = pair.far.readable.getReader();
+    await pair.near.send("first");
+    expect((await reader.read()).value).toEqual(Buffer.from("first"));
+    await pair.near.send("kept");
+    await before();
+    const reading = reader.read();
+    const next = pair.far.receive();
+    await reader.cancel("enough");
+    expect((await reading).done).toBe(true);
+    expect(must(await next).text()).toBe("kept");
+  };
+
+  test("in the same moment", () => leakFree(() => kept(async () => {})));
+
+  test("while what was received waits for the loop's turn", () =>
+    leakFree(() =>
+      kept(async () => {
+        using busy = open();
+        const bytes = new Uint8Array(1);
+        let turn = false;
+        setImmediate(() => {
+          turn = true;
+        });
+        // until an outcome waits: then Bun's loop has its turn, which cannot be had otherwise
+        while (!turn) {
+          busy.near.trySend(bytes);
+          const value = busy.far.receive();
+          const told = await Promise.race([value, null]);
+          if (told === null) return;
+        }
+      }),
+    ));
 });
 
 test("errors of the socket are the stream's errors", async () => {

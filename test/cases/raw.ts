@@ -1,8 +1,8 @@
 // Calls as C makes them, for what the API keeps its callers from, and sockets without the options
 // that it sets: what the kernel itself answers. Results are numbers, or the errno's name.
 
-import { epoll, poll as events, nr } from "../../native/poll.ts";
-import { nr as processNr } from "../../native/process.ts";
+import { nr } from "../../native/numbers.ts";
+import { epoll, poll as events } from "../../native/poll.ts";
 import { message as flag, iovec, msghdr, option } from "../../native/socket.ts";
 import { errnoName } from "../../src/base/errors.ts";
 import type { SocketType } from "../../src/index.ts";
@@ -80,10 +80,10 @@ export interface Got extends Control {
 /** What a receive that fails leaves in the flags. */
 export const UNTOUCHED = 0x5555;
 
-const MOST = 5 << 20;
+const MAX_BYTES = 5 << 20;
 const header = new Memory(msghdr.size);
 const vectors = new Memory(iovec.size * 1100);
-const data = new Memory(MOST);
+const data = new Memory(MAX_BYTES);
 const control = new Memory(4096);
 const name = new Memory(128);
 
@@ -191,9 +191,7 @@ export function done(value: number): number {
 /** ioctl with an int to be filled in; the int, or the errno. */
 export function ioctl(fd: number, request: number): number | string {
   const int = new Memory(8);
-  const value = result(
-    Number(libc.syscall(processNr.SYS_ioctl ?? -1, fd, request, int.address, 0, 0, 0)),
-  );
+  const value = result(Number(libc.syscall(nr.SYS_ioctl ?? -1, fd, request, int.address, 0, 0, 0)));
   return value < 0 ? said(value) : int.words[0]!;
 }
 

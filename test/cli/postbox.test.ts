@@ -112,8 +112,8 @@ function usage(pid: number): { ticks: number; sleeps: number } {
 
 const IDLE_MS = 1_000;
 /** A loop that spins uses about 100 ticks in that time, and one that polls sleeps often. */
-const MOST_TICKS = 10;
-const MOST_SLEEPS = 100;
+const MAX_TICKS = 10;
+const MAX_SLEEPS = 100;
 
 for (const waker of wakersHere()) {
   peerTest(`${COUNT} by each channel at once, then idle [${waker}]`, ["cc"], async () => {
@@ -137,8 +137,8 @@ for (const waker of wakersHere()) {
     writer.close();
     expect(await box.next()).toEqual({ channel: "fifo", text: "the last" });
     const quiet = await quietest(box.places.pid);
-    expect(quiet.ticks).toBeLessThanOrEqual(MOST_TICKS);
-    expect(quiet.sleeps).toBeLessThanOrEqual(MOST_SLEEPS);
+    expect(quiet.ticks).toBeLessThanOrEqual(MAX_TICKS);
+    expect(quiet.sleeps).toBeLessThanOrEqual(MAX_SLEEPS);
     console.log(`note: in an idle second ${quiet.ticks} ticks, ${quiet.sleeps} wakes [${waker}]`);
     const { code, stderr } = await box.end();
     expect([code, stderr]).toEqual([0, ""]);

@@ -5,7 +5,6 @@ import { commands } from "../../src/cli/commands.ts";
 import { listen } from "../../src/index.ts";
 import { type Outcome, root, run } from "../support/child.ts";
 import { tempDir } from "../support/tmp.ts";
-import { testUnless } from "../support/unless.ts";
 
 /** bunix with its streams as a line of shell has them: "$@" is the command. */
 function through(line: string, ...args: string[]): Promise<Outcome> {
@@ -50,16 +49,11 @@ test("a reader that has gone is no error", async () => {
   expect([stdout, stderr]).toEqual(["", "0\n"]);
 });
 
-/** There `send` waits for ever: the error of a read of standard input does not come. */
-const silent = Bun.semver.satisfies(Bun.version, "<1.4.0")
-  ? `Bun ${Bun.version} does not tell \`send\` that standard input fails`
-  : null;
-
 describe("standard input that cannot be read", () => {
   const inputs = { EISDIR: "/", EIO: "/proc/$$/mem" }; // nothing is mapped at 0 of the shell
   for (const [error, path] of Object.entries(inputs)) {
     for (const type of ["stream", "seqpacket"] as const) {
-      testUnless(error === "EIO" ? silent : null, `${error}, ${type}`, async () => {
+      test(`${error}, ${type}`, async () => {
         using dir = tempDir();
         using _server = listen<"stream" | "seqpacket">(dir.file("s"), { type });
         const how = type === "stream" ? [] : [`--${type}`];

@@ -12,9 +12,13 @@ import { lackingFor, noTypeChecker, testUnless, wakersHere } from "../support/un
 
 const TIMEOUT_MS = 30_000;
 const WAKERS = wakersHere();
-const MOST_LINES = 95;
+const MAX_LINES = 95;
 /** Of documents that are looked things up in. */
-const MOST_OF: Readonly<Record<string, number>> = { "README.md": 250, "docs/facts.md": 800 };
+const MAX_LINES_OF: Readonly<Record<string, number>> = {
+  "README.md": 250,
+  "docs/facts.md": 800,
+  "docs/http.md": 160,
+};
 /** js: other packages' code; text and ini: not for a shell. */
 const languages = new Set(["ts", "sh", "js", "text", "ini"]);
 
@@ -72,9 +76,9 @@ test("every block says what it is", () => {
 
 test("documents are short", () => {
   for (const file of documents) {
-    const most = MOST_OF[file] ?? MOST_LINES;
+    const max = MAX_LINES_OF[file] ?? MAX_LINES;
     const lines = textOf(file).trimEnd().split("\n").length;
-    expect(lines, file).toBeLessThanOrEqual(most);
+    expect(lines, file).toBeLessThanOrEqual(max);
   }
 });
 

@@ -10,8 +10,8 @@ import { lackingFor, testUnless, wakersHere } from "../support/unless.ts";
 
 const TIMEOUT_MS = 30_000;
 const WAKERS = wakersHere();
-const MOST_LINES = 30;
-const MOST_LINES_OF_PROTOCOL = 80;
+const MAX_LINES = 30;
+const MAX_PROTOCOL_LINES = 80;
 
 const all = globSync("examples/*.ts", { cwd: root }).sort();
 
@@ -73,8 +73,8 @@ peerTest(
 for (const file of short) {
   test(`${file} is short, and uses what is public`, () => {
     const text = readFileSync(join(root, file), "utf8");
-    const most = isProtocol(file) ? MOST_LINES_OF_PROTOCOL : MOST_LINES;
-    expect(text.trimEnd().split("\n").length).toBeLessThanOrEqual(most);
+    const max = isProtocol(file) ? MAX_PROTOCOL_LINES : MAX_LINES;
+    expect(text.trimEnd().split("\n").length).toBeLessThanOrEqual(max);
     const where = isProtocol(file) ? /^(node:|bunix\b|\.\/)/ : /^(node:|bunix\b)/;
     for (const [, from] of text.matchAll(/from "(.*)"/g)) expect(from).toMatch(where);
   });

@@ -8,7 +8,7 @@ import { tempDir } from "../support/tmp.ts";
 import { wakers } from "./daemons.ts";
 
 const METRIC = /^[a-z.]+:(-?[\d.]+|anna)\|(c|g|ms|s)(\|@[\d.]+)?(\|#\w+:[/\w]+)?$/;
-const MOST_BYTES = 8192;
+const MAX_BYTES = 8192;
 const METRICS = 10_003;
 
 for (const waker of wakers) {
@@ -23,7 +23,7 @@ for (const waker of wakers) {
     let datagrams = 0;
     while (seen.length < METRICS) {
       const datagram: string = JSON.parse(await agent.lineWith('"'));
-      expect(Buffer.byteLength(datagram)).toBeLessThanOrEqual(MOST_BYTES);
+      expect(Buffer.byteLength(datagram)).toBeLessThanOrEqual(MAX_BYTES);
       seen.push(...datagram.split("\n"));
       datagrams++;
     }

@@ -33,7 +33,7 @@ async function nextStarts(crew: Crew, one: Starter, take: Take): Promise<void> {
   expect(await one.close()).toBe(1);
 }
 
-const MOST = 300;
+const MAX_POINTS = 300;
 const SPARE = 3;
 
 /** Every eighth point from here on, and what each further pass adds while there is time. */
@@ -51,10 +51,10 @@ interface Killing {
  * each) to its last: how many were tried, of at most how many.
  */
 async function everyPoint({ crew, act, after, ...rest }: Killing): Promise<[number, number]> {
-  let [tried, end] = [0, MOST];
-  const amount = { atLeast: 2, most: PASSES.length, seconds: 1, ...rest };
+  let [tried, end] = [0, MAX_POINTS];
+  const amount = { atLeast: 2, max: PASSES.length, seconds: 1, ...rest };
   await rounds(amount, async (pass) => {
-    for (let point = PASSES[pass]!; point < MOST; point += PASSES.length) {
+    for (let point = PASSES[pass]!; point < MAX_POINTS; point += PASSES.length) {
       const [victim, next] = [crew.members[tried % SPARE]!, crew.members[(tried + 1) % SPARE]!];
       const done = (await act(victim, (point + 1) / 2)) !== null;
       if (done) victim.kill(); // for the next pass all is to be as it was
@@ -66,7 +66,7 @@ async function everyPoint({ crew, act, after, ...rest }: Killing): Promise<[numb
       }
       tried += 1;
     }
-    throw new Error(`${MOST} points, and no end`);
+    throw new Error(`${MAX_POINTS} points, and no end`);
   });
   return [tried, end];
 }
@@ -162,7 +162,7 @@ test("some of a crowd killed at random moments", async () => {
   const take = { address: dir.file("s"), type: "stream", options } as const;
   let [killed, killedWinners] = [0, 0];
   const enough = (): boolean => killedWinners > 0;
-  const done = await rounds({ atLeast: 6, most: 600, seconds: 2, enough }, async (round) => {
+  const done = await rounds({ atLeast: 6, max: 600, seconds: 2, enough }, async (round) => {
     if (round % 2 === 1) leaveStale(take.address);
     const first = Math.floor(next() * 6);
     const victims = [crew.members[first]!, crew.members[(first + 3) % 6]!];

@@ -96,8 +96,8 @@ describe("paths", () => {
       expect([error.code, error.syscall, error.path]).toEqual(["ENOENT", "bind", dir.file("no/s")]);
       expect(await codeOf(() => listen("/dev/null/s", options))).toBe("ENOTDIR");
       expect(await codeOf(() => listen("/proc/s", options))).toMatch(/^E(ACCES|PERM|NOENT|ROFS)$/);
-      const most = await codeOf(() => listen(dir.file("x".repeat(300)), options));
-      expect(most).toBe("ENAMETOOLONG");
+      const code = await codeOf(() => listen(dir.file("x".repeat(300)), options));
+      expect(code).toBe("ENAMETOOLONG");
     }
     expect(readdirSync(dir.path)).toEqual([]);
   });

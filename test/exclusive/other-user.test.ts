@@ -221,7 +221,7 @@ interface Insisted {
 function insist(path: string): Insisted {
   const codes = new Set<string>();
   let well = 0;
-  const done = roundsSync({ ...AMOUNT, most: 20_000, enough: () => well > 0 }, (i) => {
+  const done = roundsSync({ ...AMOUNT, max: 20_000, enough: () => well > 0 }, (i) => {
     try {
       const options = { mode: 0o666, owner: { uid: NOBODY }, takeOver: true };
       open(path, types[i % 3]!, { ...options, replace: i % 2 === 1 }).close();

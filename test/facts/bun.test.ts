@@ -2,6 +2,8 @@
 
 import { expect } from "bun:test";
 import { readFileSync } from "node:fs";
+import http from "node:http";
+import { Duplex } from "node:stream";
 import { file as c } from "../../native/file.ts";
 import { descriptorFlags, duplicate, open, setCloseOnExec } from "../../src/syscalls/fd.ts";
 import { done, fresh, Raw, send } from "../cases/raw.ts";
@@ -36,6 +38,40 @@ fact(
     await closed.promise;
   },
   noListeningOnFds(),
+);
+
+/** What a node:http server writes to a connection that it is given, call by call. */
+class Recorder extends Duplex {
+  server: unknown = null;
+  readonly calls: string[] = [];
+
+  override _read(): void {}
+  override _write(chunk: Buffer, _encoding: unknown, done: () => void): void {
+    this.calls.push(String(chunk));
+    done();
+  }
+  setTimeout(): this {
+    return this;
+  }
+}
+
+fact(
+  "http-server-writes-head-and-body",
+  "an answer of a node:http server to a connection that it was given",
+  async () => {
+    const server = http.createServer((_, response) => response.end("body"));
+    const stream = new Recorder();
+    server.emit("connection", stream);
+    expect(stream.server).toBe(server);
+    stream.push(Buffer.from("GET / HTTP/1.1\r\nHost: x\r\n\r\n"));
+    while (stream.calls.length < 2) await new Promise((resolve) => setImmediate(resolve));
+    expect(stream.calls[0]).toStartWith("HTTP/1.1 200 OK");
+    expect(stream.calls.slice(1)).toEqual(["body"]);
+    stream.destroy();
+  },
+  http.createServer().listenerCount("connection") > 0
+    ? null
+    : `Bun ${Bun.version}'s http.Server does not listen to "connection"`,
 );
 
 const LIST = `for (const fd of [3, 4, 5, 6]) {

@@ -4,10 +4,10 @@ import { expect } from "bun:test";
 import { mkdirSync, readFileSync, renameSync, statSync, unlinkSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { file } from "../../native/file.ts";
-import { epoll } from "../../native/poll.ts";
+import { epoll, poll } from "../../native/poll.ts";
 import { option } from "../../native/socket.ts";
 import { capabilities } from "../../src/capabilities/capabilities.ts";
-import { open, tryLock, unlock } from "../../src/syscalls/fd.ts";
+import { open, pollNow, tryLock, unlock } from "../../src/syscalls/fd.ts";
 import { mkfifo } from "../../src/syscalls/fifo.ts";
 import { mqOpen, mqUnlink } from "../../src/syscalls/message-queue.ts";
 import {
@@ -18,10 +18,11 @@ import {
   setOption,
   socketName,
 } from "../../src/syscalls/socket.ts";
-import { edges, Raw, said, send } from "../cases/raw.ts";
+import { done, edges, more, polled, Raw, said, send } from "../cases/raw.ts";
 import { run, succeeded, writeSource } from "../support/child.ts";
 import { fact } from "../support/facts.ts";
 import { tempDir } from "../support/tmp.ts";
+import { noOutOfBand } from "../support/unless.ts";
 import { at, SOCK_DGRAM, SOCK_STREAM } from "../syscalls/sockets.ts";
 
 fact("inode-of-an-open-socket", "while one is open its file's inode is not used again", () => {
@@ -52,6 +53,25 @@ fact("long-paths-through-proc", "bind and connect by the directory's descriptor"
   expect(connect(raw.socket(SOCK_STREAM), at(short))).toBe(0);
 });
 
+fact(
+  "out-of-band-descriptors",
+  "passed over, the kernel closes them; inline they come",
+  () => {
+    using raw = new Raw();
+    for (const inline of [false, true]) {
+      const [near, far] = raw.pair(SOCK_STREAM);
+      const [reading, writing] = raw.pipe();
+      if (inline) done(setOption(far, option.SO_OOBINLINE!, 1));
+      expect(send(near, { data: "o", fds: [writing], flags: more.MSG_OOB })).toBe(1);
+      raw.close(writing);
+      const { result, fds } = raw.receive(far);
+      expect([result, fds.length]).toEqual(inline ? [1, 1] : ["EAGAIN", 0]);
+      expect(polled(reading)).toBe(inline ? "" : "HUP");
+    }
+  },
+  noOutOfBand(),
+);
+
 fact("flock-on-a-directory", "held through its descriptor, without a file of its own", () => {
   using dir = tempDir();
   using raw = new Raw();
@@ -70,6 +90,18 @@ function noQueues(): string | null {
   const { messageQueues } = capabilities();
   return messageQueues.available ? null : messageQueues.reason;
 }
+
+fact("flock-has-no-readiness", "poll says the same before and after", () => {
+  using dir = tempDir();
+  using raw = new Raw();
+  const both = poll.POLLIN | poll.POLLOUT;
+  const make = file.O_RDWR | file.O_CREAT;
+  const [one, other] = [0, 0].map(() => raw.own(open(dir.file("lock"), make, 0o600)));
+  expect([tryLock(one!), tryLock(other!)]).toEqual([0, -errno.EAGAIN]);
+  expect(pollNow(other!, both)).toBe(both);
+  expect(unlock(one!)).toBe(0);
+  expect(pollNow(other!, both)).toBe(both);
+});
 
 fact(
   "flock-on-a-queue",
@@ -90,7 +122,7 @@ fact(
 fact("accept-at-emfile-stays-readable", "poll goes on saying IN, an edge comes once", async () => {
   const program = `
     import { openSync } from "node:fs";
-    import { epoll } from "@/native/poll.ts";
+    import { epoll, poll } from "@/native/poll.ts";
     import { EpollEvents, epollCreate, epollCtl } from "@/src/syscalls/epoll.ts";
     import { poll } from "@/src/syscalls/fd.ts";
     import { accept, bind, connect, listen, socket } from "@/src/syscalls/socket.ts";
@@ -155,8 +187,8 @@ fact("file-goes-on-without-its-name", "bind by a name, rename: connect finds it 
 fact("buffers-are-capped", "SO_SNDBUF beyond net.core.wmem_max: as much as that, no error", () => {
   using raw = new Raw();
   const [near] = raw.pair(SOCK_STREAM);
-  const most = Number(readFileSync("/proc/sys/net/core/wmem_max", "latin1"));
-  const asked = 2 * most + 4096;
+  const max = Number(readFileSync("/proc/sys/net/core/wmem_max", "latin1"));
+  const asked = 2 * max + 4096;
   expect(setOption(near, option.SO_SNDBUF, asked)).toBe(0);
-  expect(getOption(near, option.SO_SNDBUF)).toBe(2 * most); // which the kernel doubles
+  expect(getOption(near, option.SO_SNDBUF)).toBe(2 * max); // which the kernel doubles
 });

@@ -2,7 +2,8 @@
 
 import { expect } from "bun:test";
 import { readFileSync } from "node:fs";
-import { aio, epoll, iocb, nr } from "../../native/poll.ts";
+import { nr } from "../../native/numbers.ts";
+import { aio, epoll, iocb } from "../../native/poll.ts";
 import { errnoName } from "../../src/base/errors.ts";
 import { epollCreate, epollCtl } from "../../src/syscalls/epoll.ts";
 import { libc } from "../../src/syscalls/libc.ts";
@@ -167,8 +168,7 @@ fact(
     import { dlopen } from "bun:ffi";
     import { libcName, libc } from "@/src/syscalls/libc.ts";
     import { Memory } from "@/src/syscalls/memory.ts";
-    import { nr } from "@/native/poll.ts";
-    const { symbols } = dlopen(libcName, {
+        const { symbols } = dlopen(libcName, {
       pthread_sigmask: { args: ["i32", "ptr", "ptr"], returns: "i32" },
     });
     const SIGUSR1 = 10;

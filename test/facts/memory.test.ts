@@ -4,7 +4,9 @@ import { cc, dlopen, type FFIFunction, ptr, read, toArrayBuffer } from "bun:ffi"
 import { expect } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
+import { file } from "../../native/file.ts";
 import { treeNode } from "../../native/search.ts";
+import { compiled } from "../../src/syscalls/compiled.ts";
 import { eventfd } from "../../src/syscalls/epoll.ts";
 import { close, descriptorFlags } from "../../src/syscalls/fd.ts";
 import { libc, libcName, symbol } from "../../src/syscalls/libc.ts";
@@ -45,6 +47,18 @@ fact("small-arrays-move", "touching .buffer moves a small array, an explicit one
     pooled: true,
     explicit: 0,
   });
+});
+
+fact("compiled-takes-int32", "a double is 0 for compiled C, and itself for libc", () => {
+  const [number = 0] = new Float64Array([500]);
+  const source = "int same(int a) { return a; }";
+  const library = compiled(source, { same: { args: ["i32"], returns: "i32" } });
+  if (typeof library === "string") throw new Error(library);
+  const { same } = library.symbols;
+  expect([same(number), same(number | 0)]).toEqual([0, 500]);
+  const copy = libc.fcntl(2, file.F_DUPFD_CLOEXEC, number); // the least number that it may have
+  close(copy);
+  expect(copy).toBeGreaterThanOrEqual(500);
 });
 
 fact("address-keeps-nothing-alive", "buffers known by their number only are freed", async () => {
@@ -133,9 +147,9 @@ fact("deallocator-is-any-function", "libc's close as a buffer's deallocator", as
     for (const fd of fds) managedBuffer(fd, 1, { context: 1, deallocator });
   })();
   const open = (): number => fds.filter((fd) => descriptorFlags(fd) >= 0).length;
-  const most = await collectedUntil(() => open() <= 2);
-  if (!most) for (const fd of fds) close(fd);
-  expect(most).toBe(true);
+  const closed = await collectedUntil(() => open() <= 2);
+  if (!closed) for (const fd of fds) close(fd);
+  expect(closed).toBe(true);
   expect(await collectedUntil(() => open() === 0)).toBe(true);
 });
 

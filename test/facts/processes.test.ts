@@ -4,7 +4,7 @@ import { expect } from "bun:test";
 import { run } from "../support/child.ts";
 import { fact } from "../support/facts.ts";
 import { missing } from "../support/peers.ts";
-import { noCompiledPrograms } from "../support/unless.ts";
+import { noMemoryRestriction, withoutExecutableMemory } from "../support/sandbox.ts";
 
 const PROGRAM = `
 try {
@@ -14,36 +14,20 @@ try {
   console.log(error.message);
 }`;
 
-/** prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN), then the command. */
-const RESTRICTED = `import ctypes, os, sys
-libc = ctypes.CDLL(None, use_errno=True)
-if libc.prctl(65, 1, 0, 0, 0) != 0:
-    print("prctl:", os.strerror(ctypes.get_errno()))
-    sys.exit(3)
-os.execv(sys.argv[1], sys.argv[1:])`;
-
 const bun = [process.execPath, "-e", PROGRAM, "libc.so.6"];
 
 /** Whose FFI fails in its compiler, with other words. */
 const older = Bun.semver.satisfies(Bun.version, "<1.4.0");
 
-/** Why a process cannot be restricted so; null where it can. */
-async function noRestriction(): Promise<string | null> {
-  const lacking = missing(["python3"]) ?? noCompiledPrograms();
-  if (lacking !== null) return lacking;
-  const { code, stdout } = await run(["python3", "-c", RESTRICTED, "/bin/true"]);
-  return code === 0 ? null : `PR_SET_MDWE (Linux 6.3): ${stdout.trim()}`;
-}
-
 fact(
   "ffi-needs-the-jit",
   "without executable memory Bun runs, and opens no library",
   async () => {
-    const { code, stdout } = await run(["python3", "-c", RESTRICTED, ...bun]);
+    const { code, stdout } = await run(withoutExecutableMemory(bun));
     expect([code, stdout.includes("opened")]).toEqual([0, false]);
     if (!older) expect(stdout).toContain("requires the JIT");
   },
-  await noRestriction(),
+  await noMemoryRestriction(),
 );
 
 fact(

@@ -3,8 +3,10 @@
 import {
   type DatagramSocket,
   notify,
+  openDatagram,
   SharedMemory,
   type StreamSocket,
+  serveNotify,
   socketPair,
   waitReadable,
   waitWritable,
@@ -117,5 +119,25 @@ underFaults("a watchdog", {
     message?.close();
     await dog.ping();
     await dog.trigger();
+  },
+});
+
+underFaults("serveNotify: a service that is ready, and stores", {
+  prepare: (keep) => ({ fd: keep(marked("stored")) }),
+  run: async ({ fd }, keep) => {
+    const failed = Promise.withResolvers<never>();
+    failed.promise.catch(() => {});
+    const server = keep(serveNotify({ onError: failed.reject }));
+    const service = keep(server.service(process.pid, { maxStoredFds: 9 }));
+    same(Object.keys(server.environment()), ["NOTIFY_SOCKET"]);
+    using sender = openDatagram();
+    const ready = service.ready();
+    ready.catch(() => {});
+    while (service.state !== "ready") {
+      // one whose credentials did not come is not listened to
+      await sender.send("READY=1\nFDSTORE=1", { to: server.address, fds: [fd] });
+      await Promise.race([ready, failed.promise, Bun.sleep(20)]);
+    }
+    for (const one of service.takeFds()) one.fd.close();
   },
 });

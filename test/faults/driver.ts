@@ -43,10 +43,10 @@ const all = process.env["BUNIX_FAULTS"] === "all";
 /** Without BUNIX_FAULTS=all: faults of a call when it is made again; the first has them all. */
 const FEW = 3;
 /** Loops of equal calls are tried this far. */
-const MOST_OF_A_CALL = all ? 40 : emulated ? 2 : Math.ceil(2 * work);
+const MAX_FAULTS_OF_A_CALL = all ? 40 : emulated ? 2 : Math.ceil(2 * work);
 
 /** A run is a little different each time: of the points so many may not be reached. */
-const MOST_MISSED = 0.05;
+const MAX_MISSED = 0.05;
 
 /** What an emulator makes of it is its own doing. */
 const noShortControl = translated();
@@ -74,7 +74,7 @@ export function setUp(): void {
     const { operations, points, failed, survived, missed } = totals;
     const ends = `${failed} ended in an error, ${survived} without, ${missed} were not reached`;
     console.log(`note: ${operations} operations, ${points} faults: ${ends}`);
-    expect(missed).toBeLessThanOrEqual(points * MOST_MISSED);
+    expect(missed).toBeLessThanOrEqual(points * MAX_MISSED);
   });
 }
 
@@ -109,7 +109,7 @@ function pointsOf(counts: ReadonlyMap<string, number>): Point[] {
   const points: Point[] = [];
   for (const [call, count] of new Map(counts)) {
     const faults = faultsOf(call).filter((one) => one !== "few" || noShortControl === null);
-    for (let index = 0; index < Math.min(count, MOST_OF_A_CALL); index++) {
+    for (let index = 0; index < Math.min(count, MAX_FAULTS_OF_A_CALL); index++) {
       const some = all || index === 0 ? faults : rotated(faults, index * FEW).slice(0, FEW);
       points.push(...some.map((fault) => ({ call, index, fault })));
     }

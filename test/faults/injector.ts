@@ -7,11 +7,11 @@
 import { toArrayBuffer } from "bun:ffi";
 import { closeSync, openSync, readlinkSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
-import { file, nr as fileNr, pollfd } from "../../native/file.ts";
-import { nr as mappingNr, seal } from "../../native/mapping.ts";
-import { epoll, epollEvent, nr as pollNr } from "../../native/poll.ts";
-import { nr as processNr } from "../../native/process.ts";
-import { pipeSize } from "../../native/signal.ts";
+import { pipeSize } from "../../native/fifo.ts";
+import { file, pollfd } from "../../native/file.ts";
+import { seal } from "../../native/mapping.ts";
+import { nr } from "../../native/numbers.ts";
+import { epoll, epollEvent } from "../../native/poll.ts";
 import { socket as c, iovec, message, mmsghdr, msghdr, option } from "../../native/socket.ts";
 import { lastError, libc } from "../../src/syscalls/libc.ts";
 import { asPointer, Memory } from "../../src/syscalls/memory.ts";
@@ -28,21 +28,21 @@ export interface Point {
 }
 
 /** More calls than any operation makes: it goes round and round. */
-const MOST_CALLS = 20_000;
+const MAX_CALLS = 20_000;
 
 /** One walk through /proc looks at every descriptor of every process. */
-const MOST_FILE_CALLS = 100;
+const MAX_FILE_CALLS = 100;
 
 const byNumber = (rows: Readonly<Record<string, number | null>>): Map<number, string> =>
   new Map(Object.entries(rows).map(([name, number]) => [number ?? -1, name]));
 
-const systemCalls = byNumber({ ...pollNr, ...processNr, ...mappingNr, ...fileNr });
+const systemCalls = byNumber(nr);
 /**
  * Under musl these go past libc (facts: #musl-control-room): the same calls, with the same faults.
  */
 const directly = new Map([
-  [pollNr.SYS_sendmsg, "sendmsg"],
-  [pollNr.SYS_sendmmsg, "sendmmsg"],
+  [nr.SYS_sendmsg, "sendmsg"],
+  [nr.SYS_sendmmsg, "sendmmsg"],
 ]);
 const commands = byNumber({
   F_DUPFD_CLOEXEC: file.F_DUPFD_CLOEXEC,
@@ -67,6 +67,8 @@ const onDescriptors = new Set([
   ...["read", "write", "fcntl", "fchmod", "flock", "ftruncate", "dup3", "epoll_ctl", "epoll_wait"],
   ...["mq_getattr", "mq_notify", "mq_timedreceive", "mq_timedsend"],
 ]);
+/** They leave errno alone. */
+const returnsErrno = /^get(?:pw|gr)/;
 const withType = new Set(["send", "sendmsg", "sendmmsg", "recvmsg", "recvmmsg"]);
 
 const viewOf = (address: number, bytes: number): DataView =>
@@ -196,7 +198,7 @@ export class Injector implements Disposable {
 
   /** For calls of node:fs's: `standBetween(injector.files)`. */
   readonly files: Between = {
-    wants: (name) => name === "closeSync" || (this.#on && this.#count(name) < MOST_FILE_CALLS),
+    wants: (name) => name === "closeSync" || (this.#on && this.#count(name) < MAX_FILE_CALLS),
     answer: (name, args, real) => this.#fileCalled(name, args, real),
   };
 
@@ -251,7 +253,7 @@ export class Injector implements Disposable {
   }
 
   #faultOf(key: string): string | null {
-    if (++this.#calls > MOST_CALLS) throw new Error(`${MOST_CALLS} calls: the loop does not end`);
+    if (++this.#calls > MAX_CALLS) throw new Error(`${MAX_CALLS} calls: the loop does not end`);
     const index = this.#count(key);
     this.#counts.set(key, index + 1);
     const point = this.#point;
@@ -265,6 +267,7 @@ export class Injector implements Disposable {
     if (name === "close" || name === "shutdown") call();
     if (code === "EAGAIN" || code === "ETIMEDOUT") this.#becomeReady(args[0]!);
     const number = errno[code as keyof typeof errno];
+    if (returnsErrno.test(name)) return number ?? 0;
     lastError.read = () => number ?? 0;
     return -1;
   }
@@ -312,7 +315,7 @@ export class Injector implements Disposable {
   #perform(name: string, args: readonly number[], real: Call): number {
     if (name === "close") return this.#bury(args[0]!);
     if (name === "pthread_create") return this.#buryBeside(args, real);
-    if (name === "syscall" && args[0] === pollNr.SYS_close_range) {
+    if (name === "syscall" && args[0] === nr.SYS_close_range) {
       for (let fd = args[1]!; fd <= args[2]!; fd++) this.#bury(fd);
       return 0;
     }

@@ -13,6 +13,9 @@ import {
   listSockets,
   openDatagram,
   probe,
+  type SeqpacketSocket,
+  type StreamSocket,
+  socketGraph,
   socketPair,
   UnixError,
 } from "../../src/index.ts";
@@ -128,20 +131,25 @@ underFaults("accept that waits, tryAccept, acceptSync, allow", {
   right: (error) => error instanceof Error && /hangs/.test(error.message),
 });
 
-underFaults("a listener's consume", {
-  prepare: served,
-  run: async ({ listener, address }, keep) => {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const consuming = listener.consume((one) => {
-      keep(one);
-      resolve();
-    });
-    const failed = consuming.then(() => Promise.reject(new Error("ended")));
-    failed.catch(() => {});
-    keep(await connect(address));
-    await Promise.race([promise, failed]);
-  },
-});
+type Accepted = StreamSocket | SeqpacketSocket;
+
+for (const way of ["consume", "serve"] as const) {
+  underFaults(`a listener's ${way}`, {
+    prepare: served,
+    run: async ({ listener, address }, keep) => {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const handler = (one: Accepted): void => {
+        keep(one);
+        resolve();
+      };
+      const serving = way === "serve" ? listener.serve(handler) : listener.consume(handler);
+      const failed = serving.then(() => Promise.reject(new Error("ended")));
+      failed.catch(() => {});
+      keep(await connect(address));
+      await Promise.race([promise, failed]);
+    },
+  });
+}
 
 underFaults("connect with every option and a name of its own, connectSync", {
   prepare: served,
@@ -237,6 +245,7 @@ underFaults("a datagram socket: bound, connected, to a name", {
     free.sendSync("four", { to: address, timeoutMs: 5_000 });
     await free.sendBatch([{ data: "five", to: address }]);
     const bound = keep(openDatagram());
+    bound.bind(freshPath());
     bound.connect(address);
     await bound.send("six");
     const texts: string[] = [];
@@ -300,6 +309,18 @@ underFaults("probe, listSockets", {
   },
   // its answer is what there is to say
   right: (_error, { call }) => call === "connect" || call === "lstatSync",
+  after: ({ listener }) => listens(listener),
+});
+
+/** Nothing stale is in it. */
+const withoutSockets = "/proc/self/fdinfo";
+
+underFaults("socketGraph", {
+  prepare: (keep) => served(keep),
+  run: (_objects, _keep, point) => {
+    const { listeners } = socketGraph({ directories: [withoutSockets] });
+    if (point === null) same(listeners.length > 0, true);
+  },
   after: ({ listener }) => listens(listener),
 });
 

@@ -19,6 +19,7 @@ const reasons: Readonly<Record<string, string>> = {
   parseAddress: "makes no call",
   signalName: "makes no call that can fail",
   signalNumber: "makes no call that can fail",
+  "Message.json": "makes no call",
   "BaseSocket.onClose": "keeps a callback",
 };
 

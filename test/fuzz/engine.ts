@@ -42,8 +42,8 @@ function fromHex(text: string): Uint8Array {
 /** The same as a line of the corpus; "-" is an input of no bytes. */
 export const toHex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex") || "-";
 
-const MOST_BYTES = 4_096;
-const MOST_EDITS = 6;
+const MAX_BYTES = 4_096;
+const MAX_EDITS = 6;
 
 /** One thing that may happen to bytes. `at` and `from` are taken modulo their length. */
 type Edit =
@@ -68,7 +68,7 @@ const piece = fc.oneof(
   fc.constantFrom(..." \n\t\0:\\=@/-+x0189aA".split("")).map((text) => Buffer.from(text)),
   fc.string({ unit: "grapheme", maxLength: 4 }).map((text) => Buffer.from(text)),
 );
-const place = fc.nat(MOST_BYTES);
+const place = fc.nat(MAX_BYTES);
 const count = fc.nat(64);
 
 const edit: fc.Arbitrary<Edit> = fc.oneof(
@@ -94,14 +94,14 @@ function apply(bytes: Uint8Array, one: Edit): Uint8Array {
 }
 
 /** Bytes in memory of their own, exactly as long as they are: a read beyond them throws. */
-const exact = (bytes: Uint8Array): Uint8Array => new Uint8Array(bytes.slice(0, MOST_BYTES));
+const exact = (bytes: Uint8Array): Uint8Array => new Uint8Array(bytes.slice(0, MAX_BYTES));
 
 function inputs(target: Target): fc.Arbitrary<Uint8Array> {
   const anything = fc.uint8Array({ maxLength: 256 });
   const seeds = [...target.seeds, ...corpus(target.name)];
   if (seeds.length === 0) return anything;
   const damaged = fc
-    .tuple(fc.constantFrom(...seeds), fc.array(edit, { maxLength: MOST_EDITS }))
+    .tuple(fc.constantFrom(...seeds), fc.array(edit, { maxLength: MAX_EDITS }))
     .map(([seed, edits]) => exact(edits.reduce(apply, seed)));
   return fc.oneof({ weight: 1, arbitrary: anything }, { weight: 4, arbitrary: damaged });
 }

@@ -191,7 +191,7 @@ const commandLines: Target = {
   ].map(utf8),
   run(bytes) {
     const args = textOf(bytes).split("\n");
-    const wanted = { flags: ["listening", "no-holders"], values: ["type"], most: 1 };
+    const wanted = { flags: ["listening", "no-holders"], values: ["type"], max: 1 };
     const parsed = unless([UsageError], () => parse(args, wanted));
     if (parsed !== undefined) {
       expect(parsed.rest.length <= 1).toBe(true);
@@ -202,7 +202,7 @@ const commandLines: Target = {
   },
 };
 
-const MOST_LINE = 4_096;
+const MAX_LINE = 4_096;
 
 /** Where to cut is taken from the bytes themselves. */
 const lines: Target = {
@@ -215,7 +215,7 @@ const lines: Target = {
       const step = 1 + (bytes[at]! % 7);
       buffer.push(bytes.slice(at, at + step));
       at += step;
-      for (let line = buffer.line(MOST_LINE); line !== undefined; line = buffer.line(MOST_LINE)) {
+      for (let line = buffer.line(MAX_LINE); line !== undefined; line = buffer.line(MAX_LINE)) {
         found.push(line);
       }
     }

@@ -21,7 +21,7 @@ import { settledMebibytes } from "./peers.ts";
 
 const SEED = Number(process.env["BUNIX_HOSTILE_SEED"] ?? 1 + Math.floor(Math.random() * 2 ** 31));
 const COUNT = Number(process.env["BUNIX_HOSTILE_COUNT"] ?? fewer(300));
-const MOST_GROWN_MEBIBYTES = 100;
+const MAX_GROWN_MEBIBYTES = 100;
 
 console.log(`note: BUNIX_HOSTILE_SEED=${SEED}`);
 
@@ -228,10 +228,10 @@ describe.each(types.map((type) => [type] as const))("%s", (type) => {
       const client = openChannel(far);
       let go = (): void => {};
       const open = new Promise<void>((resolve) => (go = resolve));
-      let most = 0;
+      let max = 0;
       let served = 0;
       void server.serve(async () => {
-        most = Math.max(most, ++served);
+        max = Math.max(max, ++served);
         await open;
         served--;
       });
@@ -242,7 +242,7 @@ describe.each(types.map((type) => [type] as const))("%s", (type) => {
       const ends = await Promise.all(asked);
       expect(ends.filter((one) => one === "done").length).toBe(5);
       expect(ends.filter((one) => one.includes("too many requests"))).toHaveLength(45);
-      expect(most).toBe(5);
+      expect(max).toBe(5);
       server.close();
       client.close();
     }));
@@ -337,7 +337,7 @@ test(
       const coming = channel.receive();
       for (let n = 0; n < BYTES; n += 1000) await raw.send(piece);
       await turns();
-      expect(settledMebibytes() - before).toBeLessThan(MOST_GROWN_MEBIBYTES);
+      expect(settledMebibytes() - before).toBeLessThan(MAX_GROWN_MEBIBYTES);
       await raw.send(frame("!"));
       expect((await coming)!.value).toHaveLength(BYTES + 1);
       channel.close();

@@ -13,7 +13,7 @@ import { tempDir } from "../support/tmp.ts";
 import { attack, hostileTest, Peak, settledMebibytes, target } from "./peers.ts";
 
 const MESSAGES = Number(process.env["BUNIX_FLOOD_MESSAGES"] ?? fewer(500));
-const MOST_FDS = 253;
+const MAX_FDS = 253;
 const types = ["stream", "seqpacket"] as const;
 
 /** Descriptors of a listener, a connection and a child's three pipes; Bun's own come and go. */
@@ -46,20 +46,20 @@ async function flooded(
     if (bytes === 8 * MESSAGES) peer.endInput();
     return pace();
   });
-  return { bytes, fds, peak: peak.most, grown: settledMebibytes() - before };
+  return { bytes, fds, peak: peak.max, grown: settledMebibytes() - before };
 }
 
-const MOST_GROWN_MEBIBYTES = 48;
+const MAX_GROWN_MEBIBYTES = 48;
 
 describe.each(types)("%s", (type) => {
   for (const acceptFds of [1, 16, undefined]) {
     hostileTest(`${MESSAGES} × 253 descriptors where acceptFds is ${acceptFds ?? "left out"}`, () =>
       leakFree(async () => {
-        const each = acceptFds ?? MOST_FDS;
+        const each = acceptFds ?? MAX_FDS;
         const { bytes, fds, peak, grown } = await flooded(type, acceptFds, () => undefined);
         expect([bytes, fds]).toEqual([8 * MESSAGES, each * MESSAGES]);
         expect(peak).toBeLessThanOrEqual(each + OWN);
-        expect(grown).toBeLessThan(MOST_GROWN_MEBIBYTES);
+        expect(grown).toBeLessThan(MAX_GROWN_MEBIBYTES);
       }),
     );
   }
@@ -68,9 +68,9 @@ describe.each(types)("%s", (type) => {
     leakFree(async () => {
       const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
       const { bytes, fds, peak, grown } = await flooded(type, undefined, turn);
-      expect([bytes, fds]).toEqual([8 * MESSAGES, MOST_FDS * MESSAGES]);
-      expect(peak).toBeLessThanOrEqual(MOST_FDS + OWN);
-      expect(grown).toBeLessThan(MOST_GROWN_MEBIBYTES);
+      expect([bytes, fds]).toEqual([8 * MESSAGES, MAX_FDS * MESSAGES]);
+      expect(peak).toBeLessThanOrEqual(MAX_FDS + OWN);
+      expect(grown).toBeLessThan(MAX_GROWN_MEBIBYTES);
     }),
   );
 
@@ -122,7 +122,7 @@ hostileTest("a descriptor with every single byte of a stream", () =>
       if (bytes === 4 * MESSAGES) peer.endInput();
     });
     expect([bytes, fds]).toEqual([4 * MESSAGES, 4 * MESSAGES]);
-    expect(peak.most).toBeLessThanOrEqual(1 + OWN);
+    expect(peak.max).toBeLessThanOrEqual(1 + OWN);
   }),
 );
 
@@ -140,7 +140,7 @@ hostileTest("a duplex whose user does not know of descriptors closes them all", 
       if (bytes === 8 * MESSAGES) peer.endInput();
     }
     expect(bytes).toBe(8 * MESSAGES);
-    expect(peak.most).toBeLessThanOrEqual(MOST_FDS + OWN); // those of the message read ahead
+    expect(peak.max).toBeLessThanOrEqual(MAX_FDS + OWN); // those of the message read ahead
   }),
 );
 
@@ -183,7 +183,7 @@ test("two ends in one process: what the sender has queued is bounded by the kern
   leakFree(() => {
     const [near, far] = socketPair("seqpacket", { acceptFds: 1 });
     const peak = new Peak();
-    const fds = new Array<number>(MOST_FDS).fill(near.fd);
+    const fds = new Array<number>(MAX_FDS).fill(near.fd);
     for (let round = 0; round < 20; round++) {
       let sent = 0;
       while (sent < 3 && near.trySend("x", { fds }) !== null) sent++; // others may not have more
@@ -193,5 +193,5 @@ test("two ends in one process: what the sender has queued is bounded by the kern
     }
     near.close();
     far.close();
-    expect(peak.most).toBeLessThanOrEqual(2);
+    expect(peak.max).toBeLessThanOrEqual(2);
   }));

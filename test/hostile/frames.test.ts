@@ -21,9 +21,9 @@ import { hostileTest, Peak, settledMebibytes } from "./peers.ts";
 
 const SEED = Number(process.env["BUNIX_HOSTILE_SEED"] ?? 1 + Math.floor(Math.random() * 2 ** 31));
 const COUNT = Number(process.env["BUNIX_HOSTILE_COUNT"] ?? 300);
-const MOST_GROWN_MEBIBYTES = 48;
+const MAX_GROWN_MEBIBYTES = 48;
 /** Of what the other side holds open of ours, and what comes and goes. */
-const MOST_OPEN = 64;
+const MAX_OPEN = 64;
 
 console.log(`note: BUNIX_HOSTILE_SEED=${SEED}`);
 
@@ -50,8 +50,8 @@ async function bounded(body: (peak: Peak) => Promise<void>): Promise<void> {
   const before = settledMebibytes();
   const peak = new Peak();
   await body(peak);
-  expect(peak.most).toBeLessThan(MOST_OPEN);
-  expect(settledMebibytes() - before).toBeLessThan(MOST_GROWN_MEBIBYTES);
+  expect(peak.max).toBeLessThan(MAX_OPEN);
+  expect(settledMebibytes() - before).toBeLessThan(MAX_GROWN_MEBIBYTES);
 }
 
 /** That the last newcomer has gone may have to be noticed first: EBUSY. */

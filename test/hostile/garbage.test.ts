@@ -20,7 +20,7 @@ import { fewer, slower } from "../support/child.ts";
 const COUNT = Number(process.env["BUNIX_GARBAGE"] ?? fewer(400));
 /** Every so many there is an honest message. */
 const HONEST = 10;
-const MOST_REQUEST_BYTES = 40;
+const MAX_REQUEST_BYTES = 40;
 
 /** Warnings open the standard error anew, which the count of descriptors would see. */
 const { emitWarning } = process;
@@ -55,7 +55,7 @@ test(
       })();
       let honest = 0;
       for (const [i, bytes] of samples(queueFrames, COUNT, 1).entries()) {
-        await pour(name, bytes.subarray(0, MOST_REQUEST_BYTES));
+        await pour(name, bytes.subarray(0, MAX_REQUEST_BYTES));
         if (i % HONEST !== 0) continue;
         using client = await connectQueue(name);
         await client.send(`hello ${i}`);

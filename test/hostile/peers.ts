@@ -39,12 +39,12 @@ export function settledMebibytes(): number {
 /** The most descriptors open at once, as often as `note` was called. */
 export class Peak {
   readonly #before = openFds();
-  #most = 0;
+  #max = 0;
 
   note(): void {
-    this.#most = Math.max(this.#most, openFds() - this.#before);
+    this.#max = Math.max(this.#max, openFds() - this.#before);
   }
-  get most(): number {
-    return this.#most;
+  get max(): number {
+    return this.#max;
   }
 }

@@ -8,7 +8,7 @@ import { fewer } from "../support/child.ts";
 import { attack, hostileTest, settledMebibytes, target } from "./peers.ts";
 
 const SILENT = Number(process.env["BUNIX_SILENT_PEERS"] ?? fewer(1_000));
-const MOST_GROWN_MEBIBYTES = 64;
+const MAX_GROWN_MEBIBYTES = 64;
 
 hostileTest(`${SILENT} connections that never speak: an honest client is served`, () =>
   leakFree(async () => {
@@ -37,7 +37,7 @@ hostileTest(`${SILENT} connections that never speak: an honest client is served`
       await client.send("hello");
       expect(must(await client.receive()).text()).toBe("hello");
     }
-    expect(settledMebibytes() - before).toBeLessThan(MOST_GROWN_MEBIBYTES);
+    expect(settledMebibytes() - before).toBeLessThan(MAX_GROWN_MEBIBYTES);
     peer.endInput();
     await eventually(() => ended === SILENT + 50, "all have ended");
     server.close();
@@ -48,8 +48,8 @@ hostileTest(`${SILENT} connections that never speak: an honest client is served`
 
 hostileTest("maxConnections: the silent cost no more descriptors than that", () =>
   leakFree(async () => {
-    const [address, most] = [target(), 20];
-    using server = listen(address, { maxConnections: most });
+    const [address, max] = [target(), 20];
+    using server = listen(address, { maxConnections: max });
     const before = openFds();
     const open: StreamSocket[] = [];
     const serving = (async () => {
@@ -57,12 +57,12 @@ hostileTest("maxConnections: the silent cost no more descriptors than that", () 
     })();
     await using peer = attack({ mode: "silent", address, count: 300 });
     await peer.lineWith("ready");
-    await eventually(() => open.length === most, "as many as may be are accepted");
+    await eventually(() => open.length === max, "as many as may be are accepted");
     for (let round = 0; round < 10; round++) {
       for (const socket of open.splice(0)) socket.close();
-      await eventually(() => open.length === most, "as many again");
-      expect(server.connections).toBe(most);
-      expect(openFds() - before).toBeLessThan(most + 8);
+      await eventually(() => open.length === max, "as many again");
+      expect(server.connections).toBe(max);
+      expect(openFds() - before).toBeLessThan(max + 8);
     }
     server.close();
     await serving;
@@ -94,7 +94,7 @@ describe("a peer that does not read", () => {
           if (i % 1000 === 999 && (await waiting.at(-1)) === "ENOBUFS") refused++;
         }
         expect(refused).toBe(20);
-        expect(settledMebibytes() - before).toBeLessThan(MOST_GROWN_MEBIBYTES);
+        expect(settledMebibytes() - before).toBeLessThan(MAX_GROWN_MEBIBYTES);
         const reason = new Error("enough");
         expect(await thrown(() => socket.send("x", { signal: AbortSignal.abort(reason) }))).toBe(
           reason,

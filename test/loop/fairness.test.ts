@@ -6,7 +6,7 @@ import { pairVariants } from "../api/pairs.ts";
 import { eventually, must } from "../api/tools.ts";
 
 /** Seconds of them, on any machine: who has had no turn by then never gets one. */
-const MOST_ROUNDS = 500_000;
+const MAX_ROUNDS = 500_000;
 
 /** Run `busy` again and again until the other side is done; MOST_ROUNDS where it never was. */
 async function whileBusy(
@@ -18,7 +18,7 @@ async function whileBusy(
     over = true;
   });
   let rounds = 0;
-  for (; !over && rounds < MOST_ROUNDS; rounds++) await busy();
+  for (; !over && rounds < MAX_ROUNDS; rounds++) await busy();
   return rounds;
 }
 
@@ -57,7 +57,7 @@ describe.each(pairVariants)(
           await pair.near.send("x");
           must(await pair.far.receive());
         }, tick);
-        expect(rounds).toBeLessThan(MOST_ROUNDS);
+        expect(rounds).toBeLessThan(MAX_ROUNDS);
       });
     }
 
@@ -74,7 +74,7 @@ describe.each(pairVariants)(
         while (!over) await flood.near.send("flood");
       })();
       const reader = (async () => {
-        for (; !over && messages < MOST_ROUNDS; messages++) must(await flood.far.receive());
+        for (; !over && messages < MAX_ROUNDS; messages++) must(await flood.far.receive());
       })();
       for (let i = 0; i < 50; i++) {
         const answer = quiet.far.receive();
@@ -88,7 +88,7 @@ describe.each(pairVariants)(
       flood.near.trySend("last");
       flood.near.close();
       await Promise.allSettled([sender, reader]);
-      expect(messages).toBeLessThan(MOST_ROUNDS); // the flood never stood still
+      expect(messages).toBeLessThan(MAX_ROUNDS); // the flood never stood still
     });
   },
 );
@@ -102,7 +102,7 @@ test("a promise chain that never waits still lets other sockets' events in", asy
   });
   near.trySend("event");
   let rounds = 0;
-  while (heard === "" && rounds++ < MOST_ROUNDS) {
+  while (heard === "" && rounds++ < MAX_ROUNDS) {
     await busyNear.send("x");
     must(await busyFar.receive());
   }

@@ -57,7 +57,8 @@ test("a hang-up of the old file does not end the new one", () =>
 test("two numbers that change places while both are waited for", () =>
   leakFree(async () => {
     let reused = 0;
-    for (let i = 0; i < 100; i++) {
+    for (let i = 0; reused < 50; i++) {
+      expect(i).toBeLessThan(2000); // Bun's own threads take a number now and then
       const first = socketPair("stream");
       const second = socketPair("stream");
       const waits = [first[0], second[0]].map((socket) => codeOf(() => socket.receive()));
@@ -78,7 +79,6 @@ test("two numbers that change places while both are waited for", () =>
       expect(await Promise.all(waits)).toEqual(["ERR_CLOSED", "ERR_CLOSED"]);
       closeAll([...third, first[1], second[1]]);
     }
-    expect(reused).toBeGreaterThan(50); // Bun's own threads may take a number now and then
   }));
 
 test("a number closed behind the library's back, then owned by a new socket", () =>

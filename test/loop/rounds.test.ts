@@ -2,9 +2,9 @@
 
 import { afterAll, beforeAll, expect, spyOn, test } from "bun:test";
 import { errno } from "../../native/errno.ts";
-import type { Served } from "../../src/loop/epoll-set.ts";
 import type { Watch } from "../../src/loop/poller.ts";
 import { Rounds, type Source } from "../../src/loop/rounds.ts";
+import type { Served } from "../../src/loop/watch-set.ts";
 
 /** Somebody who always gets what he waits for; two of them, so that it is no conversation. */
 const served = { awaits: () => true, kick: () => "nobody" } as unknown as Watch;

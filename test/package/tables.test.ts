@@ -60,6 +60,7 @@ for (const machine of [
 test("no rows are left, and each line is where it was", () => {
   for (const [file, text] of published) {
     expect(text, file).not.toMatch(/\b(constants|layout)\(\[?"/);
+    expect(text, file).not.toContain("process.env");
     expect(text.split("\n").length, file).toBe(readText(file).split("\n").length);
   }
 });

@@ -1,7 +1,7 @@
 // What the commands of package.json run: which of the test files, and with which Bun.
 //
-//   bun test/platforms/run.ts [here] [thread] [long] [musl] [bun-1.3] [arm64] [--short] [--times]
-//                             [part of a file name …]
+//   bun test/platforms/run.ts [here] [thread] [long] [darwin] [musl] [bun-1.3] [arm64] [--short]
+//                             [--times] [part of a file name …]
 //
 // "here", "thread" and "long" are this Bun itself: what `npm test` runs, with the checks; the other
 // waker; more of what is done in numbers, and files that take long. The rest are other Buns: of
@@ -29,7 +29,7 @@ interface Rig {
 const folders = (...names: string[]): string[] => names.map((name) => `test/${name}/`);
 
 const calls = folders("abi", "structs", "syscalls");
-const most = [...calls, ...folders("api", "interop", "loop", "cases", "hostile", "cli")];
+const common = [...calls, ...folders("api", "interop", "loop", "cases", "hostile", "cli")];
 const thread = ["fairness", "generation", "many", "order"].map((name) => `test/loop/${name}`);
 const emulated = [
   ...["accept-fds", "batch", "cancel", "credentials", "data", "descriptors", "ends", "exec"],
@@ -39,7 +39,9 @@ const emulated = [
 const besides = ["cases/rights", "cases/stream", "loop/generation", "interop/peers"];
 
 /** Compilers of other machines, bundlers and package managers: little in them is this Bun's. */
-const slow = ["test/abi/cross", "test/package/package", "test/package/places"];
+const slow = [
+  ...["abi/cross", "darwin/mutations", "interop/x11-suite", "package/package", "package/places"],
+].map((name) => `test/${name}`);
 const notSlow = slow.map((name) => `--not=${name}`);
 
 const rigs: Readonly<Record<string, Rig>> = {
@@ -63,10 +65,15 @@ const rigs: Readonly<Record<string, Rig>> = {
       ...[...slow, "test/interop/channel", "test/interop/spawn", "test/cli/postbox."],
     ],
   },
+  // has a list of its own (test/darwin/suites.ts)
+  darwin: {
+    what: "as on a Mac: our code for it, on a library of ours in Apple's place",
+    options: [],
+  },
   musl: {
     what: "Bun for musl, x64",
     options: ["--only-tests"],
-    short: [...most, "test/faults/", "test/package/places"],
+    short: [...common, "test/faults/", "test/package/places"],
     thread,
     leftOut:
       "the thread waker but in most of loop, exclusive, stress, examples, docs, fuzz, soak, " +
@@ -75,7 +82,7 @@ const rigs: Readonly<Record<string, Rig>> = {
   "bun-1.3": {
     what: "the oldest Bun that package.json admits",
     options: ["--only-tests"],
-    short: [...most, "test/stress/workers"],
+    short: [...common, "test/stress/workers"],
     thread,
     leftOut:
       "the thread waker but in most of loop, exclusive, faults, docs, fuzz, soak, support, " +
@@ -112,9 +119,13 @@ function setUp(name: string): SetUp {
 const total = { passed: 0, failed: 0, skipped: 0 };
 
 /** Run test/run.ts, pass on what it says, and add its last line to the total. */
-async function run(name: string, command: readonly string[]): Promise<void> {
+async function run(
+  name: string,
+  command: readonly string[],
+  script = "test/run.ts",
+): Promise<void> {
   const { BUNIX_RIG: _, ...env } = process.env;
-  const child = Bun.spawn([process.execPath, "test/run.ts", ...command], {
+  const child = Bun.spawn([process.execPath, script, ...command], {
     cwd: root,
     env: own.includes(name) ? env : { ...env, BUNIX_RIG: name },
     stdio: ["ignore", "pipe", "inherit"],
@@ -150,6 +161,11 @@ const passedOn = asked.times ? ["--times"] : [];
 if (chosen.length === 0) throw new Error("which? See the top of test/platforms/run.ts");
 
 for (const name of chosen) {
+  if (name === "darwin") {
+    console.log(`=== ${rigs[name]!.what}`);
+    await run(name, asked.short ? ["--short"] : filters, "test/darwin/run.ts");
+    continue;
+  }
   const { what, options, files = [], short: few, thread: again, leftOut } = rigs[name]!;
   const found = setUp(name);
   if ("reason" in found) {

@@ -47,10 +47,10 @@ function drawCurve(
   { samples, last, row }: { samples: readonly Sample[]; last: number; row: number },
 ): string {
   const values = samples.map(of);
-  const most = Math.max(...values, 1);
+  const max = Math.max(...values, 1);
   const points = samples.map(({ seconds }, i) => {
     const x = MARGIN + (seconds / last) * (WIDTH - 2 * MARGIN);
-    const y = HEIGHT - MARGIN - (values[i]! / most) * (HEIGHT - 2.5 * MARGIN);
+    const y = HEIGHT - MARGIN - (values[i]! / max) * (HEIGHT - 2.5 * MARGIN);
     return `${x.toFixed(1)},${y.toFixed(1)}`;
   });
   const first = values[0] ?? 0;
@@ -58,7 +58,7 @@ function drawCurve(
   const y = HEIGHT + 10 + 16 * row;
   return (
     `<polyline points="${points.join(" ")}" fill="none" stroke="${colour}" stroke-width="2"/>` +
-    `<text x="${MARGIN}" y="${y}" fill="${colour}">${legend} (most ${most.toFixed(1)})</text>`
+    `<text x="${MARGIN}" y="${y}" fill="${colour}">${legend} (most ${max.toFixed(1)})</text>`
   );
 }
 

@@ -9,8 +9,8 @@ import { type Mix, soak } from "./mix.ts";
 
 const SECONDS = Number(process.env["BUNIX_SOAK_SECONDS"] ?? 4 * work);
 const EVERY = SECONDS / 8;
-const MOST_GROWN_MEBIBYTES = 96;
-const MOST_FDS_GROWN = 4;
+const MAX_GROWN_MEBIBYTES = 96;
+const MAX_FDS_GROWN = 4;
 
 test(
   `all channels for ${SECONDS} s: descriptors and memory stay where they were`,
@@ -20,8 +20,8 @@ test(
       for (const [name, { messages }] of sums) expect([name, messages > 0]).toEqual([name, true]);
       const [first, last] = [samples[1] ?? samples[0]!, samples.at(-1)!];
       console.log(`note: ${last.messages} messages, ${last.fdsMoved} descriptors`);
-      expect(last.fds - first.fds).toBeLessThanOrEqual(MOST_FDS_GROWN);
-      expect(last.rssMebibytes - first.rssMebibytes).toBeLessThan(MOST_GROWN_MEBIBYTES);
+      expect(last.fds - first.fds).toBeLessThanOrEqual(MAX_FDS_GROWN);
+      expect(last.rssMebibytes - first.rssMebibytes).toBeLessThan(MAX_GROWN_MEBIBYTES);
     }),
   120_000 * slower,
 );

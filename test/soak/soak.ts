@@ -21,8 +21,8 @@ const [minutes, every] = [Number(values.minutes), Number(values.every)];
 if (!(minutes > 0 && every > 0)) throw new Error("--minutes and --every are numbers above 0");
 
 /** Growth that counts as none: what a collector may leave one time and not the other. */
-const MOST_GROWN_MEBIBYTES = 32;
-const MOST_FDS_GROWN = 4;
+const MAX_GROWN_MEBIBYTES = 32;
+const MAX_FDS_GROWN = 4;
 
 const row = (cells: readonly (string | number)[]): string =>
   cells.map((cell) => String(cell).padStart(12)).join("");
@@ -48,4 +48,4 @@ const grown = later.at(-1)!.rssMebibytes - later[0]!.rssMebibytes;
 const fdsGrown = later.at(-1)!.fds - later[0]!.fds;
 console.log(`${title}; curves in ${values.svg}`);
 console.log(`per hour: ${memory.toFixed(1)} MiB, ${open.toFixed(1)} descriptors`);
-process.exit(grown > MOST_GROWN_MEBIBYTES || fdsGrown > MOST_FDS_GROWN ? 1 : 0);
+process.exit(grown > MAX_GROWN_MEBIBYTES || fdsGrown > MAX_FDS_GROWN ? 1 : 0);

@@ -8,7 +8,7 @@ import { fill, leakFree, marked, markOf, must } from "../api/tools.ts";
 import { fewer, slower } from "../support/child.ts";
 
 const MANY = Number(process.env["BUNIX_ABORTS"] ?? fewer(1_500));
-const MOST_GROWN_BYTES = 48 * 2 ** 20;
+const MAX_GROWN_BYTES = 48 * 2 ** 20;
 /** Bun's loop has had its turn. */
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
@@ -97,8 +97,8 @@ describe.each(pairVariants)("$name", ({ open, stream }) => {
       const before = fill(pair.near, filler);
       const fates: Promise<number>[] = [];
       const stops: AbortController[] = [];
-      const most = Math.min(MANY, 400); // each holds a duplicate
-      for (let i = 0; i < most; i++) {
+      const max = Math.min(MANY, 400); // each holds a duplicate
+      for (let i = 0; i < max; i++) {
         const stop = new AbortController();
         const data = new Uint8Array(64).fill(1 + (i % 255));
         const sending = pair.near.send(data, { signal: stop.signal, fds: [fd] });
@@ -182,7 +182,7 @@ test("what was given up is forgotten: memory stays where it was", async () => {
   for (let i = 0; i < 5; i++) await round();
   const before = memory();
   for (let i = 0; i < 40; i++) await round();
-  expect(memory() - before).toBeLessThan(MOST_GROWN_BYTES);
+  expect(memory() - before).toBeLessThan(MAX_GROWN_BYTES);
   a.close();
   b.close();
 });

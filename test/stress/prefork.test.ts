@@ -74,7 +74,7 @@ interface Tally {
   readonly served: number;
   readonly before: number;
   readonly after: number;
-  readonly most: number;
+  readonly max: number;
 }
 
 async function tally(worker: Worker): Promise<Tally> {
@@ -108,10 +108,10 @@ peerTest(
       await server.done;
       const tallies = await Promise.all(workers.map(tally));
       expect(tallies.reduce((sum, { served }) => sum + served, 0)).toBe(CONNECTIONS);
-      for (const { served, before, after, most } of tallies) {
+      for (const { served, before, after, max } of tallies) {
         expect(served).toBe(CONNECTIONS / WORKERS);
         expect(after).toBeLessThanOrEqual(before);
-        expect(most).toBeLessThanOrEqual(CLIENTS);
+        expect(max).toBeLessThanOrEqual(CLIENTS);
       }
       expect(server.mostOpen - before).toBeLessThanOrEqual(CLIENTS + 5); // the clients' child, ours
       await eventually(() => openFds() <= before, "the parent has what it had before");

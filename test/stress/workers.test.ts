@@ -65,7 +65,7 @@ const ENDING = `import { readdirSync } from "node:fs";
   process.exit();`;
 
 /** Between a system call and who owns its result there is a moment: a socketPair has two. */
-const MOST_IN_A_MOMENT = 2;
+const MAX_IN_A_MOMENT = 2;
 
 testUnless(kept, "Workers ended at work: what they had open goes with them", async () => {
   const [had, left] = succeeded(await runSource(ENDING, { timeoutMs: 90_000 }))
@@ -74,5 +74,5 @@ testUnless(kept, "Workers ended at work: what they had open goes with them", asy
     .map(Number);
   console.log(`note: ${WORKERS} Workers had ${had} descriptors, ${left} were left`);
   expect(had).toBeGreaterThan(4 * WORKERS);
-  expect(left).toBeLessThanOrEqual(MOST_IN_A_MOMENT * WORKERS);
+  expect(left).toBeLessThanOrEqual(MAX_IN_A_MOMENT * WORKERS);
 });

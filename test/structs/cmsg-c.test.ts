@@ -16,13 +16,13 @@ async function c(...args: (string | number)[]): Promise<string> {
   return succeeded(await run([compileC("test/fixtures/control.c"), ...args.map(String)]));
 }
 
-const MOST = 2_000;
+const MAX_BYTES = 2_000;
 
-peerTest(`CMSG_LEN and CMSG_SPACE of 0 to ${MOST}`, ["cc"], async () => {
-  const lines = (await c("sizes", MOST)).trim().split("\n");
+peerTest(`CMSG_LEN and CMSG_SPACE of 0 to ${MAX_BYTES}`, ["cc"], async () => {
+  const lines = (await c("sizes", MAX_BYTES)).trim().split("\n");
   const ours = lines.map((_, i) => `${cmsgLength(i)} ${cmsgSpace(i)}`);
   expect(ours).toEqual(lines);
-  expect(lines).toHaveLength(MOST + 1);
+  expect(lines).toHaveLength(MAX_BYTES + 1);
 });
 
 const people = [

@@ -71,7 +71,7 @@ export function oracle(view: DataView, length: number): Control {
 }
 
 /** Far more than any walk over the bytes of these tests can need. */
-const MOST_READS = 20_000;
+const MAX_READS = 20_000;
 
 /** A view that throws for a read beyond `allowed` bytes, and for a walk that does not end. */
 class Watched extends DataView<ArrayBufferLike> {
@@ -79,7 +79,7 @@ class Watched extends DataView<ArrayBufferLike> {
   #reads = 0;
 
   #watch(at: number, bytes: number): void {
-    if (++this.#reads > MOST_READS) throw new Error("the walk does not end");
+    if (++this.#reads > MAX_READS) throw new Error("the walk does not end");
     if (at < 0 || at + bytes > this.allowed) {
       throw new Error(`reads ${bytes} bytes at ${at} of ${this.allowed}`);
     }
@@ -116,8 +116,8 @@ export function decodeWatched(view: DataView, length: number): Control {
 const byte = fc.integer({ min: 0, max: 255 });
 
 /** Descriptor numbers, up to `most` of them. */
-export const fdArray = (most: number): fc.Arbitrary<number[]> =>
-  fc.array(fc.integer({ min: 0, max: 0x7fffffff }), { maxLength: most });
+export const fdArray = (max: number): fc.Arbitrary<number[]> =>
+  fc.array(fc.integer({ min: 0, max: 0x7fffffff }), { maxLength: max });
 
 /** What a kernel could send: known and unknown types and levels, data of any length. */
 const item: fc.Arbitrary<Item> = fc.record({

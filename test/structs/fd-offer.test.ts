@@ -77,7 +77,9 @@ test("the status of a process", () => {
     effective: 0x80000n,
     ignored: 1n,
     caught: 1n << 63n,
+    filtered: false,
   });
+  expect(decodeStatus([...text, "Seccomp:\t2"].join("\n"))?.filtered).toBe(true);
   for (const line of text.slice(1)) {
     expect(decodeStatus(text.filter((other) => other !== line).join("\n"))).toBeNull();
   }

@@ -3,13 +3,12 @@
 import { describe, expect, test } from "bun:test";
 import { statSync } from "node:fs";
 import fc from "fast-check";
+import { deviceNumber, deviceParts, statDevice } from "../../src/structs/device.ts";
 import {
   decodeDump,
-  deviceNumber,
   encodeDumpRequest,
   isBoundTo,
   requestBytes,
-  statDevice,
   type UnixRecord,
 } from "../../src/structs/unix-diag.ts";
 
@@ -237,6 +236,7 @@ describe("device numbers", () => {
           minor,
         ]);
         expect(statDevice(((major << 20) | minor) >>> 0)).toBe(dev);
+        expect(deviceParts(dev)).toEqual({ major, minor });
       }),
     );
   });

@@ -24,7 +24,13 @@ function* links(): Generator<[fd: number, link: string]> {
   }
 }
 
-const isFolder = (fd: number): boolean => fstatSync(fd).isDirectory();
+function isFolder(fd: number): boolean {
+  try {
+    return fstatSync(fd).isDirectory();
+  } catch {
+    return false; // closed meanwhile, by a thread of Bun's
+  }
+}
 const repository = resolve(import.meta.dir, "../..");
 
 /** Bun 1.3 keeps the folders open that it looked for modules in: this file's are seen here. */

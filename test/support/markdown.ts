@@ -1,6 +1,6 @@
 // The blocks of code in the documentation, and the programs among them.
 
-import { globSync, readFileSync, writeFileSync } from "node:fs";
+import { globSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { root } from "./child.ts";
 import type { TempDir } from "./tmp.ts";
@@ -56,6 +56,8 @@ export function writeConfig(dir: TempDir): string {
     },
     include: [dir.file("*.ts"), join(root, "native/c-source.d.ts")],
   };
+  // packages that the programs import, as their readers have them
+  symlinkSync(join(root, "node_modules"), dir.file("node_modules"));
   const path = dir.file("tsconfig.json");
   writeFileSync(path, JSON.stringify(config));
   return path;

@@ -48,6 +48,7 @@ const packages: Readonly<Record<string, string>> = {
   journalctl: "systemd",
   busctl: "systemd",
   Xvfb: "xvfb",
+  docker: "docker.io",
   initdb: "postgresql",
   "wayland-scanner": "libwayland-dev",
   "varlink-go": "golang-github-varlink-go-dev",

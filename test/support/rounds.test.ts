@@ -14,12 +14,12 @@ test("at least so many, though the time is over", async () => {
 
 test("more while there is time, and no more than the most", async () => {
   expect(roundsSync({ atLeast: 1, seconds: 0.05 }, nothing)).toBeGreaterThan(1);
-  expect(await rounds({ atLeast: 1, most: 7, seconds: 60 }, nothing)).toBe(7);
+  expect(await rounds({ atLeast: 1, max: 7, seconds: 60 }, nothing)).toBe(7);
 });
 
 test("until there is enough, whatever the time", async () => {
   let found = false;
-  const amount = { atLeast: 1, most: 100, seconds: 0, enough: () => found };
+  const amount = { atLeast: 1, max: 100, seconds: 0, enough: () => found };
   expect(await rounds(amount, (i) => void (found = i === 20))).toBe(21);
   found = false;
   expect(await rounds(amount, nothing)).toBe(100);

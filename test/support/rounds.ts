@@ -6,7 +6,7 @@ export interface Amount {
   /** So many rounds in any case: what the test says holds only from there on. */
   readonly atLeast: number;
   /** No more than this. Default: no end but the time's. */
-  readonly most?: number;
+  readonly max?: number;
   /** Wall time after which no further round begins; times BUNIX_WORK. */
   readonly seconds: number;
   /** What chance has to bring: until then it goes on, up to `most`, whatever the time. */
@@ -34,9 +34,9 @@ export function roundsSync(amount: Amount, round: (index: number) => unknown): n
 }
 
 /** Whether one more is to be done, after so many. */
-function pacer({ atLeast, most = Number.POSITIVE_INFINITY, seconds, enough = () => true }: Amount) {
-  const least = emulated ? Math.ceil(atLeast / 10) : atLeast;
+function pacer({ atLeast, max = Number.POSITIVE_INFINITY, seconds, enough = () => true }: Amount) {
+  const min = emulated ? Math.ceil(atLeast / 10) : atLeast;
   const end = performance.now() + seconds * work * 1_000;
   return (done: number): boolean =>
-    done < most && (done < least || performance.now() < end || !enough());
+    done < max && (done < min || performance.now() < end || !enough());
 }

@@ -1,13 +1,13 @@
 // Views of memory as a hostile caller makes them: they lie about their length, and go while
 // somebody waits.
 
-const MOST = 65_536;
+const MAX = 65_536;
 
 export const resizable = (bytes: number): ArrayBuffer =>
-  new ArrayBuffer(bytes, { maxByteLength: MOST });
+  new ArrayBuffer(bytes, { maxByteLength: MAX });
 
 export const growable = (bytes: number): SharedArrayBuffer =>
-  new SharedArrayBuffer(bytes, { maxByteLength: MOST });
+  new SharedArrayBuffer(bytes, { maxByteLength: MAX });
 
 /** What was under the view; from then on the view has no bytes. */
 export const transfer = (view: { readonly buffer: ArrayBufferLike }): ArrayBuffer =>

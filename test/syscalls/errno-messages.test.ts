@@ -43,7 +43,7 @@ function full(scope: Scope): number {
   const [a] = scope.pair(SOCK_STREAM);
   const chunk = new Uint8Array(1 << 20);
   let sent: number;
-  do sent = send(a, lend(chunk), chunk.length);
+  do sent = send(a, lend(chunk, chunk.length), chunk.length);
   while (sent >= 0);
   return a;
 }
@@ -85,7 +85,7 @@ const plain = (): MessageHeader => {
 };
 
 const calls: Readonly<Record<string, readonly [readonly Row[], (fd: number) => number]>> = {
-  send: [sending, (fd) => send(fd, lend(byte), 1)],
+  send: [sending, (fd) => send(fd, lend(byte, 1), 1)],
   sendmsg: [sending, (fd) => sendmsg(fd, plain())],
   sendmmsg: [sending, (fd) => sendmmsg(fd, batch(2), 2)],
   recvmsg: [receiving, (fd) => recvmsg(fd, envelope(), true)],
@@ -114,7 +114,7 @@ test("a datagram greater than the send buffer → EMSGSIZE", () => {
   using scope = new Scope();
   const [a] = scope.pair(SOCK_DGRAM);
   const large = new Uint8Array(getOption(a, option.SO_SNDBUF) + 1);
-  expect(send(a, lend(large), large.length)).toBe(-errno.EMSGSIZE);
+  expect(send(a, lend(large, large.length), large.length)).toBe(-errno.EMSGSIZE);
 });
 
 test("a datagram that a connected receiver does not want → EPERM", () => {

@@ -42,7 +42,7 @@ const path = new TextEncoder().encode("/none");
 const MODE = 0o600;
 
 const again: Readonly<Record<string, readonly [keyof Libc, () => number]>> = {
-  send: ["send", () => send(FD, lend(byte), 1)],
+  send: ["send", () => send(FD, lend(byte, 1), 1)],
   sendmsg: ["sendmsg", () => sendmsg(FD, envelope())],
   sendmmsg: [isMusl() ? "syscall" : "sendmmsg", () => sendmmsg(FD, batch(1), 1)],
   recvmsg: ["recvmsg", () => recvmsg(FD, envelope(), true)],

@@ -61,7 +61,12 @@ function between(lines: readonly string[]): string[] {
   return lines.slice(first, last + 1);
 }
 
-const traceable = new Set([...Object.keys(tracedCalls()).map(kernelName), "mmap", "statx"]);
+const traceable = new Set([
+  ...Object.keys(tracedCalls()).map(kernelName),
+  "ioctl",
+  "mmap",
+  "statx",
+]);
 
 /** musl sets the flag once more, for kernels that do not know F_DUPFD_CLOEXEC. */
 const muslOwn = /^fcntl\(\d+, F_SETFD, FD_CLOEXEC\)/;

@@ -7,7 +7,11 @@
  *   client knock PATH COUNT           connect, wait until the server closes: connections/s
  *   client beside PATH COUNT N...     round trips beside N idle connections, then beside more of
  *                                     them. For each N: waits for a line of input, opens them,
- *                                     prints "open", waits for a line, prints median and p99 */
+ *                                     prints "open", waits for a line, prints median and p99
+ *   client http PATH CONNS COUNT KEEP GETs, CONNS at a time, COUNT in all: requests/s; KEEP 0: each
+ *                                     on a connection of its own
+ *   client touch PATH COUNT           connect and close at once, then one GET, which comes behind
+ *                                     them all: connections/s */
 #include "common.h"
 
 enum { AT_ONCE = 64 };
@@ -109,6 +113,74 @@ static void beside(const char *path, long count, int steps, char **step) {
   await_line();
 }
 
+enum { ROOM = 4096 };
+struct answer { int fd; long got; char bytes[ROOM]; };
+
+static const char *const gets[] = {
+  "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+  "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+};
+
+/* Whether the answer is whole: a length is all that these servers send. */
+static int is_whole(struct answer *a) {
+  a->bytes[a->got] = 0;
+  char *end = strstr(a->bytes, "\r\n\r\n"), *length = strcasestr(a->bytes, "\r\nContent-Length:");
+  if (end == NULL) return 0;
+  if (strncmp(a->bytes, "HTTP/1.1 200", 12) || length == NULL || length > end) exit(4);
+  return a->got - (end + 4 - a->bytes) >= atol(length + 17);
+}
+
+static void ask(int epoll, const char *path, struct answer *a, int keep) {
+  if (a->fd < 0) {
+    a->fd = connect_to(path);
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = a};
+    if (epoll_ctl(epoll, EPOLL_CTL_ADD, a->fd, &event)) fail("epoll_ctl");
+  }
+  a->got = 0;
+  send_all(a->fd, gets[keep], strlen(gets[keep]));
+}
+
+static void run_http(int epoll, const char *path, struct answer *all, const long how[3]) {
+  long conns = how[0], count = how[1], keep = how[2], sent = 0, done = 0;
+  for (; sent < conns && sent < count; sent++) ask(epoll, path, &all[sent], keep);
+  while (done < count) {
+    struct epoll_event events[EVENTS];
+    int ready = epoll_wait(epoll, events, EVENTS, -1);
+    for (int i = 0; i < ready; i++) {
+      struct answer *a = events[i].data.ptr;
+      ssize_t n = recv(a->fd, a->bytes + a->got, ROOM - 1 - a->got, 0);
+      if (n < 0 || (n == 0 && keep)) fail("recv");
+      a->got += n;
+      if (keep ? !is_whole(a) : n != 0) continue;
+      if (!is_whole(a)) exit(5);
+      if (!keep) close(a->fd), a->fd = -1;
+      done++;
+      if (sent++ < count) ask(epoll, path, a, keep);
+    }
+  }
+}
+
+static void http(const char *path, long conns, long count, long keep) {
+  int epoll = epoll_create1(EPOLL_CLOEXEC);
+  struct answer *all = calloc(conns, sizeof *all);
+  for (long i = 0; i < conns; i++) all[i].fd = -1;
+  run_http(epoll, path, all, (long[]){conns, count / 2, keep});
+  long begin = now();
+  run_http(epoll, path, all, (long[]){conns, count, keep});
+  printf("%.0f\n", count * 1e9 / (now() - begin));
+}
+
+static void touch(const char *path, long count) {
+  long begin = 0;
+  for (int i = 0; i < 2; i++) {
+    if (i == 1) begin = now();
+    for (long done = 0; done < (i == 0 ? count / 2 : count); done++) close(connect_to(path));
+    struct answer one = {.fd = -1};
+    run_http(epoll_create1(EPOLL_CLOEXEC), path, &one, (long[]){1, 1, 0});
+  }
+  printf("%.0f\n", count * 1e9 / (now() - begin));
+}
+
 int main(int argc, char **argv) {
   if (argc < 4) return 64;
   const char *mode = argv[1], *path = argv[2];
@@ -118,6 +190,8 @@ int main(int argc, char **argv) {
   else if (strcmp(mode, "flow") == 0) flow(path, a, b);
   else if (strcmp(mode, "knock") == 0) knock(path, a);
   else if (strcmp(mode, "beside") == 0) beside(path, a, argc - 4, argv + 4);
+  else if (strcmp(mode, "http") == 0) http(path, a, b, argc > 5 ? atol(argv[5]) : 1);
+  else if (strcmp(mode, "touch") == 0) touch(path, a);
   else return 64;
   return 0;
 }

@@ -4,14 +4,16 @@
  *   stream, seqpacket     sendmsg and recvmsg of 64 bytes
  *   credentials           the same with SO_PASSCRED at the receiver
  *   single, batch         datagrams of 64 bytes: one by one; 32 with sendmmsg and recvmmsg
- *   fds-N                 pass N descriptors with one byte, receive them, close them */
+ *   fds-N                 pass N descriptors with one byte, receive them, close them
+ *   asked-N               the same; of each it is asked first what it is, as close may wait */
 #include "common.h"
 #include <fcntl.h>
+#include <sys/stat.h>
 
 enum { SAMPLE = 50, ROOM = 262144, CONTROL = 2048, BATCH = 32, NAMES = 128 };
 
 static char bytes[SIZE], room[ROOM], control[CONTROL] __attribute__((aligned(8)));
-static int file, fds;
+static int file, fds, asking;
 
 static void send_one(int to) {
   struct iovec part = {bytes, SIZE};
@@ -60,7 +62,13 @@ static void pass(int to, int from) {
   give(to);
   struct msghdr message = receive_one(from, &part, 1);
   struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-  for (int i = 0; i < fds; i++) close(((int *)CMSG_DATA(header))[i]);
+  for (int i = 0; i < fds; i++) {
+    int fd = ((int *)CMSG_DATA(header))[i];
+    struct statx found;
+    int flags = AT_EMPTY_PATH | AT_STATX_DONT_SYNC;
+    if (asking && statx(fd, "", flags, STATX_TYPE, &found)) fail("statx");
+    close(fd);
+  }
 }
 
 static void single(int to, int from) {
@@ -94,6 +102,7 @@ int main(int argc, char **argv) {
   if (strcmp(what, "batch") == 0) work = batch;
   if (strcmp(what, "credentials") == 0) work = with_credentials;
   if (strncmp(what, "fds-", 4) == 0) work = pass, fds = atoi(what + 4);
+  if (strncmp(what, "asked-", 6) == 0) work = pass, fds = atoi(what + 6), asking = 1;
   int samples = atoi(argv[2]), pair[2], on = 1;
   file = open("/dev/null", O_RDONLY | O_CLOEXEC);
   if (socketpair(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair)) fail("socketpair");

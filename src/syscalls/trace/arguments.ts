@@ -1,9 +1,9 @@
 // Arguments that one function, or a few, have: kinds of sockets, options, events.
 
+import { pipeSize } from "../../../native/fifo.ts";
 import { file, pollfd } from "../../../native/file.ts";
 import { seal } from "../../../native/mapping.ts";
 import { epoll, epollEvent, poll } from "../../../native/poll.ts";
-import { pipeSize } from "../../../native/signal.ts";
 import { option, socket } from "../../../native/socket.ts";
 import { timespec } from "../../../native/time.ts";
 import {

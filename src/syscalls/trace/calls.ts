@@ -1,9 +1,10 @@
 // Which of libc's functions are traced, in which group, and what each argument is.
 
-import { nr as fileCalls, lock, memfd } from "../../../native/file.ts";
-import { mapping, nr as mappingCalls } from "../../../native/mapping.ts";
-import { eventfd, nr as loopCalls } from "../../../native/poll.ts";
-import { prctl, nr as processCalls, wait } from "../../../native/process.ts";
+import { lock, memfd } from "../../../native/file.ts";
+import { mapping } from "../../../native/mapping.ts";
+import { nr } from "../../../native/numbers.ts";
+import { eventfd } from "../../../native/poll.ts";
+import { prctl, wait } from "../../../native/process.ts";
 import { socket } from "../../../native/socket.ts";
 import type { linux, posix } from "../../../native/symbols.ts";
 import {
@@ -78,6 +79,10 @@ type Untraced =
   | "__libc_current_sigrtmin"
   | "clock_gettime"
   | "dlsym"
+  | "getgrgid_r"
+  | "getgrnam_r"
+  | "getpwnam_r"
+  | "getpwuid_r"
   | "malloc"
   | "pthread_attr_init"
   | "pthread_attr_setstacksize"
@@ -151,31 +156,27 @@ function directCalls(): ReadonlyMap<number, Direct> {
     if (nr !== null) direct.set(nr, { name, ...traced });
   };
   const { sendmsg, sendmmsg } = tracedCalls();
-  const { SYS_io_setup, SYS_io_submit, SYS_sendmsg, SYS_sendmmsg, SYS_close_range } = loopCalls;
-  const { SYS_epoll_pwait2 } = loopCalls;
+  const { SYS_io_setup, SYS_io_submit, SYS_sendmsg, SYS_sendmmsg, SYS_close_range } = nr;
+  const { SYS_epoll_pwait2 } = nr;
   add("io_setup", SYS_io_setup, call("poll", [decimal, hex]));
   add("io_submit", SYS_io_submit, call("poll", [hex, decimal, hex]));
   add("epoll_pwait2", SYS_epoll_pwait2, call("poll", [fd, epollOut, decimal, seconds]));
   add("sendmsg", SYS_sendmsg, sendmsg);
   add("sendmmsg", SYS_sendmmsg, sendmmsg);
   add("close_range", SYS_close_range, call("fd", [decimal, decimal, decimal]));
-  add("ioctl", processCalls.SYS_ioctl, call("fd", [fd, hex, hex]));
-  add("pidfd_getfd", processCalls.SYS_pidfd_getfd, call("process", [fd, fd, decimal]));
-  add("pidfd_open", processCalls.SYS_pidfd_open, call("process", [decimal, decimal]));
+  add("ioctl", nr.SYS_ioctl, call("fd", [fd, hex, hex]));
+  add("pidfd_getfd", nr.SYS_pidfd_getfd, call("process", [fd, fd, decimal]));
+  add("pidfd_open", nr.SYS_pidfd_open, call("process", [decimal, decimal]));
   add(
     "pidfd_send_signal",
-    processCalls.SYS_pidfd_send_signal,
+    nr.SYS_pidfd_send_signal,
     call("process", [fd, signalNumber, hex, decimal]),
   );
-  add("fcntl", fileCalls.SYS_fcntl, call("fd", [fd, decimal, hex]));
-  add("statx", fileCalls.SYS_statx, call("file", [fd, hex, hex, hex, hex]));
-  add("prctl", processCalls.SYS_prctl, call("process", [named(prctl, "PR_"), decimal]));
-  add(
-    "rt_sigqueueinfo",
-    processCalls.SYS_rt_sigqueueinfo,
-    call("process", [decimal, signalNumber, hex]),
-  );
-  add("mmap", mappingCalls.SYS_mmap, {
+  add("fcntl", nr.SYS_fcntl, call("fd", [fd, decimal, hex]));
+  add("statx", nr.SYS_statx, call("file", [fd, hex, hex, hex, hex]));
+  add("prctl", nr.SYS_prctl, call("process", [named(prctl, "PR_"), decimal]));
+  add("rt_sigqueueinfo", nr.SYS_rt_sigqueueinfo, call("process", [decimal, signalNumber, hex]));
+  add("mmap", nr.SYS_mmap, {
     group: "memory",
     args: [hex, decimal, flags(mapping, "PROT_"), flags(mapping, "MAP_"), fd, decimal],
     result: ({ result }) => `0x${result.toString(16)}`,

@@ -4,8 +4,8 @@
 import { toArrayBuffer } from "bun:ffi";
 import { errno } from "../../../native/errno.ts";
 import { pollfd } from "../../../native/file.ts";
+import { nr } from "../../../native/numbers.ts";
 import { poll } from "../../../native/poll.ts";
-import { nr } from "../../../native/process.ts";
 import { asPointer, Memory } from "../memory.ts";
 import { type Direct, directCall, type Group, groups, type Traced, tracedCalls } from "./calls.ts";
 import { decimal, hex, int, outcome, type Value } from "./values.ts";

@@ -93,9 +93,9 @@ export const messageFlags: Show = flags(message, "MSG_");
 export const signalNumber: Show = named(signals, "SIG");
 
 /** Bytes in quotes, at most the first `most`; what is not printable as a letter or `\xHH`. */
-export function quoted(bytes: Uint8Array, most = MAX_DATA): string {
-  const shown = Array.from(bytes.subarray(0, most), character).join("");
-  return `"${shown}"${bytes.length > most ? "..." : ""}`;
+export function quoted(bytes: Uint8Array, max = MAX_DATA): string {
+  const shown = Array.from(bytes.subarray(0, max), character).join("");
+  return `"${shown}"${bytes.length > max ? "..." : ""}`;
 }
 
 const letters: Readonly<Record<number, string>> = {

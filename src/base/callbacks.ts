@@ -1,0 +1,26 @@
+// Functions of the caller's that are called in the middle of something of ours.
+
+/**
+ * Call one. What it throws is nobody's to catch here: it is thrown where nothing of ours is around
+ * it, an uncaught exception of the process as from a listener of an event. False where it threw.
+ */
+export function callAlone(callback: () => unknown): boolean {
+  try {
+    callback();
+    return true;
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
+    return false;
+  }
+}
+
+/** Whatever was thrown, as text: not everything that can be thrown becomes text by itself. */
+export function textOf(thrown: unknown): string {
+  try {
+    return String(thrown);
+  } catch {
+    return typeof thrown;
+  }
+}

@@ -1,0 +1,34 @@
+// Filters for system calls (seccomp), which a service manager or a container puts on a process.
+
+import { readFileSync } from "node:fs";
+import { system } from "../../native/platform.ts";
+
+/** Whether this thread is under one; without /proc it may be. @see seccomp(2) */
+export function underFilter(): boolean {
+  if (system !== "linux") return false;
+  try {
+    const status = readFileSync("/proc/thread-self/status", "utf8");
+    return /^Seccomp:\s*0/m.exec(status) === null;
+  } catch {
+    return true;
+  }
+}
+
+const ALLOW = "allow it in the unit's SystemCallFilter= or the container's profile";
+
+/** What to say of a call that the filter certainly refuses. */
+export const REFUSED = `the seccomp filter in force refuses it: ${ALLOW}`;
+const MAYBE = `perhaps the seccomp filter in force refuses it: ${ALLOW}`;
+const FAMILIES = "perhaps the unit's RestrictAddressFamilies= leaves this one out";
+
+const hints: ReadonlyMap<string, string> = new Map([
+  ["EPERM", MAYBE],
+  ["ENOSYS", MAYBE],
+  ["EAFNOSUPPORT", FAMILIES],
+]);
+
+/** Of an error that nobody has a better explanation for. */
+export function filterHint(code: string): string | undefined {
+  const hint = hints.get(code);
+  return hint !== undefined && underFilter() ? hint : undefined;
+}

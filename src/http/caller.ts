@@ -1,0 +1,168 @@
+// Who is at the other end of an HTTP request: whom the kernel recorded when the connection was
+// made, found again from whatever a framework hands to its handlers.
+
+import { closedError, UnsupportedError } from "../base/errors.ts";
+import { peerCredentials, peerGroups } from "../peer/credentials.ts";
+import { type VerifiedPeer, verifyPeer } from "../peer/verify.ts";
+import type { StreamSocket } from "../socket/stream.ts";
+
+/**
+ * Who connected: the process that called connect(2), as it was then, by the kernel's word. A
+ * connection can be handed on: who sends a request over it now may be another process, to which
+ * that one has given it.
+ */
+export interface Caller {
+  /** Its pid in this pid namespace; null: it has none there. It may be another's when it ended. */
+  readonly pid: number | null;
+  /** The effective user; null: one that this user namespace cannot name, so never the same. */
+  readonly uid: number | null;
+  /** The effective group, likewise. */
+  readonly gid: number | null;
+  /**
+   * The supplementary groups that it had when it connected.
+   * @throws UnixError ERR_CLOSED when the connection is closed and they were not asked before
+   */
+  groups(): readonly number[];
+  /**
+   * The process, looked at closely and now: pidfd, executable. Yours to close.
+   * @throws UnixError ERR_CLOSED when the connection is closed
+   */
+  peer(): VerifiedPeer;
+}
+
+/** On each stream that a server got from us. It is not exported: nobody else writes it. */
+const CALLER = Symbol("caller");
+
+interface Asked {
+  /** The descriptor at this moment. @throws UnixError ERR_CLOSED */
+  readonly fd: () => number;
+}
+
+function makeCaller({ fd }: Asked): Caller {
+  const { pid, uid, gid } = peerCredentials(fd());
+  let known: readonly number[] | null = null;
+  return Object.freeze({
+    pid,
+    uid,
+    gid,
+    groups: () => (known ??= Object.freeze(peerGroups(fd()))),
+    peer: () => verifyPeer(fd()),
+  });
+}
+
+/** @internal Who connected this socket. @throws UnixError where the kernel does not say */
+export function callerOn(socket: StreamSocket): Caller {
+  return makeCaller({
+    fd: () => {
+      if (socket.closed) throw closedError("getsockopt");
+      return socket.fd;
+    },
+  });
+}
+
+/** @internal From now on `callerOf` finds the caller on this stream. */
+export function mark(stream: object, caller: Caller): void {
+  Object.defineProperty(stream, CALLER, { value: caller, configurable: true });
+}
+
+function get(from: unknown, key: PropertyKey): unknown {
+  const may = (typeof from === "object" && from !== null) || typeof from === "function";
+  if (!may) return undefined;
+  try {
+    return (from as Record<PropertyKey, unknown>)[key];
+  } catch {
+    return undefined; // a getter that has nothing to say now
+  }
+}
+
+/** @internal The caller on a stream itself. */
+export const markOn = (stream: unknown): Caller | undefined =>
+  get(stream, CALLER) as Caller | undefined;
+
+/** @internal The stream below a TLSSocket, which keeps it in a property that has no public name. */
+export function callerBelow(stream: object): Caller | undefined {
+  for (const key of Reflect.ownKeys(stream)) {
+    const caller = markOn(get(stream, key));
+    if (caller !== undefined) return caller;
+  }
+  return undefined;
+}
+
+/** Where frameworks keep the stream, or what leads to it. */
+const ways = [
+  ["socket"], // IncomingMessage, ServerResponse; express, fastify's request, koa's context
+  ["_socket"], // ws
+  ["raw", "socket"], // fastify's reply
+  ["req", "socket"], // a response that has lost its own
+  ["env", "incoming", "socket"], // hono's context, by @hono/node-server
+  ["incoming", "socket"], // its bindings
+  ["request", "socket"], // socket.io's socket
+] as const;
+
+/** `c.req.raw` of @hono/node-server: its property has no public name. */
+const INCOMING = "incomingKey";
+
+function ofRequest(of: object): Caller | undefined {
+  for (const key of Object.getOwnPropertySymbols(of)) {
+    if (key.description !== INCOMING) continue;
+    return markOn(get(get(of, key), "socket"));
+  }
+  return undefined;
+}
+
+/** A server of Bun.serve. */
+export interface RequestServer {
+  /** Where this Bun has it (oven-sh/bun#29599): the descriptor of a request's connection. */
+  requestFD?(request: Request): number | null;
+}
+
+/**
+ * Who connected: frozen, and the same object for each request of a connection. undefined for what
+ * did not come through {@link serveHttp}: over TCP, or from another server. So a missing caller is
+ * nobody, and to be refused.
+ *
+ * It is found from a request, a response or a socket of node:http, https and http2; from what
+ * express, fastify, koa and hono (`c`, on @hono/node-server) hand to their handlers; from a
+ * WebSocket of ws and a socket of socket.io, and when the connection has been upgraded.
+ */
+export function callerOf(of: object): Caller | undefined;
+/**
+ * The same for a request of Bun.serve on a Unix socket; undefined once it has been answered.
+ *
+ * @throws UnsupportedError where this Bun does not tell which connection a request came over, as no
+ *   Bun up to 1.4.5 does
+ */
+export function callerOf(request: Request, server: RequestServer): Caller | undefined;
+/** Both of the above. */
+export function callerOf(of: object, server?: RequestServer): Caller | undefined {
+  if (server !== undefined) return callerByServer(of as Request, server);
+  const own = markOn(of);
+  if (own !== undefined || typeof of !== "object" || of === null) return own;
+  for (const way of ways) {
+    let there: unknown = of;
+    for (const step of way) there = get(there, step);
+    const caller = markOn(there);
+    if (caller !== undefined) return caller;
+  }
+  return ofRequest(of);
+}
+
+const INSTEAD =
+  "this Bun does not tell which connection a request of Bun.serve came over. Serve with " +
+  "node:http (hono, express, …) and serveHttp; or decide who may connect: listen's `allow`, that " +
+  "holds for serveOn, and one address for each kind of caller";
+
+function callerByServer(request: Request, server: RequestServer): Caller | undefined {
+  if (typeof server.requestFD !== "function") {
+    throw new UnsupportedError("requestCallers", INSTEAD);
+  }
+  const fd = (): number => {
+    const number = server.requestFD?.(request) ?? -1;
+    if (number < 0) throw closedError("getsockopt");
+    return number;
+  };
+  return (server.requestFD(request) ?? -1) < 0 ? undefined : makeCaller({ fd });
+}
+
+/** @internal For `capabilities()`. */
+export const whyNoRequestCallers = INSTEAD;

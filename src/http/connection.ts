@@ -1,0 +1,135 @@
+// One connection that a server of node:http got from us: how far it is, and since when.
+
+import { socket as c } from "../../native/socket.ts";
+import type { DescriptorDuplex } from "../socket/node-stream.ts";
+import type { StreamSocket } from "../socket/stream.ts";
+import { shutdown } from "../syscalls/socket.ts";
+import { type Caller, callerOn, mark } from "./caller.ts";
+import type { HttpStream } from "./probe.ts";
+
+/** Milliseconds; Infinity: no limit. */
+export interface Limits {
+  /** For the head of a request, and for a TLS handshake. */
+  readonly head: number;
+  /** For a request, body and all. */
+  readonly request: number;
+  /** Between an answer and the next request. */
+  readonly idle: number;
+}
+
+/**
+ * What a connection is doing. "arriving": the head of a request, or a handshake, is on its way;
+ * "ours no longer": upgraded, or a session of HTTP/2, which have limits of their own.
+ */
+export type Doing = "answering" | "arriving" | "idle" | "ours no longer";
+
+/** What drain needs of a session of HTTP/2. */
+export interface Session {
+  close(): void;
+}
+
+export class Connection {
+  readonly caller: Caller;
+  readonly socket: StreamSocket;
+  /** The bytes as they come. */
+  readonly stream: DescriptorDuplex & HttpStream;
+  /** Where HTTP is spoken: the stream, or what TLS makes of it; null before the handshake. */
+  http: HttpStream | null = null;
+  session: Session | null = null;
+  /** It has been told to go, and is destroyed if it stays. */
+  late = false;
+  /** A new request comes, on a connection that has had an answer or none yet. */
+  #arriving = true;
+  #since: number;
+  #read = 0;
+  #written = 0;
+  /** The answer to a request that is not all here, and since when it is awaited. */
+  #partial: unknown = null;
+  #partialSince = 0;
+  #deaf = false;
+
+  /** @throws UnixError where the kernel does not say who connected */
+  constructor(socket: StreamSocket, now: number) {
+    this.caller = callerOn(socket);
+    this.socket = socket;
+    this.stream = socket.toDuplex({ allowHalfOpen: true }) as unknown as Connection["stream"];
+    this.#since = now;
+    mark(this.stream, this.caller);
+    // the server listens until an upgrade; an error of one connection is never the process's
+    this.stream.on("error", () => {});
+  }
+
+  /** HTTP begins. */
+  begin(http: HttpStream, now: number): void {
+    this.http = http;
+    this.#arriving = true;
+    this.#since = now;
+    this.#note(http);
+  }
+
+  #note({ bytesRead = 0, bytesWritten = 0 }: HttpStream): void {
+    this.#read = bytesRead;
+    this.#written = bytesWritten;
+  }
+
+  /**
+   * What it is doing. To be asked now and then: a request is known by what was written since, so
+   * that none of them costs anything.
+   */
+  look(now: number): Doing {
+    const { http } = this;
+    if (http === null) return "arriving";
+    if (this.session !== null || http.parser === null) return "ours no longer";
+    const { bytesRead = 0, bytesWritten = 0 } = http;
+    const answer = http._httpMessage ?? null;
+    if (answer !== null || bytesWritten !== this.#written) {
+      this.#arriving = false;
+      this.#since = now;
+      this.#note(http);
+    } else if (!this.#arriving && bytesRead !== this.#read) {
+      this.#arriving = true;
+      this.#since = now;
+    }
+    this.#lookAtBody(answer, now);
+    if (answer !== null) return "answering";
+    return this.#arriving ? "arriving" : "idle";
+  }
+
+  #lookAtBody(answer: HttpStream["_httpMessage"], now: number): void {
+    if (answer == null || answer.req?.complete !== false) this.#partial = null;
+    else if (this.#partial !== answer) {
+      this.#partial = answer;
+      this.#partialSince = now;
+    }
+  }
+
+  /** Nothing of a request has come so far. */
+  get untouched(): boolean {
+    return this.stream.bytesRead === 0;
+  }
+
+  /** Whether it has had its time: "late" for a request, "idle" with none. */
+  overdue(now: number, limits: Limits): "late" | "idle" | null {
+    const doing = this.look(now);
+    const since = now - this.#since;
+    if (doing === "arriving" && since > Math.min(limits.head, limits.request)) return "late";
+    if (doing === "idle" && since > limits.idle) return "idle";
+    if (this.#partial !== null && now - this.#partialSince > limits.request) return "late";
+    return null;
+  }
+
+  /**
+   * Take no more requests: who sends one is told so by EPIPE and none is lost, for what is queued
+   * is still read, and answered.
+   */
+  deafen(): void {
+    if (this.#deaf || this.socket.closed) return;
+    this.#deaf = true;
+    shutdown(this.socket.fd, c.SHUT_RD);
+  }
+
+  destroy(): void {
+    this.http?.destroy();
+    this.stream.destroy();
+  }
+}

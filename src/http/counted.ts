@@ -1,0 +1,31 @@
+// `server.getConnections` counts what a server accepted itself; here it counts ours, too.
+
+import type { AnyServer } from "./kinds.ts";
+
+type Counted = (callback: (error: Error | null, count: number) => void) => unknown;
+
+const counters = new WeakMap<object, Set<() => number>>();
+
+function wrap(server: AnyServer, ours: Set<() => number>): void {
+  const real = server.getConnections;
+  if (typeof real !== "function") return;
+  const value: Counted = (callback) =>
+    real.call(server, (error, count) => {
+      let sum = count;
+      for (const one of ours) sum += one();
+      callback(error, sum);
+    });
+  Object.defineProperty(server, "getConnections", { value, configurable: true, writable: true });
+}
+
+/** Count these as well, until the result is called. */
+export function countToo(server: AnyServer, count: () => number): () => void {
+  let ours = counters.get(server);
+  if (ours === undefined) {
+    ours = new Set();
+    counters.set(server, ours);
+    wrap(server, ours);
+  }
+  ours.add(count);
+  return () => ours.delete(count);
+}

@@ -1,0 +1,95 @@
+// Socket files that no process has any more.
+
+import { lstatSync, readdirSync, realpathSync, type Stats } from "node:fs";
+import { dirname, join } from "node:path";
+import type { UnixSocketInfo } from "./list.ts";
+import { probe } from "./probe.ts";
+
+/** How deep usual places are searched, and how many files at the most. */
+const DEPTH = 3;
+const MAX_ENTRIES = 20_000;
+
+/** The stale socket files below `directories`, by path. */
+export function staleFiles(
+  sockets: readonly UnixSocketInfo[],
+  directories = usualPlaces(sockets),
+): string[] {
+  const live = new Set(sockets.flatMap(({ file }) => (file === null ? [] : [identity(file)])));
+  const found = new Set<string>();
+  const search = { left: MAX_ENTRIES, seen: new Set<string>() };
+  for (const directory of directories) {
+    for (const { path, stats } of socketFiles(directory, DEPTH, search)) {
+      if (!live.has(identity(stats)) && isStale(path)) found.add(path);
+    }
+  }
+  return [...found].sort();
+}
+
+const LOW = 2 ** 32;
+const identity = ({ dev, ino }: { dev: number; ino: number }): string => `${dev} ${ino % LOW}`;
+
+function isStale(path: string): boolean {
+  try {
+    return probe(path, { follow: false }).state === "stale";
+  } catch {
+    return false; // gone, or not ours to look at
+  }
+}
+
+function usualPlaces(sockets: readonly UnixSocketInfo[]): string[] {
+  const places = ["/run", "/tmp", "/var/run"];
+  const runtime = process.env["XDG_RUNTIME_DIR"];
+  if (runtime !== undefined && runtime !== "") places.push(runtime);
+  for (const { address } of sockets) {
+    if (address?.kind !== "path" || typeof address.path !== "string") continue;
+    if (address.path.startsWith("/")) places.push(dirname(address.path));
+  }
+  return [...new Set(places)];
+}
+
+interface Search {
+  left: number;
+  readonly seen: Set<string>;
+}
+
+function* socketFiles(
+  directory: string,
+  depth: number,
+  search: Search,
+): Generator<{ path: string; stats: Stats }> {
+  const real = realPath(directory);
+  if (real === null || search.seen.has(`${depth} ${real}`)) return;
+  search.seen.add(`${depth} ${real}`);
+  for (const entry of entriesOf(real)) {
+    if (--search.left < 0) return;
+    const path = join(real, entry.name);
+    if (entry.isDirectory() && depth > 1) yield* socketFiles(path, depth - 1, search);
+    if (!entry.isSocket()) continue;
+    const stats = statsOf(path);
+    if (stats?.isSocket() === true) yield { path, stats };
+  }
+}
+
+function entriesOf(directory: string) {
+  try {
+    return readdirSync(directory, { withFileTypes: true });
+  } catch {
+    return []; // not ours to read
+  }
+}
+
+function realPath(path: string): string | null {
+  try {
+    return realpathSync(path);
+  } catch {
+    return null;
+  }
+}
+
+function statsOf(path: string): Stats | null {
+  try {
+    return lstatSync(path);
+  } catch {
+    return null; // gone meanwhile
+  }
+}

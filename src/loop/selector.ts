@@ -1,0 +1,62 @@
+// What the poller asks: which descriptors are ready? One file for each kernel's way, the same verbs
+// for both.
+
+import { epoll, poll } from "../../native/poll.ts";
+
+/** Of our own where the kernel has no word for it. */
+const READ_HANG_UP = 0x2000;
+
+/** What happened to a descriptor: epoll's words, which on Linux are the kernel's. */
+export const eventFlag = {
+  in: epoll.EPOLLIN ?? poll.POLLIN,
+  out: epoll.EPOLLOUT ?? poll.POLLOUT,
+  readHangUp: epoll.EPOLLRDHUP ?? READ_HANG_UP,
+  urgent: epoll.EPOLLPRI ?? poll.POLLPRI,
+  gone: poll.POLLERR | poll.POLLHUP,
+} as const;
+
+/** What is asked for as long as anybody waits. */
+export const READING = eventFlag.in | eventFlag.readHangUp | eventFlag.urgent;
+
+/** A descriptor to be asked about. */
+export interface Selected {
+  readonly fd: number;
+  /** Comes back with its events: tells them from those of an earlier file with its number. */
+  readonly tag: number;
+  /** What the kernel was asked for so far; 0: nothing. The selector writes it. */
+  registered: number;
+}
+
+/**
+ * Every registration is edge-triggered: what stays true with nobody to act on it (a listener at
+ * EMFILE, a FIFO without writers) wakes us once and not again (facts:
+ * #accept-at-emfile-stays-readable, #readable-for-ever).
+ */
+export interface Selector {
+  /** Readable while something is ready; ours to close. */
+  readonly fd: number;
+  /** What the waker has to look at beside it, if there is such a thing. */
+  readonly beside: Beside | null;
+  /** Ask for `events` from now on, or once more, and be told of what holds now. Or an errno. */
+  change(watch: Selected, events: number): number;
+  /** Ask no more. */
+  remove(watch: Selected): void;
+  /** Take what is ready: how many events; never waits. */
+  take(): number;
+  /** The same, after at most so many nanoseconds; negative where that cannot be done. */
+  takeWithin(nanoseconds: number): number;
+  /** Of event `index` of the last take: whose, and what. */
+  fdOf(index: number): number;
+  tagOf(index: number): number;
+  eventsOf(index: number): number;
+}
+
+/** Descriptors whose hang-up the selector itself is not told of, for poll(2). */
+export interface Beside {
+  readonly fds: ReadonlyMap<number, number>;
+  /** Another number after each change. */
+  readonly version: number;
+}
+
+/** Events taken from the kernel at once. */
+export const BATCH = 256;

@@ -1,0 +1,162 @@
+// Each thing that our code does for XNU, taken away in a copy: then the test of it in xnu.ts fails.
+
+import { afterAll, beforeAll, expect } from "bun:test";
+import { cpSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { root } from "../support/child.ts";
+import { missing } from "../support/peers.ts";
+import { type TempDir, tempDir } from "../support/tmp.ts";
+import { testUnless } from "../support/unless.ts";
+
+interface Mutation {
+  readonly what: string;
+  readonly file: string;
+  readonly from: string;
+  readonly to: string;
+  /** The test in xnu.ts that notices. */
+  readonly by: string;
+}
+
+const mutations: readonly Mutation[] = [
+  {
+    what: "MSG_NBIO",
+    file: "src/syscalls/message.ts",
+    from: "(XNU ? MSG_NBIO : 0)",
+    to: "0",
+    by: "a socket that blocks is not slept on",
+  },
+  {
+    what: "O_NONBLOCK",
+    file: "src/syscalls/socket.ts",
+    from: "Math.min(setCloseOnExec(fd, true), setNonBlocking(fd, true))",
+    to: "setCloseOnExec(fd, true)",
+    by: "every socket that is made or adopted",
+  },
+  {
+    what: "EMSGSIZE is not now",
+    file: "src/syscalls/xnu.ts",
+    from: "withControl && typeOf(fd) === c.SOCK_STREAM ? AGAIN : sent",
+    to: "sent",
+    by: "a send with descriptors waits for room",
+  },
+  {
+    what: "ENOBUFS is try again",
+    file: "src/syscalls/xnu.ts",
+    from: "typeOf(fd) === c.SOCK_DGRAM ? AGAIN : sent",
+    to: "sent",
+    by: "datagrams wait for room",
+  },
+  {
+    what: "trying again, which nobody tells us to",
+    file: "src/socket/datagram-room.ts",
+    from: 'ROOM_IS_UNTOLD = system === "darwin"',
+    to: "ROOM_IS_UNTOLD = false",
+    by: "datagrams wait for room",
+  },
+  {
+    what: "one SCM_RIGHTS without padding",
+    file: "native/socket.ts",
+    from: '"CMSG_SPACE(1) - CMSG_SPACE(0)": [8, 4]',
+    to: '"CMSG_SPACE(1) - CMSG_SPACE(0)": [8, 8]',
+    by: "several descriptors are one SCM_RIGHTS",
+  },
+  {
+    what: "room for all control data, for what is cut is open all the same",
+    file: "src/syscalls/header.ts",
+    from: "cmsgSpace(4 * SCM_MAX_FD)",
+    to: "cmsgSpace(4)",
+    by: "several descriptors are one SCM_RIGHTS",
+  },
+  {
+    what: "close-on-exec after the fact",
+    file: "src/socket/receive.ts",
+    from: "if (flag.MSG_CMSG_CLOEXEC === null)",
+    to: "if (fds.length < 0)",
+    by: "several descriptors are one SCM_RIGHTS",
+  },
+  {
+    what: "a full table of descriptors",
+    file: "src/syscalls/message.ts",
+    from: "XNU && received === -errno.EMSGSIZE && !lost",
+    to: "received > 0 && received < 0",
+    by: "a full table of descriptors",
+  },
+  {
+    what: "NOSIGPIPE",
+    file: "src/syscalls/socket.ts",
+    from: "if (option.SO_NOSIGPIPE !== null)",
+    to: "if (fd < 0 && option.SO_NOSIGPIPE !== null)",
+    by: "no SIGPIPE",
+  },
+  {
+    what: "FIFOs by poll(2)",
+    file: "src/loop/kqueue-selector.ts",
+    from: "if (fifo) this.beside.add",
+    to: "if (watch.fd < 0) this.beside.add",
+    by: "the last writer of a FIFO",
+  },
+  {
+    what: "nine declared arguments",
+    file: "src/syscalls/libc.ts",
+    from: "variadicOnStack ? paddedSignatures(group) : group",
+    to: "group",
+    by: "this is macOS's column",
+  },
+];
+
+const LONG_MS = 60_000;
+let copy: TempDir;
+let bun = "";
+const rig = Bun.spawnSync(["bash", join(import.meta.dir, "rig.sh")]);
+const why = rig.success ? missing(["cc"]) : rig.stderr.toString().trim();
+
+beforeAll(() => {
+  copy = tempDir();
+  bun = rig.stdout.toString().trim().split("\n").at(-1) ?? "";
+  for (const part of ["src", "native", "tsconfig.json", "package.json", "bunfig.toml"]) {
+    cpSync(join(root, part), copy.file(part), { recursive: true });
+  }
+  for (const part of ["darwin", "support", "api"]) {
+    cpSync(join(root, "test", part), copy.file(`test/${part}`), { recursive: true });
+  }
+  symlinkSync(join(root, "node_modules"), copy.file("node_modules"));
+});
+
+afterAll(() => copy.remove());
+
+async function passes(name: string): Promise<boolean> {
+  const command = [bun, "test", "./test/darwin/xnu.ts", "-t", name, "--timeout=5000"];
+  const env = { ...process.env, BUNIX_RIG: "darwin" };
+  const child = Bun.spawn(command, { cwd: copy.path, env, stdio: ["ignore", "pipe", "pipe"] });
+  const timer = setTimeout(() => child.kill("SIGKILL"), LONG_MS / 2);
+  const [out, said] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+  await child.exited;
+  clearTimeout(timer);
+  if (child.exitCode === 0 && !`${out}${said}`.includes(`(pass) ${name}`)) {
+    throw new Error(`no test is called ${name}`);
+  }
+  return child.exitCode === 0;
+}
+
+for (const by of new Set(mutations.map((mutation) => mutation.by))) {
+  testUnless(why, `as it is: ${by}`, async () => expect(await passes(by)).toBeTrue(), LONG_MS);
+}
+
+for (const { what, file, from, to, by } of mutations) {
+  testUnless(
+    why,
+    `without ${what}: "${by}" fails`,
+    async () => {
+      const path = copy.file(file);
+      const text = readFileSync(path, "utf8");
+      expect(text.split(from).length).toBe(2);
+      writeFileSync(path, text.replace(from, to));
+      try {
+        expect(await passes(by)).toBeFalse();
+      } finally {
+        writeFileSync(path, text);
+      }
+    },
+    LONG_MS,
+  );
+}
