@@ -1,10 +1,13 @@
 // What each entry of `capabilities()` takes of a kernel, and what happens before that. The reasons
 // that `capabilities()` gives are made of it, and so is docs/kernels.md.
 
+import type { KernelVersion } from "../base/kernel.ts";
+import { sinceOf } from "../syscalls/asked-calls.ts";
+
 /** A feature, and the first kernel that has it. */
 export interface Requirement {
   /** Linux's first version with it; null where it is not the kernel's to give. */
-  readonly since: `${number}.${number}` | `${number}.${number}.${number}` | null;
+  readonly since: KernelVersion | null;
   /** What it is, for people. */
   readonly what: string;
   /** What happens without it. */
@@ -93,36 +96,40 @@ export const requirements = {
     otherwise: "a child that starts in that moment has them",
   },
   sockDiag: {
-    since: "3.3",
+    since: sinceOf("socket"),
     what: "which sockets there are (`listSockets`, exclusive addresses; sock_diag)",
     otherwise:
       `${unsupported} from \`listSockets\`; whether an address is in use is found out by ` +
       "connecting, and a file that may be in use stays",
   },
   fifos: { since: "2.6.39", what: "`openFifo` (`O_PATH`)", otherwise: unsupported },
-  sharedMemory: { since: "3.17", what: "`SharedMemory` (memfds)", otherwise: unsupported },
+  sharedMemory: {
+    since: sinceOf("memfd_create"),
+    what: "`SharedMemory` (memfds)",
+    otherwise: unsupported,
+  },
   pidfd: {
-    since: "5.3",
+    since: sinceOf("pidfd_open"),
     what: "`ProcessHandle` (`pidfd_open`)",
     otherwise: unsupported,
   },
   pidfdGetfd: {
-    since: "5.6",
+    since: sinceOf("pidfd_getfd"),
     what: "`ProcessHandle.duplicateFd` (`pidfd_getfd`)",
     otherwise: unsupported,
   },
   pidfdSignals: {
-    since: "5.1",
+    since: sinceOf("pidfd_send_signal"),
     what: "`ProcessHandle.signal` (`pidfd_send_signal`)",
     otherwise: unsupported,
   },
   sendFd: {
-    since: "5.6",
+    since: sinceOf("pidfd_getfd"),
     what: "`sendFd` and `receiveFds` (`pidfd_getfd`, /proc)",
     otherwise: unsupported,
   },
   messageQueues: {
-    since: "2.6.6",
+    since: sinceOf("mq_open"),
     what: "`MessageQueue`, and sockets over queues (CONFIG_POSIX_MQUEUE)",
     otherwise: unsupported,
   },
@@ -154,3 +161,37 @@ export const requirements = {
     otherwise: "it stays open until the process ends",
   },
 } as const satisfies Readonly<Record<string, Requirement>>;
+
+/** What has no entry there: it is used where it is, and done without where it is not. */
+export const besides: readonly Requirement[] = [
+  {
+    since: sinceOf("io_setup"),
+    what: "waiting without a thread (IOCB_CMD_POLL); `waker` says which way it is",
+    otherwise: "a thread waits",
+  },
+  {
+    since: "5.11",
+    what: "naps of less than a millisecond in `busyPollMicros` (`epoll_pwait2`)",
+    otherwise: "no naps between looks",
+  },
+  {
+    since: "6.1",
+    what: "a bound socket refuses a second `bind` without leaving a file",
+    otherwise: "the file stays; nothing here binds twice",
+  },
+  {
+    since: "6.9",
+    what: "each process has a number for ever (the inode of its pidfd): LISTEN_PIDFDID is checked",
+    otherwise: "LISTEN_PID alone is believed",
+  },
+  {
+    since: "6.9",
+    what: "`ProcessHandle` tells a zombie from a process that was waited for",
+    otherwise: "`exited` of somebody else's child takes half a second longer",
+  },
+  {
+    since: "6.15",
+    what: "`ProcessHandle.exited` knows how somebody else's child ended (PIDFD_GET_INFO)",
+    otherwise: "it resolves to undefined",
+  },
+];

@@ -55,6 +55,14 @@ export class NotAFifoError extends UnixError {
   }
 }
 
+const kinds: ReadonlySet<string> = new Set<NotAFifo>([
+  ...(["file", "directory", "socket", "character-device", "block-device", "symlink"] as const),
+]);
+
+/** What a descriptor stands for, as that error has it. */
+export const notAFifo = (kind: string): NotAFifo =>
+  kinds.has(kind) ? (kind as NotAFifo) : "other";
+
 const SLASH = 0x2f;
 const DEFAULT_MODE = 0o666;
 

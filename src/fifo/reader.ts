@@ -7,13 +7,14 @@ import { integer } from "../base/checks.ts";
 import { remaining, type SyncOptions } from "../base/deadline.ts";
 import { check } from "../base/errors.ts";
 import { iterate } from "../base/iterate.ts";
-import { Fd } from "../fd/fd.ts";
+import { Fd, type FdLike } from "../fd/fd.ts";
 import { attempt } from "../loop/attempt.ts";
 import { rejected } from "../loop/gate.ts";
 import { EpollEvents, epollCreate, epollCtl } from "../syscalls/epoll.ts";
 import { poll, read } from "../syscalls/fd.ts";
 import { Memory } from "../syscalls/memory.ts";
 import { AGAIN } from "../syscalls/result.ts";
+import { adoptEnd } from "./adopt.ts";
 import { FifoEnd, type FifoWaitOptions } from "./end.ts";
 import { type FifoPath, lookAtFifo, openEnd } from "./file.ts";
 import { LineBuffer } from "./lines.ts";
@@ -58,8 +59,9 @@ function take(fd: number, maxBytes: number): Taken {
 }
 
 /**
- * The reading end of a FIFO, made by `openFifo(path, "read")`. Writers come and go; what they write
- * arrives in the order in which the kernel took it, without anything to tell whose it is.
+ * The reading end of a FIFO, made by `openFifo(path, "read")`, or of any pipe, by `adopt`. Writers
+ * come and go; what they write arrives in the order in which the kernel took it, without anything
+ * to tell whose it is.
  *
  * @see fifo(7), pipe(7)
  */
@@ -82,6 +84,25 @@ export class FifoReader extends FifoEnd {
       where.text,
       options.endWhenWritersLeave ?? false,
     );
+  }
+
+  /**
+   * Take over a descriptor that reads from a pipe, named or not, and that somebody else opened:
+   * inherited (`ListenFIFO=`), or received over a socket. A number or an Fd is owned by the result
+   * from then on, of an object with an `fd` a duplicate is used; on failure it is still yours. The
+   * open file no longer blocks, for all who share it. `path` is what /proc says it is.
+   *
+   * A descriptor that is open for writing too, as systemd's are, counts as a writer: then no writer
+   * is ever the last, and `endWhenWritersLeave` never comes true.
+   *
+   * @throws TypeError, RangeError before any call; UnixError EBADF (no descriptor, or not open for
+   *   reading)
+   * @throws NotAFifoError for anything but a pipe
+   * @see fifo(7), systemd.socket(5)
+   */
+  static adopt(from: FdLike, options: FifoReaderOptions = {}): FifoReader {
+    const { end, path } = adoptEnd(from, "read", "FifoReader.adopt");
+    return new FifoReader(end, path, options.endWhenWritersLeave ?? false);
   }
 
   /**

@@ -10,13 +10,14 @@ import type { Payload } from "../base/data.ts";
 import { remaining, type SyncOptions } from "../base/deadline.ts";
 import { check } from "../base/errors.ts";
 import { MAX_QUEUED_BYTES } from "../base/limits.ts";
-import { Fd } from "../fd/fd.ts";
+import { Fd, type FdLike } from "../fd/fd.ts";
 import { rejected, settled } from "../loop/gate.ts";
 import { onePiece } from "../socket/send.ts";
 import { poll } from "../syscalls/fd.ts";
 import type { Piece } from "../syscalls/piece.ts";
 import { writePipe } from "../syscalls/pipe-write.ts";
 import { AGAIN } from "../syscalls/result.ts";
+import { adoptEnd } from "./adopt.ts";
 import { FifoEnd, type FifoWaitOptions } from "./end.ts";
 import { type FifoPath, lookAtFifo, openEnd } from "./file.ts";
 import { noReader, RETRY, WriteQueue, type Written } from "./write-queue.ts";
@@ -43,6 +44,10 @@ export interface FifoWriteOptions {
    * parts, with parts of other writers' between them.
    */
   readonly atomic?: boolean | undefined;
+}
+
+function checkOptions({ maxQueuedBytes = MAX_QUEUED_BYTES }: FifoWriterOptions): void {
+  integer("maxQueuedBytes", maxQueuedBytes, { max: Number.MAX_SAFE_INTEGER });
 }
 
 /**
@@ -74,8 +79,7 @@ export class FifoWriter extends FifoEnd implements AsyncDisposable {
 
   /** @internal */
   static open(where: FifoPath, options: FifoWriterOptions = {}): FifoWriter {
-    const bounds = { max: Number.MAX_SAFE_INTEGER };
-    integer("maxQueuedBytes", options.maxQueuedBytes ?? MAX_QUEUED_BYTES, bounds);
+    checkOptions(options);
     const writer = new FifoWriter(lookAtFifo(where, "openFifo"), where.text, options);
     try {
       writer.#connect();
@@ -84,6 +88,20 @@ export class FifoWriter extends FifoEnd implements AsyncDisposable {
       writer.close();
       throw error;
     }
+  }
+
+  /**
+   * Take over a descriptor that writes to a pipe, named or not: as {@link FifoReader.adopt}.
+   * @throws TypeError, RangeError before any call; UnixError EBADF (no descriptor, or not open for
+   *   writing)
+   * @throws NotAFifoError for anything but a pipe
+   */
+  static adopt(from: FdLike, options: FifoWriterOptions = {}): FifoWriter {
+    checkOptions(options);
+    const { end, path } = adoptEnd(from, "write", "FifoWriter.adopt");
+    const writer = new FifoWriter(end, path, options);
+    writer.own(end);
+    return writer;
   }
 
   /** Whether a process has the FIFO open for reading at this moment. */

@@ -9,6 +9,7 @@ import { check, UnixError } from "../base/errors.ts";
 import { type SocketType, typeName } from "../base/socket-type.ts";
 import { Fd, type FdLike, fdNumber } from "../fd/fd.ts";
 import type { DatagramSocket } from "../socket/datagram.ts";
+import { reportBacklog } from "../socket/kernel-limits.ts";
 import type { Message } from "../socket/message.ts";
 import { applySettings, type SocketOptions, toSettings } from "../socket/options.ts";
 import { receiveOnce } from "../socket/receive.ts";
@@ -125,7 +126,10 @@ export function adoptSocket(
   check(setCloseOnExec(number, true), "fcntl");
   // MSG_DONTWAIT does not keep a send from sleeping there (facts: #xnu-sends)
   if (system === "darwin") check(setNonBlocking(number, true), "fcntl");
-  if (backlog !== undefined) check(listen(number, backlog), "listen");
+  if (backlog !== undefined) {
+    check(listen(number, backlog), "listen");
+    reportBacklog(backlog);
+  }
   const handle = take(from, number);
   if (!isListener) return wrapSocket(type, handle, settings);
   return adoptListener(handle, { type, settings, admission: options });

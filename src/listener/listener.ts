@@ -20,6 +20,7 @@ import { rejected } from "../loop/gate.ts";
 import { LazyWatch } from "../loop/lazy-watch.ts";
 import { type Allow, checkAllow, Rules, sameUser } from "../peer/admission.ts";
 import type { ConnectionType } from "../socket/connect.ts";
+import { reportBacklog } from "../socket/kernel-limits.ts";
 import { applySettings, type Settings, type SocketOptions, toSettings } from "../socket/options.ts";
 import { type SocketKinds, wrapSocket } from "../socket/types.ts";
 import type { Credentials } from "../structs/credentials.ts";
@@ -270,6 +271,7 @@ export function listen<T extends ConnectionType = "stream">(
     handle.close();
     throw error;
   }
+  if (options.backlog !== undefined) reportBacklog(backlog);
   return new Listener({ handle, type, settings, binding, rules });
 }
 

@@ -3,7 +3,7 @@
 import { poll as events } from "../../native/poll.ts";
 import { UnsupportedError } from "../base/errors.ts";
 import type { Fd, FdLike } from "../fd/fd.ts";
-import { type ProcessInfo, processInfo } from "../process/proc-info.ts";
+import { isRunning, type ProcessInfo, processInfo } from "../process/proc-info.ts";
 import type { Credentials } from "../structs/credentials.ts";
 import { poll } from "../syscalls/fd.ts";
 import { peerCredentials, peerGroups, peerPidfd, peerSecurity } from "./credentials.ts";
@@ -51,7 +51,10 @@ export function verifyPeer(socket: FdLike): VerifiedPeer {
   const security = peerSecurity(socket);
   const pidfd = optional(() => peerPidfd(socket)); // the last that can throw: nothing leaks
   const read = processInfo(credentials.pid);
-  const alive = pidfd === null ? read !== null : poll(pidfd.fd, events.POLLIN, 0) === 0;
+  const alive =
+    pidfd === null
+      ? read !== null && isRunning(credentials.pid) // facts: #zombies-look-alive
+      : poll(pidfd.fd, events.POLLIN, 0) === 0;
   const close = (): void => pidfd?.close();
   return {
     ...credentials,

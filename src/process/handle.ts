@@ -15,7 +15,7 @@ import { whyFailed } from "../syscalls/asked-calls.ts";
 import { poll } from "../syscalls/fd.ts";
 import { endingOf, pidfdGetfd, pidfdOpen } from "../syscalls/process.ts";
 import { knownGid, knownUid } from "../users/known-ids.ts";
-import { processInfo } from "./proc-info.ts";
+import { processInfo, processState } from "./proc-info.ts";
 import { yamaScope } from "./ptrace.ts";
 import { deliver, type SendSignalOptions } from "./send-signal.ts";
 
@@ -185,15 +185,18 @@ export class ProcessHandle extends FdOwner {
     if (fd === -errno.ENOSYS) {
       throw new UnsupportedError("pidfdGetfd", why ?? "pidfd_getfd: ENOSYS");
     }
-    throw new UnixError("pidfd_getfd", fd, { hint: why ?? this.#whyNot(-fd, number) });
+    // of a zombie Linux 5.10 says that it has no such descriptor (facts: #zombies-look-alive)
+    const ended = fd === -errno.EBADF && this.#state() !== "running";
+    const failed = ended ? -errno.ESRCH : fd;
+    throw new UnixError("pidfd_getfd", failed, { hint: why ?? this.#whyNot(-failed, number) });
   }
 
   #whyNot(number: number, fd: number): string | undefined {
     const who = `process ${this.pid ?? "?"}`;
     if (number === errno.EBADF) return `${who} has no descriptor ${fd}`;
     if (number === errno.ESRCH) {
-      const gone = this.#state() === "gone";
-      return `${who} ${gone ? "is gone" : "has ended: a zombie has no descriptors"}`;
+      const zombie = this.#state() === "zombie" && processState(this.pid) === "Z";
+      return `${who} ${zombie ? "has ended: a zombie has no descriptors" : "is gone"}`;
     }
     if (number !== errno.EPERM) return undefined;
     const scope = yamaScope();

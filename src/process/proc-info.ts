@@ -29,3 +29,23 @@ export function processInfo(pid: number | null): ProcessInfo | null {
     ),
   };
 }
+
+/** Its state, a letter of proc(5): "Z" is a zombie; null where there is no such process. */
+export function processState(pid: number | null): string | null {
+  if (pid === null) return null;
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+    return stat.slice(stat.lastIndexOf(")") + 1).trim()[0] ?? null;
+  } catch {
+    return null; // gone, or not ours to look at
+  }
+}
+
+/** Those of processes that have ended. */
+const ENDED: ReadonlySet<string> = new Set(["Z", "X", "x"]);
+
+/** Whether a process has this pid and has not ended: of a zombie /proc shows all but its state. */
+export function isRunning(pid: number | null): boolean {
+  const state = processState(pid);
+  return state !== null && !ENDED.has(state);
+}

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { poll as events } from "../../native/poll.ts";
 import { Fd } from "../fd/fd.ts";
 import type { VerifiedPeer } from "../peer/verify.ts";
-import { processInfo } from "../process/proc-info.ts";
+import { isRunning, processInfo } from "../process/proc-info.ts";
 import type { Credentials } from "../structs/credentials.ts";
 import { poll } from "../syscalls/fd.ts";
 
@@ -19,7 +19,10 @@ export function verifyReader(credentials: Credentials, known: Fd | null): QueueP
   const pidfd = known === null || known.closed ? null : Fd.duplicate(known);
   const read = processInfo(credentials.pid);
   const groups = groupsOf(credentials.pid);
-  const alive = pidfd === null ? read !== null : poll(pidfd.fd, events.POLLIN, 0) === 0;
+  const alive =
+    pidfd === null
+      ? read !== null && isRunning(credentials.pid) // facts: #zombies-look-alive
+      : poll(pidfd.fd, events.POLLIN, 0) === 0;
   const told = alive ? read : null;
   const close = (): void => pidfd?.close();
   return {

@@ -2,7 +2,7 @@
 
 import { callAlone } from "../base/callbacks.ts";
 import { integer } from "../base/checks.ts";
-import { busy, UnixError } from "../base/errors.ts";
+import { busy, check, UnixError } from "../base/errors.ts";
 import { Fd } from "../fd/fd.ts";
 import { FdOwner } from "../fd/owner.ts";
 import { attempt, type Operation } from "../loop/attempt.ts";
@@ -13,7 +13,8 @@ import { type VerifiedPeer, verifyPeer } from "../peer/verify.ts";
 import type { Credentials } from "../structs/credentials.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
 import { socketName } from "../syscalls/socket.ts";
-import { bufferBytes, type Settings, setBufferBytes } from "./options.ts";
+import { bufferBytes } from "./kernel-limits.ts";
+import { type Settings, setBufferBytes } from "./options.ts";
 import type { ReceivePolicy } from "./receive.ts";
 
 /** @internal How a socket class differs from the others. */
@@ -103,25 +104,26 @@ export abstract class BaseSocket extends FdOwner implements AsyncDisposable {
   }
 
   /**
-   * SO_SNDBUF as the kernel has it, in bytes: of what was asked for twice as much, since it counts
-   * its own records too, and no more than twice net.core.wmem_max. It may be set at any time.
+   * SO_SNDBUF, in bytes as one asks for it (the kernel counts twice as much, its own records too);
+   * no more than net.core.wmem_max. It may be set at any time.
    * @throws TypeError, RangeError; UnixError ERR_CLOSED
+   * @see socket(7)
    */
   get sendBufferBytes(): number {
-    return bufferBytes(this.open("getsockopt"), "SO_SNDBUF");
+    return check(bufferBytes(this.open("getsockopt"), "sendBufferBytes"), "getsockopt");
   }
   set sendBufferBytes(bytes: number) {
     integer("sendBufferBytes", bytes, { min: 1 });
-    setBufferBytes(this.open("setsockopt"), "SO_SNDBUF", bytes);
+    setBufferBytes(this.open("setsockopt"), "sendBufferBytes", bytes);
   }
 
   /** SO_RCVBUF, likewise; of a Unix socket it bounds nothing. */
   get receiveBufferBytes(): number {
-    return bufferBytes(this.open("getsockopt"), "SO_RCVBUF");
+    return check(bufferBytes(this.open("getsockopt"), "receiveBufferBytes"), "getsockopt");
   }
   set receiveBufferBytes(bytes: number) {
     integer("receiveBufferBytes", bytes, { min: 1 });
-    setBufferBytes(this.open("setsockopt"), "SO_RCVBUF", bytes);
+    setBufferBytes(this.open("setsockopt"), "receiveBufferBytes", bytes);
   }
 
   /** Who connected, or listened: {@link peerCredentials}. */

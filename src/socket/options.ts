@@ -5,7 +5,8 @@ import { option, SCM_MAX_FD } from "../../native/socket.ts";
 import { integer } from "../base/checks.ts";
 import { check, UnsupportedError } from "../base/errors.ts";
 import { MAX_QUEUED_BYTES } from "../base/limits.ts";
-import { getOption, setOption } from "../syscalls/socket.ts";
+import { setOption } from "../syscalls/socket.ts";
+import { reportBuffer } from "./kernel-limits.ts";
 import { receiveBytes } from "./receive.ts";
 
 /** What every kind of socket can be told when it is made. */
@@ -21,9 +22,16 @@ export interface SocketOptions {
    * EPERM; before that it is as 0).
    */
   readonly acceptFds?: boolean | number | "refuse" | undefined;
-  /** SO_SNDBUF: the kernel doubles it, and limits it to net.core.wmem_max. In bytes. */
+  /**
+   * SO_SNDBUF in bytes, of which the kernel gives at most net.core.wmem_max: where that is less the
+   * process is warned once (`KernelLimitWarning`), and the socket's `sendBufferBytes` says how much
+   * it is.
+   */
   readonly sendBufferBytes?: number | undefined;
-  /** SO_RCVBUF in bytes. Unix sockets hold what is in flight in the sender's buffer instead. */
+  /**
+   * SO_RCVBUF in bytes, at most net.core.rmem_max, as above. Unix sockets hold what is in flight in
+   * the sender's buffer instead.
+   */
   readonly receiveBufferBytes?: number | undefined;
   /**
    * Datagram and seqpacket: the longest message that is received whole, in bytes; longer ones are
@@ -77,17 +85,8 @@ export function applySettings(fd: number, settings: Settings): void {
   if (settings.refuseFds && option.SO_PASSRIGHTS !== null) {
     setOption(fd, option.SO_PASSRIGHTS, 0); // before Linux 6.16 they are closed on arrival only
   }
-  setSize(fd, option.SO_SNDBUF, settings.sendBufferBytes);
-  setSize(fd, option.SO_RCVBUF, settings.receiveBufferBytes);
-}
-
-/** A buffer's size as the kernel has it. */
-export const bufferBytes = (fd: number, which: "SO_SNDBUF" | "SO_RCVBUF"): number =>
-  check(getOption(fd, option[which]), "getsockopt");
-
-/** @throws TypeError, RangeError */
-export function setBufferBytes(fd: number, which: "SO_SNDBUF" | "SO_RCVBUF", bytes: number): void {
-  setSize(fd, option[which], bytes);
+  setSize(fd, "sendBufferBytes", settings.sendBufferBytes);
+  setSize(fd, "receiveBufferBytes", settings.receiveBufferBytes);
 }
 
 function need(fd: number, which: number | null, capability: string): void {
@@ -96,6 +95,14 @@ function need(fd: number, which: number | null, capability: string): void {
   check(done, "setsockopt");
 }
 
-function setSize(fd: number, which: number, bytes: number | undefined): void {
-  if (bytes !== undefined) check(setOption(fd, which, bytes), "setsockopt");
+const sizes = { sendBufferBytes: option.SO_SNDBUF, receiveBufferBytes: option.SO_RCVBUF } as const;
+
+function setSize(fd: number, name: keyof typeof sizes, bytes: number | undefined): void {
+  if (bytes !== undefined) setBufferBytes(fd, name, bytes);
+}
+
+/** Set a buffer's size, and warn once if the system allows less. @throws UnixError */
+export function setBufferBytes(fd: number, name: keyof typeof sizes, bytes: number): void {
+  check(setOption(fd, sizes[name], bytes), "setsockopt");
+  reportBuffer(fd, name, bytes);
 }

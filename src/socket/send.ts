@@ -18,6 +18,7 @@ import { bytesIn, hasByteElements, isView, lend, Memory } from "../syscalls/memo
 import { send, sendmsg } from "../syscalls/message.ts";
 import { Piece } from "../syscalls/piece.ts";
 import { AGAIN } from "../syscalls/result.ts";
+import { tooLong } from "./kernel-limits.ts";
 
 /** What may go with the data. */
 export interface SendOptions {
@@ -258,7 +259,6 @@ const hints = new Map<number, string>([
   [errno.EPIPE, "the peer has closed its end or shut down reading"],
   [errno.ETOOMANYREFS, "too many descriptors are in flight: the receivers must take some first"],
   [errno.EBADF, "one of the descriptors is not open"],
-  [errno.EMSGSIZE, "a message must fit into the send buffer: raise sendBufferBytes"],
   [errno.EINVAL, "io_uring descriptors cannot be passed; credentials need at least one byte"],
   [errno.ESRCH, "credentials.pid names no live process"],
 ]);
@@ -278,10 +278,15 @@ export function sendError(
   const place = to === undefined ? left.get(-result) : whyUnreachable(to, result);
   const where = to ?? (place === undefined ? null : connected);
   const detail: ErrorDetail = {
-    hint: result === -errno.EPERM ? whyForbidden(message) : (place ?? hints.get(-result)),
+    hint: place ?? hintFor(result, message),
     address: where ? formatAddress(where) : undefined,
   };
   return new UnixError("sendmsg", result, detail);
+}
+
+function hintFor(result: number, message: Beside): string | undefined {
+  if (result === -errno.EPERM) return whyForbidden(message);
+  return result === -errno.EMSGSIZE ? tooLong() : hints.get(-result);
 }
 
 /** A datagram's receiver went away: once the first, and the second from then on (unix(7)). */

@@ -37,6 +37,9 @@ const calls = {
 
 export type AskedCall = keyof typeof calls;
 
+/** The kernel that brought a call. */
+export const sinceOf = (name: AskedCall): KernelVersion => calls[name].since;
+
 /** What the kernel says of such arguments, and no filter would. */
 const answers = new Set([0, errno.EBADF, errno.EFAULT, errno.EINVAL]);
 

@@ -5,14 +5,14 @@ import { closeSync, constants, fstatSync, openSync, writeSync } from "node:fs";
 import { open as openFile } from "node:fs/promises";
 import { fdNumber } from "../../src/fd/fd.ts";
 import {
-  type Fd,
+  Fd,
   type FdLike,
   type Listener,
   listen,
   maxFdsPerMessage,
-  peerPidfd,
   socketPair,
 } from "../../src/index.ts";
+import { pidfdOpen } from "../../src/syscalls/process.ts";
 import { forms, freshPath, pairVariants, variants } from "./pairs.ts";
 import {
   callsOf,
@@ -133,7 +133,7 @@ describe.each(pairVariants)("$name", ({ open, stream }) => {
       const [near, far] = socketPair("stream");
       using _near = near;
       using _far = far;
-      using pidfd = peerPidfd(near);
+      using pidfd = Fd.adopt(pidfdOpen(process.pid));
       const path = openSync("/tmp", constants.O_DIRECTORY | 0o10000000);
       const memory = openSync("/proc/self/mem", "r");
       const fds = [path, pidfd, marked("m"), memory, server, pair.near];

@@ -2,8 +2,9 @@
 
 import { describe, expect, test } from "bun:test";
 import { closeSync, constants, openSync } from "node:fs";
-import { Fd, listen, openDatagram, peerPidfd, socketPair } from "../../src/index.ts";
+import { Fd, listen, openDatagram, socketPair } from "../../src/index.ts";
 import { epollCreate, eventfd } from "../../src/syscalls/epoll.ts";
+import { pidfdOpen } from "../../src/syscalls/process.ts";
 import { runSource, succeeded } from "../support/child.ts";
 import { freshPath } from "./pairs.ts";
 import {
@@ -168,7 +169,7 @@ describe("describe", () => {
         [marked("m").release(), "memfd", "read-write"],
         [eventfd(0), "eventfd", "read-write"],
         [epollCreate(), "epoll", "read-write"],
-        [peerPidfd(near).release(), "pidfd", "read-write"],
+        [pidfdOpen(process.pid), "pidfd", "read-write"],
       ];
       for (const [number, kind, access] of expected) {
         using fd = Fd.adopt(number);

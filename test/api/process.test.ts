@@ -6,12 +6,12 @@ import { release } from "node:os";
 import { nr } from "../../native/numbers.ts";
 import { poll as events } from "../../native/poll.ts";
 import { pidfdInfoV0 } from "../../native/process.ts";
-import { Fd, peerPidfd, socketPair, verifyPeer } from "../../src/index.ts";
+import { Fd, socketPair, verifyPeer } from "../../src/index.ts";
 import { ProcessHandle } from "../../src/process/handle.ts";
 import { poll } from "../../src/syscalls/fd.ts";
 import { libc } from "../../src/syscalls/libc.ts";
 import { Memory } from "../../src/syscalls/memory.ts";
-import { endingOf } from "../../src/syscalls/process.ts";
+import { endingOf, pidfdOpen } from "../../src/syscalls/process.ts";
 import { type Child, run, runSource, start, succeeded } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 import {
@@ -208,14 +208,14 @@ describe("made from", () => {
   test("a pidfd, which stays its owner's", () =>
     leakFree(async () => {
       const [a, b] = socketPair("stream");
-      using pidfd = peerPidfd(a);
+      using pidfd = Fd.adopt(pidfdOpen(process.pid));
       using handle = ProcessHandle.of(pidfd);
       expect([handle.pid, handle.alive()]).toEqual([process.pid, true]);
       expect(handle.fd).not.toBe(pidfd.fd);
       handle.close();
       expect(pidfd.closed).toBe(false);
       using peer = verifyPeer(b);
-      using again = ProcessHandle.of(peer.pidfd!);
+      using again = ProcessHandle.of(peer.pidfd ?? pidfd); // null before Linux 6.5
       expect(again.pid).toBe(process.pid);
       expect(await codeOf(() => ProcessHandle.of(a))).toBe("EBADF");
       expect(await codeOf(() => ProcessHandle.of(999_999))).toBe("EBADF");

@@ -2,18 +2,19 @@
 
 import { describe, expect, test } from "bun:test";
 import { closeSync, constants, openSync, readSync, writeSync } from "node:fs";
+import { check } from "../../src/base/errors.ts";
 import {
   connect,
   Fd,
   listen,
   openDatagram,
-  peerPidfd,
   socketPair,
   waitReadable,
   waitWritable,
   watchReadiness,
 } from "../../src/index.ts";
 import { eventfd, signalEventfd } from "../../src/syscalls/epoll.ts";
+import { pidfdOpen } from "../../src/syscalls/process.ts";
 import { freshPath, pairVariants } from "./pairs.ts";
 import { closeAll, codeOf, fill, leakFree, must, pairWith, thrown, turns } from "./tools.ts";
 
@@ -124,7 +125,7 @@ s.connect(sys.argv[1])
 s.recv(1)`;
       const child = Bun.spawn(["python3", "-c", script, path]);
       using accepted = await server.accept();
-      using pidfd = peerPidfd(accepted);
+      using pidfd = Fd.adopt(check(pidfdOpen(child.pid), "pidfd_open"));
       const exit = waitReadable(pidfd);
       await stillWaits(exit);
       await accepted.send("x");

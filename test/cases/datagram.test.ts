@@ -11,7 +11,7 @@ import { result } from "../../src/syscalls/result.ts";
 import { connect, getOption, setOption, shutdown } from "../../src/syscalls/socket.ts";
 import { freshPath } from "../api/pairs.ts";
 import { eventually } from "../api/tools.ts";
-import { testUnless } from "../support/unless.ts";
+import { longQueues, testUnless } from "../support/unless.ts";
 import { SOCK_DGRAM, SOCK_STREAM } from "../syscalls/sockets.ts";
 import {
   done,
@@ -131,7 +131,7 @@ describe.each(packets)("$name", ({ open, type }) => {
 });
 
 describe.each(ofKind("datagram"))("$name", ({ open }) => {
-  test("connected to each other they fill a buffer, not a queue (DGR-11)", () => {
+  testUnless(longQueues(), "connected to each other they fill a buffer, no queue (DGR-11)", () => {
     using raw = new Raw();
     const [near] = open(raw);
     let sent = 0;
@@ -181,7 +181,8 @@ test("a stream stays connected: connect to no family is EINVAL (DGR-16)", () => 
 });
 
 describe.each(["path", "abstract"] as const)("over %s", (where) => {
-  test("the queue of a receiver holds max_dgram_qlen + 1 of everybody (DGR-08, BCK-06)", () => {
+  const eight = "the queue of a receiver holds max_dgram_qlen + 1 of everybody (DGR-08, BCK-06)";
+  testUnless(longQueues(), eight, () => {
     using raw = new Raw();
     const { to, sender } = strangers(raw, where);
     let sent = 0;
@@ -191,7 +192,8 @@ describe.each(["path", "abstract"] as const)("over %s", (where) => {
     expect(send(raw.socket(SOCK_DGRAM), { to })).toBe("EAGAIN");
   });
 
-  test("an unconnected sender polls writable though there is no room (DGR-09)", () => {
+  const nine = "an unconnected sender polls writable though there is no room (DGR-09)";
+  testUnless(longQueues(), nine, () => {
     using raw = new Raw();
     const { to, sender, receiver } = strangers(raw, where);
     const other = raw.socket(SOCK_DGRAM);
@@ -207,7 +209,8 @@ describe.each(["path", "abstract"] as const)("over %s", (where) => {
     expect(events()).toBe(1); // it was its own, which is room in its send buffer
   });
 
-  test("a connected one polls truthfully, after one receive (DGR-10, BCK-05)", () => {
+  const ten = "a connected one polls truthfully, after one receive (DGR-10, BCK-05)";
+  testUnless(longQueues(), ten, () => {
     using raw = new Raw();
     const { to, sender, receiver } = strangers(raw, where);
     done(connect(sender, to));
@@ -289,7 +292,8 @@ test("the API waits for room where poll lies, without spinning (DGR-09)", async 
   const all = Array.from({ length: 5 * (QUEUE + 1) }, (_, i) =>
     sender.send(`${i}`, { to: path }).then(() => sent++),
   );
-  await eventually(() => sent >= QUEUE, "the first are out");
+  const first = longQueues() === null ? QUEUE : 1; // where a buffer is full before the queue
+  await eventually(() => sent >= first, "the first are out");
   for (let i = 0; i < all.length; i++) {
     expect((await receiver.receive())?.text()).toBe(`${i}`);
   }

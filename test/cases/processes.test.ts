@@ -6,6 +6,7 @@ import { readFileSync } from "node:fs";
 import { nr } from "../../native/numbers.ts";
 import { wait } from "../../native/process.ts";
 import { option } from "../../native/socket.ts";
+import { kernelIsAtLeast } from "../../src/base/kernel.ts";
 import { ProcessHandle, peerPidfd, sendSignal, socketPair } from "../../src/index.ts";
 import { descriptorFlags } from "../../src/syscalls/fd.ts";
 import { libc } from "../../src/syscalls/libc.ts";
@@ -112,10 +113,15 @@ peerTest(
     child.write("x");
     await child.lineWith("zombie");
     expect([polled(pidfd), signal(pidfd, 0)]).toEqual(["IN", 0]);
-    expect(said(getfd(pidfd, 0))).toBe("ESRCH");
+    // Linux 5.10 says that it has no such descriptor (facts: #zombies-look-alive)
+    expect(["ESRCH", ...(kernelIsAtLeast("6.1") ? [] : ["EBADF"])]).toContain(
+      String(said(getfd(pidfd, 0))),
+    );
     child.write("\n");
     await child.lineWith("reaped");
-    await eventually(() => polled(pidfd) === "IN HUP", "poll says that it was waited for");
+    if (kernelIsAtLeast("6.9")) {
+      await eventually(() => polled(pidfd) === "IN HUP", "poll says that it was waited for");
+    }
     expect(signal(pidfd, 0)).toBe("ESRCH");
     expect(said(getfd(pidfd, 0))).toBe("ESRCH");
     child.write("\n");

@@ -3,6 +3,8 @@
 import {
   connectQueue,
   connectQueueSync,
+  FifoReader,
+  FifoWriter,
   listenQueue,
   MessageQueue,
   makeFifo,
@@ -41,6 +43,8 @@ underFaults("a FIFO: open, write, read", {
   run: async (path, keep) => {
     const reader = keep(openFifo(path, "read"));
     const writer = keep(openFifo(path, "write"));
+    keep(FifoReader.adopt({ fd: reader.fd })).close();
+    keep(FifoWriter.adopt({ fd: writer.fd })).close();
     const text = async (bytes: number): Promise<string> => {
       let got = "";
       while (got.length < bytes) got += Buffer.from((await reader.read()) ?? []).toString();

@@ -3,12 +3,14 @@
 
 import { test } from "bun:test";
 import { closeSync, openSync, readFileSync } from "node:fs";
+import { release } from "node:os";
 import { join } from "node:path";
 import { file } from "../../native/file.ts";
 import { nr } from "../../native/numbers.ts";
 import { arch } from "../../native/platform.ts";
-import { message, socket } from "../../native/socket.ts";
+import { message, option, socket } from "../../native/socket.ts";
 import { errnoName, UnixError } from "../../src/base/errors.ts";
+import { type KernelVersion, kernelIsAtLeast } from "../../src/base/kernel.ts";
 import { capabilities } from "../../src/capabilities/capabilities.ts";
 import { MessageQueue, ProcessHandle, socketPair } from "../../src/index.ts";
 import { encodeControl } from "../../src/structs/cmsg.ts";
@@ -18,7 +20,7 @@ import { libc } from "../../src/syscalls/libc.ts";
 import { Memory } from "../../src/syscalls/memory.ts";
 import { sendmsg } from "../../src/syscalls/message.ts";
 import { result } from "../../src/syscalls/result.ts";
-import { getOptionBytes, socketpair } from "../../src/syscalls/socket.ts";
+import { getOption, getOptionBytes, setOption, socketpair } from "../../src/syscalls/socket.ts";
 import { root, runSource, slower, start, succeeded } from "./child.ts";
 import { missing, peer, peerTest } from "./peers.ts";
 
@@ -124,6 +126,38 @@ export function opensInheritable(): string | null {
 export function noPidfds(): string | null {
   const { passPidfd } = capabilities();
   return passPidfd.available ? null : `SO_PASSPIDFD: ${passPidfd.reason}`;
+}
+
+/** Why the kernel gives no pidfd of a peer; null where it does. */
+export function noPeerPidfd(): string | null {
+  const { peerPidfd } = capabilities();
+  return peerPidfd.available ? null : `SO_PEERPIDFD: ${peerPidfd.reason}`;
+}
+
+/** Why a test of what came with that kernel is left out; null from then on. */
+export const olderThan = (version: KernelVersion, what: string): string | null =>
+  kernelIsAtLeast(version) ? null : `${what} came with Linux ${version}, this is ${release()}`;
+
+/** Why no socket has a send buffer of so many bytes, as one asks for them; null where it has. */
+export function smallBuffers(bytes: number): string | null {
+  const made = socketpair(socket.SOCK_STREAM);
+  if (typeof made === "number") return `socketpair: ${errnoName(-made)}`;
+  setOption(made[0], option.SO_SNDBUF, bytes);
+  const given = getOption(made[0], option.SO_SNDBUF) / 2; // which the kernel doubles
+  for (const fd of made) close(fd);
+  const has = `a send buffer has at most ${given} bytes (net.core.wmem_max)`;
+  return given >= bytes ? null : `${has}: less than ${bytes}`;
+}
+
+/** So many messages of a byte fill the usual send buffer of 212,992 bytes, and no queue does. */
+const FULL_AT = 200;
+
+/** Why a sender's buffer is full before a receiver's queue is; null where it is not. */
+export function longQueues(): string | null {
+  const most = Number(readFileSync("/proc/sys/net/unix/max_dgram_qlen", "latin1"));
+  if (most < FULL_AT) return null;
+  const why = "send buffers are full before such a queue is";
+  return `max_dgram_qlen is ${most} (systemd sets 512): ${why}`;
 }
 
 /** Why sockets are looked up in /proc, which knows less of them; null where the kernel is asked. */

@@ -1,0 +1,38 @@
+// An end of a pipe that somebody else opened: a service manager (ListenFIFO=), a parent, a peer.
+
+import { errno } from "../../native/errno.ts";
+import { check, UnixError } from "../base/errors.ts";
+import { describeFd } from "../fd/description.ts";
+import { Fd, type FdLike, fdNumber } from "../fd/fd.ts";
+import { setCloseOnExec, setNonBlocking } from "../syscalls/fd.ts";
+import { NotAFifoError, notAFifo } from "./file.ts";
+
+/** An end, and what /proc says it is: the FIFO's path, or "pipe:[4711]". */
+export interface AdoptedEnd {
+  readonly end: Fd;
+  readonly path: string;
+}
+
+/**
+ * On failure everything is as it was, but for flags of the descriptor.
+ * @throws TypeError, RangeError; UnixError EBADF; NotAFifoError
+ */
+export function adoptEnd(from: FdLike, access: "read" | "write", place: string): AdoptedEnd {
+  const number = fdNumber(from);
+  const { kind, access: opened, target } = describeFd(number);
+  const path = target ?? `descriptor ${number}`;
+  if (kind !== "pipe") throw new NotAFifoError(place, path, notAFifo(kind));
+  if (opened !== access && opened !== "read-write") {
+    const hint = `it was opened to ${opened}`;
+    throw new UnixError(place, -errno.EBADF, { address: path, hint });
+  }
+  check(setNonBlocking(number, true), "fcntl", { address: path });
+  const owned = from instanceof Fd || typeof from === "number";
+  if (owned) check(setCloseOnExec(number, true), "fcntl", { address: path });
+  return { end: take(from, number, place), path };
+}
+
+function take(from: FdLike, number: number, place: string): Fd {
+  if (from instanceof Fd) return Fd.of(from.release(), place, "ours");
+  return typeof from === "number" ? Fd.of(number, place, "ours") : Fd.duplicate(number);
+}
