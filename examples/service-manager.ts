@@ -1,5 +1,4 @@
-// A manager: it waits until its service is ready, keeps what the service stores with it, and starts
-// it again with that when it shows no sign of life. The service speaks sd_notify, as for systemd.
+// A manager: its service is ready, stores a descriptor, hangs, and is started again with that.
 //
 //   bun examples/service-manager.ts
 
@@ -7,22 +6,21 @@ import { readFileSync } from "node:fs";
 import { inheritedFdsByName, notify, SharedMemory, serveNotify, spawn, watchdog } from "bunix";
 
 if (process.argv[2] === "serve") {
-  const before = inheritedFdsByName()["state"]?.[0]?.fd; // what the run before has stored
+  const before = inheritedFdsByName()["state"]?.[0]?.fd; // of the run before
   if (before === undefined) {
-    using state = SharedMemory.create(Buffer.from("what I knew"));
-    await notify({}, { fds: [state.fd], fdNames: "state" });
-  } else watchdog()?.start(); // the first run shows no sign of life
+    using state = SharedMemory.create("what I knew");
+    await notify({}, { fds: [state], fdNames: "state" }); // and then no sign of life
+  } else watchdog()?.start();
   const status = before ? `again, with "${readFileSync(before.fd, "utf8")}"` : "for the first time";
   await notify({ ready: true, status });
-  setInterval(() => {}, 1000);
+  await new Promise((resolve) => setTimeout(resolve, 60_000));
 } else {
   using manager = serveNotify();
   for (let run = 1, kept = {}; run <= 2; run++) {
     const env = { ...process.env, ...manager.environment({ watchdogMs: 300 }) };
     const child = spawn([process.execPath, import.meta.path, "serve"], { env, fds: kept });
-    const onWatchdog = () => child.kill("SIGKILL");
-    const options = { exited: child.exited, watchdogMs: 300, maxStoredFds: 4, onWatchdog };
-    using service = manager.service(child.pid, options);
+    const how = { exited: child.exited, maxStoredFds: 4, onWatchdog: () => child.kill("SIGKILL") };
+    using service = manager.service(child.pid, { ...how, watchdogMs: 300 });
     await service.ready();
     console.log(`run ${run} is ready ${service.status}`);
     if (run === 2) child.kill();
