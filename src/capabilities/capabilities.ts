@@ -1,5 +1,6 @@
 // What this kernel, libc and Bun can do, found out by trying.
 
+import { existsSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { file, memfd } from "../../native/file.ts";
 import { arch, system, verified } from "../../native/platform.ts";
@@ -81,6 +82,8 @@ export interface Capabilities {
   readonly sockDiag: Capability;
   /** `openFifo`. */
   readonly fifos: Capability;
+  /** `lockHolders`: whether the kernel tells who has which file locked (/proc/locks). */
+  readonly lockHolders: Capability;
   /** `SharedMemory`. */
   readonly sharedMemory: Capability;
   /** Processes as descriptors (`ProcessHandle`). */
@@ -290,6 +293,7 @@ export function capabilities(): Capabilities {
     closeOnExecAtomic: linuxOnly(),
     sockDiag: sockDiag(),
     fifos: file.O_PATH === null ? no("it needs O_PATH, Linux's") : yes,
+    lockHolders: unless(existsSync("/proc/locks") ? null : "there is no /proc/locks"),
     sharedMemory: asked("memfd_create") ?? sharedMemory(),
     ...processes,
     sendFd: sendFd(processes),

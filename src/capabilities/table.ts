@@ -103,6 +103,11 @@ export const requirements = {
       "connecting, and a file that may be in use stays",
   },
   fifos: { since: "2.6.39", what: "`openFifo` (`O_PATH`)", otherwise: unsupported },
+  lockHolders: {
+    since: null,
+    what: "`lockHolders`: who has which file locked (/proc/locks)",
+    otherwise: `${unsupported} from that; locking works`,
+  },
   sharedMemory: {
     since: sinceOf("memfd_create"),
     what: "`SharedMemory` (memfds)",

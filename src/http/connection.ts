@@ -28,6 +28,20 @@ export interface Session {
   close(): void;
 }
 
+/** What node:http of Bun calls, without a public name, a message that is not all here. */
+const OPEN = "http1MessageOpen";
+let open: symbol | undefined;
+
+/**
+ * Whether a part of a request has come; undefined where this Bun does not say. Without it a head
+ * that begins in the same moment as the last answer ends counts as idleness.
+ */
+function hasBegun(http: HttpStream): boolean | undefined {
+  open ??= Object.getOwnPropertySymbols(http).find(({ description }) => description === OPEN);
+  const value: unknown = open === undefined ? undefined : Reflect.get(http, open);
+  return typeof value === "boolean" ? value : undefined;
+}
+
 export class Connection {
   readonly caller: Caller;
   readonly socket: StreamSocket;
@@ -47,6 +61,8 @@ export class Connection {
   #partial: unknown = null;
   #partialSince = 0;
   #deaf = false;
+  /** What it had read when it was first seen to be overdue; −1: it is not. */
+  #suspected = -1;
 
   /** @throws UnixError where the kernel does not say who connected */
   constructor(socket: StreamSocket, now: number) {
@@ -86,7 +102,9 @@ export class Connection {
       this.#arriving = false;
       this.#since = now;
       this.#note(http);
-    } else if (!this.#arriving && bytesRead !== this.#read) {
+    }
+    const begun = hasBegun(http) ?? bytesRead !== this.#read;
+    if (answer === null && !this.#arriving && begun) {
       this.#arriving = true;
       this.#since = now;
     }
@@ -108,8 +126,18 @@ export class Connection {
     return this.stream.bytesRead === 0;
   }
 
-  /** Whether it has had its time: "late" for a request, "idle" with none. */
+  /**
+   * Whether it has had its time: "late" for a request, "idle" with none. To be seen twice, at the
+   * same point: the first time this thread may have been busy, with what came in time yet unread.
+   */
   overdue(now: number, limits: Limits): "late" | "idle" | null {
+    const overdue = this.#overdue(now, limits);
+    const before = this.#suspected;
+    this.#suspected = overdue === null ? -1 : (this.stream.bytesRead ?? 0);
+    return before === this.#suspected ? overdue : null;
+  }
+
+  #overdue(now: number, limits: Limits): "late" | "idle" | null {
     const doing = this.look(now);
     const since = now - this.#since;
     if (doing === "arriving" && since > Math.min(limits.head, limits.request)) return "late";
@@ -120,7 +148,7 @@ export class Connection {
 
   /**
    * Take no more requests: who sends one is told so by EPIPE and none is lost, for what is queued
-   * is still read, and answered.
+   * is still read, and answered (facts: #shut-reading-loses-nothing).
    */
   deafen(): void {
     if (this.#deaf || this.socket.closed) return;

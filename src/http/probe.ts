@@ -1,5 +1,6 @@
-// Whether this Bun's node:http serves a connection that it did not accept itself. Tried once, with
-// a request of ours, on a stream that leads nowhere: all of it happens in one turn.
+// Whether this Bun's node:http serves a connection that it did not accept itself
+// (facts: #http-serves-handed-connections). Tried once, with a request of ours, on a stream that
+// leads nowhere: all of it happens in one turn.
 
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";

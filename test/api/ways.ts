@@ -11,6 +11,7 @@ import {
   type Listener,
   listen,
   type StreamSocket,
+  serveHttp,
   spawn,
   UnixError,
   waitReadable,
@@ -18,6 +19,7 @@ import {
 import { type PlaceholderAddress, serveOn } from "../../src/serve/adopt.ts";
 import { root, start, writeSource } from "../support/child.ts";
 import { tempDir } from "../support/tmp.ts";
+import { noServeHttp } from "../support/unless.ts";
 
 /** What every server sends. */
 export const REPLY = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nserved";
@@ -140,6 +142,16 @@ function serving(
   };
   return { name, open };
 }
+
+/** Connections are handed to a server of node:http. */
+const handed: Way = {
+  name: "serveHttp",
+  open: async (address, rules) => {
+    const service = serveHttp(listen(address, rules), http.createServer(web));
+    const close = async (): Promise<void> => service.close();
+    return { told: [], [Symbol.asyncDispose]: close };
+  },
+};
 
 const bunServe = (where: PlaceholderAddress): Server =>
   Bun.serve({
@@ -287,6 +299,7 @@ export const servers: readonly Way[] = [
   { ...serving("Bun.listen, which speaks first", bunListen), speaksFirst: true },
   serving("node:net", nodeNet),
   serving("node:http", nodeHttp),
+  ...(noServeHttp() === null ? [handed] : []),
   { ...serving("node:https", nodeHttps), tls: true },
   serving("Bun.serve on a bare descriptor", bunServe, { bare: true }),
   {

@@ -3,13 +3,15 @@
 import { expect } from "bun:test";
 import { readFileSync } from "node:fs";
 import http from "node:http";
+import https from "node:https";
 import { Duplex } from "node:stream";
 import { file as c } from "../../native/file.ts";
+import { whyNoServing } from "../../src/http/probe.ts";
 import { descriptorFlags, duplicate, open, setCloseOnExec } from "../../src/syscalls/fd.ts";
 import { done, fresh, Raw, send } from "../cases/raw.ts";
 import { runSource, start, succeeded } from "../support/child.ts";
 import { fact } from "../support/facts.ts";
-import { noListeningOnFds, noSpawnGaps } from "../support/unless.ts";
+import { noListeningOnFds, noServeHttp, noSpawnGaps } from "../support/unless.ts";
 import { SOCK_STREAM } from "../syscalls/sockets.ts";
 
 fact(
@@ -69,9 +71,7 @@ fact(
     expect(stream.calls.slice(1)).toEqual(["body"]);
     stream.destroy();
   },
-  http.createServer().listenerCount("connection") > 0
-    ? null
-    : `Bun ${Bun.version}'s http.Server does not listen to "connection"`,
+  noServeHttp(),
 );
 
 const LIST = `for (const fd of [3, 4, 5, 6]) {
@@ -151,6 +151,25 @@ fact("serve-listens-elsewhere", "Bun.serve({ fd }) takes no descriptor", async (
   await server.stop(true);
   expect(port).toBeGreaterThan(0);
   expect(descriptorFlags(listener)).toBe(c.FD_CLOEXEC); // not Bun's, and not closed by it
+});
+
+fact("http-serves-handed-connections", "by emit, since 1.4; plainly on https; no limits", () => {
+  const works = !Bun.semver.satisfies(Bun.version, "<1.4.0");
+  expect(whyNoServing() === null).toBe(works);
+  const heard: string[] = [];
+  const stream = new Duplex({
+    read() {},
+    write: (chunk, _, done) => done(void heard.push(String(chunk))),
+  });
+  const server = https.createServer({}, (_, response) => response.end());
+  server.emit("connection", stream);
+  stream.emit("data", Buffer.from("GET / HTTP/1.1\r\nHost: x\r\n\r\nGET"));
+  expect(heard.join("").startsWith("HTTP/1.1 200")).toBe(works);
+  const open = Object.getOwnPropertySymbols(stream).find(
+    ({ description }) => description === "http1MessageOpen",
+  );
+  expect(open !== undefined && Reflect.get(stream, open)).toBe(works);
+  stream.destroy();
 });
 
 fact("bun-watches-listeners-in-an-epoll", "its entry in /proc/self/fdinfo", async () => {

@@ -1,11 +1,19 @@
 // What the kernel does with files, locks, limits and names, where no other test asks it directly.
 
 import { expect } from "bun:test";
-import { mkdirSync, readFileSync, renameSync, statSync, unlinkSync } from "node:fs";
+import {
+  mkdirSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  statSync,
+  unlinkSync,
+  writeSync,
+} from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { file } from "../../native/file.ts";
 import { epoll, poll } from "../../native/poll.ts";
-import { option } from "../../native/socket.ts";
+import { socket as c, option } from "../../native/socket.ts";
 import { capabilities } from "../../src/capabilities/capabilities.ts";
 import { open, pollNow, tryLock, unlock } from "../../src/syscalls/fd.ts";
 import { mkfifo } from "../../src/syscalls/fifo.ts";
@@ -16,6 +24,7 @@ import {
   getOption,
   listen,
   setOption,
+  shutdown,
   socketName,
 } from "../../src/syscalls/socket.ts";
 import { done, edges, more, polled, Raw, said, send } from "../cases/raw.ts";
@@ -143,6 +152,20 @@ fact("accept-at-emfile-stays-readable", "poll goes on saying IN, an edge comes o
   const outcome = await run(["sh", "-c", command, process.execPath, writeSource(dir, program)]);
   expect(succeeded(outcome)).toBe(`1 ${-errno.EMFILE} 1 0 ${-errno.EMFILE} 1 0\n`);
 });
+
+fact(
+  "shut-reading-loses-nothing",
+  "what is queued is read, then the end; writers get EPIPE",
+  () => {
+    using raw = new Raw();
+    const [near, far] = raw.pair(SOCK_STREAM);
+    writeSync(far, "queued");
+    expect(shutdown(near, c.SHUT_RD)).toBe(0);
+    expect(() => writeSync(far, "more")).toThrow("EPIPE");
+    const bytes = new Uint8Array(16);
+    expect([readSync(near, bytes), readSync(near, bytes)]).toEqual([6, 0]);
+  },
+);
 
 fact("passcred-gives-a-name", "an unbound sender with SO_PASSCRED is bound by sending", () => {
   using dir = tempDir();

@@ -71,7 +71,8 @@ def ask(connection, method, body=None):
     return connection.getresponse().read().decode()
 kept = Unix("localhost")
 own = str(os.getpid())
-print([ask(kept, "GET") == own for _ in range(3)], ask(kept, "POST", b"x" * 70000) == own + " 70000")
+posted = ask(kept, "POST", b"x" * 70000)
+print([ask(kept, "GET") == own for _ in range(3)], posted == own + " 70000")
 print([ask(Unix("localhost"), "GET") == own for _ in range(3)])
 print(ask(kept, "POST", iter([b"chunk", b"ed"])) == own + " 7")`;
       const said = succeeded(await run(["python3", "-c", program, path]));
