@@ -64,7 +64,7 @@ export class Binding {
     forgetCleanup(this);
   }
 
-  /** It has not taken it. */
+  /** The successor gave up: this process removes the file at its exit again. */
   resumeCleanup(): void {
     if (this.#made !== null || this.#lockFile !== null) cleanUpAtExit(this);
   }

@@ -183,7 +183,11 @@ class Taking {
         lock?.release();
       }
     }
-    throw new AddressInUseError(this.#look(), this.#start.address, "others keep taking it");
+    throw new AddressInUseError(
+      this.#look(),
+      this.#start.address,
+      "other processes kept taking the address",
+    );
   }
 
   /**

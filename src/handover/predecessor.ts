@@ -143,7 +143,8 @@ export class Predecessor {
       if (error === late.reason) tooLate();
       throw error;
     }
-    this.#stop.abort(); // whoever comes now waits for the one of us that stays
+    // accept no more: later successors ask the process that owns the descriptors in the end
+    this.#stop.abort();
     await channel.send({ kind: "yours" }, { signal: late });
     expect(await channel.receive(), "taken"); // without a limit: it may have taken over already
   }

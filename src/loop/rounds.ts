@@ -81,7 +81,7 @@ export class Rounds {
   #hops = 0;
   readonly #yielding = new AdaptiveGate();
   readonly #napping = new AdaptiveGate();
-  /** The one that was served in this round, if it was only one: likely to be the next too. */
+  /** The only watch that was served in this round: it is expected to be ready next, too. */
   #only: Watch | null = null;
   /** Somebody was served who answers in a microtask of his own. */
   #patient = false;

@@ -117,7 +117,7 @@ export function openQueue(name: string, options: QueueOptions): Opened {
   }
 }
 
-/** The lock, which stays, has let only one come this far. */
+/** This process holds the lock, so no other opener can be here. */
 function takeName(address: string, opened: Opened): Opened {
   const done = mqUnlink(address);
   if (done >= 0) return opened;

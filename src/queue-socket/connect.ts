@@ -103,7 +103,7 @@ class Attempt {
     }
   }
 
-  /** A server that says all it has to say and goes was there all the same. */
+  /** A server that accepts, sends and exits at once still counts as a connection. */
   #reach(identity: QueueIdentity): SendQueue {
     try {
       return SendQueue.of(identity, { device: this.#own.device, fresh: true, owner: this.#owner });

@@ -141,7 +141,7 @@ export function makeNamed(name: string, size: Size, place: string): ReceiveQueue
     }
     const handle = Fd.of(made, place, "ours");
     try {
-      // else before we had locked it another took it for a dead one's
+      // else another process took it for a dead one's and removed it before we had locked it
       if (tryLock(made) >= 0 && isSame(kernel, made)) {
         return describe(handle, { tagLow: 0, tagHigh: 0 });
       }

@@ -51,7 +51,8 @@ function begin(input: AddressInput, options: ConnectOptions): Attempt {
   }
   const number = typeNumber(type);
   const address = parseAddress(input);
-  if (address.kind === "unnamed") throw new TypeError("nobody can be reached without an address");
+  if (address.kind === "unnamed")
+    throw new TypeError("connect needs an address: a socket without one cannot be reached");
   const from = options.from === undefined ? null : parseAddress(options.from);
   const settings = toSettings(options);
   const target = absolute(address); // what the path means now, however long it takes

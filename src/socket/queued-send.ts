@@ -94,7 +94,7 @@ export class SendOperation implements Operation<true> {
     this.#start.ended?.();
   }
 
-  /** Half a message is out: the rest follows, from a copy, for the caller's buffer is free now. */
+  /** A part was sent: the rest goes from a copy, so that the caller may use its buffer again. */
   partlyDone(): boolean {
     if (this.#skip === 0) return false;
     this.#parts = this.#parts.map((part) => part.kept());
