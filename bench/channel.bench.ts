@@ -25,18 +25,32 @@ async function timed(count: number, run: (count: number) => Promise<void>): Prom
   return (Bun.nanoseconds() - begin) / count;
 }
 
-/** So many sent, then one that is answered. */
-async function ours(work: Work, count: number, value: object | Uint8Array): Promise<number> {
+/** Requests that are asked for before the first answer is awaited. */
+const AT_ONCE = 50;
+/** Bytes that wait here before the sender waits, too. */
+const AHEAD = 256 * 1024;
+
+type Value = object | Uint8Array;
+
+/** So many sent, then one that is answered. `together`: without waiting for each. */
+async function ours(work: Work, count: number, value: Value, together = false): Promise<number> {
   const bytes = value instanceof Uint8Array;
   const options = { messages: { codec: bytes ? "bytes" : "json" } } as const;
   await using child = spawn(command(bytes ? "bytes" : "messages", work), { channel: options });
   const { messages } = child;
   return await timed(count, async (some) => {
     if (work === "answer") {
-      for (let i = 0; i < some; i++) (await messages.request(value)).close();
+      for (let i = 0; i < some; i += together ? AT_ONCE : 1) {
+        const asked = Array.from({ length: together ? AT_ONCE : 1 }, () => messages.request(value));
+        for (const one of asked) (await one).close();
+      }
       return;
     }
-    for (let i = 0; i < some; i++) if (!messages.trySend(value)) await messages.send(value);
+    for (let i = 0; i < some; i++) {
+      if (!together && messages.trySend(value)) continue;
+      const sent = messages.send(value);
+      if (!together || messages.queuedBytes > AHEAD) await sent;
+    }
     await messages.send(bytes ? "0" : 0);
     await messages.receive();
   });
@@ -58,21 +72,39 @@ async function raw(work: Work, count: number, data: string | Uint8Array, fd?: Fd
   });
 }
 
-async function ipc(work: Work, count: number, value: object): Promise<number> {
-  let got: (value: unknown) => void = () => {};
-  const next = (): Promise<unknown> => new Promise((resolve) => (got = resolve));
+/** What writing and reading the JSON alone takes, in one process. */
+function floor(count: number, value: object): Promise<number> {
+  const decoder = new TextDecoder("utf-8", { fatal: true });
+  const room = Buffer.alloc(64 * 1024);
+  let last: unknown;
+  const run = async (some: number): Promise<void> => {
+    for (let i = 0; i < some; i++) {
+      const bytes = room.write(JSON.stringify(value));
+      last = JSON.parse(decoder.decode(room.subarray(0, bytes)));
+    }
+  };
+  return timed(count, run).finally(() => last);
+}
+
+async function ipc(work: Work, count: number, value: object, atOnce = 1): Promise<number> {
+  let missing = 0;
+  let all: () => void = () => {};
+  const got = (): void => void (--missing === 0 && all());
+  const next = (): Promise<void> => new Promise((resolve) => (all = resolve));
   const child = Bun.spawn(command("ipc", work), {
-    ipc: (message) => got(message),
+    ipc: got,
     serialization: "json",
     stdio: ["ignore", "inherit", "inherit"],
   });
   const result = await timed(count, async (some) => {
-    for (let i = 0; i < some; i++) {
+    for (let i = 0; i < some; i += atOnce) {
+      missing = atOnce;
       const coming = work === "answer" ? next() : null;
-      child.send(value);
+      for (let k = 0; k < atOnce; k++) child.send(value);
       await coming;
     }
     if (work === "answer") return;
+    missing = 1;
     const coming = next();
     child.send(0);
     await coming;
@@ -96,25 +128,36 @@ for (const work of ["take", "answer"] as const) {
     const both = { ...value, fd: file };
     const contenders: Contenders = {
       "channel, JSON": () => ours(work, count, value),
+      "channel, JSON, together": () => ours(work, count, value, true),
       "trySend and consume, JSON": () => raw(work, count, text),
       "channel, bytes": () => ours(work, count, bytes),
+      "channel, bytes, together": () => ours(work, count, bytes, true),
       "trySend and consume, bytes": () => raw(work, count, bytes),
       "channel, a descriptor": () => ours(work, count, both),
       "trySend and consume, a descriptor": () => raw(work, count, text, file),
+      "JSON there and back in one process": () => floor(count, value),
       "Bun's IPC": () => ipc(work, count, value),
     };
+    if (work === "answer") {
+      contenders["Bun's IPC, together"] = () => ipc(work, count, value, AT_ONCE);
+    }
     if (Bun.which("node") !== null) contenders["node's IPC"] = () => node(work, count, size);
     const taken = await interleave(contenders);
     const what = work === "take" ? "one way" : "request and answer";
     const rates = Object.fromEntries(
       Object.entries(taken).map(([name, all]) => [name, all.map((ns) => 1e9 / ns)]),
     );
+    const together = work === "take" ? "Bun's IPC" : "Bun's IPC, together";
     report({ work: `messages of ${size} bytes to a child, ${what}`, unit: "messages/s" }, rates, [
       ["channel, JSON", "trySend and consume, JSON", 0.9],
+      ["channel, JSON, together", "trySend and consume, JSON", 0.9],
       ["channel, bytes", "trySend and consume, bytes", 0.9],
+      ["channel, bytes, together", "trySend and consume, bytes", 0.9],
       ["channel, a descriptor", "trySend and consume, a descriptor", 0.9],
       ["channel, JSON", "Bun's IPC", 2],
+      ["channel, JSON, together", together, 2],
       ...("node's IPC" in taken ? [["channel, JSON", "node's IPC", 2] as const] : []),
+      ...("node's IPC" in taken ? [["channel, JSON, together", "node's IPC", 2] as const] : []),
     ]);
   }
 }

@@ -25,7 +25,7 @@ export const option = constants(socketHeaders, {
   SOL_SOCKET: [1, 0xffff],
   SO_TYPE: [3, 0x1008],
   SO_ERROR: [4, 0x1007],
-  SO_OOBINLINE: [10, null],
+  SO_OOBINLINE: [10, 0x100],
   SO_LINGER: [13, 0x80],
   SO_SNDBUF: [7, 0x1001],
   SO_RCVBUF: [8, 0x1002],
@@ -80,7 +80,7 @@ export const local = constants(["sys/un.h"], {
 });
 
 export const request = constants(["sys/ioctl.h"], {
-  FIONREAD: [0x541b, null],
+  FIONREAD: [0x541b, 0x4004667f],
 });
 
 export const limits = constants(["limits.h", "sys/uio.h"], {

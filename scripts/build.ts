@@ -5,7 +5,7 @@
 
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, relative } from "node:path";
-import { build } from "esbuild";
+import { build, type Plugin } from "esbuild";
 import manifest from "../package.json";
 import { builtins, sources, withOwnNames } from "./plugins.ts";
 
@@ -18,7 +18,7 @@ const source = (file: string): string =>
 const PLAIN = "// @bun";
 
 /** Modules that most programs begin with. */
-const core = new Set(["address", "errors", "fd", "inspect", "listener", "readiness", "socket"]);
+const ofCore = new Set(["address", "errors", "fd", "inspect", "listener", "readiness", "socket"]);
 
 /** A public module: its file in dist, and what it exports as what from which of the two. */
 interface Part {
@@ -32,7 +32,7 @@ async function partOf(file: string, number: number): Promise<Part> {
   const exported = Object.keys(await import(source(file)));
   return {
     file,
-    part: core.has(name) ? "core" : "rest",
+    part: ofCore.has(name) ? "core" : "rest",
     names: exported.sort().map((one) => [one, `${one}_${number}`]),
   };
 }
@@ -44,20 +44,42 @@ const index = files.find((file) => basename(file) === "index.js");
 const parts = await Promise.all(files.filter((file) => file !== index).map(partOf));
 
 mkdirSync(dist, { recursive: true });
-const entries = (["core", "rest"] as const).map((part) => {
-  const lines = parts
+/** The exports of the public modules of one part. */
+const exportsOf = (part: "core" | "rest"): string[] =>
+  parts
     .filter((one) => one.part === part)
     .map(({ file, names }) => {
       const list = names.map(([name, alias]) => `${name} as ${alias}`);
       return `export { ${list.join(", ")} } from "${source(file)}";`;
     });
-  const entry = join(dist, `${part}.ts`);
+
+// each names what core has: what only some of them used would be files of its own, which core loads
+const core = exportsOf("core");
+const entries = [
+  { name: "core", out: "core", lines: core },
+  { name: "rest", out: "rest", lines: [...core, ...exportsOf("rest")] },
+  {
+    name: "main",
+    out: "src/cli/main",
+    lines: ["#!/usr/bin/env bun", `import "${source(manifest.bin.bunix)}";`, ...core],
+  },
+].map(({ name, out, lines }) => {
+  const entry = join(dist, `${name}.ts`);
   writeFileSync(entry, lines.join("\n"));
-  return { in: entry, out: part };
+  return { in: entry, out };
 });
 
+/** "sideEffects": false in package.json is true of the library, not of the program. */
+const program: Plugin = {
+  name: "the program runs",
+  setup({ onResolve }) {
+    const path = source(manifest.bin.bunix);
+    onResolve({ filter: /\/cli\/main\.ts$/ }, () => ({ path, sideEffects: true }));
+  },
+};
+
 const { outputFiles } = await build({
-  entryPoints: [...entries, { in: source(manifest.bin.bunix), out: "src/cli/main" }],
+  entryPoints: entries,
   outdir: dist,
   write: false,
   chunkNames: "chunks/[hash]",
@@ -71,7 +93,7 @@ const { outputFiles } = await build({
   minifyWhitespace: true,
   minifySyntax: true,
   sourcemap: "linked",
-  plugins: [builtins, sources],
+  plugins: [program, builtins, sources],
   logLevel: "warning",
 });
 for (const entry of entries) rmSync(entry.in);

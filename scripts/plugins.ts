@@ -1,8 +1,5 @@
 // What the sources go through on their way to dist/ (build.ts): less to read at every start. What
-// each part saves of a first message and of `import "bunix"`, in processor time, medians of 45
-// starts in turn on a busy machine (bench/build-parts.ts, 2026-11): tables of native/ as literals
-// 3.3 and 1.9 ms, node:fs and node:path at first use 6.9 and 5.5 ms, short names 1.1 and 1.6 ms. The
-// fewest of short names were 0.1 ms more and 3.1 ms less: measure these on a quiet machine.
+// each part saves stands in bench/README.md ("What the build saves"); bench/build-parts.ts measures.
 
 import { type Plugin, transform } from "esbuild";
 import { nativeSources } from "./tables.ts";

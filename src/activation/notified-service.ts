@@ -96,8 +96,7 @@ export class NotifiedService implements Disposable {
       }
     }
     if (maxStoredFds !== undefined) integer("maxStoredFds", maxStoredFds);
-    this.#watchdogMs =
-      watchdogMs === undefined ? 0 : integer("watchdogMs", watchdogMs, { min: 1 });
+    this.#watchdogMs = watchdogMs === undefined ? 0 : integer("watchdogMs", watchdogMs, { min: 1 });
     this.#pid = pid;
     this.access = access;
     this.#options = options;

@@ -4,6 +4,7 @@
 import { readdirSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { mode as format } from "../../native/file.ts";
+import { system } from "../../native/platform.ts";
 import { absolute, formatAddress } from "../address/address.ts";
 import { Directory } from "../address/directory.ts";
 import { Backoff } from "../base/backoff.ts";
@@ -176,7 +177,7 @@ class Taking {
       if (lock === "busy") continue;
       tries += 1;
       try {
-        const taken = this.#takeOver(lock !== null || alone);
+        const taken = this.#takeOver({ locked: lock !== null || alone, alone });
         if (taken !== null) return taken;
       } finally {
         lock?.release();
@@ -213,7 +214,7 @@ class Taking {
   }
 
   /** Look again, take over what is stale, bind, listen; null: another came first. */
-  #takeOver(locked: boolean): Binding | null {
+  #takeOver({ locked, alone }: { locked: boolean; alone: boolean }): Binding | null {
     const [start, directory] = [this.#start, this.#directory];
     const binding = this.#bindIfFree();
     if (binding !== null) return binding;
@@ -225,6 +226,9 @@ class Taking {
       return this.#bind(asideName());
     }
     if (!locked) throw new AddressInUseError(found, start.address, CANNOT_LOCK);
+    if (REFUSED_SAYS_NOTHING && !alone && found.source === "connect") {
+      throw new AddressInUseError(found, start.address, CANNOT_TELL);
+    }
     if (found.file !== undefined) directory.removeIf(found.file);
     return this.#bindIfFree();
   }
@@ -293,6 +297,12 @@ function refuse(found: Probe, start: Start): void {
   if (!isLive(found) || start.options.replace === true) return;
   throw new AddressInUseError(found, start.address, inUse(found));
 }
+
+/** macOS: a live server whose backlog is full refuses, too (facts: #xnu-sends). */
+const REFUSED_SAYS_NOTHING = system === "darwin";
+const CANNOT_TELL =
+  "it refuses connections, which on macOS a live server with a full backlog does, too: use " +
+  "lockFile, or remove it if no server runs";
 
 const CANNOT_LOCK =
   "a stale socket, but it cannot be locked (no permission to write to the directory, or a file " +

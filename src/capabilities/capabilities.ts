@@ -1,5 +1,6 @@
 // What this kernel, libc and Bun can do, found out by trying.
 
+import { existsSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { file, memfd } from "../../native/file.ts";
 import { arch, system, verified } from "../../native/platform.ts";
@@ -70,7 +71,7 @@ export interface Capabilities {
   /** Whether the kernel refuses descriptors for us (`acceptFds: "refuse"`); else we close them. */
   readonly refuseFds: Capability;
   /** `serveOn`: whether a server can be put on a socket that is there already. */
-  readonly adoptServer: Capability;
+  readonly serveOn: Capability;
   /** `serveHttp`: whether node:http of this Bun serves connections that are handed to it. */
   readonly serveHttp: Capability;
   /** `callerOf(request, server)`: whether Bun.serve tells which connection a request came over. */
@@ -81,6 +82,8 @@ export interface Capabilities {
   readonly sockDiag: Capability;
   /** `openFifo`. */
   readonly fifos: Capability;
+  /** `lockHolders`: whether the kernel tells who has which file locked (/proc/locks). */
+  readonly lockHolders: Capability;
   /** `SharedMemory`. */
   readonly sharedMemory: Capability;
   /** Processes as descriptors (`ProcessHandle`). */
@@ -283,13 +286,14 @@ export function capabilities(): Capabilities {
     peerCredentials: peerCredentials(),
     peerGroups: linuxOnly(),
     peerPidfd: passPidfd, // came with the same release
-    adoptServer: linuxOnly(),
+    serveOn: linuxOnly(),
     serveHttp: unless(whyNoServing()),
     requestCallers: requestCallers(),
     refuseFds: optionWorks(option.SO_PASSRIGHTS, "refuseFds"),
     closeOnExecAtomic: linuxOnly(),
     sockDiag: sockDiag(),
     fifos: file.O_PATH === null ? no("it needs O_PATH, Linux's") : yes,
+    lockHolders: unless(existsSync("/proc/locks") ? null : "there is no /proc/locks"),
     sharedMemory: asked("memfd_create") ?? sharedMemory(),
     ...processes,
     sendFd: sendFd(processes),

@@ -75,7 +75,7 @@ export const requirements = {
     what: '`acceptFds: "refuse"` (`SO_PASSRIGHTS`): the sender gets EPERM',
     otherwise: "descriptors are closed on arrival, and the message comes",
   },
-  adoptServer: {
+  serveOn: {
     since: "3.8",
     what: "`serveOn`: a server on a socket that is there already (epoll's fdinfo)",
     otherwise: unsupported,
@@ -103,6 +103,11 @@ export const requirements = {
       "connecting, and a file that may be in use stays",
   },
   fifos: { since: "2.6.39", what: "`openFifo` (`O_PATH`)", otherwise: unsupported },
+  lockHolders: {
+    since: null,
+    what: "`lockHolders`: who has which file locked (/proc/locks)",
+    otherwise: `${unsupported} from that; locking works`,
+  },
   sharedMemory: {
     since: sinceOf("memfd_create"),
     what: "`SharedMemory` (memfds)",

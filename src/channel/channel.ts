@@ -9,7 +9,7 @@ import type { Received } from "../socket/message.ts";
 import type { SeqpacketSocket } from "../socket/seqpacket.ts";
 import type { StreamSocket } from "../socket/stream.ts";
 import type { Label } from "./batch.ts";
-import { bytes as bytesCodec, type Codec, type Encoded } from "./codec.ts";
+import { bytes as bytesCodec, type Encoded, type FrameCodec } from "./codec.ts";
 import { closeFrame, type Frame, FrameReader, notAFrame } from "./frames.ts";
 import { type End, Inbox } from "./inbox.ts";
 import { ChannelMessage } from "./message.ts";
@@ -44,7 +44,7 @@ const SPREE = 64;
 export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDisposable {
   /** The socket underneath: for its peer, its address. Do not send or receive on it. */
   readonly socket: StreamSocket | SeqpacketSocket;
-  readonly #codec: Codec<In, Out>;
+  readonly #codec: FrameCodec<In, Out>;
   readonly #reader: FrameReader;
   readonly #writer: FrameWriter;
   readonly #requests: Requests<In>;
@@ -245,13 +245,14 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
 
   #take(room: ReceiveRoom, received: Received): Promise<unknown> | undefined {
     if (this.closed) return undefined;
-    const all = room.use((bytes) => {
-      this.#reader.push(bytes, received.bytes, received);
-      const given = this.#giveOut();
+    const before = room.begin();
+    try {
+      this.#reader.push(room.bytes, received.bytes, received);
+      if (this.#giveOut()) return undefined;
+    } finally {
       this.#reader.keep();
-      return given;
-    });
-    if (all) return undefined;
+      room.end(before);
+    }
     return new Promise((resolve) => {
       this.#resume = resolve;
     });
@@ -278,7 +279,7 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
   }
 
   #dispatch(frame: Frame): void {
-    if (frame.kind === "message") this.#inbox.deliver(this.#open(frame), frame.data.length);
+    if (frame.kind === "message") this.#inbox.deliver(this.#open(frame), frame.bytes);
     else if (frame.kind === "request") this.#serveOne(frame);
     else if (frame.kind === "cancel") {
       closeFrame(frame);
@@ -295,9 +296,10 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
     void this.#fail(frame.number, { message: "requests are not served here", code: "ENOSYS" });
   }
 
-  #open({ data, fds, credentials }: Frame): ChannelMessage<In> {
+  #open(frame: Frame): ChannelMessage<In> {
+    const { fds, credentials } = frame;
     try {
-      return new ChannelMessage(this.#codec.decode(data, fds), fds, credentials);
+      return new ChannelMessage(this.#codec.open(frame), fds, credentials);
     } catch (error) {
       for (const fd of fds) fd.close();
       throw error ?? notAFrame("the codec cannot decode a message");

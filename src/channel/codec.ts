@@ -2,7 +2,7 @@
 
 import { Fd, type FdLike } from "../fd/fd.ts";
 import { hasByteElements, isView } from "../syscalls/memory.ts";
-import { notAFrame } from "./frames.ts";
+import { dataOf, type Frame, notAFrame } from "./frames.ts";
 
 /** What a value becomes on its way. */
 export interface Encoded {
@@ -23,6 +23,14 @@ export interface Codec<In = unknown, Out = unknown> {
   /** The value that came. @throws what it likes: the channel ends with it */
   decode(data: Uint8Array, fds: readonly Fd[]): In;
 }
+
+/** A codec that looks at bytes where they are; what it returns must not lean on them. */
+export interface FrameCodec<In = unknown, Out = unknown> extends Pick<Codec<In, Out>, "encode"> {
+  open(frame: Frame): In;
+}
+
+/** In memory of its own: what comes next stands behind it, and its owner may transfer it. */
+const copyOf = (frame: Frame): Uint8Array => new Uint8Array(dataOf(frame));
 
 /** Names a descriptor in JSON: `{ "$fd": 0 }` is the first of the message. */
 const KEY = "$fd";
@@ -114,6 +122,8 @@ function isTooDeep(data: Uint8Array): boolean {
 const encoder = JSON.stringify;
 const NO_FDS: readonly FdLike[] = Object.freeze([]);
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+/** What stands in the place of bytes that are no UTF-8. */
+const REPLACEMENT = "\ufffd";
 
 function encodeJson(value: unknown): Encoded {
   const special = isSpecial(value);
@@ -126,12 +136,16 @@ function encodeJson(value: unknown): Encoded {
   return { data, fds };
 }
 
-function decodeJson(data: Uint8Array, fds: readonly Fd[]): unknown {
+function openJson(frame: Frame): unknown {
+  const { from, at, bytes: count, fds } = frame;
   let value: unknown;
   let text: string;
-  if (isTooDeep(data)) throw notAFrame(`a value is nested deeper than ${MAX_DEPTH}`);
+  if (count > 2 * MAX_DEPTH && isTooDeep(dataOf(frame))) {
+    throw notAFrame(`a value is nested deeper than ${MAX_DEPTH}`);
+  }
   try {
-    text = decoder.decode(data);
+    text = from.toString("utf8", at, at + count);
+    if (text.includes(REPLACEMENT)) text = decoder.decode(dataOf(frame)); // throws if it is none
     value = JSON.parse(text);
   } catch (cause) {
     throw notAFrame("a message is no JSON in UTF-8", cause);
@@ -182,24 +196,21 @@ function reviveObject(value: Record<string, unknown>, fds: readonly Fd[]): objec
 }
 
 /** A codec of the caller's: what it decodes it may keep, so it gets a copy. */
-export function keeping<In, Out>(codec: Codec<In, Out>): Codec<In, Out> {
-  return {
-    encode: (value) => codec.encode(value),
-    decode: (data, fds) => codec.decode(data.slice(), fds),
-  };
-}
+export const framed = <In, Out>(codec: Codec<In, Out>): FrameCodec<In, Out> => ({
+  encode: (value) => codec.encode(value),
+  open: (frame) => codec.decode(copyOf(frame), frame.fds),
+});
 
 /** Values as JSON; `{ "$fd": n }` stands for descriptor n. */
-export const json: Codec = { encode: encodeJson, decode: decodeJson };
+export const json: FrameCodec = { encode: encodeJson, open: openJson };
 
 /** Bytes as they are. Descriptors that come are in the message's `fds`. */
-export const bytes: Codec<Uint8Array, Uint8Array | string> = {
+export const bytes: FrameCodec<Uint8Array, Uint8Array | string> = {
   encode(value) {
     if (typeof value !== "string" && !(isView(value) && hasByteElements(value))) {
       throw new TypeError("a channel of bytes takes a Uint8Array or a string");
     }
     return { data: value, fds: NO_FDS };
   },
-  // in memory of their own: what comes next stands behind them, and its owner may transfer them
-  decode: (data) => data.slice(),
+  open: copyOf,
 };

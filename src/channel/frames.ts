@@ -17,7 +17,10 @@ import type { Credentials } from "../structs/credentials.ts";
 export interface Frame {
   readonly kind: ChannelKind;
   readonly number: number;
-  readonly data: Uint8Array;
+  /** Its bytes stand here, until the next frame is asked for or `keep` is called. */
+  readonly from: Buffer;
+  readonly at: number;
+  readonly bytes: number;
   readonly fds: readonly Fd[];
   /** Of the sender, if the kernel said the same of every part. */
   readonly credentials: Credentials | undefined;
@@ -40,7 +43,7 @@ interface Group {
 interface Parts {
   readonly first: ChannelHeader;
   /** One piece of memory, however many frames there are: their number is the peer's choice. */
-  room: Uint8Array;
+  room: Buffer;
   bytes: number;
   readonly fds: Fd[];
   /** Who sent it, if all of it came from the same. */
@@ -50,7 +53,11 @@ interface Parts {
 const NOBODY = Symbol("credentials that differ");
 type Sender = Credentials | undefined | typeof NOBODY;
 
-const EMPTY = new Uint8Array(0);
+/** A view of a frame's bytes. */
+export const dataOf = ({ from, at, bytes }: Frame): Uint8Array => from.subarray(at, at + bytes);
+
+const newRoom = (bytes: number): Buffer => Buffer.from(new ArrayBuffer(bytes));
+const EMPTY = newRoom(0);
 const NO_FDS: readonly Fd[] = Object.freeze([]);
 const MIN_ROOM = 4096;
 
@@ -67,7 +74,7 @@ export class FrameReader {
   readonly #limits: FrameLimits;
   readonly #packets: boolean;
   /** Unread bytes are those from `#at` to `#end`. */
-  #data: Uint8Array = EMPTY;
+  #data: Buffer = EMPTY;
   /** `#data` is memory of this reader, with room behind what came. */
   #own = false;
   #at = 0;
@@ -97,7 +104,7 @@ export class FrameReader {
    * Take in the first `bytes` of `from`, which stay there until `keep`, and what came with them;
    * descriptors are owned here from now on. @throws UnixError
    */
-  push(from: Uint8Array, bytes: number, message: ReceivedMessage): void {
+  push(from: Buffer, bytes: number, message: ReceivedMessage): void {
     const fds = message.alone ? NO_FDS : message.takeFds();
     if (fds.length > 0) {
       const before = this.#passed + this.#end - this.#at + bytes;
@@ -148,10 +155,11 @@ export class FrameReader {
     if (header === null || header.more || header.fds > 0) return undefined;
     const { kind, number, bytes } = header;
     if (begin + bytes > this.#end || bytes > this.#limits.maxMessageBytes) return undefined;
-    const data = this.#data.subarray(begin, begin + bytes);
+    const from = this.#data;
     this.#at = begin + bytes;
     this.#passed += CHANNEL_HEADER + bytes;
-    return { kind, number, data, fds: NO_FDS, credentials: credentialsOf(this.#takeSender()) };
+    const credentials = credentialsOf(this.#takeSender());
+    return { kind, number, from, at: begin, bytes, fds: NO_FDS, credentials };
   }
 
   /** Close what nobody will ask for any more. */
@@ -175,7 +183,7 @@ export class FrameReader {
     const rest = this.#end - this.#at;
     const need = rest + chunk.length;
     if (!this.#own || this.#data.length - this.#end < chunk.length) {
-      const room = new Uint8Array(Math.max(2 * need, MIN_ROOM));
+      const room = newRoom(Math.max(2 * need, MIN_ROOM));
       room.set(this.#data.subarray(this.#at, this.#end));
       this.#point(room, 0, rest);
       this.#own = true;
@@ -184,7 +192,7 @@ export class FrameReader {
     this.#end += chunk.length;
   }
 
-  #point(data: Uint8Array, at: number, end: number): void {
+  #point(data: Buffer, at: number, end: number): void {
     this.#data = data;
     this.#own = false;
     this.#at = at;
@@ -233,28 +241,36 @@ export class FrameReader {
   }
 
   #finish(header: ChannelHeader): Frame | undefined {
-    const begin = this.#at;
-    const data = this.#data.subarray(begin, begin + header.bytes);
+    const at = this.#at;
     const fds = this.#claim(header.fds);
     this.#header = null;
     this.#at += header.bytes;
     this.#passed += header.bytes;
     const sender = this.#takeSender();
-    const { kind, number } = header;
+    const { kind, number, bytes } = header;
     if (this.#parts === null && !header.more) {
       this.#noneLeft(fds);
-      return { kind, number, data, fds, credentials: credentialsOf(sender) };
+      const credentials = credentialsOf(sender);
+      return { kind, number, from: this.#data, at, bytes, fds, credentials };
     }
     this.#parts ??= { first: header, room: EMPTY, bytes: 0, fds: [], sender };
     const parts = this.#parts;
     parts.fds.push(...fds);
     if (!sameSender(parts.sender, sender)) parts.sender = NOBODY;
     this.#noneLeft([]);
-    addPart(parts, data, header.more);
+    addPart(parts, this.#data.subarray(at, at + bytes), header.more);
     if (header.more) return undefined;
     this.#parts = null;
-    const whole = parts.room.subarray(0, parts.bytes);
-    return { kind, number, data: whole, fds: parts.fds, credentials: credentialsOf(parts.sender) };
+    const credentials = credentialsOf(parts.sender);
+    return {
+      kind,
+      number,
+      from: parts.room,
+      at: 0,
+      bytes: parts.bytes,
+      fds: parts.fds,
+      credentials,
+    };
   }
 
   /** The next `count` descriptors; they came with this frame's bytes, or it is none. */
@@ -301,7 +317,7 @@ const credentialsOf = (sender: Sender): Credentials | undefined =>
 function addPart(parts: Parts, data: Uint8Array, more: boolean): void {
   const need = parts.bytes + data.length;
   if (need > parts.room.length) {
-    const room = new Uint8Array(more ? Math.max(2 * need, MIN_ROOM) : need);
+    const room = newRoom(more ? Math.max(2 * need, MIN_ROOM) : need);
     room.set(parts.room.subarray(0, parts.bytes));
     parts.room = room;
   }

@@ -2,7 +2,7 @@
 
 import { integer } from "../base/checks.ts";
 import type { FdLike } from "../fd/fd.ts";
-import { bytes as bytesCodec, type Codec, json, keeping } from "./codec.ts";
+import { bytes as bytesCodec, type Codec, type FrameCodec, framed, json } from "./codec.ts";
 import type { FrameLimits } from "./frames.ts";
 import type { WriteOptions } from "./writer.ts";
 
@@ -35,7 +35,7 @@ export interface RequestOptions extends ChannelSendOptions {
 
 /** Options that were checked. */
 export interface ChannelSettings<In, Out> {
-  readonly codec: Codec<In, Out>;
+  readonly codec: FrameCodec<In, Out>;
   readonly limits: FrameLimits;
   readonly maxRequests: number;
 }
@@ -48,7 +48,7 @@ const MAX_REQUESTS = 16_384;
 export function settingsOf<In, Out>(options: ChannelOptions<In, Out>): ChannelSettings<In, Out> {
   const { maxMessageBytes = MAX_MESSAGE_BYTES, maxFds = MAX_FDS } = options;
   return {
-    codec: codecOf(options.codec) as Codec<In, Out>,
+    codec: codecOf(options.codec) as FrameCodec<In, Out>,
     limits: {
       maxMessageBytes: integer("maxMessageBytes", maxMessageBytes),
       maxFds: integer("maxFds", maxFds),
@@ -57,10 +57,10 @@ export function settingsOf<In, Out>(options: ChannelOptions<In, Out>): ChannelSe
   };
 }
 
-function codecOf(codec: unknown): Codec {
+function codecOf(codec: unknown): FrameCodec {
   if (codec === undefined || codec === "json") return json;
-  if (codec === "bytes") return bytesCodec as Codec;
+  if (codec === "bytes") return bytesCodec as FrameCodec;
   const { encode, decode } = (codec ?? {}) as Partial<Codec>;
-  if (typeof encode === "function" && typeof decode === "function") return keeping(codec as Codec);
+  if (typeof encode === "function" && typeof decode === "function") return framed(codec as Codec);
   throw new TypeError('codec is "json", "bytes", or an object with encode and decode');
 }

@@ -8,33 +8,42 @@ import type { StreamSocket } from "../socket/stream.ts";
 /** As sockets themselves have it (facts: #large-receive-buffer). */
 const BYTES = 256 * 1024;
 
-let shared: Uint8Array | null = null;
+const newRoom = (): Buffer => Buffer.from(new ArrayBuffer(BYTES));
+const EMPTY = Buffer.alloc(0);
+let shared: Buffer | null = null;
 /** A channel is looking at `shared`. Its handler may turn Bun's loop, and others receive then. */
 let used = false;
 
 /** Receives from a socket, without a copy: the bytes stay until they have been used. */
 export class ReceiveRoom implements Feed<Received> {
   readonly #socket: StreamSocket | SeqpacketSocket;
-  #bytes: Uint8Array | null = null;
+  #bytes: Buffer | null = null;
 
   constructor(socket: StreamSocket | SeqpacketSocket) {
     this.#socket = socket;
   }
 
   once(): Received | null | undefined {
-    this.#bytes = used ? new Uint8Array(BYTES) : (shared ??= new Uint8Array(BYTES));
+    this.#bytes = used ? newRoom() : (shared ??= newRoom());
     return this.#socket.tryReceiveInto(this.#bytes);
   }
 
-  /** Look at what `once` received; nothing of it may be needed when `look` has returned. */
-  use<T>(look: (bytes: Uint8Array) => T): T {
-    const bytes = this.#bytes!;
+  /**
+   * What `once` received is looked at from now on. Whoever called it calls `end` with the result
+   * when nothing of it is needed any more.
+   */
+  begin(): boolean {
     const before = used;
-    used ||= bytes === shared;
-    try {
-      return look(bytes);
-    } finally {
-      used = before;
-    }
+    used ||= this.#bytes === shared;
+    return before;
+  }
+
+  end(before: boolean): void {
+    used = before;
+  }
+
+  /** What `once` received begins here. */
+  get bytes(): Buffer {
+    return this.#bytes ?? EMPTY;
   }
 }

@@ -4,7 +4,7 @@ import { errno } from "../../native/errno.ts";
 import { UnixError } from "../base/errors.ts";
 import type { Label } from "./batch.ts";
 import type { Encoded } from "./codec.ts";
-import { closeFrame, type Frame, notAFrame } from "./frames.ts";
+import { closeFrame, dataOf, type Frame, notAFrame } from "./frames.ts";
 import type { ChannelMessage } from "./message.ts";
 import type { RequestOptions } from "./options.ts";
 import { decodeError } from "./remote-error.ts";
@@ -131,7 +131,7 @@ export class Requests<T> {
       return;
     }
     closeFrame(frame);
-    const error = decodeError(frame.data);
+    const error = decodeError(dataOf(frame));
     pending.reject(error ?? notAFrame("the peer's error is no error"));
     if (error === null) throw notAFrame("the peer's error is no error");
   }

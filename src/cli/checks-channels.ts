@@ -37,7 +37,7 @@ export const channelChecks: readonly Check[] = [
     needs: ["sendFd", "pidfdGetfd", "pidfdSignals", "signalSenders", "waiting"],
     run: handed,
   },
-  { name: "Bun.serve on a given socket", needs: ["adoptServer", "waiting"], run: adopted },
+  { name: "Bun.serve on a given socket", needs: ["serveOn", "waiting"], run: adopted },
   { name: "the service manager is told", needs: ["abstractNames", "waiting"], run: managed },
 ];
 

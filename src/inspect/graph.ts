@@ -5,6 +5,7 @@ import type { SocketType } from "../base/socket-type.ts";
 import { processInfo } from "../process/proc-info.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
 import { knownUid } from "../users/known-ids.ts";
+import { userName } from "../users/names.ts";
 import { type Container, containerOf } from "./container.ts";
 import { listSockets, type UnixSocketInfo } from "./list.ts";
 import { staleFiles } from "./stale-files.ts";
@@ -17,7 +18,7 @@ export interface GraphProcess {
   readonly command: string;
   /** The user that it runs as; null: not to be seen, or none that this user namespace can name. */
   readonly uid: number | null;
-  /** That user's name in /etc/passwd; null: it has none there. */
+  /** That user's name, as `userName` has it; null: it has none. */
   readonly user: string | null;
   /** The container that its control group says it is in; null: none that is known. */
   readonly container: Container | null;
@@ -169,12 +170,11 @@ function processesOf(sockets: readonly UnixSocketInfo[]): GraphProcess[] {
   for (const { pid, command } of sockets.flatMap(({ holders }) => holders)) {
     commands.set(pid, command);
   }
-  const names = userNames();
   return [...commands]
     .sort(([a], [b]) => a - b)
     .map(([pid, command]) => {
       const uid = uidOf(pid);
-      const user = uid === null ? null : (names.get(uid) ?? null);
+      const user = uid === null ? null : userName(uid);
       const name = command || (processInfo(pid)?.command ?? "");
       return { pid, command: name, uid, user, container: containerOf(pid) };
     });
@@ -188,15 +188,5 @@ function uidOf(pid: number): number | null {
     return knownUid(effective === undefined ? statSync(`/proc/${pid}`).uid : Number(effective));
   } catch {
     return null; // gone meanwhile
-  }
-}
-
-function userNames(): Map<number, string> {
-  try {
-    const lines = readFileSync("/etc/passwd", "utf8").split("\n").reverse(); // the first counts
-    const fields = lines.map((line) => line.split(":"));
-    return new Map(fields.map(([name = "", , uid]) => [Number(uid || Number.NaN), name]));
-  } catch {
-    return new Map();
   }
 }

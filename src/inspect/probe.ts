@@ -1,5 +1,6 @@
 import { lstatSync, type Stats, statSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
+import { system } from "../../native/platform.ts";
 import { type AddressInput, formatAddress, parseAddress } from "../address/address.ts";
 import { withShortAddress } from "../address/short-path.ts";
 import { fileCall, isShortage, UnixError } from "../base/errors.ts";
@@ -105,7 +106,8 @@ export function probe(address: AddressInput, options: ProbeOptions = {}): Probe 
   return name.kind === "abstract" ? probeName(name, options) : probePath(name, options);
 }
 
-const order: readonly SocketType[] = ["stream", "seqpacket", "datagram"];
+const order: readonly SocketType[] =
+  system === "darwin" ? ["stream", "datagram"] : ["stream", "seqpacket", "datagram"];
 
 type PathAddress = Extract<Address, { kind: "path" }>;
 type AbstractAddress = Extract<Address, { kind: "abstract" }>;

@@ -3,6 +3,7 @@
 import { poll as events } from "../../native/poll.ts";
 import { socket as c } from "../../native/socket.ts";
 import { type AddressInput, formatAddress, parseAddress } from "../address/address.ts";
+import { callAlone } from "../base/callbacks.ts";
 import { integer } from "../base/checks.ts";
 import { type Abortable, remaining, type SyncOptions } from "../base/deadline.ts";
 import { check, UnixError } from "../base/errors.ts";
@@ -59,11 +60,10 @@ export interface ServeConnectionsOptions extends Abortable {
 }
 
 /** As if a listener of an event had thrown it. */
-function throwUncaught(error: unknown): void {
-  queueMicrotask(() => {
+const throwUncaught = (error: unknown): boolean =>
+  callAlone(() => {
     throw error;
   });
-}
 
 interface Start {
   readonly handle: Fd;

@@ -88,7 +88,7 @@ export function serveOn<T extends Startable>(
   start: (where: PlaceholderAddress) => T,
   options: AdoptOptions = {},
 ): T {
-  if (system !== "linux") throw new UnsupportedError("adoptServer", "it takes epoll and /proc");
+  if (system !== "linux") throw new UnsupportedError("serveOn", "it takes epoll and /proc");
   checkAdmission(options);
   const listener = checkListener(fdNumber(listening));
   const terms = termsOf(listening, listener, options);
@@ -218,7 +218,7 @@ function started(
   if (entry === undefined) {
     const place = "unix" in where ? where.unix.replace("\0", "@") : where.hostname;
     const reason = `no socket that listens at ${place} appeared in the event loop`;
-    throw new UnsupportedError("adoptServer", `${reason}; did start spread \`where\`? ${WHY}`);
+    throw new UnsupportedError("serveOn", `${reason}; did start spread \`where\`? ${WHY}`);
   }
   if (another !== undefined) throw new TypeError("start has to start one server, not several");
   return entry;
@@ -250,11 +250,11 @@ function put({ fd, inode }: Listening, entry: Registration): Registration {
     const failed = exchange(entry, fd);
     if (failed !== null) {
       const cause = new UnixError(failed.step, failed.result);
-      throw new UnsupportedError("adoptServer", `${cause.message}; ${WHY}`);
+      throw new UnsupportedError("serveOn", `${cause.message}; ${WHY}`);
     }
     const now = registrations().find((one) => one.epoll === entry.epoll && one.fd === entry.fd);
     const same = now?.inode === inode && now.data === entry.data && now.events === entry.events;
-    if (!same) throw new UnsupportedError("adoptServer", `the exchange did not last; ${WHY}`);
+    if (!same) throw new UnsupportedError("serveOn", `the exchange did not last; ${WHY}`);
     return now;
   } catch (error) {
     if (blocking) setNonBlocking(fd, false);

@@ -65,7 +65,7 @@ export class EpollView {
   constructor(epfd: number) {
     this.#epoll = epfd;
     const opened = check(open(`/proc/self/fdinfo/${epfd}`, file.O_RDONLY), "open");
-    this.#file = Fd.adopt(opened, "adoptServer");
+    this.#file = Fd.adopt(opened, "serveOn");
   }
 
   /** Look: what `find` and `all` say is as of now; nothing where that cannot be read. */

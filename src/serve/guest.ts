@@ -48,11 +48,11 @@ export class Guest {
    * @throws UnixError of "accept": EMFILE, …: it goes on waiting
    */
   static prepare(): Guest {
-    const end = Fd.of(must(socket(c.SOCK_STREAM)), "adoptServer", "ours");
+    const end = Fd.of(must(socket(c.SOCK_STREAM)), "serveOn", "ours");
     try {
       const name = `bunix-${crypto.randomUUID()}`;
       must(bind(end.fd, { kind: "abstract", name: text.encode(name) }));
-      return new Guest(name, end, Fd.of(must(duplicate(end.fd)), "adoptServer", "ours"));
+      return new Guest(name, end, Fd.of(must(duplicate(end.fd)), "serveOn", "ours"));
     } catch (error) {
       end.close();
       throw error;
@@ -61,7 +61,7 @@ export class Guest {
 
   /** A client was admitted: connect in its place. The result is 0, or a negative errno. */
   come(client: number, way: string): number {
-    this.#client = Fd.of(client, "adoptServer", "socket");
+    this.#client = Fd.of(client, "serveOn", "socket");
     this.since = performance.now();
     standIn(this.name, client);
     return connect(this.#end.fd, { kind: "path", path: way });

@@ -31,9 +31,9 @@ function places(): string[] {
  * @throws UnsupportedError where no directory can be made for a moment; UnixError EMFILE, …
  */
 export function openHidden(): Hidden {
-  const socketFd = Fd.adopt(check(socket(c.SOCK_STREAM), "socket"), "adoptServer");
+  const socketFd = Fd.adopt(check(socket(c.SOCK_STREAM), "socket"), "serveOn");
   try {
-    const way = Fd.adopt(bindUnseen(socketFd.fd), "adoptServer");
+    const way = Fd.adopt(bindUnseen(socketFd.fd), "serveOn");
     try {
       check(listen(socketFd.fd, c.SOMAXCONN), "listen");
     } catch (error) {
@@ -63,7 +63,7 @@ function bindUnseen(fd: number): number {
     problems.add(way.message);
   }
   const why = [...problems].join("; ");
-  throw new UnsupportedError("adoptServer", `a listener's rules need a directory: ${why}`);
+  throw new UnsupportedError("serveOn", `a listener's rules need a directory: ${why}`);
 }
 
 const NAME = "s";

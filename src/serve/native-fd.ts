@@ -27,7 +27,7 @@ export function takesDescriptors(): boolean {
 function tried(): boolean {
   const number = socket(c.SOCK_STREAM);
   if (number < 0) return false;
-  const given = Fd.adopt(number, "adoptServer");
+  const given = Fd.adopt(number, "serveOn");
   const inode = inodeOf(number);
   try {
     if (bind(number, { kind: "unnamed" }) < 0 || listen(number, 1) < 0) return false;

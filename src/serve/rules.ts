@@ -112,7 +112,7 @@ function put(socket: Fd, entry: Registration): Registration {
   const failed = inode < 0 ? { step: "fstat", result: -errno.EIO } : exchange(entry, socket.fd);
   if (failed === null) return { ...entry, inode };
   const { message } = new UnixError(failed.step, failed.result);
-  throw new UnsupportedError("adoptServer", `the listener's rules cannot be kept: ${message}`);
+  throw new UnsupportedError("serveOn", `the listener's rules cannot be kept: ${message}`);
 }
 
 const enders = ["stop", "close", Symbol.dispose, Symbol.asyncDispose] as const;

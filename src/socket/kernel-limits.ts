@@ -54,14 +54,14 @@ export function reportBuffer(
 
 /** After listen(2): the queue is as long as that, or as the system allows. */
 export function reportBacklog(asked: number): void {
-  const most = sysctl("backlog");
-  if (most !== null && most < asked) tell("backlog", asked, most);
+  const max = sysctl("backlog");
+  if (max !== null && max < asked) tell("backlog", asked, max);
 }
 
 /** What to do about a message that does not fit. */
 export function tooLong(): string {
-  const most = sysctl("sendBufferBytes");
-  const limit = most === null ? "" : `, ${most} now,`;
+  const max = sysctl("sendBufferBytes");
+  const limit = max === null ? "" : `, ${max} now,`;
   const by = `to which sysctl ${limits.sendBufferBytes}${limit} sets a limit`;
   return `a message must fit into the send buffer: raise sendBufferBytes, ${by}`;
 }

@@ -35,7 +35,7 @@ export class StreamSocket extends MessagingSocket {
     super(handle, settings, KIND);
     // a byte out of band that is passed over is closed by the kernel in the call that receives,
     // with its descriptors (facts: #out-of-band-descriptors)
-    if (option.SO_OOBINLINE !== null) setOption(handle.fd, option.SO_OOBINLINE, 1);
+    setOption(handle.fd, option.SO_OOBINLINE, 1);
   }
 
   /** Always "stream". */

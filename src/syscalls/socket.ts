@@ -83,7 +83,7 @@ export function accept(fd: number): number {
 /** How many bytes wait in a stream or seqpacket socket, or a negative errno. */
 export function unreadBytes(fd: number): number {
   const { SYS_ioctl } = nr;
-  if (SYS_ioctl === null || request.FIONREAD === null) return -errno.ENOTTY;
+  if (SYS_ioctl === null) return -errno.ENOTTY;
   const asked = libc.syscall(SYS_ioctl, fd, request.FIONREAD, cells.address, 0, 0, 0);
   return asked === 0 ? cells.words[0]! : result(asked);
 }

@@ -266,7 +266,14 @@ test("bytes, and a codec of one's own", () =>
       "text",
       ["beside"],
     ]);
-    expect([...(await b.receive())!.value]).toEqual([1, 2, 3]);
+    const { value } = (await b.receive())!;
+    expect([value.constructor, value.buffer.byteLength, ...value]).toEqual([
+      Uint8Array,
+      3,
+      1,
+      2,
+      3,
+    ]);
     expect((await b.receive())!.value).toHaveLength(0);
     expect(await thrown(() => a.send(7 as never))).toBeInstanceOf(TypeError);
     a.close();

@@ -7,7 +7,7 @@ import type { Duplex } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGzip, gunzipSync } from "node:zlib";
 import { type DescriptorDuplex, Fd, listen, socketPair } from "../../src/index.ts";
-import { testUnless } from "../support/unless.ts";
+import { noServeHttp, testUnless } from "../support/unless.ts";
 import { freshPath } from "./pairs.ts";
 import {
   closeAll,
@@ -290,11 +290,7 @@ describe("descriptors", () => {
     }));
 });
 
-/** Bun's own HTTP server takes streams of others for connections since 1.4. */
-const noConnections =
-  http.createServer().listenerCount("connection") > 0
-    ? null
-    : `Bun ${Bun.version}'s http.Server does not listen to "connection"`;
+const noConnections = noServeHttp();
 
 testUnless(noConnections, "an HTTP server takes it for a net.Socket", async () => {
   const path = freshPath();

@@ -175,7 +175,7 @@ describe("undone", () => {
       using _fake = fake("dup3", [{ errno: errno.EBUSY }]);
       return serveOn(fd, hello);
     });
-    expect(error).toMatchObject({ code: "ERR_UNSUPPORTED", capability: "adoptServer" });
+    expect(error).toMatchObject({ code: "ERR_UNSUPPORTED", capability: "serveOn" });
     expect(String(error)).toContain("dup3 EBUSY");
   });
 

@@ -67,6 +67,13 @@ export async function eventually(
   }
 }
 
+/**
+ * Wait until at most `more` descriptors than `before` are open: Bun's own threads open some for a
+ * moment, whenever they like.
+ */
+export const openAtMost = (before: number, more = 0): Promise<void> =>
+  eventually(() => openFds() <= before + more, `at most ${before + more} descriptors are open`);
+
 /** Run `body` and check that as many descriptors are open after it as before. */
 export async function leakFree(body: () => void | Promise<void>): Promise<void> {
   await startLoop();

@@ -96,6 +96,13 @@ const mutations: readonly Mutation[] = [
     by: "the last writer of a FIFO",
   },
   {
+    what: "a full backlog is not stale",
+    file: "src/bind/exclusive.ts",
+    from: 'REFUSED_SAYS_NOTHING = system === "darwin"',
+    to: "REFUSED_SAYS_NOTHING = false",
+    by: "a live server whose backlog is full",
+  },
+  {
     what: "nine declared arguments",
     file: "src/syscalls/libc.ts",
     from: "variadicOnStack ? paddedSignatures(group) : group",

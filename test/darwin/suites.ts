@@ -28,7 +28,6 @@ const out = (file: string, why: string, ...tests: readonly RegExp[]): LeftOut[] 
 
 export const leftOut: readonly LeftOut[] = [
   ...out("api/batch", FOLLOWS, /^\(unnamed\)$/),
-  ...out("api/batch", "paths that are too long for an address need /proc", /long paths among them/),
   ...out("api/cancel", BACKLOG, /connect to a full backlog/),
   ...out("api/connect", BACKLOG, /full backlog is waited for/, /through a backlog of one/),
   ...out("api/connect", FOLLOWS, /^\(unnamed\)$/),
@@ -43,7 +42,7 @@ export const leftOut: readonly LeftOut[] = [
   ...out("api/listener-consume", FOLLOWS, /^\(unnamed\)$/),
   ...out("api/names-kept", BACKLOG, /a connect that waits reaches the server/),
   ...out("api/names-kept", NO_UNION, /from: a slash at the end/, /from: a prefix that is none/),
-  ...out("api/readiness", LINUX_KINDS, /an eventfd/),
+  ...out("api/readiness", LINUX_KINDS, /an eventfd/, /a process, by its pidfd/),
   ...out("api/release", FOLLOWS, /^\(unnamed\)$/),
   ...out("loop/exit", BACKLOG, /when a connect has timed out/),
 ];

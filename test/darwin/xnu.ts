@@ -3,11 +3,20 @@
 // its test must fail.
 
 import { expect, test } from "bun:test";
-import { closeSync, constants, openSync, writeSync } from "node:fs";
+import { closeSync, constants, openSync, statSync, writeSync } from "node:fs";
 import { file } from "../../native/file.ts";
 import { socket as c, option } from "../../native/socket.ts";
+import {
+  adoptSocket,
+  connectSync,
+  listen,
+  openDatagram,
+  probe,
+  type StreamSocket,
+  socketPair,
+  type UnixError,
+} from "../../src/index.ts";
 import { waitReadable } from "../../src/readiness.ts";
-import { adoptSocket, openDatagram, type StreamSocket, socketPair } from "../../src/socket.ts";
 import { descriptorFlags, setNonBlocking, statusFlags } from "../../src/syscalls/fd.ts";
 import { libc } from "../../src/syscalls/libc.ts";
 import { cells } from "../../src/syscalls/memory.ts";
@@ -171,6 +180,52 @@ test("a closed number is another file's: no event of the old one comes", async (
     next.close();
     other.close();
   }
+});
+
+test("a live server whose backlog is full keeps its file, though it refuses", () => {
+  using dir = tempDir();
+  const path = dir.file("s");
+  using server = listen(path, { backlog: 1 });
+  const clients: StreamSocket[] = [];
+  for (let refused = false; !refused; ) {
+    try {
+      clients.push(connectSync(path));
+    } catch (error) {
+      expect((error as UnixError).code).toBe("ECONNREFUSED");
+      refused = true;
+    }
+  }
+  expect(probe(path).state).toBe("stale"); // all that connect tells
+  expect(() => listen(path)).toThrow("a live server with a full backlog does, too");
+  for (const client of clients) client.close();
+  using accepted = server.tryAccept();
+  expect(accepted).not.toBeNull();
+  using client = connectSync(path);
+  expect(client.closed).toBeFalse();
+});
+
+test("a file that a crash has left is taken over with a lockFile", () => {
+  using dir = tempDir();
+  const [path, lockFile] = [dir.file("s"), dir.file("lock")];
+  listen(path, { exclusive: false }).release().close();
+  expect(() => listen(path)).toThrow("use lockFile");
+  using server = listen(path, { lockFile });
+  using client = connectSync(path);
+  expect([server.closed, client.closed]).toEqual([false, false]);
+});
+
+test("a datagram socket's path is no stream's: its type is found without seqpacket", () => {
+  using dir = tempDir();
+  using receiver = openDatagram(dir.file("s"));
+  expect(probe(dir.file("s"))).toMatchObject({ state: "listening", type: "datagram" });
+  expect(receiver.closed).toBeFalse();
+});
+
+test("a mode is exact, though fchmod refuses sockets", () => {
+  using dir = tempDir();
+  using server = listen(dir.file("s"), { mode: 0o620 });
+  expect(statSync(dir.file("s")).mode & 0o777).toBe(0o620);
+  expect(server.closed).toBeFalse();
 });
 
 test("what does not exist there says so", () => {

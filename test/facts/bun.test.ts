@@ -11,7 +11,7 @@ import { descriptorFlags, duplicate, open, setCloseOnExec } from "../../src/sysc
 import { done, fresh, Raw, send } from "../cases/raw.ts";
 import { runSource, start, succeeded } from "../support/child.ts";
 import { fact } from "../support/facts.ts";
-import { noListeningOnFds, noSpawnGaps } from "../support/unless.ts";
+import { noListeningOnFds, noServeHttp, noSpawnGaps } from "../support/unless.ts";
 import { SOCK_STREAM } from "../syscalls/sockets.ts";
 
 fact(
@@ -71,9 +71,7 @@ fact(
     expect(stream.calls.slice(1)).toEqual(["body"]);
     stream.destroy();
   },
-  http.createServer().listenerCount("connection") > 0
-    ? null
-    : `Bun ${Bun.version}'s http.Server does not listen to "connection"`,
+  noServeHttp(),
 );
 
 const LIST = `for (const fd of [3, 4, 5, 6]) {

@@ -13,12 +13,9 @@ import { freshPath } from "../api/pairs.ts";
 import { run } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";
-import { testUnless } from "../support/unless.ts";
+import { noServeHttp, testUnless } from "../support/unless.ts";
 
-const noConnections =
-  http.createServer().listenerCount("connection") > 0
-    ? null
-    : `Bun ${Bun.version}'s http.Server does not listen to "connection"`;
+const noConnections = noServeHttp();
 
 const NAME = "bunix.test";
 const LONG = "x".repeat(300_000);
@@ -38,6 +35,12 @@ async function identity(): Promise<Identity> {
   ]);
   if (made.code !== 0) throw new Error(made.stderr);
   return { key: readFileSync(key), cert: readFileSync(cert) };
+}
+
+/** Where servers take connections of others, and openssl is here. */
+function servedTest(name: string, fn: () => Promise<void>): void {
+  if (noConnections === null) peerTest(name, ["openssl"], fn);
+  else testUnless(noConnections, name, fn);
 }
 
 /** Every connection at a new address, as a duplex. */
@@ -96,7 +99,7 @@ describe("TLS", () => {
     server.close();
   });
 
-  peerTest("a server of node:tls that is given a duplex", ["openssl"], async () => {
+  servedTest("a server of node:tls that is given a duplex", async () => {
     const { key, cert } = await identity();
     const server = tls.createServer({ key, cert }, echoAll);
     using place = serving((stream) => server.emit("connection", stream));
@@ -106,7 +109,7 @@ describe("TLS", () => {
     client.destroy();
   });
 
-  peerTest("a duplex at both ends", ["openssl"], async () => {
+  servedTest("a duplex at both ends", async () => {
     const { key, cert } = await identity();
     const [near, far] = socketPair("stream");
     const server = new tls.TLSSocket(near.toDuplex(), { isServer: true, key, cert });
@@ -120,7 +123,7 @@ describe("TLS", () => {
     far.close();
   });
 
-  peerTest("a certificate that is not trusted is an error", ["openssl"], async () => {
+  servedTest("a certificate that is not trusted is an error", async () => {
     const { key, cert } = await identity();
     const server = tls.createServer({ key, cert }, echoAll);
     server.on("tlsClientError", () => {});
@@ -133,22 +136,20 @@ describe("TLS", () => {
     socket.destroy();
   });
 
-  if (noConnections === null) {
-    peerTest("HTTPS: a tls server in front of an http server", ["openssl"], async () => {
-      const { key, cert } = await identity();
-      const web = http.createServer((request, response) => {
-        response.end(`${request.url} ${(request.socket as tls.TLSSocket).encrypted}`);
-      });
-      const secure = tls.createServer({ key, cert }, (stream) => web.emit("connection", stream));
-      using place = serving((stream) => secure.emit("connection", stream));
-      const options = { socketPath: place.path, path: "/a", ca: cert, servername: NAME };
-      const text = await new Promise<string>((resolve, reject) => {
-        const ask = https.get({ ...options, agent: false }, (answer) => resolve(collected(answer)));
-        ask.on("error", reject);
-      });
-      expect(text).toBe("/a true");
+  servedTest("HTTPS: a tls server in front of an http server", async () => {
+    const { key, cert } = await identity();
+    const web = http.createServer((request, response) => {
+      response.end(`${request.url} ${(request.socket as tls.TLSSocket).encrypted}`);
     });
-  }
+    const secure = tls.createServer({ key, cert }, (stream) => web.emit("connection", stream));
+    using place = serving((stream) => secure.emit("connection", stream));
+    const options = { socketPath: place.path, path: "/a", ca: cert, servername: NAME };
+    const text = await new Promise<string>((resolve, reject) => {
+      const ask = https.get({ ...options, agent: false }, (answer) => resolve(collected(answer)));
+      ask.on("error", reject);
+    });
+    expect(text).toBe("/a true");
+  });
 });
 
 async function http2Get(client: http2.ClientHttp2Session): Promise<string> {

@@ -15,12 +15,9 @@ import { startBus, startDisplay } from "../examples/daemons.ts";
 import { run, start } from "../support/child.ts";
 import { peerTest, postgresTools } from "../support/peers.ts";
 import { type TempDir, tempDir } from "../support/tmp.ts";
-import { testUnless } from "../support/unless.ts";
+import { noServeHttp, testUnless } from "../support/unless.ts";
 
-const noConnections =
-  http.createServer().listenerCount("connection") > 0
-    ? null
-    : `Bun ${Bun.version}'s http.Server does not listen to "connection"`;
+const noConnections = noServeHttp();
 
 /** undici itself: under its name Bun has a stub. Bun 1.3 lacks what it is made of. */
 async function undici() {

@@ -123,7 +123,7 @@ async function boot({ kernel, disk, project, folder }: Machine): Promise<string>
   ];
   const append = [
     ...["quiet", "panic=-1", "net.ifnames=0", "mitigations=off", "console=ttyS0"],
-    ...["systemd.show_status=0", "systemd.default_timeout_start_sec=900"], // emulated, beside others
+    ...["systemd.show_status=0", "systemd.default_timeout_start_sec=900"], // it is slow
   ].join(" ");
   const command = [
     ...["nice", "-n", "5", "timeout", asked.seconds, "qemu-system-x86_64"],

@@ -1,5 +1,5 @@
-// The guide's units under systemd itself: only in a machine where it is PID 1 and nothing is at stake
-// (test/kernels/run.ts). A server on a passed socket, hardened as docs/systemd.md has it.
+// The guide's units under systemd itself: only in a machine where it is PID 1 and nothing is at
+// stake (test/kernels/run.ts). A server on a passed socket, hardened as docs/systemd.md has it.
 
 import { afterAll, expect, setDefaultTimeout } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";

@@ -8,7 +8,7 @@ import { eventually, must } from "../api/tools.ts";
 /** Seconds of them, on any machine: who has had no turn by then never gets one. */
 const MAX_ROUNDS = 500_000;
 
-/** Run `busy` again and again until the other side is done; MOST_ROUNDS where it never was. */
+/** Run `busy` again and again until the other side is done; MAX_ROUNDS if it never was. */
 async function whileBusy(
   busy: () => Promise<unknown>,
   tick: (done: () => void) => void,

@@ -278,6 +278,18 @@ test(
   TIMEOUT_MS * slower,
 );
 
+test(
+  "npm would publish it: --dry-run, no registry in reach",
+  async () => {
+    const nowhere = ["--registry=http://127.0.0.1:9/", "--fetch-retries=0"];
+    const { stderr } = await succeed(["npm", "publish", "--dry-run", tarball, ...nowhere]);
+    const { version } = manifest(join(root, "package.json"));
+    expect(stderr).toContain(`bunix@${version}`);
+    expect(stderr).toContain("dist/src/index.js");
+  },
+  TIMEOUT_MS * slower,
+);
+
 test("the tarball is named after the version", () => {
   const { name, version } = manifest(join(root, "package.json"));
   expect(basename(tarball)).toBe(`${name}-${version}.tgz`);

@@ -40,7 +40,8 @@ const besides = ["cases/rights", "cases/stream", "loop/generation", "interop/pee
 
 /** Compilers of other machines, bundlers and package managers: little in them is this Bun's. */
 const slow = [
-  ...["abi/cross", "darwin/mutations", "interop/x11-suite", "package/package", "package/places"],
+  ...["abi/cross", "darwin/mutations", "darwin/report"],
+  ...["interop/x11-suite", "package/package", "package/places"],
 ].map((name) => `test/${name}`);
 const notSlow = slow.map((name) => `--not=${name}`);
 

@@ -215,6 +215,7 @@ export function noServeHttp(): string | null {
 /** What programs use that may be lacking, and why it is. */
 const used: readonly (readonly [RegExp, () => string | null | Promise<string | null>])[] = [
   [/passPidfd: true/, noPidfds],
+  [/emit\("connection"/, noServeHttp],
   [/\bsendFd\(/, translatedSignals],
   [/queue\.notify\(/, noQueueSignals],
   [/\bserveHttp\(/, noServeHttp],

@@ -1,5 +1,5 @@
 // Sending and receiving as XNU does it. What it says of would-block, of descriptors and of control
-// data that is cut is in docs/macos.md, with the places in its source.
+// data that is cut is in docs/facts.md, #xnu-sends, with the places in its source.
 #include "darwin.h"
 #include <fcntl.h>
 #include <pthread.h>
