@@ -1,6 +1,6 @@
 // Somebody else's queue, open for writing, and whether anybody reads from it.
 
-import { fstatSync } from "node:fs";
+import { fstatSync, type Stats } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { file } from "../../native/file.ts";
 import { check, type ErrorDetail, fileCall, UnixError } from "../base/errors.ts";
@@ -284,7 +284,13 @@ function must(result: number, syscall: string): number {
 
 /** The process that locked a file, as /proc/locks has it; null where that does not tell. */
 function lockedBy(fd: number): number | null {
-  const { ino, dev } = fileCall(() => fstatSync(fd));
+  let stats: Stats;
+  try {
+    stats = fstatSync(fd);
+  } catch {
+    return null;
+  }
+  const { ino, dev } = stats;
   const { major, minor } = deviceParts(dev);
   const lock = fileLocks()?.find(
     ({ kind, pid, device, inode }) =>
