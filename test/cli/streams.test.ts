@@ -16,6 +16,7 @@ const OSERR = 71;
 describe("standard output that is full", () => {
   const lines: Readonly<Record<string, string[][]>> = {
     ls: [["ls"], ["ls", "--json"]],
+    graph: [["graph"], ["graph", "--svg"]],
     probe: [["probe", "/nowhere"]],
     completion: [["completion", "bash"]],
     help: [["help"], ["ls", "--help"]],

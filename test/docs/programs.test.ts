@@ -15,9 +15,12 @@ const WAKERS = wakersHere();
 const MAX_LINES = 95;
 /** Of documents that are looked things up in. */
 const MAX_LINES_OF: Readonly<Record<string, number>> = {
-  "README.md": 250,
-  "docs/facts.md": 800,
+  "README.md": 275,
+  "docs/facts.md": 900,
   "docs/http.md": 160,
+  "docs/migrating.md": 390,
+  "docs/owned-address.md": 125,
+  "docs/systemd.md": 160,
 };
 /** js: other packages' code; text and ini: not for a shell. */
 const languages = new Set(["ts", "sh", "js", "text", "ini"]);
