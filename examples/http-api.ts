@@ -1,5 +1,4 @@
-// A local HTTP API whose handlers know who calls: a log of who asked for what, and one route that
-// only this process's own user may call.
+// A local HTTP API whose handlers know who calls: a log, and one route for its own user only.
 //
 //   bun examples/http-api.ts
 
@@ -20,8 +19,8 @@ const server = createServer((request, response) => {
 
 await using service = serveHttp(listen(path, { mode: 0o666 }), server);
 for (const route of ["/", "/stop"]) {
+  const options = { socketPath: path, path: route, agent: false };
   await new Promise<void>((resolve) => {
-    const options = { socketPath: path, path: route, agent: false };
     ask(options, (answer) => {
       answer.setEncoding("utf8").on("data", (text) => process.stdout.write(text));
       answer.on("end", resolve);
