@@ -57,9 +57,9 @@ const served = (keep: Keep) => {
 
 underFaults("bunix probe, bunix ls", {
   prepare: served,
-  run: ({ address }) => {
-    same(probeCommand([address]), 0);
-    same(ls([address, "--no-holders"]), 0);
+  run: async ({ address }) => {
+    same(await probeCommand([address]), 0);
+    same(await ls([address, "--no-holders"]), 0);
   },
   right: (_error, { call }) => call === "lstatSync" || call === "connect", // other codes
 });
