@@ -120,6 +120,7 @@ function testJobs(file: string): Job[] {
       command: [resolve(asked.bun), "test", `./${file}`, timeout, ...reporter],
       env: {
         ...(waker === undefined ? {} : { BUNIX_WAKER: waker }),
+        ...(asked.waker === undefined ? {} : { BUNIX_WAKER_OF_PROGRAMS: asked.waker }),
         ...(slower === 1 ? {} : { BUNIX_SLOWER: String(slower) }),
         ...(work === 1 ? {} : { BUNIX_WORK: String(work) }),
       },

@@ -125,7 +125,7 @@ console.log(JSON.stringify({ tries, codes }));`,
     );
     const serve = (): Listener => {
       const server = listen(path, { replace: true });
-      server.consume((socket) => socket.close()).catch(() => {}); // a full backlog makes clients wait
+      server.consume((socket) => socket.close()).catch(() => {}); // else they wait
       return server;
     };
     const servers = [serve()];

@@ -40,7 +40,7 @@ const besides = ["cases/rights", "cases/stream", "loop/generation", "interop/pee
 
 /** Compilers of other machines, bundlers and package managers: little in them is this Bun's. */
 const slow = [
-  ...["abi/cross", "darwin/mutations", "darwin/report"],
+  ...["abi/cross", "darwin/mutations", "darwin/report", "docs/reference", "faults/cli"],
   ...["interop/x11-suite", "package/package", "package/places"],
 ].map((name) => `test/${name}`);
 const notSlow = slow.map((name) => `--not=${name}`);
@@ -51,12 +51,15 @@ const rigs: Readonly<Record<string, Rig>> = {
     options: ["--waker=aio", "--both=loop", ...notSlow],
     leftOut:
       "the thread waker but in loop (test:thread); large amounts, most of the package, cross " +
-      "compilers (test:long); other Buns (test:musl, test:bun-1.3, test:arm64)",
+      "compilers, the reference (test:long); other Buns (test:musl, test:bun-1.3, test:arm64)",
   },
   thread: {
     what: "this Bun, the thread waker",
     options: ["--only-tests", "--waker=thread"],
-    files: folders("api", "cases", "faults", "interop", "stress", "hostile"),
+    files: [
+      ...folders("api", "cases", "faults", "interop", "stress", "hostile"),
+      ...["docs/programs", "examples/", "cli/doctor", "cli/postbox"].map((name) => `test/${name}`),
+    ],
   },
   long: {
     what: "this Bun, more of everything",

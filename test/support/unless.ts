@@ -61,8 +61,16 @@ type PeerTestRest = [fn: () => void | Promise<void>, timeoutMs?: number];
 const mustHaveAll = (): boolean =>
   process.env["CI"] === "true" && process.env["BUNIX_RIG"] === undefined;
 
-/** Both of the ways to wait, for BUNIX_WAKER; where one is not to be had, that is said. */
+/**
+ * Both of the ways to wait, for BUNIX_WAKER of a program; or the one that test/run.ts was asked for
+ * (`--waker`). Where one is not to be had, that is said.
+ */
 export function wakersHere(): ("aio" | "thread")[] {
+  const asked = process.env["BUNIX_WAKER_OF_PROGRAMS"];
+  return asked === undefined ? bothWakers() : bothWakers().filter((waker) => waker === asked);
+}
+
+function bothWakers(): ("aio" | "thread")[] {
   const context = new Memory(8);
   const setUp = nr.SYS_io_setup ?? -1;
   const made = result(libc.syscall(setUp, 1, context.address, 0, 0, 0, 0));
