@@ -29,7 +29,7 @@ const BEGIN = 64 - CHANNEL_HEADER;
 const ROOM = BEGIN + CHANNEL_HEADER + PACKET_BYTES;
 
 /** Bytes that `data` may take in a frame, at most. */
-const most = (data: string | Uint8Array): number =>
+const maxBytes = (data: string | Uint8Array): number =>
   typeof data === "string" ? data.length * UTF8_FACTOR : data.length;
 
 /** Memory of a batch that was sent, for the next one. */
@@ -50,7 +50,7 @@ export class Batch {
 
   /** Whether a batch takes such data at all, without descriptors. */
   static takes(data: string | Uint8Array): boolean {
-    return most(data) <= PACKET_BYTES;
+    return maxBytes(data) <= PACKET_BYTES;
   }
 
   get messages(): number {
@@ -63,7 +63,7 @@ export class Batch {
   }
 
   hasRoom(data: string | Uint8Array): boolean {
-    return this.#at + CHANNEL_HEADER + most(data) <= ROOM;
+    return this.#at + CHANNEL_HEADER + maxBytes(data) <= ROOM;
   }
 
   /** Add a message there is room for; its frame's bytes. */

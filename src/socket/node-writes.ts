@@ -63,7 +63,7 @@ let atExit = false;
 const encoder = new TextEncoder();
 
 /** Up to so many bytes of `chunk`, as they are sent; 0: that is for node:stream to say. */
-function most(chunk: unknown, encoding: unknown): number {
+function maxBytes(chunk: unknown, encoding: unknown): number {
   if (typeof chunk === "string") return encoding === "utf8" ? chunk.length * UTF8_UNIT : 0;
   if (!isView(chunk)) return 0;
   try {
@@ -107,7 +107,8 @@ export class Writes {
 
   /** As node:stream's `write`. */
   write(chunk: unknown, encoding: unknown, done: Done | undefined): boolean {
-    const bytes = this.free && !isTurnFull() ? most(chunk, encoding ?? this.defaultEncoding) : 0;
+    const bytes =
+      this.free && !isTurnFull() ? maxBytes(chunk, encoding ?? this.defaultEncoding) : 0;
     if (bytes === 0 || bytes >= ROOM) {
       this.flush();
       return this.#stream.queue(chunk, encoding, done);

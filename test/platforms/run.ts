@@ -38,17 +38,21 @@ const emulated = [
 ].map((name) => `test/api/${name}.test`);
 const besides = ["cases/rights", "cases/stream", "loop/generation", "interop/peers"];
 
-/** Compilers of other machines, bundlers and package managers: little in them is this Bun's. */
+/** Other machines, bundlers, package managers and packages: little in them is this Bun's. */
 const slow = [
-  ...["abi/cross", "darwin/mutations", "darwin/report", "docs/reference", "faults/cli"],
-  ...["interop/x11-suite", "package/package", "package/places"],
+  ...["abi/cross", "darwin/mutations", "darwin/report", "docs/reference"],
+  ...["interop/duplex-x11", "interop/x11-suite", "package/package", "package/places"],
 ].map((name) => `test/${name}`);
-const notSlow = slow.map((name) => `--not=${name}`);
+/** What more of is better: `long` has it anyway. */
+const more = ["exclusive/kill", "exclusive/race", "faults/cli", "faults/listen", "fuzz/"].map(
+  (name) => `test/${name}`,
+);
+const without = (names: readonly string[]): string[] => names.map((name) => `--not=${name}`);
 
 const rigs: Readonly<Record<string, Rig>> = {
   here: {
     what: "this Bun",
-    options: ["--waker=aio", "--both=loop", ...notSlow],
+    options: ["--waker=aio", "--both=loop", ...without([...slow, ...more])],
     leftOut:
       "the thread waker but in loop (test:thread); large amounts, most of the package, cross " +
       "compilers, the reference (test:long); other Buns (test:musl, test:bun-1.3, test:arm64)",
