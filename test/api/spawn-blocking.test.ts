@@ -77,7 +77,7 @@ describe("O_NONBLOCK", () => {
       const [near, far] = socketPair("stream");
       using listener = listen(`@bunix-blocking-${process.pid}`);
       using fd = Fd.duplicate(near);
-      for (const fds of [[fd, near.fd, listener], { web: fd, 7: listener }]) {
+      for (const fds of [[fd, near.fd, listener], { web: fd, api: listener }]) {
         await spawn(["true"], { fds }).exited;
       }
       await spawn(["true"], { fds: [far], nonBlocking: true }).exited;
