@@ -47,6 +47,8 @@ const slow = [
 const more = ["exclusive/kill", "exclusive/race", "faults/cli", "faults/listen", "fuzz/"].map(
   (name) => `test/${name}`,
 );
+/** Of other packages: this Bun's with one waker will do. */
+const suites = ["test/interop/x11-suite"];
 const without = (names: readonly string[]): string[] => names.map((name) => `--not=${name}`);
 
 const rigs: Readonly<Record<string, Rig>> = {
@@ -59,7 +61,7 @@ const rigs: Readonly<Record<string, Rig>> = {
   },
   thread: {
     what: "this Bun, the thread waker",
-    options: ["--only-tests", "--waker=thread"],
+    options: ["--only-tests", "--waker=thread", ...without(suites)],
     files: [
       ...folders("api", "cases", "faults", "interop", "stress", "hostile"),
       ...["docs/programs", "examples/", "cli/doctor", "cli/postbox"].map((name) => `test/${name}`),
@@ -80,7 +82,7 @@ const rigs: Readonly<Record<string, Rig>> = {
   },
   musl: {
     what: "Bun for musl, x64",
-    options: ["--only-tests"],
+    options: ["--only-tests", ...without(suites)],
     short: [...common, "test/faults/", "test/package/places"],
     thread,
     leftOut:
@@ -89,7 +91,7 @@ const rigs: Readonly<Record<string, Rig>> = {
   },
   "bun-1.3": {
     what: "the oldest Bun that package.json admits",
-    options: ["--only-tests"],
+    options: ["--only-tests", ...without(suites)],
     short: [...common, "test/stress/workers"],
     thread,
     leftOut:
