@@ -9,10 +9,10 @@ import { file } from "../../native/file.ts";
 import { nr } from "../../native/numbers.ts";
 import { arch } from "../../native/platform.ts";
 import { message, option, socket } from "../../native/socket.ts";
-import { errnoName, UnixError } from "../../src/base/errors.ts";
+import { errnoName, UnixError, UnsupportedError } from "../../src/base/errors.ts";
 import { type KernelVersion, kernelIsAtLeast } from "../../src/base/kernel.ts";
 import { capabilities } from "../../src/capabilities/capabilities.ts";
-import { MessageQueue, ProcessHandle, socketPair } from "../../src/index.ts";
+import { MessageQueue, ProcessHandle, peerPidfd, socketPair } from "../../src/index.ts";
 import { encodeControl } from "../../src/structs/cmsg.ts";
 import { close, descriptorFlags } from "../../src/syscalls/fd.ts";
 import { MessageHeader } from "../../src/syscalls/header.ts";
@@ -138,8 +138,14 @@ export function noPidfds(): string | null {
 
 /** Why the kernel gives no pidfd of a peer; null where it does. */
 export function noPeerPidfd(): string | null {
-  const { peerPidfd } = capabilities();
-  return peerPidfd.available ? null : `SO_PEERPIDFD: ${peerPidfd.reason}`;
+  using pair = socketPair("stream"); // by trying: emulators know this option and not the other
+  try {
+    peerPidfd(pair[0]).close();
+    return null;
+  } catch (error) {
+    if (error instanceof UnsupportedError) return error.message;
+    throw error;
+  }
 }
 
 /** Why a test of what came with that kernel is left out; null from then on. */
