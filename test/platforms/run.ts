@@ -44,9 +44,10 @@ const slow = [
   ...["interop/duplex-x11", "interop/x11-suite", "package/package", "package/places"],
 ].map((name) => `test/${name}`);
 /** What more of is better: `long` has it anyway. */
-const more = ["exclusive/kill", "exclusive/race", "faults/cli", "faults/listen", "fuzz/"].map(
-  (name) => `test/${name}`,
-);
+const more = [
+  ...["cli/postbox-life", "exclusive/kill", "exclusive/race"],
+  ...["faults/cli", "faults/listen", "faults/servers", "fuzz/"],
+].map((name) => `test/${name}`);
 /** Of other packages: this Bun's with one waker will do. */
 const suites = ["test/interop/x11-suite"];
 const without = (names: readonly string[]): string[] => names.map((name) => `--not=${name}`);
@@ -72,7 +73,7 @@ const rigs: Readonly<Record<string, Rig>> = {
     options: ["--only-tests", "--waker=aio", "--work=5"],
     files: [
       ...folders("exclusive", "faults", "fuzz", "hostile", "soak", "stress"),
-      ...[...slow, "test/interop/channel", "test/interop/spawn", "test/cli/postbox."],
+      ...[...slow, "test/interop/channel", "test/interop/spawn", "test/cli/postbox"],
     ],
   },
   // has a list of its own (test/darwin/suites.ts)
