@@ -2,6 +2,7 @@
 // of ours: what a listener throws is uncaught, as with a net.Socket, and the stream goes on.
 
 import type { Duplex } from "node:stream";
+import { callAlone, throwAlone } from "../base/callbacks.ts";
 import { closedError } from "../base/errors.ts";
 import { closeMany } from "../fd/closing.ts";
 import { Fd, type FdLike } from "../fd/fd.ts";
@@ -166,7 +167,8 @@ export class Bridge {
     try {
       more = stream.push(data);
     } catch (error) {
-      this.#uncaught(error);
+      this.#threw = true;
+      throwAlone(error);
       // a listener that threw has had its bytes: the next ones are the next call's
       this.#alone(() => stream.read(0));
     }
@@ -202,19 +204,7 @@ export class Bridge {
 
   /** Call what runs functions of the user's. */
   #alone(call: () => unknown): void {
-    try {
-      call();
-    } catch (error) {
-      this.#uncaught(error);
-    }
-  }
-
-  /** What they throw is thrown where nothing of ours is around it: an exception of the process. */
-  #uncaught(error: unknown): void {
-    this.#threw = true;
-    queueMicrotask(() => {
-      throw error;
-    });
+    if (!callAlone(call)) this.#threw = true;
   }
 
   end(): void {

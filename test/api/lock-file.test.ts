@@ -18,7 +18,7 @@ import {
 import { type ErrnoName, errno } from "../../native/errno.ts";
 import { type FileLock, lockFile, lockFileSync, lockHolders, tryLockFile } from "../../src/lock.ts";
 import { lastError, libc } from "../../src/syscalls/libc.ts";
-import { leaveStale } from "../exclusive/crew.ts";
+import { noLockFiles } from "../exclusive/crew.ts";
 import { runSource, succeeded } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";
@@ -84,14 +84,7 @@ describe("the file of that name is what is locked", () => {
     using dir = tempDir();
     const path = dir.file("lock");
     writeFileSync(dir.file("precious"), "precious");
-    const cases: Readonly<Record<string, [code: string, make: () => unknown]>> = {
-      "a symbolic link": ["ELOOP", () => symlinkSync("precious", path)],
-      "a link to nowhere": ["ELOOP", () => symlinkSync("nowhere", path)],
-      "a second name": ["EINVAL", () => linkSync(dir.file("precious"), path)],
-      "a FIFO": ["EINVAL", () => Bun.spawnSync(["mkfifo", path])],
-      "a directory": ["EISDIR", () => mkdirSync(path)],
-      "a socket": ["ENXIO", () => leaveStale(path)],
-    };
+    const cases = noLockFiles(path, dir.file("precious"));
     for (const [name, [code, make]] of Object.entries(cases)) {
       make();
       await leakFree(async () => {

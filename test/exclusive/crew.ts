@@ -1,6 +1,14 @@
 // Many processes that start on one address at the same moment.
 
-import { closeSync, constants, openSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  linkSync,
+  mkdirSync,
+  openSync,
+  symlinkSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import {
   type AddressInput,
@@ -150,6 +158,22 @@ export function leaveStale(path: string, type: SocketType = "stream"): void {
   using scope = new Scope();
   scope.bound(path, numberOf[type]);
 }
+
+/**
+ * What may stand at a lock file's path and is none: the code of the error, and how it is made.
+ * `precious` is a file beside it, which nobody may touch.
+ */
+export const noLockFiles = (
+  path: string,
+  precious: string,
+): Readonly<Record<string, [code: string, make: () => unknown]>> => ({
+  "a symbolic link": ["ELOOP", () => symlinkSync("precious", path)],
+  "a link to nowhere": ["ELOOP", () => symlinkSync("nowhere", path)],
+  "a second name": ["EINVAL", () => linkSync(precious, path)],
+  "a FIFO": ["EINVAL", () => Bun.spawnSync(["mkfifo", path])],
+  "a directory": ["EISDIR", () => mkdirSync(path)],
+  "a socket": ["ENXIO", () => leaveStale(path)],
+});
 
 /** Visit a server by its address; the pid of the one who listened, null for datagrams. */
 export function visit(address: string, type: SocketType): number | null {

@@ -19,7 +19,7 @@ import { ownCommand } from "../cli/tools.ts";
 import { type Child, start, startScript, writeSource } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 import { setMode, type TempDir, tempDir } from "../support/tmp.ts";
-import { leaveStale, open, serverCommand, startServer, types, visit } from "./crew.ts";
+import { leaveStale, noLockFiles, open, serverCommand, startServer, types, visit } from "./crew.ts";
 
 describe("lockFile", () => {
   test("has the pid in it, is its owner's alone, and goes with the socket", () => {
@@ -83,14 +83,7 @@ describe("lockFile", () => {
     const lockFile = dir.file("lock");
     const attempt = (): unknown => listen(dir.file("s"), { lockFile });
     writeFileSync(dir.file("precious"), "precious");
-    const cases: Readonly<Record<string, [code: string, make: () => unknown]>> = {
-      "a symbolic link": ["ELOOP", () => symlinkSync("precious", lockFile)],
-      "a link to nowhere": ["ELOOP", () => symlinkSync("nowhere", lockFile)],
-      "a second name": ["EINVAL", () => linkSync(dir.file("precious"), lockFile)],
-      "a FIFO": ["EINVAL", () => Bun.spawnSync(["mkfifo", lockFile])],
-      "a directory": ["EISDIR", () => mkdirSync(lockFile)],
-      "a socket": ["ENXIO", () => leaveStale(lockFile)],
-    };
+    const cases = noLockFiles(lockFile, dir.file("precious"));
     for (const [name, [code, make]] of Object.entries(cases)) {
       make();
       expect([name, await codeOf(attempt)]).toEqual([name, code]);
