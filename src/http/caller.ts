@@ -33,12 +33,12 @@ export interface Caller {
 /** On each stream that a server got from us. It is not exported: nobody else writes it. */
 const CALLER = Symbol("caller");
 
-interface Asked {
-  /** The descriptor at this moment. @throws UnixError ERR_CLOSED */
-  readonly fd: () => number;
-}
-
-function makeCaller({ fd }: Asked): Caller {
+/**
+ * @internal Who connected.
+ * @param fd the descriptor at this moment; throws UnixError ERR_CLOSED
+ * @throws UnixError where the kernel does not say
+ */
+export function makeCaller(fd: () => number): Caller {
   const { pid, uid, gid } = peerCredentials(fd());
   let known: readonly number[] | null = null;
   return Object.freeze({
@@ -52,11 +52,9 @@ function makeCaller({ fd }: Asked): Caller {
 
 /** @internal Who connected this socket. @throws UnixError where the kernel does not say */
 export function callerOn(socket: StreamSocket): Caller {
-  return makeCaller({
-    fd: () => {
-      if (socket.closed) throw closedError("getsockopt");
-      return socket.fd;
-    },
+  return makeCaller(() => {
+    if (socket.closed) throw closedError("getsockopt");
+    return socket.fd;
   });
 }
 
@@ -161,7 +159,7 @@ function callerByServer(request: Request, server: RequestServer): Caller | undef
     if (number < 0) throw closedError("getsockopt");
     return number;
   };
-  return (server.requestFD(request) ?? -1) < 0 ? undefined : makeCaller({ fd });
+  return (server.requestFD(request) ?? -1) < 0 ? undefined : makeCaller(fd);
 }
 
 /** @internal For `capabilities()`. */

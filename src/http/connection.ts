@@ -6,27 +6,7 @@ import type { StreamSocket } from "../socket/stream.ts";
 import { shutdown } from "../syscalls/socket.ts";
 import { type Caller, callerOn, mark } from "./caller.ts";
 import type { HttpStream } from "./probe.ts";
-
-/** Milliseconds; Infinity: no limit. */
-export interface Limits {
-  /** For the head of a request, and for a TLS handshake. */
-  readonly head: number;
-  /** For a request, body and all. */
-  readonly request: number;
-  /** Between an answer and the next request. */
-  readonly idle: number;
-}
-
-/**
- * What a connection is doing. "arriving": the head of a request, or a handshake, is on its way;
- * "ours no longer": upgraded, or a session of HTTP/2, which have limits of their own.
- */
-export type Doing = "answering" | "arriving" | "idle" | "ours no longer";
-
-/** What drain needs of a session of HTTP/2. */
-export interface Session {
-  close(): void;
-}
+import type { Doing, Limits, Served, Session } from "./served.ts";
 
 /** What node:http of Bun calls, without a public name, a message that is not all here. */
 const OPEN = "http1MessageOpen";
@@ -42,15 +22,13 @@ function hasBegun(http: HttpStream): boolean | undefined {
   return typeof value === "boolean" ? value : undefined;
 }
 
-export class Connection {
+export class Connection implements Served {
   readonly caller: Caller;
   readonly socket: StreamSocket;
   /** The bytes as they come. */
   readonly stream: DescriptorDuplex & HttpStream;
-  /** Where HTTP is spoken: the stream, or what TLS makes of it; null before the handshake. */
   http: HttpStream | null = null;
   session: Session | null = null;
-  /** It has been told to go, and is destroyed if it stays. */
   late = false;
   /** A new request comes, on a connection that has had an answer or none yet. */
   #arriving = true;
@@ -121,7 +99,6 @@ export class Connection {
     }
   }
 
-  /** Nothing of a request has come so far. */
   get untouched(): boolean {
     return this.stream.bytesRead === 0;
   }
@@ -146,10 +123,6 @@ export class Connection {
     return null;
   }
 
-  /**
-   * Take no more requests: who sends one is told so by EPIPE and none is lost, for what is queued
-   * is still read, and answered (facts: #shut-reading-loses-nothing).
-   */
   deafen(): void {
     if (this.#deaf || this.socket.closed) return;
     this.#deaf = true;

@@ -21,6 +21,7 @@ export interface AnyServer {
   readonly keepAliveTimeout?: unknown;
   readonly keepAliveTimeoutBuffer?: unknown;
   httpAllowHalfOpen?: unknown;
+  maxHeadersCount?: unknown;
 }
 
 /** What serves HTTP: made by createServer of node:http, node:https or node:http2. */

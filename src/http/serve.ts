@@ -3,15 +3,17 @@
 import type { TlsOptions } from "node:tls";
 import { Backoff } from "../base/backoff.ts";
 import { remaining, sleep } from "../base/deadline.ts";
-import { closedError, UnixError, UnsupportedError } from "../base/errors.ts";
+import { closedError, UnsupportedError } from "../base/errors.ts";
 import { Listener } from "../listener/listener.ts";
 import type { StreamSocket } from "../socket/stream.ts";
-import { type Caller, callerBelow, mark, markOn } from "./caller.ts";
-import { Connection, type Session } from "./connection.ts";
-import { countToo } from "./counted.ts";
-import { type AnyHttpServer, type AnyServer, type Kind, kindOf, terminator } from "./kinds.ts";
+import { BunIntake } from "./bun-intake.ts";
+import { bunTells, whyNotBun } from "./bun-probe.ts";
+import type { Hall } from "./hall.ts";
+import { type AnyHttpServer, type AnyServer, type Kind, kindOf } from "./kinds.ts";
 import { type HttpStream, whyNoServing } from "./probe.ts";
-import { giveUp, limitsOf, onTimeout, Sweep } from "./timeouts.ts";
+import type { Intake, Served } from "./served.ts";
+import { StreamIntake } from "./stream-intake.ts";
+import { giveUp, limitsOf, Sweep } from "./timeouts.ts";
 
 /** How to serve. Who may come in, and how many, are options of `listen`. */
 export interface ServeHttpOptions {
@@ -20,6 +22,17 @@ export interface ServeHttpOptions {
    * them. Default: what the server was created with.
    */
   readonly tls?: TlsOptions | undefined;
+  /**
+   * Who accepts. "bun": Bun itself, which parses with the parser of its own servers, twice as fast;
+   * this side looks who it is in the moment in which somebody was accepted. `request.socket` is then
+   * what a server of node:http has without this library. "bunix": this library; `request.socket` is
+   * a `DescriptorDuplex`, whose `socket` is the `StreamSocket`.
+   *
+   * Default "bun" for a server of node:http, where that works and Linux refuses descriptors that
+   * clients send (6.16); else "bunix". So it is with a `Listener` whose socket options Bun would not
+   * keep. "bun" that cannot be is "bunix": `acceptedBy` tells.
+   */
+  readonly acceptBy?: "bun" | "bunix" | undefined;
 }
 
 /** How to let a service go. */
@@ -30,50 +43,78 @@ export interface DrainHttpOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-const PAUSE_MS = 5;
 const LOOKS = { first: 1, max: 100 } as const;
 
 /** Connections from a listener to an HTTP server. Made by {@link serveHttp}. */
 export class HttpService implements Disposable, AsyncDisposable {
   readonly #listener: Listener<StreamSocket>;
   readonly #server: AnyServer;
-  readonly #kind: Kind;
-  readonly #open = new Set<Connection>();
-  readonly #byCaller = new WeakMap<Caller, Connection>();
-  readonly #front: { emit(event: string, stream: unknown): unknown };
+  readonly #open = new Set<Served>();
   readonly #sweep: Sweep;
-  readonly #undo: (() => void)[] = [];
+  /** null: it is not known yet who accepts; connections wait. */
+  #intake: Intake | null = null;
   #closed = false;
   #draining = false;
-  /** Lets the next connection in. */
-  #room: (() => void) | null = null;
+  #referenced = true;
   #warned = false;
 
   /** @internal */
   constructor(listener: Listener<StreamSocket>, server: AnyServer, options: ServeHttpOptions) {
     this.#listener = listener;
     this.#server = server;
-    this.#kind = kindOf(server);
-    const secured = (stream: HttpStream): void => this.#secured(stream);
-    this.#front = this.#kind === "https" ? terminator(server, options.tls, secured) : this.#server;
-    if (this.#kind === "http2s") this.#listen("secureConnection", secured);
-    if (this.#kind.startsWith("http2")) {
-      this.#listen("session", (session: Session & { readonly socket: unknown }) => {
-        const connection = this.#connectionOf(session.socket);
-        if (connection !== undefined) connection.session = session;
-      });
-    }
-    this.#undo.push(countToo(server, () => this.#open.size));
     this.#sweep = new Sweep(
       (now) => this.#look(now),
       () => limitsOf(this.#server),
     );
-    this.#accept();
+    const hall = this.#hall(kindOf(server));
+    const here = (): Intake => new StreamIntake(hall, options.tls, () => this.#open.size);
+    if (whyNotBun(hall, options) !== null) this.#intake = here();
+    else this.#begin(hall, here);
   }
 
-  #listen(event: string, listener: (...args: never[]) => void): void {
-    this.#server.prependListener(event, listener);
-    this.#undo.push(() => this.#server.removeListener(event, listener));
+  #hall(kind: Kind): Hall {
+    const { rules } = this.#listener.terms;
+    const isFull = (): boolean => this.#full || rules.full;
+    const isDraining = (): boolean => this.#draining;
+    return {
+      listener: this.#listener,
+      server: this.#server,
+      kind,
+      get full(): boolean {
+        return isFull();
+      },
+      enter: (connection) => this.#enter(connection),
+      gone: (connection) => this.#gone(connection),
+      requested: (answer) => {
+        if (isDraining()) (answer as HttpStream["_httpMessage"])?.setHeader("Connection", "close");
+      },
+      warn: (text) => this.#warn(text),
+      uncaught,
+    };
+  }
+
+  /** Bun accepts, where that works: it is tried once. */
+  #begin(hall: Hall, here: () => Intake): void {
+    const start = (works: boolean): void => {
+      if (this.#closed || this.#listener.closed) return;
+      try {
+        this.#intake = works ? new BunIntake(hall) : here();
+      } catch {
+        this.#intake = here();
+      }
+      if (!this.#referenced) this.unref();
+    };
+    const known = bunTells();
+    if (typeof known === "boolean") start(known);
+    else void known.then(start);
+  }
+
+  /**
+   * Who accepts and parses: Bun itself, or this library (see `acceptBy`). null: that is being tried,
+   * for a moment, and once in a process.
+   */
+  get acceptedBy(): "bun" | "bunix" | null {
+    return this.#intake?.by ?? null;
   }
 
   /** Connections that are open, upgraded ones too. */
@@ -93,33 +134,16 @@ export class HttpService implements Disposable, AsyncDisposable {
 
   /** Keep the process alive while it accepts. The default. */
   ref(): this {
-    this.#listener.ref();
+    this.#referenced = true;
+    this.#intake?.reference(true);
     return this;
   }
 
   /** Do not keep the process alive for the listener; connections that are open do. */
   unref(): this {
-    this.#listener.unref();
+    this.#referenced = false;
+    this.#intake?.reference(false);
     return this;
-  }
-
-  #accept(): void {
-    this.#listener
-      .consume((socket) => this.#welcome(socket))
-      .then(undefined, (error: unknown) => {
-        if (this.#closed || this.#listener.closed) return;
-        if (error instanceof UnixError) {
-          this.#warn(`a connection could not be accepted: ${error.message}`);
-          setTimeout(() => this.#again(), PAUSE_MS).unref();
-          return;
-        }
-        this.#accept();
-        uncaught(error); // what `allow` threw
-      });
-  }
-
-  #again(): void {
-    if (!this.#closed && !this.#listener.closed) this.#accept();
   }
 
   #warn(text: string): void {
@@ -128,23 +152,9 @@ export class HttpService implements Disposable, AsyncDisposable {
     process.emitWarning(`serveHttp: ${text}`, { type: "AcceptWarning" });
   }
 
-  /** A promise: nobody more is accepted until it is resolved. */
-  #welcome(socket: StreamSocket): Promise<void> | undefined {
-    let connection: Connection;
-    try {
-      connection = new Connection(socket, performance.now());
-    } catch (error) {
-      socket.close(); // nobody is served without a name
-      this.#warn(`who connected is not known: ${String(error)}`);
-      return undefined;
-    }
+  #enter(connection: Served): void {
     this.#open.add(connection);
-    this.#byCaller.set(connection.caller, connection);
-    connection.stream.once("close", () => this.#gone(connection));
-    this.#hand(connection);
     this.#sweep.start();
-    if (!this.#full) return undefined;
-    return new Promise((resolve) => (this.#room = resolve));
   }
 
   get #full(): boolean {
@@ -152,58 +162,15 @@ export class HttpService implements Disposable, AsyncDisposable {
     return typeof maxConnections === "number" && this.#open.size >= Math.max(maxConnections, 1);
   }
 
-  #hand(connection: Connection): void {
-    const { stream } = connection;
-    try {
-      if (this.#kind === "http" || this.#kind === "http2") this.#begin(connection, stream);
-      this.#front.emit("connection", stream);
-    } catch (error) {
-      connection.destroy();
-      uncaught(error); // what a listener threw, as from any emitter
-    }
-  }
-
-  #begin(connection: Connection, http: HttpStream): void {
-    connection.begin(http, performance.now());
-    onTimeout(http, this.#server);
-  }
-
-  /** TLS has shaken hands. */
-  #secured(stream: HttpStream): void {
-    const caller = callerBelow(stream);
-    const connection = caller && this.#byCaller.get(caller);
-    if (caller === undefined || connection === undefined) {
-      if (this.#kind === "https") stream.destroy(); // nobody is served without a name
-      return;
-    }
-    stream.on("error", () => {});
-    stream.once("close", () => connection.stream.destroy());
-    mark(stream, caller);
-    this.#begin(connection, stream);
-    if (this.#kind !== "https") return;
-    this.#server.emit("secureConnection", stream);
-    this.#server.emit("connection", stream);
-  }
-
-  #connectionOf(stream: unknown): Connection | undefined {
-    const caller = markOn(stream);
-    return caller && this.#byCaller.get(caller);
-  }
-
-  #gone(connection: Connection): void {
-    this.#open.delete(connection);
-    connection.http?.destroy();
-    const room = this.#room;
-    if (room !== null && !this.#full) {
-      this.#room = null;
-      room();
-    }
+  #gone(connection: Served): void {
+    if (!this.#open.delete(connection)) return;
+    this.#intake?.room();
     if (this.#open.size > 0) return;
     this.#sweep.stop();
-    if (this.#closed) this.#end();
+    if (this.#closed) this.#intake?.end();
   }
 
-  /** What Bun does for the connections that it has accepted itself. */
+  /** What Bun does not do for connections. */
   #look(now: number): void {
     const limits = limitsOf(this.#server);
     for (const connection of this.#open) {
@@ -224,14 +191,10 @@ export class HttpService implements Disposable, AsyncDisposable {
     if (this.#closed) return;
     this.#closed = true;
     this.#listener.close();
-    this.#room?.();
     this.#sweep.stop();
     for (const connection of this.#open) connection.destroy();
-    if (this.#open.size === 0) this.#end();
-  }
-
-  #end(): void {
-    for (const undo of this.#undo.splice(0)) undo();
+    this.#intake?.close();
+    if (this.#open.size === 0) this.#intake?.end();
   }
 
   /**
@@ -247,7 +210,9 @@ export class HttpService implements Disposable, AsyncDisposable {
   async drain(options: DrainHttpOptions = {}): Promise<void> {
     const left = remaining(options.timeoutMs);
     if (this.#closed) return;
-    this.#beginDraining();
+    this.#draining = true;
+    this.#listener.close();
+    this.#intake?.stop();
     const pauses = new Backoff(LOOKS);
     try {
       for (;;) {
@@ -261,23 +226,7 @@ export class HttpService implements Disposable, AsyncDisposable {
     }
   }
 
-  #beginDraining(): void {
-    if (this.#draining) return;
-    this.#draining = true;
-    this.#listener.close();
-    this.#room?.();
-    if (this.#kind.startsWith("http2")) return;
-    const server = this.#server;
-    const { httpAllowHalfOpen } = server;
-    server.httpAllowHalfOpen = true; // a request that is read behind the last one is answered, too
-    this.#undo.push(() => (server.httpAllowHalfOpen = httpAllowHalfOpen));
-    this.#listen("request", (request: { socket: unknown }, answer: HttpStream["_httpMessage"]) => {
-      if (this.#connectionOf(request.socket) !== undefined)
-        answer?.setHeader("Connection", "close");
-    });
-  }
-
-  #letGo(connection: Connection): void {
+  #letGo(connection: Served): void {
     const doing = connection.look(performance.now());
     const answer = connection.http?._httpMessage;
     if (connection.session !== null) connection.session.close();
@@ -331,6 +280,10 @@ export function serveHttp(
   }
   if (listener.closed) throw closedError("accept");
   kindOf(server);
+  const { acceptBy } = options;
+  if (acceptBy !== undefined && acceptBy !== "bun" && acceptBy !== "bunix") {
+    throw new TypeError('acceptBy is "bun" or "bunix"');
+  }
   const why = whyNoServing();
   if (why !== null) throw new UnsupportedError("serveHttp", why);
   return new HttpService(

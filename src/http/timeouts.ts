@@ -1,8 +1,8 @@
 // The limits of time that a server of node:http has, kept for connections that it did not accept.
 
-import type { Connection, Limits } from "./connection.ts";
 import type { AnyServer } from "./kinds.ts";
 import type { HttpStream } from "./probe.ts";
+import type { Limits, Served } from "./served.ts";
 
 const ms = (value: unknown): number =>
   typeof value === "number" && value > 0 ? value : Number.POSITIVE_INFINITY;
@@ -60,7 +60,7 @@ export class Sweep {
 const LATE = "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n";
 
 /** A request that did not come in time: the server is asked, else the client is told. */
-export function giveUp(connection: Connection, server: AnyServer): void {
+export function giveUp(connection: Served, server: AnyServer): void {
   connection.late = true;
   const { http } = connection;
   if (http === null) {

@@ -85,6 +85,8 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
   readonly #start: Start;
   readonly #watch = new LazyWatch();
   readonly #acceptor: Acceptor<S>;
+  /** @internal Told before the descriptor is closed or handed on: others accept from it. */
+  onEnd: (() => void) | null = null;
 
   /** @internal */
   constructor(start: Start) {
@@ -219,12 +221,14 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
 
   /** Hand the descriptor on; the socket's file stays. @throws UnixError ERR_CLOSED */
   release(): Fd {
+    this.onEnd?.();
     this.#start.binding?.release();
     return Fd.of(this.handle.release(), "Listener.release", "socket");
   }
 
   /** @internal Hand everything on: the descriptor, and the file with whoever removes it. */
   surrender(): { readonly handle: Fd; readonly binding: Binding | null } {
+    this.onEnd?.();
     const handle = Fd.of(this.handle.release(), "Listener.surrender", "socket");
     return { handle, binding: this.#start.binding };
   }
@@ -232,6 +236,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
   /** Stop listening and remove the socket's file if it is still ours. Connections stay open. */
   close(): void {
     if (this.closed) return;
+    this.onEnd?.();
     this.#start.binding?.remove();
     this.handle.close();
   }

@@ -8,26 +8,15 @@ import { describeFd } from "../fd/description.ts";
 import { Fd, type FdLike, fdNumber } from "../fd/fd.ts";
 import { inodeOf } from "../fd/inode.ts";
 import { type AdmissionOptions, checkAdmission } from "../listener/listener.ts";
-import { decodeInet, isLoopback } from "../structs/sockaddr-in.ts";
-import { decodeSockaddr, toBytes } from "../structs/sockaddr-un.ts";
 import { setNonBlocking, statusFlags } from "../syscalls/fd.ts";
 import { rawName } from "../syscalls/socket.ts";
 import { type Door, directDoor, remember } from "./drain.ts";
-import { exchange, isListening, type Registration, registrations } from "./epoll-entry.ts";
+import { exchange, type Registration, registrations } from "./epoll-entry.ts";
 import { closeIfStill, takesDescriptors } from "./native-fd.ts";
+import { type PlaceholderAddress, started, throwAway, WHY } from "./placeholder.ts";
 import { termsOf, weAccept } from "./rules.ts";
 
-/**
- * Where the server is to be started: nowhere that matters. Spread it into the options of Bun.serve,
- * Bun.listen, or of `listen` of a node:net, node:http or node:https server.
- */
-export type PlaceholderAddress = (
-  | { readonly unix: string; readonly path: string }
-  | { readonly hostname: string; readonly host: string; readonly port: 0 }
-) & {
-  /** Where Bun.serve takes one (no Bun up to 1.4.5): a duplicate, preferred to the rest. */
-  readonly fd?: number;
-};
+export type { PlaceholderAddress } from "./placeholder.ts";
 
 /** What `start` may return: a Bun server or listener, or a server of Node's modules. */
 export type Startable =
@@ -45,8 +34,6 @@ export interface AdoptOptions extends AdmissionOptions {
    */
   readonly paused?: boolean | undefined;
 }
-
-const WHY = "it leans on how Bun keeps its sockets, and here that is different";
 
 /**
  * Start a server of Bun on a listening socket that is open already: TCP or Unix, made by systemd,
@@ -105,7 +92,7 @@ export function serveOn<T extends Startable>(
   }
   try {
     checkServer(server);
-    const find = (): Registration => started(where, { before, server });
+    const find = (): Registration => started(where, { before, port: portOf(server) });
     const { epoll, door } =
       terms === null
         ? bunAccepts(taken(given, listener) ?? put(listener, find()), paused)
@@ -157,19 +144,6 @@ function checkListener(fd: number): Listening {
   return { fd, inode: inodeOf(fd), family, name };
 }
 
-/**
- * A place of the same kind: an abstract name that cannot be guessed, or a free port of this machine
- * alone. It is there for a moment, leaves nothing behind, and who connects to it is disconnected.
- */
-function throwAway(family: Listening["family"]): PlaceholderAddress {
-  if (family === "unix") {
-    const name = `\0bunix-${crypto.randomUUID()}`;
-    return { unix: name, path: name };
-  }
-  const host = family === "inet" ? "127.0.0.1" : "::1";
-  return { hostname: host, host, port: 0 };
-}
-
 function checkServer(server: Startable): void {
   if (typeof (server as { then?: unknown } | null)?.then === "function") {
     throw new TypeError("start has to return the server itself, not a promise of it");
@@ -204,42 +178,9 @@ function taken(given: Fd | null, { inode }: Listening): Registration | null {
   return entry;
 }
 
-/** Where the event loop has the socket that `start` opened. */
-function started(
-  where: PlaceholderAddress,
-  { before, server }: { before: ReadonlySet<number>; server: Startable },
-): Registration {
-  const port = portOf(server);
-  const found = registrations().filter(
-    ({ fd, inode }) =>
-      !before.has(inode) && inodeOf(fd) === inode && isListening(fd) && isAt(fd, where, port),
-  );
-  const [entry, another] = found;
-  if (entry === undefined) {
-    const place = "unix" in where ? where.unix.replace("\0", "@") : where.hostname;
-    const reason = `no socket that listens at ${place} appeared in the event loop`;
-    throw new UnsupportedError("serveOn", `${reason}; did start spread \`where\`? ${WHY}`);
-  }
-  if (another !== undefined) throw new TypeError("start has to start one server, not several");
-  return entry;
-}
-
 function portOf(server: Startable): number | undefined {
   const { port } = server as { port?: unknown };
   return typeof port === "number" ? port : undefined;
-}
-
-function isAt(fd: number, where: PlaceholderAddress, port: number | undefined): boolean {
-  const name = rawName(fd);
-  if (typeof name === "number") return false;
-  if ("unix" in where) {
-    const found = decodeSockaddr(name, name.length);
-    const wanted = toBytes(where.unix).subarray(1);
-    return found.kind === "abstract" && Buffer.compare(found.name, wanted) === 0;
-  }
-  const found = decodeInet(name);
-  if (found === null || !isLoopback(found)) return false;
-  return port === undefined || found.port === port;
 }
 
 /** Put the listener in the place of the throw-away one, and look whether it is there. */

@@ -117,6 +117,13 @@ export function isStill(fd: number, inode: number): boolean {
   return type < 0 ? type !== -errno.EBADF : Number(kind.inode) === inode;
 }
 
+/** Whether that epoll watches the number as it stands now. */
+export function isRegistered(epfd: number, fd: number): boolean {
+  const added = epollAddAs(epfd, fd, { events: 0, data: 0n });
+  if (added === 0) epollCtl(epfd, epoll.EPOLL_CTL_DEL ?? 0, { fd });
+  return added === -errno.EEXIST;
+}
+
 export const isListening = (fd: number): boolean => getOption(fd, option.SO_ACCEPTCONN) === 1;
 
 /** Take it out of its epoll; a negative errno where the kernel refuses. */

@@ -53,16 +53,20 @@ const usual = toSettings();
 const hasSizes = ({ sendBufferBytes, receiveBufferBytes }: Settings): boolean =>
   (sendBufferBytes ?? receiveBufferBytes) !== undefined;
 
-/**
- * A server of Bun reads bytes, by its own sizes, and nothing beside them.
- * @throws TypeError for options that would promise more
- */
-function checkSettings(settings: Settings): void {
+/** The first option that a server of Bun would not keep: it reads bytes, by its own sizes. */
+function lostSetting(settings: Settings): string | undefined {
   const lost = (
     ["passCredentials", "passPidfd", "maxMessageBytes", "maxQueuedBytes"] as const
   ).find((name) => settings[name] !== usual[name]);
   const wantsFds = settings.acceptFds !== 0 && settings.acceptFds !== usual.acceptFds;
-  const name = lost ?? (wantsFds ? "acceptFds" : undefined);
+  return lost ?? (wantsFds ? "acceptFds" : undefined);
+}
+
+export const keepsSettings = (settings: Settings): boolean => lostSetting(settings) === undefined;
+
+/** @throws TypeError for options that would promise more */
+function checkSettings(settings: Settings): void {
+  const name = lostSetting(settings);
   if (name === undefined) return;
   const why = "a server of Bun reads bytes only, by its own sizes";
   throw new TypeError(`${name} of the listener would not hold: ${why}; leave it out`);

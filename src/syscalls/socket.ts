@@ -33,8 +33,11 @@ function withoutSigpipe(fd: number): number {
   return fd;
 }
 
-export const socket = (type: number): number =>
-  prepared(result(libc.socket(c.AF_UNIX, type | FLAGS, 0)));
+export const socket = (type: number): number => socketOf(c.AF_UNIX, type);
+
+/** Of another family. */
+export const socketOf = (family: number, type: number): number =>
+  prepared(result(libc.socket(family, type | FLAGS, 0)));
 
 /** Both ends, or a negative errno. */
 export function socketpair(type: number): FdPair | number {

@@ -1,0 +1,165 @@
+// Bun accepts from the listener, and parses: a shadow of the server listens, with the listener under
+// its number. In the moment in which Bun has accepted somebody, before it reads, this side looks who
+// it is and asks the rules.
+
+import type { Server } from "node:http";
+import { check, UnixError } from "../base/errors.ts";
+import { holdsMore } from "../fd/unread.ts";
+import type { Listener } from "../listener/listener.ts";
+import { admits } from "../peer/admission.ts";
+import { peerCredentials } from "../peer/credentials.ts";
+import { exchange, type Registration, registrations, resume, suspend } from "../serve/epoll-entry.ts";
+import { started, throwAway } from "../serve/placeholder.ts";
+import { applySettings } from "../socket/options.ts";
+import type { StreamSocket } from "../socket/stream.ts";
+import { duplicateOnto } from "../syscalls/fd.ts";
+import { rawName } from "../syscalls/socket.ts";
+import { BunConnection } from "./bun-connection.ts";
+import type { Hall } from "./hall.ts";
+import type { Intake } from "./served.ts";
+import { type BunStream, Follower, shadowOf } from "./shadow.ts";
+import { WhichFd } from "./which-fd.ts";
+
+/** Start a shadow where nobody is, and find where Bun has its socket. */
+export function startShadow(shadow: Server): Registration {
+  const where = throwAway("unix");
+  const before = new Set(registrations().map(({ inode }) => inode));
+  shadow.listen("path" in where ? where.path : "");
+  try {
+    return started(where, { before });
+  } catch (error) {
+    shadow.close();
+    throw error;
+  }
+}
+
+export class BunIntake implements Intake {
+  readonly by = "bun";
+  readonly #hall: Hall;
+  readonly #listener: Listener<StreamSocket>;
+  readonly #shadow: Server;
+  readonly #follower: Follower;
+  readonly #entry: Registration;
+  readonly #which: WhichFd;
+  /** Who was let in, and is here. */
+  readonly #admitted = new WeakSet<BunStream>();
+  #open = false;
+  #stopped = false;
+
+  /** @throws UnixError, UnsupportedError: then nothing has been started */
+  constructor(hall: Hall) {
+    const { listener, server } = hall;
+    this.#hall = hall;
+    this.#listener = listener;
+    this.#shadow = shadowOf(server, {
+      accepted: (stream) => this.#accepted(stream),
+      admitted: (stream) => this.#admitted.has(stream),
+      requested: (answer) => hall.requested(answer),
+    });
+    const name = rawName(listener.fd);
+    if (typeof name === "number") throw new UnixError("getsockname", name);
+    this.#entry = startShadow(this.#shadow);
+    try {
+      this.#which = new WhichFd({ epoll: this.#entry.epoll, name });
+      this.#follower = new Follower(server, this.#shadow);
+      this.#letIn();
+      this.#listener.onEnd = () => this.#shut();
+    } catch (error) {
+      this.close();
+      this.end();
+      throw error;
+    }
+  }
+
+  #letIn(): void {
+    const failed = exchange(this.#entry, this.#listener.fd);
+    if (failed !== null) throw new UnixError(failed.step, failed.result);
+    this.#open = true;
+  }
+
+  /**
+   * Also in the midst of Bun's accepting, which goes on until there is nothing more: from what is
+   * under the number now nobody can be accepted.
+   */
+  #shut(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    suspend(this.#entry);
+    duplicateOnto(this.#which.nowhere, this.#entry.fd);
+  }
+
+  room(): void {
+    if (this.#open || this.#stopped || this.#listener.closed || this.#hall.full) return;
+    check(duplicateOnto(this.#listener.fd, this.#entry.fd), "dup3");
+    check(resume(this.#entry), "epoll_ctl");
+    this.#open = true;
+  }
+
+  #accepted(stream: BunStream): void {
+    if (this.#admitted.has(stream)) return; // it is told once
+    try {
+      const fd = this.#admit(stream);
+      if (fd >= 0) this.#enter(new BunConnection(stream, fd));
+      else stream.destroy();
+    } catch (error) {
+      stream.destroy();
+      if (error instanceof UnixError) this.#hall.warn(error.message);
+      else this.#hall.uncaught(error); // what `allow` or a listener threw
+    }
+  }
+
+  /** The descriptor; negative: it is not let in. @throws what `allow` throws; UnixError */
+  #admit(stream: BunStream): number {
+    const { rules, settings } = this.#listener.terms;
+    if (!this.#open) return -1;
+    const fd = this.#which.of(stream);
+    if (fd < 0) {
+      this.#hall.warn("it is not known which connection was accepted");
+      return -1;
+    }
+    applySettings(fd, { ...settings, refuseFds: true }); // Bun would not look at them
+    if (holdsMore(fd, true)) {
+      this.#hall.warn("a connection was closed that began with descriptors");
+      return -1;
+    }
+    return rules.allow === null || admits(rules.allow, peerCredentials(fd)) ? fd : -1;
+  }
+
+  /** @throws what a listener of "connection" throws */
+  #enter(connection: BunConnection): void {
+    const { stream, fd } = connection;
+    const { rules } = this.#listener.terms;
+    this.#admitted.add(stream);
+    rules.open += 1;
+    stream.once("close", () => {
+      rules.open -= 1;
+      this.#which.freed(fd);
+      this.#hall.gone(connection);
+    });
+    this.#follower.follow();
+    this.#hall.enter(connection);
+    if (this.#hall.full) this.#shut();
+    this.#hall.server.emit("connection", stream);
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#shut();
+    this.#follower.set("httpAllowHalfOpen", true); // what is read behind the last is answered, too
+  }
+
+  reference(on: boolean): void {
+    if (on) this.#shadow.ref();
+    else this.#shadow.unref();
+  }
+
+  close(): void {
+    this.#stopped = true;
+    this.#shut();
+    this.#shadow.close();
+  }
+
+  end(): void {
+    this.#which?.close();
+  }
+}
