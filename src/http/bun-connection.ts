@@ -2,8 +2,9 @@
 
 import { socket as c } from "../../native/socket.ts";
 import { closedError } from "../base/errors.ts";
-import { inodeOf } from "../fd/inode.ts";
 import { isStill } from "../serve/epoll-entry.ts";
+import type { Credentials } from "../structs/credentials.ts";
+import { kind, lookAt } from "../syscalls/file-kind.ts";
 import { shutdown, unreadBytes } from "../syscalls/socket.ts";
 import { type Caller, makeCaller, mark } from "./caller.ts";
 import type { HttpStream } from "./probe.ts";
@@ -40,16 +41,17 @@ export class BunConnection implements Served {
   /** Nothing tells. */
   readonly untouched = false;
   late = false;
+  /** To be called when it has ended, once or more often. */
+  onLeft: () => void = () => {};
   readonly #inode: number;
   #deaf = false;
 
-  /** @throws UnixError where the kernel does not say who connected */
-  constructor(stream: BunStream, fd: number) {
+  constructor(stream: BunStream, fd: number, credentials: Credentials) {
     this.stream = stream;
     this.http = stream as unknown as HttpStream;
     this.fd = fd;
-    this.#inode = inodeOf(fd);
-    this.caller = makeCaller(() => {
+    this.#inode = lookAt(fd) < 0 ? -1 : Number(kind.inode);
+    this.caller = makeCaller(credentials, () => {
       if (!this.#isOpen) throw closedError("getsockopt");
       return fd;
     });
@@ -68,7 +70,8 @@ export class BunConnection implements Served {
 
   /** Bun itself keeps all limits but those for a request that comes. */
   overdue(_now: number, { head, request }: Limits): "late" | null {
-    if (this.look() === "ours no longer" || this.stream.destroyed) return null;
+    if (this.stream.destroyed) this.onLeft(); // its listeners may have been removed
+    if (this.stream.destroyed || this.look() === "ours no longer") return null;
     const late = handleOf(this.stream)?.isRequestTimedOut(limit(head), limit(request)) === true;
     return late && unreadBytes(this.fd) === 0 ? "late" : null; // else this thread was busy
   }

@@ -10,7 +10,7 @@ import { admits } from "../peer/admission.ts";
 import { peerCredentials } from "../peer/credentials.ts";
 import { exchange, type Registration, registrations, resume, suspend } from "../serve/epoll-entry.ts";
 import { started, throwAway } from "../serve/placeholder.ts";
-import { applySettings } from "../socket/options.ts";
+import { applySettings, type Settings } from "../socket/options.ts";
 import type { StreamSocket } from "../socket/stream.ts";
 import { duplicateOnto } from "../syscalls/fd.ts";
 import { rawName } from "../syscalls/socket.ts";
@@ -24,13 +24,19 @@ import { WhichFd } from "./which-fd.ts";
 export function startShadow(shadow: Server): Registration {
   const where = throwAway("unix");
   const before = new Set(registrations().map(({ inode }) => inode));
-  shadow.listen("path" in where ? where.path : "");
+  const { listen } = process.getBuiltinModule("node:http").Server.prototype;
+  listen.call(shadow, "path" in where ? where.path : "");
   try {
     return started(where, { before });
   } catch (error) {
-    shadow.close();
+    stopShadow(shadow);
     throw error;
   }
+}
+
+/** The class's own: a server may have others. */
+export function stopShadow(shadow: Server): void {
+  process.getBuiltinModule("node:http").Server.prototype.close.call(shadow);
 }
 
 export class BunIntake implements Intake {
@@ -41,10 +47,14 @@ export class BunIntake implements Intake {
   readonly #follower: Follower;
   readonly #entry: Registration;
   readonly #which: WhichFd;
+  readonly #settings: Settings;
   /** Who was let in, and is here. */
   readonly #admitted = new WeakSet<BunStream>();
   #open = false;
   #stopped = false;
+  #count = 0;
+  #referenced = true;
+  #held = true;
 
   /** @throws UnixError, UnsupportedError: then nothing has been started */
   constructor(hall: Hall) {
@@ -56,6 +66,7 @@ export class BunIntake implements Intake {
       admitted: (stream) => this.#admitted.has(stream),
       requested: (answer) => hall.requested(answer),
     });
+    this.#settings = { ...listener.terms.settings, refuseFds: true }; // Bun would not look at them
     const name = rawName(listener.fd);
     if (typeof name === "number") throw new UnixError("getsockname", name);
     this.#entry = startShadow(this.#shadow);
@@ -98,8 +109,8 @@ export class BunIntake implements Intake {
   #accepted(stream: BunStream): void {
     if (this.#admitted.has(stream)) return; // it is told once
     try {
-      const fd = this.#admit(stream);
-      if (fd >= 0) this.#enter(new BunConnection(stream, fd));
+      const connection = this.#admit(stream);
+      if (connection !== null) this.#enter(connection);
       else stream.destroy();
     } catch (error) {
       stream.destroy();
@@ -108,21 +119,23 @@ export class BunIntake implements Intake {
     }
   }
 
-  /** The descriptor; negative: it is not let in. @throws what `allow` throws; UnixError */
-  #admit(stream: BunStream): number {
-    const { rules, settings } = this.#listener.terms;
-    if (!this.#open) return -1;
+  /** null: it is not let in. @throws what `allow` throws; UnixError */
+  #admit(stream: BunStream): BunConnection | null {
+    const { rules } = this.#listener.terms;
+    if (!this.#open) return null;
     const fd = this.#which.of(stream);
     if (fd < 0) {
       this.#hall.warn("it is not known which connection was accepted");
-      return -1;
+      return null;
     }
-    applySettings(fd, { ...settings, refuseFds: true }); // Bun would not look at them
+    applySettings(fd, this.#settings);
     if (holdsMore(fd, true)) {
       this.#hall.warn("a connection was closed that began with descriptors");
-      return -1;
+      return null;
     }
-    return rules.allow === null || admits(rules.allow, peerCredentials(fd)) ? fd : -1;
+    const credentials = peerCredentials(fd);
+    if (rules.allow !== null && !admits(rules.allow, credentials)) return null;
+    return new BunConnection(stream, fd, credentials);
   }
 
   /** @throws what a listener of "connection" throws */
@@ -131,11 +144,18 @@ export class BunIntake implements Intake {
     const { rules } = this.#listener.terms;
     this.#admitted.add(stream);
     rules.open += 1;
-    stream.once("close", () => {
+    this.#count += 1;
+    this.#hold();
+    const left = (): void => {
+      if (!this.#admitted.delete(stream)) return;
       rules.open -= 1;
-      this.#which.freed(fd);
+      this.#count -= 1;
+      this.#hold();
+      this.#which.ended(fd, stream);
       this.#hall.gone(connection);
-    });
+    };
+    connection.onLeft = left;
+    stream.once("close", left);
     this.#follower.follow();
     this.#hall.enter(connection);
     if (this.#hall.full) this.#shut();
@@ -149,14 +169,23 @@ export class BunIntake implements Intake {
   }
 
   reference(on: boolean): void {
-    if (on) this.#shadow.ref();
-    else this.#shadow.unref();
+    this.#referenced = on;
+    this.#hold();
+  }
+
+  /** Bun's own connections keep nothing alive. */
+  #hold(): void {
+    const on = this.#referenced || this.#count > 0;
+    if (on === this.#held) return;
+    this.#held = on;
+    const { ref, unref } = process.getBuiltinModule("node:http").Server.prototype;
+    (on ? ref : unref).call(this.#shadow);
   }
 
   close(): void {
     this.#stopped = true;
     this.#shut();
-    this.#shadow.close();
+    stopShadow(this.#shadow);
   }
 
   end(): void {

@@ -12,7 +12,7 @@ import { openHidden, through } from "../serve/hidden.ts";
 import { keepsSettings } from "../serve/rules.ts";
 import { bind, connect, getOption, rawName, socket } from "../syscalls/socket.ts";
 import { tellsTimes } from "./bun-connection.ts";
-import { startShadow } from "./bun-intake.ts";
+import { startShadow, stopShadow } from "./bun-intake.ts";
 import type { Hall } from "./hall.ts";
 import type { AnyServer } from "./kinds.ts";
 import { canHaveShadow, shadowOf } from "./shadow.ts";
@@ -80,7 +80,7 @@ async function attempt(): Promise<boolean> {
     }
     return works;
   } finally {
-    shadow.close();
+    stopShadow(shadow);
     which?.close();
     for (const fd of [end, hidden, way]) fd.close();
   }

@@ -5,6 +5,7 @@ import { closedError, UnsupportedError } from "../base/errors.ts";
 import { peerCredentials, peerGroups } from "../peer/credentials.ts";
 import { type VerifiedPeer, verifyPeer } from "../peer/verify.ts";
 import type { StreamSocket } from "../socket/stream.ts";
+import type { Credentials } from "../structs/credentials.ts";
 
 /**
  * Who connected: the process that called connect(2), as it was then, by the kernel's word. A
@@ -35,11 +36,10 @@ const CALLER = Symbol("caller");
 
 /**
  * @internal Who connected.
+ * @param credentials what the kernel recorded
  * @param fd the descriptor at this moment; throws UnixError ERR_CLOSED
- * @throws UnixError where the kernel does not say
  */
-export function makeCaller(fd: () => number): Caller {
-  const { pid, uid, gid } = peerCredentials(fd());
+export function makeCaller({ pid, uid, gid }: Credentials, fd: () => number): Caller {
   let known: readonly number[] | null = null;
   return Object.freeze({
     pid,
@@ -52,10 +52,11 @@ export function makeCaller(fd: () => number): Caller {
 
 /** @internal Who connected this socket. @throws UnixError where the kernel does not say */
 export function callerOn(socket: StreamSocket): Caller {
-  return makeCaller(() => {
+  const fd = (): number => {
     if (socket.closed) throw closedError("getsockopt");
     return socket.fd;
-  });
+  };
+  return makeCaller(peerCredentials(fd()), fd);
 }
 
 /** @internal From now on `callerOf` finds the caller on this stream. */
@@ -159,7 +160,7 @@ function callerByServer(request: Request, server: RequestServer): Caller | undef
     if (number < 0) throw closedError("getsockopt");
     return number;
   };
-  return (server.requestFD(request) ?? -1) < 0 ? undefined : makeCaller(fd);
+  return (server.requestFD(request) ?? -1) < 0 ? undefined : makeCaller(peerCredentials(fd()), fd);
 }
 
 /** @internal For `capabilities()`. */

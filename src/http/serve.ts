@@ -10,7 +10,7 @@ import { BunIntake } from "./bun-intake.ts";
 import { bunTells, whyNotBun } from "./bun-probe.ts";
 import type { Hall } from "./hall.ts";
 import { type AnyHttpServer, type AnyServer, type Kind, kindOf } from "./kinds.ts";
-import { type HttpStream, whyNoServing } from "./probe.ts";
+import { whyNoServing } from "./probe.ts";
 import type { Intake, Served } from "./served.ts";
 import { StreamIntake } from "./stream-intake.ts";
 import { giveUp, limitsOf, Sweep } from "./timeouts.ts";
@@ -86,7 +86,8 @@ export class HttpService implements Disposable, AsyncDisposable {
       enter: (connection) => this.#enter(connection),
       gone: (connection) => this.#gone(connection),
       requested: (answer) => {
-        if (isDraining()) (answer as HttpStream["_httpMessage"])?.setHeader("Connection", "close");
+        const headers = answer as { setHeader?(name: string, value: string): unknown } | undefined;
+        if (isDraining()) headers?.setHeader?.("Connection", "close");
       },
       warn: (text) => this.#warn(text),
       uncaught,

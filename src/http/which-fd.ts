@@ -8,14 +8,19 @@ import { socket as c } from "../../native/socket.ts";
 import { check } from "../base/errors.ts";
 import { Fd } from "../fd/fd.ts";
 import { EpollView, isRegistered } from "../serve/epoll-entry.ts";
-import { close, duplicate, duplicateOnto } from "../syscalls/fd.ts";
+import { duplicate, duplicateOnto } from "../syscalls/fd.ts";
 import { rawName, socketOf } from "../syscalls/socket.ts";
 
-/** Numbers that are tried beside the last one. */
-const NEAR = 4;
+/** Numbers that are tried before all are looked at. */
+const TRIES = 4;
+/** Connections that may have ended without having said so. */
+const RECENT = 8;
 
 /** What a stream says of itself that it asks the kernel. */
-export type Accepted = Pick<Socket, "localFamily" | "localAddress" | "localPort">;
+export type Accepted = Pick<
+  Socket,
+  "localFamily" | "localAddress" | "localPort" | "destroyed"
+>;
 
 /** Of the connections that one listener accepts. Owns two descriptors. */
 export class WhichFd {
@@ -26,9 +31,13 @@ export class WhichFd {
   readonly #nowhere: Fd;
   /** A number of ours: the connection is kept there while it is not under its own. */
   readonly #aside: Fd;
-  /** Numbers of connections that have ended; the kernel gives out the smallest that is free. */
-  readonly #freed = new Set<number>();
-  #last = 0;
+  /** Connections that are open, and those that have ended and have not said so yet. */
+  readonly #open = new Map<number, Accepted>();
+  readonly #recent: number[] = [];
+  /** Numbers that are something else, or were when they were tried. */
+  readonly #others = new Set<number>();
+  /** The kernel gives out the smallest number that is free: from here on it is looked for. */
+  #least = 0;
 
   /** @throws UnixError EMFILE, …; EAFNOSUPPORT where this process may have no such socket */
   constructor({ epoll, name }: { readonly epoll: number; readonly name: Uint8Array }) {
@@ -55,31 +64,32 @@ export class WhichFd {
   of(stream: Accepted): number {
     const found = this.#guess(stream) ?? this.#search(stream);
     if (found === undefined) return -1;
-    this.#freed.delete(found);
-    this.#last = found;
     hide(stream);
+    this.#open.set(found, stream);
+    this.#others.delete(found);
+    this.#least = found + 1;
+    if (this.#recent.push(found) > RECENT) this.#recent.shift();
     return found;
   }
 
   /** That connection has ended. */
-  freed(fd: number): void {
-    this.#freed.add(fd);
+  ended(fd: number, stream: Accepted): void {
+    if (this.#open.get(fd) !== stream) return; // the number is another's by now
+    this.#open.delete(fd);
+    this.#least = Math.min(this.#least, fd);
   }
 
   #guess(stream: Accepted): number | undefined {
-    if (this.#freed.size > 0) {
-      const least = Math.min(...[...this.#freed].slice(0, NEAR));
-      if (this.#is(least, stream)) return least;
-      this.#freed.delete(least);
+    for (const fd of this.#recent) {
+      const open = this.#open.get(fd);
+      if (open?.destroyed === true) this.ended(fd, open);
     }
-    for (let fd = this.#last + 1; fd <= this.#last + NEAR; fd++) {
+    let left = TRIES;
+    for (let fd = this.#least; left > 0; fd++) {
+      if (this.#open.has(fd) || this.#others.has(fd)) continue;
       if (this.#is(fd, stream)) return fd;
-    }
-    const next = duplicate(this.#nowhere.fd); // the smallest that is free now
-    if (next < 0) return undefined;
-    close(next);
-    for (let fd = next - 1; fd >= Math.max(next - NEAR, 0); fd--) {
-      if (this.#is(fd, stream)) return fd;
+      this.#others.add(fd);
+      left -= 1;
     }
     return undefined;
   }
@@ -94,6 +104,7 @@ export class WhichFd {
     }
     try {
       view.look();
+      this.#others.clear(); // some of them are free by now
       return view.all().find(({ fd }) => this.#is(fd, stream))?.fd;
     } finally {
       view.close();
