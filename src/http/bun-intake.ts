@@ -1,6 +1,6 @@
-// Bun accepts from the listener, and parses: a shadow of the server listens, with the listener under
-// its number. In the moment in which Bun has accepted somebody, before it reads, this side looks who
-// it is and asks the rules.
+// Bun accepts from the listener, and parses: a shadow of the server listens, with the listener
+// under its number. In the moment in which Bun has accepted somebody, before it reads, this side
+// looks who it is and asks the rules.
 
 import type { Server } from "node:http";
 import { check, UnixError } from "../base/errors.ts";
@@ -8,7 +8,13 @@ import { holdsMore } from "../fd/unread.ts";
 import type { Listener } from "../listener/listener.ts";
 import { admits } from "../peer/admission.ts";
 import { peerCredentials } from "../peer/credentials.ts";
-import { exchange, type Registration, registrations, resume, suspend } from "../serve/epoll-entry.ts";
+import {
+  exchange,
+  type Registration,
+  registrations,
+  resume,
+  suspend,
+} from "../serve/epoll-entry.ts";
 import { started, throwAway } from "../serve/placeholder.ts";
 import { applySettings, type Settings } from "../socket/options.ts";
 import type { StreamSocket } from "../socket/stream.ts";

@@ -1,9 +1,9 @@
 // Whether this Bun's node:http tells of each connection in the moment in which it is accepted, and
-// whether it is found which one it is (facts: #http-tells-of-each-accept). Tried once, with a server
-// and a client of ours, in the next turns of the loop.
+// whether it is found which one it is (facts: #http-tells-of-each-accept). Tried once, with a
+// server and a client of ours, in the next turns of the loop.
 
-import { option, socket as c } from "../../native/socket.ts";
 import { system } from "../../native/platform.ts";
+import { socket as c, option } from "../../native/socket.ts";
 import { check } from "../base/errors.ts";
 import { Fd } from "../fd/fd.ts";
 import { nameAtOtherEnd } from "../peer/stand-ins.ts";

@@ -23,14 +23,14 @@ export interface ServeHttpOptions {
    */
   readonly tls?: TlsOptions | undefined;
   /**
-   * Who accepts. "bun": Bun itself, which parses with the parser of its own servers, twice as fast;
-   * this side looks who it is in the moment in which somebody was accepted. `request.socket` is then
-   * what a server of node:http has without this library. "bunix": this library; `request.socket` is
-   * a `DescriptorDuplex`, whose `socket` is the `StreamSocket`.
+   * Who accepts. "bun": Bun itself, which parses with the parser of its own servers, twice as
+   * fast; this side looks who it is in the moment in which somebody was accepted. `request.socket`
+   * is then what a server of node:http has without this library. "bunix": this library;
+   * `request.socket` is a `DescriptorDuplex`, whose `socket` is the `StreamSocket`.
    *
    * Default "bun" for a server of node:http, where that works and Linux refuses descriptors that
-   * clients send (6.16); else "bunix". So it is with a `Listener` whose socket options Bun would not
-   * keep. "bun" that cannot be is "bunix": `acceptedBy` tells.
+   * clients send (6.16); else "bunix". So it is with a `Listener` whose socket options Bun would
+   * not keep. "bun" that cannot be is "bunix": `acceptedBy` tells.
    */
   readonly acceptBy?: "bun" | "bunix" | undefined;
 }
@@ -111,8 +111,8 @@ export class HttpService implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Who accepts and parses: Bun itself, or this library (see `acceptBy`). null: that is being tried,
-   * for a moment, and once in a process.
+   * Who accepts and parses: Bun itself, or this library (see `acceptBy`). null: that is being
+   * tried, for a moment, and once in a process.
    */
   get acceptedBy(): "bun" | "bunix" | null {
     return this.#intake?.by ?? null;
@@ -262,9 +262,9 @@ function uncaught(error: unknown): void {
  * What `allow` or a listener of an event throws is an uncaught exception, and the next is served.
  *
  * `keepAliveTimeout`, `headersTimeout`, `requestTimeout`, `timeout` and `getConnections` of the
- * server hold, which Bun itself leaves out for such connections; looked at within a second, or a
- * quarter of the shortest. `closeIdleConnections` and `closeAllConnections` are Bun's own and work;
- * `close` is for what the server listens on itself, so use the service's. A client that half-closes
+ * server hold; those that Bun does not keep for such connections are looked at within a second, or
+ * a quarter of the shortest. `closeIdleConnections` and `closeAllConnections` are Bun's own and
+ * work; `close` is for what the server listens on itself, so use the service's. A client that half-closes
  * gets no answer that is not there yet, as ever in Node, unless the server's `httpAllowHalfOpen` is
  * set.
  *

@@ -1,6 +1,6 @@
-// A server of node:http that listens in the name of another: what Bun accepts and parses for it goes
-// to the other one's listeners, and the other one's options hold. The other need not listen itself,
-// may, and may have several of these.
+// A server of node:http that listens in the name of another: what Bun accepts and parses for it
+// goes to the other one's listeners, and the other one's options hold. The other need not listen
+// itself, may, and may have several of these.
 
 import type { Server } from "node:http";
 import type { Socket } from "node:net";

@@ -1,6 +1,6 @@
-// Which descriptor a stream of Bun's has that was accepted just now. Bun does not say; it is guessed
-// cheaply, and then proven: while another socket lies under the number, the stream has that one's
-// address (facts: #http-tells-of-each-accept).
+// Which descriptor a stream of Bun's has that was accepted just now. Bun does not say; it is
+// guessed cheaply, and then proven: while another socket lies under the number, the stream has that
+// one's address (facts: #http-tells-of-each-accept).
 
 import type { Socket } from "node:net";
 import { errno } from "../../native/errno.ts";
@@ -17,10 +17,7 @@ const TRIES = 4;
 const RECENT = 8;
 
 /** What a stream says of itself that it asks the kernel. */
-export type Accepted = Pick<
-  Socket,
-  "localFamily" | "localAddress" | "localPort" | "destroyed"
->;
+export type Accepted = Pick<Socket, "localFamily" | "localAddress" | "localPort" | "destroyed">;
 
 /** Of the connections that one listener accepts. Owns two descriptors. */
 export class WhichFd {
