@@ -63,7 +63,9 @@ export const short: readonly string[] = [
 ];
 
 export const suites: readonly Suite[] = [
-  { file: "test/darwin/xnu.ts" },
+  ...["xnu", "absence", "fifos", "memory", "processes"].map((name) => ({
+    file: `test/darwin/${name}.ts`,
+  })),
   ...folder("loop", "fairness", "forgotten", "generation", "order", "outcomes", "rounds"),
   ...folder("api", "accept-fds", "backpressure", "batch", "cancel", "consume", "consume-into"),
   ...folder("api", "data", "datagram", "descriptors", "duplex-net", "ends", "large-receive"),
