@@ -119,6 +119,12 @@ function absolutePath({ bytes }: FifoPath): string | Uint8Array {
 const LOOK = file.O_NOFOLLOW | (file.O_PATH ?? file.O_RDONLY | file.O_NONBLOCK);
 
 function requireFifo(where: FifoPath, directory: Directory): void {
+  if (file.O_PATH === null) {
+    const stats = directory.look();
+    if (stats === undefined) throw new UnixError("mkfifo", -errno.ENOENT, { address: where.text });
+    checkFifo("mkfifo", where, stats);
+    return;
+  }
   const fd = check(open(directory.at(), LOOK), "open", { address: where.text });
   try {
     checkFifo("mkfifo", where, statOf(fd, where));

@@ -1,7 +1,7 @@
 // FIFOs as XNU has them (facts: #kqueue-and-fifos), as the shim does it. run.ts runs this file.
 
 import { expect, test } from "bun:test";
-import { readFileSync, unlinkSync, writeFileSync } from "node:fs";
+import { readFileSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
 import { makeFifo, openFifo } from "../../src/index.ts";
 import { libc } from "../../src/syscalls/libc.ts";
 import { tempDir } from "../support/tmp.ts";
@@ -13,11 +13,9 @@ test("openFifo: writers come and go, the last one is told of", async () => {
   using reader = openFifo(path, "read", { endWhenWritersLeave: true });
   for (const text of ["one", "two", "three"]) {
     using writer = openFifo(path, "write");
-    const reading = reader.read();
-    await Bun.sleep(0);
     expect(writer.hasReader).toBeTrue();
     await writer.write(text);
-    expect(Buffer.from((await reading)!).toString()).toBe(text);
+    expect(Buffer.from((await reader.read())!).toString()).toBe(text);
     expect(reader.writersLeft).toBeFalse();
     const end = reader.read();
     await Bun.sleep(0);
@@ -87,4 +85,26 @@ test("openFifo: blocking reads see data, the end, and the time", () => {
   expect(Buffer.from(reader.readSync()!).toString()).toBe("hello");
   expect(reader.readSync()).toBeNull();
   child.unref();
+});
+
+test("the end is told once, and stays the end: also behind a last line", async () => {
+  using dir = tempDir();
+  const path = dir.file("fifo");
+  makeFifo(path);
+  using reader = openFifo(path, "read", { endWhenWritersLeave: true });
+  using writer = openFifo(path, "write");
+  await writer.write("one\ntwo");
+  writer.close();
+  const lines: string[] = [];
+  for await (const line of reader.lines()) lines.push(line);
+  expect(lines).toEqual(["one", "two"]);
+  expect([reader.tryRead(), await reader.read()]).toEqual([null, null]);
+});
+
+test("a FIFO is made where there is none, and what has its name is not opened", () => {
+  using dir = tempDir();
+  const [path, link] = [dir.file("fifo"), dir.file("link")];
+  expect([makeFifo(path), makeFifo(path, { exclusive: false })]).toEqual([true, false]);
+  symlinkSync(path, link);
+  expect(() => makeFifo(link, { exclusive: false })).toThrow("not a FIFO but a symlink");
 });

@@ -35,6 +35,41 @@ static int entries(const char *path, void (*each)(int number, void *to), void *t
   return 0;
 }
 
+// /proc/net/unix, read anew for each list of processes.
+static char *sockets;
+
+static void read_sockets(void) {
+  size_t bytes = 0, room = 1 << 16;
+  int fd = open("/proc/net/unix", O_RDONLY | O_CLOEXEC);
+  char *text = malloc(room);
+  for (long got = 1; fd >= 0 && got > 0; bytes += got > 0 ? got : 0) {
+    if (room - bytes < 4096) text = realloc(text, room *= 2);
+    got = syscall(SYS_read, fd, text + bytes, room - bytes - 1);
+  }
+  text[bytes] = 0;
+  if (fd >= 0) syscall(SYS_close, fd);
+  sockets = text; // what was read before stays: another thread may look at it
+}
+
+// The line of a socket: its flags, its type and its name. 0: it is none of Unix's.
+static int find_socket(unsigned long inode, unsigned *flags, int *type, char name[108]) {
+  char wanted[32];
+  int length = snprintf(wanted, sizeof wanted, " %lu", inode);
+  if (sockets == NULL) read_sockets();
+  for (char *at = sockets; (at = strstr(at, wanted)) != NULL; at += length) {
+    if (at[length] != ' ' && at[length] != '\n') continue;
+    char *line = at;
+    while (line > sockets && line[-1] != '\n') line--;
+    if (sscanf(line, "%*s %*s %*s %x %d", flags, type) != 2) continue;
+    size_t bytes = at[length] == ' ' ? strcspn(at + length + 1, "\n") : 0;
+    if (bytes > 107) bytes = 0;
+    memcpy(name, at + length + 1, bytes);
+    name[bytes] = 0;
+    return 1;
+  }
+  return 0;
+}
+
 struct list {
   unsigned char *to;
   unsigned bytes, room, pid;
@@ -50,6 +85,7 @@ EXPORT int d_listpids(unsigned type, unsigned of, void *to, int room) __asm__("p
 int d_listpids(unsigned type, unsigned of, void *to, int room) {
   if (type != D_PROC_ALL_PIDS || of != 0) return refuse(D_EINVAL), 0;
   struct list list = {to, 0, room, 0};
+  if (to != NULL) read_sockets();
   if (entries("/proc", add_number, &list) < 0) return 0;
   return to != NULL && list.bytes > list.room ? list.room : list.bytes;
 }
@@ -112,32 +148,24 @@ int d_pidinfo(int pid, int what, uint64_t of, void *to, int room) {
 EXPORT int d_pidfdinfo(int pid, int fd, int what, unsigned char *to, int room)
     __asm__("proc_pidfdinfo");
 int d_pidfdinfo(int pid, int fd, int what, unsigned char *to, int room) {
-  unsigned long inode, other;
+  unsigned long inode;
   if (what != D_PROC_PIDFDSOCKETINFO || room < 792) return refuse(D_EINVAL), 0;
   if (!is_socket(pid, fd, &inode)) return refuse(D_EBADF), 0;
   memset(to, 0, 792);
-  FILE *all = fopen("/proc/net/unix", "re");
-  char line[512], name[256];
-  while (all != NULL && fgets(line, sizeof line, all) != NULL) {
-    unsigned flags;
-    int type, state, at = 0;
-    if (sscanf(line, "%*s %*s %*s %x %d %d %lu %n", &flags, &type, &state, &other, &at) < 4) continue;
-    if (other != inode) continue;
-    int kind = D_SOCKINFO_UN;
-    int16_t options = flags & 0x10000 ? D_SO_ACCEPTCONN : 0;
-    memcpy(to + 176, &type, 4);
-    memcpy(to + 188, &options, 2);
-    memcpy(to + 256, &kind, 4);
-    struct sockaddr_un linux_name = {.sun_family = AF_UNIX};
-    line[strcspn(line, "\n")] = 0;
-    size_t bytes = strlen(line + at);
-    if (bytes > 0 && bytes < sizeof linux_name.sun_path) {
-      memcpy(linux_name.sun_path, line + at, bytes + 1);
-      unsigned made = address_to_darwin((void *)&linux_name, 2 + bytes + 1, (void *)name);
-      memcpy(to + 280, name, made);
-    }
+  unsigned flags;
+  int type, kind = D_SOCKINFO_UN;
+  struct sockaddr_un linux_name = {.sun_family = AF_UNIX};
+  if (!find_socket(inode, &flags, &type, linux_name.sun_path)) return 792;
+  int16_t options = flags & 0x10000 ? D_SO_ACCEPTCONN : 0;
+  memcpy(to + 176, &type, 4);
+  memcpy(to + 188, &options, 2);
+  memcpy(to + 256, &kind, 4);
+  size_t bytes = strlen(linux_name.sun_path);
+  if (bytes > 0) {
+    unsigned char name[256];
+    unsigned made = address_to_darwin((void *)&linux_name, 2 + bytes + 1, name);
+    memcpy(to + 280, name, made);
   }
-  if (all != NULL) fclose(all);
   return 792;
 }
 
