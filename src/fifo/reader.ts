@@ -140,7 +140,8 @@ export class FifoReader extends FifoEnd {
   /**
    * What is there, as soon as something is: at least one byte, at most `maxBytes` or 65,536. null
    * where `endWhenWritersLeave` says that this is the end; asked again, it is null again until the
-   * next writer comes (on macOS: until it has written). Reads are served in the order they were asked for.
+   * next writer comes (on macOS: until it has written). Reads are served in the order they were
+   * asked for.
    *
    * @throws UnixError ERR_CLOSED; the signal's reason
    * @see read(2)

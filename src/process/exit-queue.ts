@@ -1,6 +1,6 @@
 // macOS: a kqueue that is told of one process's end. It stands for that process as a pidfd does on
-// Linux, for XNU ties it to the process and not to its number (facts: #kqueue-and-processes). Unlike
-// a pidfd it cannot be sent, and no call takes it for the process.
+// Linux, for XNU ties it to the process and not to its number (facts: #kqueue-and-processes).
+// Unlike a pidfd it cannot be sent, and no call takes it for the process.
 
 import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
