@@ -29,6 +29,8 @@ const UTF8_FACTOR = 3;
  */
 const BEGIN = 64 - CHANNEL_HEADER;
 const ROOM = BEGIN + CHANNEL_HEADER + PACKET_BYTES;
+/** Of a batch at first: many channels may have one each. */
+const SMALL_ROOM = 4096;
 
 /** Bytes that `data` may take in a frame, at most. */
 const maxBytes = (data: string | Uint8Array): number =>
@@ -46,7 +48,7 @@ interface Posted {
 
 /** Messages in a row, no more than one packet takes. */
 export class Batch {
-  readonly #room: Room;
+  #room: Room;
   #at = BEGIN;
   #messages = 0;
   readonly #posted: Posted[] = [];
@@ -55,7 +57,7 @@ export class Batch {
   #awaitedEnd = 0;
 
   constructor() {
-    this.#room = spare ?? new Room(ROOM);
+    this.#room = spare ?? new Room(SMALL_ROOM);
     spare = null;
   }
 
@@ -98,8 +100,15 @@ export class Batch {
   }
 
   #add(label: Label, data: string | Uint8Array): void {
+    if (this.#at + CHANNEL_HEADER + maxBytes(data) > this.#room.bytes.length) this.#grow();
     this.#at += putFrame(this.#room, this.#at, { label, data });
     this.#messages++;
+  }
+
+  #grow(): void {
+    const room = new Room(ROOM);
+    room.bytes.set(this.#room.bytes.subarray(0, this.#at));
+    this.#room = room;
   }
 
   /** So many of the bytes are out: those whose messages are whole are told. */

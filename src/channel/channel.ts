@@ -69,11 +69,8 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
   }
 
   #taker(): Taker {
-    const wanted = (): boolean => this.#wanted;
     return {
-      get wanted(): boolean {
-        return wanted();
-      },
+      wanted: () => this.#wanted,
       take: (frame) => this.#dispatch(frame),
       finish: (reason = null) => this.#finish(reason),
     };

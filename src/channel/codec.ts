@@ -194,6 +194,9 @@ function encodeSpecial(value: unknown): Encoded {
 const mayHavePlaces = (text: string): boolean =>
   (text.includes("$") && text.includes(MARK)) || (text.includes("\\") && text.includes(ESCAPED));
 
+/** Whether a key may be written otherwise than as "$fd", or have been escaped. */
+const mayHaveEscapes = (text: string): boolean => text.includes("$$") || text.includes("\\");
+
 function openJson(frame: Frame): unknown {
   const { from, at, bytes: length, fds } = frame;
   let value: unknown;
@@ -210,20 +213,23 @@ function openJson(frame: Frame): unknown {
   } catch (cause) {
     throw notAFrame("a message is no JSON in UTF-8", cause);
   }
-  return mayHavePlaces(text) ? revive(value, fds) : value;
+  return mayHavePlaces(text) ? revive(value, fds, mayHaveEscapes(text)) : value;
 }
 
 /** Put descriptors into their places; a loop, for the peer chooses the depth. */
-function revive(value: unknown, fds: readonly Fd[]): unknown {
+function revive(value: unknown, fds: readonly Fd[], escapes: boolean): unknown {
   const root = { value };
   const left: object[] = [root];
   for (let holder = left.pop(); holder !== undefined; holder = left.pop()) {
     for (const key of Object.keys(holder)) {
       const own = (holder as Record<string, unknown>)[key];
       if (typeof own !== "object" || own === null) continue;
-      const revived = Array.isArray(own) ? own : reviveObject(own as Record<string, unknown>, fds);
-      if (revived !== own) set(holder, key, revived);
-      if (!(revived instanceof Fd)) left.push(revived);
+      if (Array.isArray(own) || !(escapes || KEY in own)) left.push(own);
+      else {
+        const revived = reviveObject(own as Record<string, unknown>, fds);
+        if (revived !== own) set(holder, key, revived);
+        if (!(revived instanceof Fd)) left.push(revived);
+      }
     }
   }
   return root.value;
@@ -240,14 +246,20 @@ function set(holder: object, key: string, value: unknown): void {
 
 function reviveObject(value: Record<string, unknown>, fds: readonly Fd[]): object {
   const keys = Object.keys(value);
+  if (keys.length === 1 && keys[0] === KEY) return fdAt(value[KEY], fds);
   if (!keys.some(isPlaceLike)) return value;
   if (!keys.includes(KEY)) {
     const entries = keys.map((key) => [isPlaceLike(key) ? key.slice(1) : key, value[key]]);
     return Object.fromEntries(entries);
   }
-  const number = value[KEY];
-  const fd = keys.length === 1 && typeof number === "number" ? fds[number] : undefined;
-  if (fd === undefined) throw notAFrame("a value names a descriptor that did not come");
+  throw notAFrame(NO_SUCH);
+}
+
+const NO_SUCH = "a value names a descriptor that did not come";
+
+function fdAt(number: unknown, fds: readonly Fd[]): Fd {
+  const fd = typeof number === "number" ? fds[number] : undefined;
+  if (fd === undefined) throw notAFrame(NO_SUCH);
   return fd;
 }
 

@@ -1,34 +1,30 @@
-// What was collected goes out although the process ends in this turn.
+// What was collected goes out although the process ends in this turn of Bun's loop.
 
-/** Has messages that wait for the end of the turn. */
-export interface Flushed {
+/** Collects messages until the end of the turn. */
+export interface Collecting {
   /** Send them, as far as the kernel takes them. Never throws. */
   flush(): void;
 }
 
-/** Those that have collected something since Bun's loop last had its turn, and perhaps others. */
-const collecting = new Set<Flushed>();
+const collecting = new Set<Collecting>();
 let listening = false;
 let exiting = false;
 
-/** The process, or this Worker, has begun to end: no turn of Bun's loop will come. */
+/** This process, or this Worker, has begun to end: no turn will come, so nothing is collected. */
 export const isExiting = (): boolean => exiting;
 
-function flushAll(): void {
-  exiting = true;
-  for (const one of collecting) one.flush();
-}
-
-/**
- * Flush it should this turn be the last one. The listener changes nothing about how and when the
- * process ends.
- */
-export function flushAtExit(one: Flushed): void {
-  collecting.add(one);
+/** The listener changes neither when nor how the process ends. */
+export function listenForExit(): void {
   if (listening) return;
   listening = true;
-  process.on("exit", flushAll);
+  process.on("exit", () => {
+    exiting = true;
+    for (const one of collecting) one.flush();
+  });
 }
 
-/** It has nothing to flush any more. */
-export const flushedBefore = (one: Flushed): boolean => collecting.delete(one);
+/** It has something to flush, should this turn be the last one. */
+export const flushAtExit = (one: Collecting): void => void collecting.add(one);
+
+/** It has nothing any more. */
+export const hasFlushed = (one: Collecting): void => void collecting.delete(one);

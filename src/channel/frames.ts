@@ -141,8 +141,11 @@ export class FrameReader {
 
   /** The next whole message; undefined: more must come first. @throws UnixError EPROTO, EMSGSIZE */
   next(): Frame | undefined {
-    const short = this.#header === null && this.#parts === null ? this.#nextShort() : undefined;
-    if (short !== undefined) return short;
+    if (this.#header === null && this.#parts === null) {
+      if (this.#at === this.#end && this.#queuedFds === 0) return undefined;
+      const short = this.#nextShort();
+      if (short !== undefined) return short;
+    }
     for (;;) {
       const header = (this.#header ??= this.#nextHeader());
       if (header === null) return undefined;
@@ -164,7 +167,7 @@ export class FrameReader {
     const from = this.#data;
     this.#at = begin + bytes;
     this.#passed += CHANNEL_HEADER + bytes;
-    const fds = this.#takeAll();
+    const fds = header.fds === 0 ? NO_FDS : this.#takeAll();
     const credentials = credentialsOf(this.#takeSender());
     return { kind, number, from, at: begin, bytes, fds, credentials };
   }

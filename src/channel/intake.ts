@@ -13,7 +13,7 @@ const SPREE = 64;
 /** Who gets what is read. */
 export interface Taker {
   /** Somebody waits for what comes. */
-  readonly wanted: boolean;
+  wanted(): boolean;
   /** @throws what ends the channel */
   take(frame: Frame): void;
   /** Nothing more will come: the peer's end or this one's (undefined), or an error. */
@@ -48,7 +48,7 @@ export class Intake {
   /** More may be wanted than before. */
   wake(): void {
     if (!this.#started) {
-      if (this.#taker.wanted) this.#start();
+      if (this.#taker.wanted()) this.#start();
       return;
     }
     const resume = this.#resume;
@@ -88,7 +88,7 @@ export class Intake {
   /** Give out what is here; false: nobody wants more, or not in this turn of Bun's loop. */
   #giveOut(): boolean {
     let left = SPREE;
-    while (this.#taker.wanted) {
+    while (this.#taker.wanted()) {
       const frame = this.#reader.next();
       if (frame === undefined) return true;
       this.#taker.take(frame);

@@ -16,7 +16,13 @@ import {
 import { bytesIn } from "../syscalls/memory.ts";
 import { Batch, type Label, restOfShort, shortFrame, type Unsent } from "./batch.ts";
 import type { Encoded } from "./codec.ts";
-import { type Flushed, flushAtExit, flushedBefore, isExiting } from "./exit-flush.ts";
+import {
+  type Collecting,
+  flushAtExit,
+  hasFlushed,
+  isExiting,
+  listenForExit,
+} from "./exit-flush.ts";
 import { checkGiven, checkOpen, closeGiven, type Piece, type Rest, split } from "./pieces.ts";
 import { SendQueue, type WriteOptions } from "./send-queue.ts";
 
@@ -33,7 +39,7 @@ export interface Posted {
 }
 
 /** Sends whole messages over a socket that nothing else sends on. */
-export class FrameWriter implements Flushed {
+export class FrameWriter implements Collecting {
   readonly #socket: StreamSocket | SeqpacketSocket;
   readonly #onBroken: (reason: unknown) => void;
   readonly #queue: SendQueue;
@@ -51,6 +57,7 @@ export class FrameWriter implements Flushed {
     this.#onBroken = onBroken;
     this.#queue = new SendQueue(socket, onBroken);
     this.#lookAtBuffer();
+    listenForExit();
   }
 
   /** A packet is no longer than SO_SNDBUF allows, which the user may have made small. */
@@ -175,7 +182,7 @@ export class FrameWriter implements Flushed {
     const batch = this.#batch;
     if (batch === null) return;
     this.#batch = null;
-    flushedBefore(this);
+    hasFlushed(this);
     try {
       const { place } = batch;
       const sent = this.#queue.busy ? null : this.#socket.trySendFrom(place, NO_NUMBERS);
