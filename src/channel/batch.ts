@@ -133,7 +133,7 @@ export class Batch {
 
   /** Nobody looks at the bytes any more. */
   recycle(): void {
-    spare = this.#room;
+    if (spare === null || spare.bytes.length <= this.#room.bytes.length) spare = this.#room;
   }
 }
 

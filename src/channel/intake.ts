@@ -48,7 +48,7 @@ export class Intake {
   /** More may be wanted than before. */
   wake(): void {
     if (!this.#started) {
-      if (this.#taker.wanted()) this.#start();
+      if (!this.#socket.closed && this.#taker.wanted()) this.#start();
       return;
     }
     const resume = this.#resume;

@@ -2,8 +2,8 @@
 
 import { errno } from "../../native/errno.ts";
 import { closedError, UnixError } from "../base/errors.ts";
-import type { FdLike } from "../fd/fd.ts";
 import { settled } from "../loop/gate.ts";
+import { bufferBytes } from "../socket/kernel-limits.ts";
 import { checkFds } from "../socket/send.ts";
 import type { SeqpacketSocket } from "../socket/seqpacket.ts";
 import type { StreamSocket } from "../socket/stream.ts";
@@ -23,7 +23,7 @@ import {
   isExiting,
   listenForExit,
 } from "./exit-flush.ts";
-import { checkGiven, checkOpen, closeGiven, type Piece, type Rest, split } from "./pieces.ts";
+import { checkGiven, checkOpen, closeGiven, type Rest, split } from "./pieces.ts";
 import { SendQueue, type WriteOptions } from "./send-queue.ts";
 
 const NO_OPTIONS: WriteOptions = {};
@@ -63,8 +63,9 @@ export class FrameWriter implements Collecting {
   /** A packet is no longer than SO_SNDBUF allows, which the user may have made small. */
   #lookAtBuffer(): void {
     if (this.#socket.type === "stream") return;
-    const most = 2 * this.#socket.sendBufferBytes - PACKET_OVERHEAD - CHANNEL_HEADER;
-    this.#frameBytes = Math.min(most, PACKET_BYTES);
+    const buffer = bufferBytes(this.#socket.fd, "sendBufferBytes");
+    const most = 2 * buffer - PACKET_OVERHEAD - CHANNEL_HEADER;
+    this.#frameBytes = buffer < 0 ? PACKET_BYTES : Math.min(most, PACKET_BYTES);
   }
 
   /** Bytes that wait to be sent. */
@@ -227,9 +228,11 @@ export class FrameWriter implements Collecting {
     return rest;
   }
 
-  #shortAtOnce(label: Label, { data, fds }: Encoded): true | Rest {
+  #shortAtOnce(label: Label, encoded: Encoded): true | Rest {
+    const { data, fds } = encoded;
     // before the frame stands in memory that others use, too: asking may run the caller's code
     const numbers = fds.length === 0 ? NO_NUMBERS : checkFds(fds, false);
+    if (this.#queue.busy) return this.#severalAtOnce(label, encoded); // what that code has sent
     const short = shortFrame(label, data, numbers.length);
     const sent = this.#socket.trySendFrom(short, numbers);
     if (sent === short.bytes) return true;
@@ -244,9 +247,11 @@ export class FrameWriter implements Collecting {
     const pieces = split(label, encoded, { maxBytes });
     // a descriptor that is none must not be found when half of the message is out
     if (pieces.length > 1 && encoded.fds.length > 0) checkOpen(encoded.fds);
+    // the caller's code, which may send, too, is not run between two frames
+    const numbers = pieces.map(({ fds }) => checkFds(fds, false));
     if (this.#queue.busy) return { begun: false, pieces };
-    for (const [i, { bytes, fds: own }] of pieces.entries()) {
-      const sent = this.#trySend(bytes, own, i > 0);
+    for (const [i, { bytes }] of pieces.entries()) {
+      const sent = this.#trySend(bytes, numbers[i]!, i > 0);
       if (sent === bytes.length) continue;
       const rest = pieces.slice(i);
       if (sent !== null) rest[0] = { bytes: bytes.subarray(sent), fds: [] };
@@ -255,7 +260,7 @@ export class FrameWriter implements Collecting {
     return true;
   }
 
-  #trySend(bytes: Piece["bytes"], fds: readonly FdLike[], begun: boolean): number | null {
+  #trySend(bytes: Uint8Array, fds: readonly number[], begun: boolean): number | null {
     try {
       return this.#socket.trySend(bytes, { fds });
     } catch (error) {

@@ -46,28 +46,37 @@ describe.each(types.map((type) => [type] as const))("%s", (type) => {
       channel.close();
     }));
 
-  test("a descriptor that sends when it is asked for its number: two whole messages", () =>
+  test.each([
+    ["", 1],
+    [" (many descriptors, in two frames)", 300],
+  ])("a descriptor that sends when it is asked for its number: two whole messages%s", (_, many) =>
     leakFree(async () => {
       const [near, far] = socketPair(type);
-      const [a, b] = [openChannel(near), openChannel<{ readonly text: string }>(far)];
+      const options = { maxFds: 1000 };
+      const [a, b] = [openChannel(near), openChannel<{ readonly text: string }>(far, options)];
       using fd = marked("here");
       let asked = 0;
       const sends = {
         get fd(): number {
-          if (++asked === 1) a.trySend({ text: "inner".repeat(20) });
+          asked++;
+          a.trySend({ text: "inner".repeat(20) });
           return fd.fd;
         },
       };
-      expect(a.trySend({ text: "outer" }, { fds: [sends] })).toBe(true);
-      using one = (await b.receive())!;
-      using two = (await b.receive())!;
-      const texts = [one.value.text, two.value.text].sort();
-      expect(texts).toEqual(["inner".repeat(20), "outer"]);
-      const outer = one.value.text === "outer" ? one : two;
-      expect(outer.fds.map(markOf)).toEqual(["here"]);
+      const fds = Array.from({ length: many - 1 }, () => fd.fd);
+      expect(a.trySend({ text: "outer" }, { fds: [...fds, sends] })).toBe(true);
+      const texts: string[] = [];
+      for (let i = 0; i <= asked; i++) {
+        using one = (await b.receive())!;
+        texts.push(one.value.text);
+        expect(one.fds).toHaveLength(one.value.text === "outer" ? many : 0);
+        expect(one.fds.every((came) => markOf(came) === "here")).toBe(true);
+      }
+      expect(texts.filter((text) => text !== "inner".repeat(20))).toEqual(["outer"]);
       a.close();
       b.close();
-    }));
+    }),
+  );
 });
 
 test("bytes of a view that lies about its length arrive as they are", () =>
