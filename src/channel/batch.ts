@@ -8,6 +8,7 @@ import {
   PACKET_BYTES,
 } from "../structs/channel-frame.ts";
 import { bytesIn } from "../syscalls/memory.ts";
+import type { Content } from "./codec.ts";
 import { Room } from "./room.ts";
 
 /** What stands in a message's headers. */
@@ -21,8 +22,6 @@ export interface Unsent {
   unsent(number: number, reason: unknown): void;
 }
 
-/** Bytes that one UTF-16 unit becomes at most. */
-const UTF8_FACTOR = 3;
 /**
  * Where the first frame stands: so its bytes begin at a multiple of 64. Copied to 12 bytes behind
  * the beginning of a page, 4 KiB take twenty times as long (facts: #copies-that-alias).
@@ -31,10 +30,6 @@ const BEGIN = 64 - CHANNEL_HEADER;
 const ROOM = BEGIN + CHANNEL_HEADER + PACKET_BYTES;
 /** Of a batch at first: many channels may have one each. */
 const SMALL_ROOM = 4096;
-
-/** Bytes that `data` may take in a frame, at most. */
-const maxBytes = (data: string | Uint8Array): number =>
-  typeof data === "string" ? data.length * UTF8_FACTOR : bytesIn(data);
 
 /** Memory of a batch that was sent, for the next one. */
 let spare: Room | null = null;
@@ -61,11 +56,6 @@ export class Batch {
     spare = null;
   }
 
-  /** Whether a frame of at most so many bytes takes such data. */
-  static takes(data: string | Uint8Array, frameBytes: number): boolean {
-    return maxBytes(data) <= frameBytes;
-  }
-
   get messages(): number {
     return this.#messages;
   }
@@ -81,27 +71,27 @@ export class Batch {
   }
 
   /** In `frameBytes`, the header of the first one not counted. */
-  hasRoom(data: string | Uint8Array, frameBytes: number): boolean {
-    return this.#at - BEGIN + maxBytes(data) <= frameBytes;
+  hasRoom({ most }: Content, frameBytes: number): boolean {
+    return this.#at - BEGIN + most <= frameBytes;
   }
 
   /** Add a message there is room for, which somebody awaits; the promise is that of all these. */
-  addAwaited(label: Label, data: string | Uint8Array): Promise<void> {
-    this.#add(label, data);
+  addAwaited(label: Label, content: Content): Promise<void> {
+    this.#add(label, content);
     this.#awaited ??= Promise.withResolvers<void>();
     this.#awaitedEnd = this.#at - BEGIN;
     return this.#awaited.promise;
   }
 
   /** The same, which nobody awaits. */
-  addPosted(label: Label, data: string | Uint8Array, whom: Unsent): void {
-    this.#add(label, data);
+  addPosted(label: Label, content: Content, whom: Unsent): void {
+    this.#add(label, content);
     this.#posted.push({ end: this.#at - BEGIN, number: label.number, whom });
   }
 
-  #add(label: Label, data: string | Uint8Array): void {
-    if (this.#at + CHANNEL_HEADER + maxBytes(data) > this.#room.bytes.length) this.#grow();
-    this.#at += putFrame(this.#room, this.#at, { label, data });
+  #add(label: Label, content: Content): void {
+    if (this.#at + CHANNEL_HEADER + content.most > this.#room.bytes.length) this.#grow();
+    this.#at += putFrame(this.#room, this.#at, { label, content });
     this.#messages++;
   }
 
@@ -140,9 +130,9 @@ export class Batch {
 /** One message that goes at once is put together here. */
 const scratch = new Room(ROOM);
 
-/** Where the frame of a message that {@link Batch.takes} is; good until the next one. */
-export function shortFrame(label: Label, data: string | Uint8Array, fds: number): Place {
-  const bytes = putFrame(scratch, BEGIN, { label, data, fds });
+/** Where the frame of a message of at most PACKET_BYTES is; good until the next one. */
+export function shortFrame(label: Label, content: Content): Place {
+  const bytes = putFrame(scratch, BEGIN, { label, content });
   return { address: scratch.address + BEGIN, bytes };
 }
 
@@ -150,14 +140,14 @@ export function shortFrame(label: Label, data: string | Uint8Array, fds: number)
 export const restOfShort = ({ bytes }: Place, sent: number): Uint8Array =>
   scratch.bytes.slice(BEGIN + sent, BEGIN + bytes);
 
-interface Content {
+interface Whole {
   readonly label: Label;
-  readonly data: string | Uint8Array;
-  readonly fds?: number;
+  readonly content: Content;
 }
 
 /** Write a frame at byte `at`; how many bytes it is. Runs no code of the caller's. */
-function putFrame(into: Room, at: number, { label, data, fds = 0 }: Content): number {
+function putFrame(into: Room, at: number, { label, content }: Whole): number {
+  const { data, fds } = content;
   const begin = at + CHANNEL_HEADER;
   let bytes: number;
   if (typeof data === "string") bytes = into.text.write(data, begin);
@@ -166,6 +156,6 @@ function putFrame(into: Room, at: number, { label, data, fds = 0 }: Content): nu
     into.bytes.set(data, begin);
   }
   const { kind, number } = label;
-  encodeChannelHeader(into.bytes, { kind, number, bytes, fds, more: false }, at);
+  encodeChannelHeader(into.bytes, { kind, number, bytes, fds: fds.length, more: false }, at);
   return CHANNEL_HEADER + bytes;
 }

@@ -1,7 +1,7 @@
 // Values ↔ bytes, with descriptors anywhere in a value.
 
 import { Fd, type FdLike } from "../fd/fd.ts";
-import { hasByteElements, isView } from "../syscalls/memory.ts";
+import { bytesIn, hasByteElements, isView } from "../syscalls/memory.ts";
 import { dataOf, type Frame, notAFrame } from "./frames.ts";
 
 /** What a value becomes on its way. */
@@ -11,6 +11,26 @@ export interface Encoded {
   /** In the order in which the data names them. */
   readonly fds: readonly FdLike[];
 }
+
+/** The same, ready to be sent. */
+export interface Content extends Encoded {
+  /** Bytes that the data takes at most. */
+  readonly most: number;
+}
+
+/** Bytes that one UTF-16 unit becomes at most. */
+const UTF8_FACTOR = 3;
+
+/** @throws TypeError for what is neither text nor bytes */
+export function content(data: string | Uint8Array, fds: readonly FdLike[]): Content {
+  if (typeof data === "string") return { data, fds, most: UTF8_FACTOR * data.length };
+  if (!isView(data)) throw new TypeError(NO_BYTES);
+  const most = bytesIn(data);
+  if (!hasByteElements(data, most)) throw new TypeError(NO_BYTES);
+  return { data, fds, most };
+}
+
+const NO_BYTES = "what is sent is a Uint8Array or a string";
 
 /**
  * How values become bytes and back. `encode` gets what the caller sends. `decode` gets bytes from
@@ -25,7 +45,8 @@ export interface Codec<In = unknown, Out = unknown> {
 }
 
 /** A codec that looks at bytes where they are; what it returns must not lean on them. */
-export interface FrameCodec<In = unknown, Out = unknown> extends Pick<Codec<In, Out>, "encode"> {
+export interface FrameCodec<In = unknown, Out = unknown> {
+  encode(value: Out): Content;
   open(frame: Frame): In;
 }
 
@@ -172,14 +193,14 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 /** What stands in the place of bytes that are no UTF-8. */
 const REPLACEMENT = "\ufffd";
 
-function encodeJson(value: unknown): Encoded {
+function encodeJson(value: unknown): Content {
   if (isSpecial(value)) return encodeSpecial(value);
   const data = encoder(value);
   if (data === undefined) throw new TypeError(`JSON has no ${typeof value}`);
-  return { data, fds: NO_FDS };
+  return content(data, NO_FDS);
 }
 
-function encodeSpecial(value: unknown): Encoded {
+function encodeSpecial(value: unknown): Content {
   let fds: FdLike[] = [];
   const copy = withPlaces(value, fds);
   let data: string | undefined;
@@ -187,7 +208,7 @@ function encodeSpecial(value: unknown): Encoded {
   else data = encoder(value, replacer((fds = [])));
   if (data === undefined) throw new TypeError(`JSON has no ${typeof value}`);
   if (isTooDeep(data)) throw new TypeError(`a value is nested deeper than ${MAX_DEPTH}`);
-  return { data, fds };
+  return content(data, fds);
 }
 
 /** A place, perhaps with escapes. One character is found fast, several are not. */
@@ -264,14 +285,10 @@ function fdAt(number: unknown, fds: readonly Fd[]): Fd {
 }
 
 /** What a caller's codec gave, read once. @throws TypeError */
-function checked({ data, fds }: Encoded): Encoded {
-  if (!isText(data)) throw new TypeError("a codec's data is a Uint8Array or a string");
+function checked({ data, fds }: Encoded): Content {
   if (!Array.isArray(fds)) throw new TypeError("a codec's fds is an array of descriptors");
-  return { data, fds };
+  return content(data, fds);
 }
-
-const isText = (data: unknown): data is string | Uint8Array =>
-  typeof data === "string" || (isView(data) && hasByteElements(data));
 
 /** A codec of the caller's: what it decodes it may keep, so it gets a copy. */
 export const framed = <In, Out>(codec: Codec<In, Out>): FrameCodec<In, Out> => ({
@@ -284,11 +301,6 @@ export const json: FrameCodec = { encode: encodeJson, open: openJson };
 
 /** Bytes as they are. Descriptors that come are in the message's `fds`. */
 export const bytes: FrameCodec<Uint8Array, Uint8Array | string> = {
-  encode(value) {
-    if (!isText(value)) {
-      throw new TypeError("a channel of bytes takes a Uint8Array or a string");
-    }
-    return { data: value, fds: NO_FDS };
-  },
+  encode: (value) => content(value, NO_FDS),
   open: copyOf,
 };

@@ -3,7 +3,7 @@
 import { errno } from "../../native/errno.ts";
 import { UnixError } from "../base/errors.ts";
 import type { Label, Unsent } from "./batch.ts";
-import type { Encoded } from "./codec.ts";
+import type { Content } from "./codec.ts";
 import { closeFrame, dataOf, type Frame, notAFrame } from "./frames.ts";
 import type { ChannelMessage } from "./message.ts";
 import type { RequestOptions } from "./options.ts";
@@ -51,7 +51,7 @@ export class Requests<T> implements Unsent {
   }
 
   /** Send a request; its answer. */
-  ask(encoded: Encoded, options: RequestOptions): Promise<ChannelMessage<T>> {
+  ask(encoded: Content, options: RequestOptions): Promise<ChannelMessage<T>> {
     if (this.#pending.size >= this.#max) {
       const hint = `${this.#pending.size} requests are under way, maxRequests is ${this.#max}`;
       return Promise.reject(new UnixError("request", -errno.ENOBUFS, { hint }));

@@ -1,7 +1,7 @@
 // From values to frames that go out; what answers requests is sent with nobody waiting for it.
 
 import type { Label, Unsent } from "./batch.ts";
-import { bytes as bytesCodec, type Encoded, type FrameCodec } from "./codec.ts";
+import { bytes as bytesCodec, type Content, content, type FrameCodec } from "./codec.ts";
 import type { ChannelSendOptions } from "./options.ts";
 import { closeGiven } from "./pieces.ts";
 import { encodeError } from "./remote-error.ts";
@@ -9,7 +9,7 @@ import type { WriteOptions } from "./send-queue.ts";
 import type { ReplyOptions } from "./server.ts";
 import type { FrameWriter } from "./writer.ts";
 
-const NO_DATA: Encoded = { data: "", fds: [] };
+const NO_DATA: Content = { data: "", fds: [], most: 0 };
 const NO_OPTIONS: WriteOptions = {};
 const MESSAGE: Label = { kind: "message", number: 0 };
 
@@ -31,11 +31,11 @@ export class Sender<Out> implements Unsent {
   }
 
   /** @throws TypeError, and what the codec throws */
-  encode(value: Out, { fds }: ChannelSendOptions): Encoded {
+  encode(value: Out, { fds }: ChannelSendOptions): Content {
     const encoded = this.#codec.encode(value);
     if (fds === undefined) return encoded;
     if (!Array.isArray(fds)) throw new TypeError("fds is an array of descriptors");
-    return fds.length === 0 ? encoded : { data: encoded.data, fds: [...encoded.fds, ...fds] };
+    return fds.length === 0 ? encoded : { ...encoded, fds: [...encoded.fds, ...fds] };
   }
 
   send(value: Out, options: ChannelSendOptions): Promise<void> {
@@ -53,7 +53,7 @@ export class Sender<Out> implements Unsent {
 
   /** Answer a request; a promise where that has to wait for room. */
   answer(number: number, value: unknown, options: ReplyOptions): Promise<void> | undefined {
-    let encoded: Encoded;
+    let encoded: Content;
     try {
       encoded = this.encode((value ?? this.#nothing) as Out, options);
     } catch (error) {
@@ -69,13 +69,13 @@ export class Sender<Out> implements Unsent {
 
   /** The same with an error. */
   fail(number: number, error: unknown): Promise<void> | undefined {
-    return this.#tell({ kind: "error", number }, { data: encodeError(error), fds: [] });
+    return this.#tell({ kind: "error", number }, content(encodeError(error), []));
   }
 
   /** If it cannot even be queued, the peer does not read. */
   #tell(
     label: Label,
-    encoded: Encoded,
+    encoded: Content,
     options: WriteOptions = NO_OPTIONS,
   ): Promise<void> | undefined {
     const given = options.transfer === true && encoded.fds.length > 0;

@@ -13,9 +13,8 @@ import {
   MAX_FRAME_FDS,
   PACKET_BYTES,
 } from "../structs/channel-frame.ts";
-import { bytesIn } from "../syscalls/memory.ts";
 import { Batch, type Label, restOfShort, shortFrame, type Unsent } from "./batch.ts";
-import type { Encoded } from "./codec.ts";
+import type { Content } from "./codec.ts";
 import {
   type Collecting,
   flushAtExit,
@@ -103,13 +102,13 @@ export class FrameWriter implements Collecting {
    * Send, or wait for room; resolves when the kernel has all of it. A message that has begun is
    * sent whole, whatever the signal says.
    */
-  write(label: Label, encoded: Encoded, options: WriteOptions): Promise<void> {
+  write(label: Label, content: Content, options: WriteOptions): Promise<void> {
     try {
-      if (!this.#collects(encoded) || options.signal !== undefined) {
-        return this.start(label, encoded, options) ?? settled(undefined);
+      if (!this.#collects(content) || options.signal !== undefined) {
+        return this.start(label, content, options) ?? settled(undefined);
       }
-      const led = this.#lead(label, encoded);
-      if (led === false) return this.#batchFor(encoded).addAwaited(label, encoded.data);
+      const led = this.#lead(label, content);
+      if (led === false) return this.#batchFor(content).addAwaited(label, content);
       return led === true ? settled(undefined) : led;
     } catch (error) {
       return Promise.reject(error);
@@ -121,12 +120,12 @@ export class FrameWriter implements Collecting {
    * go out. A promise where it waits by itself.
    * @throws as write rejects
    */
-  post(label: Label, encoded: Encoded, { options, whom }: Posted): Promise<void> | undefined {
+  post(label: Label, content: Content, { options, whom }: Posted): Promise<void> | undefined {
     let led: boolean | Promise<void> | undefined;
-    if (!this.#collects(encoded)) led = this.start(label, encoded, options);
+    if (!this.#collects(content)) led = this.start(label, content, options);
     else {
-      led = this.#lead(label, encoded);
-      if (led === false) this.#batchFor(encoded).addPosted(label, encoded.data, whom);
+      led = this.#lead(label, content);
+      if (led === false) this.#batchFor(content).addPosted(label, content, whom);
     }
     if (typeof led !== "object") return undefined;
     return led.then(nothing, (reason) => whom.unsent(label.number, reason));
@@ -137,22 +136,22 @@ export class FrameWriter implements Collecting {
     return this.#queue.busy;
   }
 
-  #collects({ data, fds }: Encoded): boolean {
-    return fds.length === 0 && Batch.takes(data, this.#frameBytes);
+  #collects({ most, fds }: Content): boolean {
+    return fds.length === 0 && most <= this.#frameBytes;
   }
 
   /**
    * The first message of a turn goes at once; what follows in it is collected: false. A promise
    * where only part of it is out.
    */
-  #lead(label: Label, encoded: Encoded): boolean | Promise<void> {
+  #lead(label: Label, content: Content): boolean | Promise<void> {
     this.#checkOpen();
     if (this.#collecting && !isExiting()) return false;
     this.#collecting = true;
     queueMicrotask(this.#turnEnds);
     this.flush();
     if (this.#queue.busy) return false;
-    const short = shortFrame(label, encoded.data, 0);
+    const short = shortFrame(label, content);
     const sent = this.#socket.trySendFrom(short, NO_NUMBERS);
     if (sent === short.bytes) return true;
     if (sent === null) return false;
@@ -166,10 +165,10 @@ export class FrameWriter implements Collecting {
   };
 
   /** A batch with room for the message. @throws UnixError ENOBUFS, ERR_CLOSED */
-  #batchFor({ data }: Encoded): Batch {
+  #batchFor(content: Content): Batch {
     if (this.#socket.closed) throw closedError("sendmsg");
-    this.#queue.checkRoom(typeof data === "string" ? data.length : bytesIn(data), this.#batch);
-    if (this.#batch?.hasRoom(data, this.#frameBytes) === false) this.flush();
+    this.#queue.checkRoom(content.most, this.#batch);
+    if (this.#batch?.hasRoom(content, this.#frameBytes) === false) this.flush();
     if (this.#batch === null) {
       flushAtExit(this);
       this.#lookAtBuffer();
@@ -196,44 +195,43 @@ export class FrameWriter implements Collecting {
   }
 
   /** {@link write}, or undefined where the kernel has all of it at once. @throws as that rejects */
-  start(label: Label, encoded: Encoded, options: WriteOptions): Promise<void> | undefined {
+  start(label: Label, content: Content, options: WriteOptions): Promise<void> | undefined {
     options.signal?.throwIfAborted();
     this.#checkOpen();
     this.flush();
-    const whole = this.#atOnce(label, encoded, options);
-    return whole === true ? undefined : this.#queue.add(whole, encoded.fds, options);
+    const whole = this.#atOnce(label, content, options);
+    return whole === true ? undefined : this.#queue.add(whole, content.fds, options);
   }
 
   /** Send if there is room now; false: nothing was sent. @throws UnixError */
-  tryWrite(label: Label, encoded: Encoded, options: WriteOptions): boolean {
+  tryWrite(label: Label, content: Content, options: WriteOptions): boolean {
     this.#checkOpen();
     this.flush();
     if (this.#queue.busy) return false;
-    const whole = this.#atOnce(label, encoded, options);
+    const whole = this.#atOnce(label, content, options);
     if (whole === true) return true;
     if (!whole.begun) return false;
     // Part of it is out: the rest has to follow.
-    this.#queue.add(whole, encoded.fds, { transfer: options.transfer }).catch(nothing);
+    this.#queue.add(whole, content.fds, { transfer: options.transfer }).catch(nothing);
     return true;
   }
 
   /** True if all went out, else what is left of it. */
-  #atOnce(label: Label, encoded: Encoded, { transfer }: WriteOptions): true | Rest {
-    const { data, fds } = encoded;
+  #atOnce(label: Label, content: Content, { transfer }: WriteOptions): true | Rest {
+    const { most, fds } = content;
     if (transfer === true) checkGiven(fds);
-    const short =
-      !this.#queue.busy && fds.length <= MAX_FRAME_FDS && Batch.takes(data, this.#frameBytes);
-    const rest = short ? this.#shortAtOnce(label, encoded) : this.#severalAtOnce(label, encoded);
+    const short = !this.#queue.busy && fds.length <= MAX_FRAME_FDS && most <= this.#frameBytes;
+    const rest = short ? this.#shortAtOnce(label, content) : this.#severalAtOnce(label, content);
     if (rest === true && transfer === true) closeGiven(fds);
     return rest;
   }
 
-  #shortAtOnce(label: Label, encoded: Encoded): true | Rest {
-    const { data, fds } = encoded;
+  #shortAtOnce(label: Label, content: Content): true | Rest {
+    const { fds } = content;
     // before the frame stands in memory that others use, too: asking may run the caller's code
     const numbers = fds.length === 0 ? NO_NUMBERS : checkFds(fds, false);
-    if (this.#queue.busy) return this.#severalAtOnce(label, encoded); // what that code has sent
-    const short = shortFrame(label, data, numbers.length);
+    if (this.#queue.busy) return this.#severalAtOnce(label, content); // what that code has sent
+    const short = shortFrame(label, content);
     const sent = this.#socket.trySendFrom(short, numbers);
     if (sent === short.bytes) return true;
     const begun = sent !== null;
@@ -241,12 +239,12 @@ export class FrameWriter implements Collecting {
     return { begun, pieces: [{ bytes, fds: begun ? [] : fds }] };
   }
 
-  #severalAtOnce(label: Label, encoded: Encoded): true | Rest {
+  #severalAtOnce(label: Label, content: Content): true | Rest {
     this.#lookAtBuffer();
     const maxBytes = this.#socket.type === "stream" ? MAX_FRAME_BYTES : this.#frameBytes;
-    const pieces = split(label, encoded, { maxBytes });
+    const pieces = split(label, content, { maxBytes });
     // a descriptor that is none must not be found when half of the message is out
-    if (pieces.length > 1 && encoded.fds.length > 0) checkOpen(encoded.fds);
+    if (pieces.length > 1 && content.fds.length > 0) checkOpen(content.fds);
     // the caller's code, which may send, too, is not run between two frames
     const numbers = pieces.map(({ fds }) => checkFds(fds, false));
     if (this.#queue.busy) return { begun: false, pieces };
