@@ -94,8 +94,9 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
   /**
    * Send a value; resolves when the kernel has all of it. A signal drops a message that has not
    * begun; one that has begun is sent whole. Descriptors stay the caller's, unless `transfer`.
-   * Short messages without any that are sent in a row, no `await` between them, go out together:
-   * the fastest way to send many. The first one goes at once.
+   * Short messages without any that are sent in a row, no `await` between them, go out together,
+   * and are told together: the fastest way to send many. The first one goes at once, the others
+   * when the turn of Bun's loop ends, also where the process exits in it.
    *
    * @throws TypeError (the codec cannot encode it); UnixError EPIPE, ENOBUFS, ERR_CLOSED
    */
@@ -103,7 +104,7 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
     return this.#sender.send(value, options);
   }
 
-  /** Send a value if there is room now; false: nothing was sent. @throws as {@link send} */
+  /** Send a value at once if there is room; false: nothing was sent. @throws as {@link send} */
   trySend(value: Out, options: ChannelSendOptions = NO_OPTIONS): boolean {
     return this.#sender.trySend(value, options);
   }
