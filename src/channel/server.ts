@@ -62,7 +62,7 @@ export class Reply<T> {
   }
 }
 
-/** Sends an answer or an error; a promise where it has to wait for room. Never throws or rejects. */
+/** Sends answers; a promise where one has to wait for room. Never throws or rejects. */
 export interface Answering {
   answer(number: number, value: unknown, options: ReplyOptions): Promise<void> | undefined;
   fail(number: number, error: unknown): Promise<void> | undefined;
