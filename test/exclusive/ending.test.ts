@@ -15,14 +15,18 @@ const LIFE = { timeoutMs: 150_000 };
 const RELOADS = slower > 1 ? 3 : 20;
 const AGAIN_MS = 500;
 
-/** Write a program, over and over until it has said so: its watcher may not be there yet. */
+/** Write a program until it has said so: its watcher may not be there yet. Each time starts anew. */
 async function rewrite(child: Child, write: () => void, said: string): Promise<void> {
-  write();
-  const timer = setInterval(write, AGAIN_MS);
+  let timer: Timer;
+  const again = (pauseMs: number): void => {
+    write();
+    timer = setTimeout(again, pauseMs, pauseMs * 2);
+  };
+  again(AGAIN_MS);
   try {
     await child.lineWith(said);
   } finally {
-    clearInterval(timer);
+    clearTimeout(timer!);
   }
 }
 

@@ -40,7 +40,7 @@ const besides = ["cases/rights", "cases/stream", "loop/generation", "interop/pee
 
 /** Other machines, bundlers, package managers and packages: little in them is this Bun's. */
 const slow = [
-  ...["abi/cross", "darwin/mutations", "darwin/report", "docs/reference"],
+  ...["abi/cross", "darwin/mutations", "darwin/report", "docs/development", "docs/reference"],
   ...["interop/duplex-x11", "interop/shim-suites", "interop/x11-suite"],
   ...["package/package", "package/places"],
 ].map((name) => `test/${name}`);
