@@ -42,7 +42,7 @@ const besides = ["cases/rights", "cases/stream", "loop/generation", "interop/pee
 const slow = [
   ...["abi/cross", "darwin/mutations", "darwin/report", "docs/development", "docs/reference"],
   ...["interop/duplex-x11", "interop/shim-suites", "interop/x11-suite"],
-  ...["package/package", "package/places"],
+  ...["api/socket-graph-real", "package/package", "package/places"],
 ].map((name) => `test/${name}`);
 /** What more of is better: `long` has it anyway. */
 const more = [
