@@ -112,7 +112,7 @@ peerTest(
     clients.push(await client(dir.file("prefork"), "it waits in the backlog"));
     try {
       const ours = await family();
-      const graph = socketGraph({ stale: false });
+      const graph = socketGraph({ directories: [] });
       const rows = await ss();
       let [ends, listeners] = [0, 0];
       for (const listener of graph.listeners) {
