@@ -25,12 +25,13 @@ for _ in range(2):
 time.sleep(600)
 `;
 
+const paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
 const nginxConfig = (dir: TempDir): string => `daemon off; user root; worker_processes 2;
 pid ${dir.file("pid")}; error_log ${dir.file("error.log")};
 events {}
 http {
   access_log off;
-  ${["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((one) => `${one}_temp_path ${dir.path};`).join(" ")}
+  ${paths.map((one) => `${one}_temp_path ${dir.path};`).join(" ")}
   server { listen unix:${dir.file("web")}; location / { return 200; } }
 }`;
 

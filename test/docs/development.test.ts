@@ -28,7 +28,7 @@ const withText = (text: string): string => {
   return found[0]!;
 };
 
-/** Write `text` until `done`, as the watcher may not be there yet; ever later, as it starts anew. */
+/** Write `text` until `done`: the watcher may not be there yet. Ever later: each starts anew. */
 async function rewrite(path: string, text: string, done: () => Promise<unknown>): Promise<void> {
   let timer: Timer;
   const write = (pauseMs: number): void => {
@@ -69,7 +69,7 @@ test("bun --hot: nobody is refused, and connections go on", async () => {
   expect(await ask(early)).toBe("one: x");
 });
 
-test("bun --watch: the same pid, no exit event, SIGTERM's listeners, its file taken over", async () => {
+test("bun --watch: the same pid, no exit, SIGTERM's listeners, its file taken over", async () => {
   const address = dir.file("watched");
   const text = (round: number): string => `import { listen } from "bunix";
 process.on("exit", () => console.log("exit"));
@@ -185,21 +185,32 @@ process.stdin.on("data", () => { console.log("here"); process.exit(3); });`;
     "a read-only root: paths need a place, all else works",
     [...apart, "mount"],
     async () => {
-      const source = `import { connect, listen, lockFile, MessageQueue, openFifo, SharedMemory, socketPair } from "@/src/index.ts";
-const code = async (call) => { try { (await call()).close(); return "works"; } catch (error) { return error.code; } };
+      const source = `import { listen, lockFile, MessageQueue, SharedMemory } from "@/src/index.ts";
+const code = async (call) => {
+  try { (await call()).close(); return "works"; } catch (error) { return error.code; }
+};
 const name = "/bunix-ro-" + process.pid;
 const tries = [
-  () => listen("/tmp/ro-" + process.pid), () => listen("/run/ro"), () => listen("@ro-" + process.pid),
+  () => listen("/tmp/ro-" + process.pid), () => listen("/run/ro"),
+  () => listen("@ro-" + process.pid),
   () => lockFile("/tmp/ro-lock"), () => lockFile("/run/lock-ro"),
-  () => SharedMemory.create(4096), () => { const queue = MessageQueue.open(name, { create: true }); queue.unlink(); return queue; },
+  () => SharedMemory.create(4096), () => {
+    const queue = MessageQueue.open(name, { create: true });
+    queue.unlink();
+    return queue;
+  },
 ];
 const found = [];
 for (const one of tries) found.push(await code(one));
 console.log(found.join(" "));
 process.exit(0);`;
-      const script = `mount --make-rprivate / && mount -t tmpfs none /run && mount -t tmpfs none /dev/shm
+      const script = `mount --make-rprivate /
+mount -t tmpfs none /run
 findmnt -rno TARGET | while read -r at; do
-  case "$at" in /run | /proc* | /sys* | /dev*) ;; *) mount -o remount,bind,ro "$at" 2>/dev/null ;; esac
+  case "$at" in
+    /run | /proc* | /sys* | /dev*) ;;
+    *) mount -o remount,bind,ro "$at" 2>/dev/null ;;
+  esac
 done
 exec "$@"`;
       const command = [
@@ -217,9 +228,10 @@ exec "$@"`;
     },
   );
 
-  const asked = program(`import { capabilities, DatagramSocket } from "@/src/index.ts";
+  const asked = program(`import { capabilities } from "@/src/index.ts";
 const all = Object.entries(capabilities());
-console.log(JSON.stringify(all.filter(([, one]) => one.available === false).map(([name]) => name)));`);
+const missing = all.filter(([, one]) => one.available === false);
+console.log(JSON.stringify(missing.map(([name]) => name)));`);
   const lacking = async (prefix: readonly string[]): Promise<string[]> =>
     JSON.parse(succeeded(await run([...prefix, process.execPath, asked])));
   const doctor = async (prefix: readonly string[]): Promise<string[]> => {
