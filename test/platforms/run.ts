@@ -40,7 +40,7 @@ const besides = ["cases/rights", "cases/stream", "loop/generation", "interop/pee
 
 /** Other machines, bundlers, package managers and packages: little in them is this Bun's. */
 const slow = [
-  ...["abi/cross", "darwin/mutations", "darwin/report", "docs/reference"],
+  ...["abi/cross", "darwin/mutations", "darwin/report", "docs/reference", "docs/site"],
   ...["interop/duplex-x11", "interop/x11-suite", "package/package", "package/places"],
 ].map((name) => `test/${name}`);
 /** What more of is better: `long` has it anyway. */
@@ -58,7 +58,7 @@ const rigs: Readonly<Record<string, Rig>> = {
     options: ["--waker=aio", "--both=loop", ...without([...slow, ...more])],
     leftOut:
       "the thread waker but in loop (test:thread); large amounts, most of the package, cross " +
-      "compilers, the reference (test:long); other Buns (test:musl, test:bun-1.3, test:arm64)",
+      "compilers, the reference, the site (test:long); other Buns (test:musl, test:bun-1.3, test:arm64)",
   },
   thread: {
     what: "this Bun, the thread waker",
