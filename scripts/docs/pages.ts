@@ -143,7 +143,7 @@ function copyPictures(dir: string, pages: Iterable<Page>): void {
   }
 }
 
-/** What typedoc is given: the start page, and the other documents in the order of the navigation. */
+/** What typedoc is given: the start page, and the others in the order of the navigation. */
 export interface Documents {
   readonly readme: string;
   readonly documents: readonly string[];

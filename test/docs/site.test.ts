@@ -135,10 +135,10 @@ describe("in a browser", () => {
 
   browserTest("the navigation, which a program makes, leads to every guide and door", async () => {
     await browser.page.goto(urlOf("docs/index.html"));
-    const link = browser.page.locator("#tsd-nav-container a").first();
-    await link.waitFor({ state: "attached" });
+    const all = "#tsd-nav-container a";
+    await browser.page.locator(all).first().waitFor({ state: "attached" });
     const links = await browser.page.evaluate<string[]>(
-      `Array.from(document.querySelectorAll("#tsd-nav-container a"), (a) => a.getAttribute("href"))`,
+      `Array.from(document.querySelectorAll("${all}"), (a) => a.getAttribute("href"))`,
     );
     expect(links.flatMap((to) => site.wrongLink("docs/index.html", to) ?? [])).toEqual([]);
     for (const page of site.pages.keys()) {
@@ -193,7 +193,7 @@ describe("in a browser", () => {
     await local.page.locator("#tsd-search-trigger").click();
     await local.page.locator("#tsd-search-input").fill("peerCredentials");
     await local.page.locator("#tsd-search-results a").first().waitFor();
-    // the icons of its pictures come from a program there, after Chromium has refused a file of them
+    // its icons come from a program there, after Chromium has refused the file of them
     const icons = await local.page.evaluate<string[]>(
       `Array.from(document.querySelectorAll("use"), (use) => use.getAttribute("href"))`,
     );
@@ -209,7 +209,8 @@ describe("the checks find what they look for", () => {
     <p id="here"><a href="#here">good</a> <a href="#there">bad</a> <a href="no.html">bad</a>
     <a href="https://bun.sh">outside</a> <img src="no.svg" width="9" height="9">
     <pre style="width: 500px; font-size: 9px; white-space: pre-wrap">code</pre>
-    <script src="https://example.com/x.js"></script><script>console.error("no"); nothing();</script>`;
+    <script src="https://example.com/x.js"></script>
+    <script>console.error("no"); nothing()</script>`;
 
   test("links", () => {
     const bad = dir.file("bad");

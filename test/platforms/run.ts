@@ -58,7 +58,8 @@ const rigs: Readonly<Record<string, Rig>> = {
     options: ["--waker=aio", "--both=loop", ...without([...slow, ...more])],
     leftOut:
       "the thread waker but in loop (test:thread); large amounts, most of the package, cross " +
-      "compilers, the reference, the site (test:long); other Buns (test:musl, test:bun-1.3, test:arm64)",
+      "compilers, the reference, the site (test:long); other Buns (test:musl, test:bun-1.3, " +
+      "test:arm64)",
   },
   thread: {
     what: "this Bun, the thread waker",
