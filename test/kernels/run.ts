@@ -74,7 +74,7 @@ function setUp(...args: string[]): string {
   return done.stdout.toString().trim().split("\n").at(-1) ?? "";
 }
 
-const leftOut = ["./.git", "./node_modules/.cache", "./dist", "./docs/api"];
+const leftOut = ["./.git", "./node_modules/.cache", "./dist", "./site"];
 const packages = ["@biomejs", "@typescript", "@arethetypeswrong", "esbuild", "@esbuild"];
 
 /** This project as a file system of its own, with the program that the guest runs. */
