@@ -13,14 +13,15 @@ const { test } = testsUnless(whyNot);
 
 /** Takes all that is passed, and tells who asks on the stream socket what came otherwise. */
 const EVERYTHING = `
-import { readSync } from "node:fs";
+import { isatty } from "node:tty";
 import { adoptSocket, FifoReader, inheritedFds, MessageQueue, notify } from "@/src/index.ts";
 
 const seen = [];
 const note = (name, text) => void seen.push(name + ": " + text);
 const entries = inheritedFds();
-const list = entries.map(({ name, description: { kind, socket, access } }) =>
-  [name, kind, socket?.family, socket?.type, socket?.listening, access].filter((x) => x !== undefined));
+const told = ({ kind, socket, access }) =>
+  [kind, socket?.family, socket?.type, socket?.listening, access].filter((x) => x !== undefined);
+const list = entries.map(({ name, description }) => [name, ...told(description)]);
 
 async function answer(name, listener) {
   for await (const socket of listener) {
@@ -35,17 +36,20 @@ async function answer(name, listener) {
 for (const { name, fd, description: { kind, socket } } of entries) {
   if (kind === "message-queue") {
     const queue = MessageQueue.adopt(fd);
-    (async () => { for await (const message of queue) note(name, message.text() + " at " + message.priority); })();
+    (async () => {
+      for await (const message of queue) note(name, message.text() + " at " + message.priority);
+    })();
   } else if (kind === "pipe") {
     const reader = FifoReader.adopt(fd);
     (async () => { for await (const line of reader.lines()) note(name, line); })();
   } else if (kind === "character-device") {
-    const bytes = new Uint8Array(4).fill(1);
-    note(name, readSync(fd.fd, bytes) + " bytes, " + bytes.join(" "));
+    note(name, isatty(fd.fd) ? "a terminal" : "something else");
   } else if (socket?.family === "unix" && socket.type === "datagram") {
     const datagrams = adoptSocket(fd, { expect: "datagram" });
     (async () => {
-      for await (const message of datagrams) note(name, message.text() + " by " + message.credentials?.pid);
+      for await (const message of datagrams) {
+        note(name, message.text() + " by " + message.credentials?.pid);
+      }
     })();
   } else if (socket?.family === "unix") {
     answer(name, adoptSocket(fd, { expect: "listener", allow: () => true }));
@@ -70,7 +74,7 @@ const every = (): Record<string, string> => ({
   ),
   "every-fifo.socket": socketUnit("fifo", "ListenFIFO=/run/every.fifo"),
   "every-queue.socket": socketUnit("queue", "ListenMessageQueue=/every"),
-  "every-special.socket": socketUnit("special", "ListenSpecial=/dev/zero"),
+  "every-special.socket": socketUnit("special", "ListenSpecial=/dev/ptmx"),
   "every-odd.socket": socketUnit(
     "odd",
     "ListenNetlink=kobject-uevent 0\nListenStream=127.0.0.1:5555",
@@ -82,6 +86,9 @@ ExecStart=${process.execPath} ${program("every.ts", EVERYTHING)}
 ${PATIENT}
 `,
 });
+
+/** What systemd makes of ListenNetlink=; no Unix socket has that type. */
+const SOCK_RAW = 3;
 
 const KINDS = ["stream", "abstract", "seqpacket", "datagram", "fifo", "queue", "special", "odd"];
 
@@ -107,7 +114,7 @@ test("each kind of socket unit reaches one service, and what comes on it is read
     ["datagram", "socket", "unix", "datagram", false, "read-write"],
     ["fifo", "pipe", "read-write"],
     ["odd", "socket", "inet", "stream", true, "read-write"],
-    ["odd", "socket", "netlink", "datagram", false, "read-write"],
+    ["odd", "socket", "netlink", SOCK_RAW, false, "read-write"],
     ["queue", "message-queue", "read"],
     ["seqpacket", "socket", "unix", "seqpacket", true, "read-write"],
     ["special", "character-device", "read"],
@@ -124,7 +131,7 @@ test("each kind of socket unit reaches one service, and what comes on it is read
     `datagram: one by ${process.pid}`,
     "fifo: two",
     "queue: three at 3",
-    "special: 4 bytes, 0 0 0 0",
+    "special: a terminal",
   ];
   await eventually(
     async () => JSON.parse(await ask("/run/every.stream", "seen")).length === expected.length,
@@ -145,7 +152,7 @@ test("each kind of socket unit reaches one service, and what comes on it is read
   expect(JSON.parse(await ask("/run/every.stream", "seen")).sort()).toEqual([
     "fifo: later",
     "queue: later, too at 1",
-    "special: 4 bytes, 0 0 0 0",
+    "special: a terminal",
   ]);
 });
 

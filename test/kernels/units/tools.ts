@@ -2,13 +2,13 @@
 // systemd-socket-proxyd, and the journal of this machine.
 
 import { expect, setDefaultTimeout } from "bun:test";
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { eventually } from "../../api/tools.ts";
 import { root, run, runScript, start, startScript, succeeded } from "../../support/child.ts";
 import { tempDir } from "../../support/tmp.ts";
 import { testUnless } from "../../support/unless.ts";
-import { get, LIMIT_MS, load, PATIENT, systemctl, units, whyNot } from "../systemd.ts";
+import { get, LIMIT_MS, load, PATIENT, program, systemctl, units, whyNot } from "../systemd.ts";
 
 setDefaultTimeout(LIMIT_MS);
 
@@ -93,6 +93,7 @@ const POLICY = `<busconfig><policy context="default">
 </policy></busconfig>`;
 
 testUnless(whyNot, "busctl calls our service on the system's bus, and we call ours", async () => {
+  mkdirSync("/etc/dbus-1/system.d", { recursive: true });
   writeFileSync("/etc/dbus-1/system.d/org.example.Files.conf", POLICY);
   await systemctl("start", "dbus.service");
   await systemctl("reload", "dbus.service");
@@ -134,7 +135,11 @@ testUnless(
     const file = example("service");
     await using _units = await units({
       "behind.socket": "[Socket]\nListenStream=/run/behind.sock\nFileDescriptorName=web\n",
-      "behind.service": `[Service]\nType=notify\n${PATIENT}\nExecStart=${process.execPath} ${file}\n`,
+      "behind.service": `[Service]
+Type=notify
+ExecStart=${process.execPath} ${file}
+${PATIENT}
+`,
       "front.socket": "[Socket]\nListenStream=/run/front.sock\nListenStream=127.0.0.1:8099\n",
       "front.service": `[Service]\nType=notify\nExecStart=${PROXY} /run/behind.sock\n`,
     });
@@ -150,12 +155,11 @@ testUnless(
 );
 
 testUnless(whyNot, "the journal has what the examples log, and knows their unit", async () => {
-  const log = [
-    `ExecStart=${process.execPath} ${example("journald")}`,
-    `ExecStart=${process.execPath} ${example("syslog")}`,
-  ].join("\n");
+  // it stays: whose cgroup the journal is to look at must not be gone by then
+  const both = ["journald", "syslog"].map((name) => `await import("${example(name)}");`).join("\n");
+  const file = program("log.ts", `${both}\nsetInterval(() => {}, 60_000);`);
   await using _units = await units({
-    "log.service": `[Service]\nType=oneshot\n${PATIENT}\n${log}\n`,
+    "log.service": `[Service]\nExecStart=${process.execPath} ${file}\n`,
   });
   await using reader = start(
     ["journalctl", "--unit=log", "--output=json", "--all", "--follow", "--lines=all"],
