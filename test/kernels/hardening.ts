@@ -28,7 +28,7 @@ export const hardenings: readonly Hardening[] = [
   { properties: ["User=nobody"], says: NOTHING },
   {
     properties: ["PrivateUsers=yes", "DynamicUser=yes"],
-    says: "callers of other users than root and the service's own have uid 65534 (nobody)",
+    says: "callers that are neither root nor the service's own user have no uid (null)",
   },
   { properties: ["NoNewPrivileges=yes"], says: NOTHING },
   { properties: ["CapabilityBoundingSet="], says: NOTHING },

@@ -15,9 +15,9 @@ const systemd = ["test/kernels/units/"];
 
 /** Of these, what fits a few minutes. */
 const few = [
-  ...files("abi/kernel", "docs/kernels", "structs/credentials"),
+  ...files("abi/kernel", "docs/kernels"),
   ...files("cases/bind", "cases/connect", "cases/processes", "cases/batch"),
-  ...files("api/credentials", "api/process", "api/older-kernels", "api/capabilities"),
+  ...files("api/credentials", "api/process", "api/older-kernels"),
   "test/kernels/units/guide",
 ];
 

@@ -33,6 +33,15 @@ mirror=$(awk '/^URIs:/ { print $2; exit }' /etc/apt/sources.list.d/*.sources 2>/
 [ -n "$mirror" ] || mirror=$(awk '$1 == "deb" { for (i = 2; i <= NF; i++) if ($i ~ /:\/\//) { print $i; exit } }' /etc/apt/sources.list)
 mkdir -p "$home"
 
+# Whoever made a root and was ended half-way may have left this machine's own /dev mounted in it.
+remove() {
+  local at
+  awk -v under="$1/" 'index($2, under) == 1 { print $2 }' /proc/mounts | sort -r | while read -r at; do
+    umount "$at" || absent "$at is mounted"
+  done
+  rm -rf --one-file-system "$1"
+}
+
 tools() {
   local wanted=(qemu-system-x86_64:qemu-system-x86 mmdebstrap:mmdebstrap mke2fs:e2fsprogs cpio:cpio
     zstd:zstd depmod:kmod xz:xz-utils) missing=()
@@ -107,7 +116,7 @@ root() {
   local keep=()
   while read -r line; do keep+=(--aptopt="$line"); done < <(cat /etc/apt/apt.conf.d/* 2>/dev/null | grep '^Acquire::' || true)
   local tree=$home/root-$suite-$arch
-  rm -rf "$tree" "$image.new"
+  rm -f "$image.new"
   local variant=minbase
   if [ "$arch" != amd64 ]; then
     variant=extract
@@ -116,8 +125,9 @@ root() {
     want+=,strace,socat,iproute2,gcc,libc6-dev,linux-libc-dev
   fi
   make_tree() {
-    rm -rf "$tree"
-    mmdebstrap --quiet --mode=root --variant=$variant --arch="$arch" --include="$want" "${keep[@]}" \
+    remove "$tree"
+    unshare --mount --propagation private \
+      mmdebstrap --quiet --mode=root --variant=$variant --arch="$arch" --include="$want" "${keep[@]}" \
       --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
       --dpkgopt='path-exclude=/usr/share/doc/*' "$suite" "$tree" "$mirror" >&2
   }
@@ -133,7 +143,7 @@ root() {
   echo 0123456789abcdef0123456789abcdef >"$tree/etc/machine-id"
   rm -rf "$tree"/var/cache/apt/* "$tree"/var/lib/apt/lists/*
   mke2fs -q -t ext4 -O ^metadata_csum,^orphan_file -d "$tree" "$image.new" 3G
-  rm -rf "$tree"
+  remove "$tree"
   mv "$image.new" "$image"
 }
 

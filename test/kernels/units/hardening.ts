@@ -28,16 +28,33 @@ const isCapability = (value: unknown): value is Capability =>
 
 const DOCTOR = [process.execPath, join(root, "src/cli/main.ts"), "doctor", "--json"];
 
-/** Have the doctor look around in a service; null: it did not come to its end. */
-async function findings(properties: readonly string[]): Promise<Findings | null> {
+interface Attempt {
+  readonly found: Findings | null;
+  /** What only a machine this slow says. */
+  readonly late: boolean;
+}
+
+async function attempt(properties: readonly string[]): Promise<Attempt> {
   const options = properties.flatMap((property) => ["-p", property]);
   const service = ["systemd-run", "--quiet", "--wait", "--pipe", "-p", "LimitCORE=0", ...options];
   const { stdout, stderr } = await run([...service, ...DOCTOR], { timeoutMs: LIMIT_MS });
   if (!stdout.trimStart().startsWith("{")) {
     console.log(`note: ${properties.join(" ")}: ${stderr.trim().split("\n").at(-1)}`);
-    return null;
+    return { found: null, late: stderr.includes("Connection timed out") };
   }
-  return JSON.parse(stdout);
+  const found: Findings = JSON.parse(stdout);
+  const late = found.checks.some(({ reason = "" }) => reason.startsWith("not done after"));
+  return { found, late };
+}
+
+const TRIES = 3;
+
+/** Have the doctor look around in a service; null: it did not come to its end. */
+async function findings(properties: readonly string[]): Promise<Findings | null> {
+  for (let left = TRIES; ; left--) {
+    const { found, late } = await attempt(properties);
+    if (!late || left === 1) return found;
+  }
 }
 
 /** Entries that are not there, all of them with a reason. */
