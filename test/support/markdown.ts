@@ -63,3 +63,12 @@ export function writeConfig(dir: TempDir): string {
   writeFileSync(path, JSON.stringify(config));
   return path;
 }
+
+/** A table with columns of equal width; its head is the first row. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
+  const line = (cells: readonly string[]): string =>
+    `| ${cells.map((cell, i) => cell.padEnd(widths[i]!)).join(" | ")} |`;
+  const [head = [], ...rest] = rows;
+  return [head, widths.map((width) => "-".repeat(width)), ...rest].map(line).join("\n");
+}
