@@ -15,6 +15,7 @@ import { chmod, close, fchmod, open } from "../syscalls/fd.ts";
 import { mkfifo } from "../syscalls/fifo.ts";
 import { copyOf, hasByteElements, isView } from "../syscalls/memory.ts";
 import { isOwnUid } from "../users/known-ids.ts";
+import { type NotAFifo, NotAFifoError } from "./not-a-fifo.ts";
 
 /** How a FIFO is made. */
 export interface MakeFifoOptions {
@@ -25,34 +26,6 @@ export interface MakeFifoOptions {
    * will do, with the mode that it has.
    */
   readonly exclusive?: boolean | undefined;
-}
-
-/** What a path leads to that should be a FIFO. */
-export type NotAFifo =
-  | "file"
-  | "directory"
-  | "socket"
-  | "character-device"
-  | "block-device"
-  | "symlink"
-  | "other";
-
-/**
- * Something else than a FIFO has the name: `code` is "ERR_NOT_A_FIFO", and `found` says what it is.
- * It was neither opened nor read.
- */
-export class NotAFifoError extends UnixError {
-  /** Always the class's name. */
-  override readonly name: string = "NotAFifoError";
-  /** What has the name. */
-  readonly found: NotAFifo;
-
-  /** @internal */
-  constructor(syscall: string, address: string, found: NotAFifo) {
-    const hint = `not a FIFO but a ${found.replace("-", " ")}`;
-    super(syscall, -errno.EINVAL, { code: "ERR_NOT_A_FIFO", address, hint });
-    this.found = found;
-  }
 }
 
 const kinds: ReadonlySet<string> = new Set<NotAFifo>([
