@@ -15,7 +15,7 @@ const WAKERS = wakersHere();
 const MAX_LINES = 95;
 /** Of documents that are looked things up in. */
 const MAX_LINES_OF: Readonly<Record<string, number>> = {
-  "README.md": 275,
+  "README.md": 260,
   "docs/facts.md": 900,
   "docs/http.md": 160,
   "docs/migrating.md": 390,
