@@ -14,6 +14,7 @@ import { type BindOptions, bindExclusive, checkBindOptions } from "../bind/exclu
 import { originOf } from "../fd/closing.ts";
 import { Fd } from "../fd/fd.ts";
 import { FdOwner } from "../fd/owner.ts";
+import { Again } from "../loop/again.ts";
 import { attempt } from "../loop/attempt.ts";
 import { Consumer } from "../loop/consume.ts";
 import { rejected } from "../loop/gate.ts";
@@ -85,6 +86,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
   readonly #start: Start;
   readonly #watch = new LazyWatch();
   readonly #acceptor: Acceptor<S>;
+  readonly #again: Again<S>;
 
   /** @internal */
   constructor(start: Start) {
@@ -97,6 +99,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
       where: () => formatAddress(this.address),
       take: (fd) => this.#wrap(fd),
     });
+    this.#again = new Again(this.#acceptor);
   }
 
   /** Tells listeners from sockets. */
@@ -141,6 +144,8 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
     const { signal } = options;
     try {
       const watch = this.#watch.of(this.open("accept"));
+      const accepted = signal === undefined ? this.#again.once(watch) : null;
+      if (accepted !== null) return accepted;
       return attempt({ watch, direction: "read", signal }, this.#acceptor);
     } catch (error) {
       return rejected(error);

@@ -9,16 +9,18 @@ import { type Abortable, remaining, type SyncOptions } from "../base/deadline.ts
 import { busy, UnixError } from "../base/errors.ts";
 import { iterate } from "../base/iterate.ts";
 import type { FdLike } from "../fd/fd.ts";
-import { attempt, type Operation } from "../loop/attempt.ts";
-import { Consumer, type Feed, type Handler, isPromise } from "../loop/consume.ts";
+import { Again } from "../loop/again.ts";
+import { attempt } from "../loop/attempt.ts";
+import type { Feed, Handler } from "../loop/consume.ts";
 import { rejected, settled } from "../loop/gate.ts";
 import { poll } from "../syscalls/fd.ts";
-import { bytesIn, type Memory } from "../syscalls/memory.ts";
+import type { Memory } from "../syscalls/memory.ts";
 import { shutdown } from "../syscalls/socket.ts";
 import { BaseSocket } from "./endpoint.ts";
 import type { Message, Received, ReceivedMessage } from "./message.ts";
 import { type SendOnce, SendOperation } from "./queued-send.ts";
 import { type CopyOut, type Room, receiveIntoOnce, receiveOnce } from "./receive.ts";
+import { EnvelopeConsumer, type ReceiveOptions, Receiving, roomIn } from "./receiving.ts";
 import {
   type Beside,
   checkFds,
@@ -46,34 +48,6 @@ export interface SendWaitOptions extends SendOptions, Abortable {
   readonly onRest?: ((rest: Promise<void>) => void) | undefined;
 }
 
-/** Options of one asynchronous receive. */
-export interface ReceiveOptions extends Abortable {
-  /** At most so many bytes of data. Default: the socket's `maxMessageBytes`. */
-  readonly maxBytes?: number | undefined;
-}
-
-/** Receives of at most so many bytes. */
-class Receiving implements Operation<Message | null>, Feed<Message> {
-  readonly #socket: MessagingSocket;
-  readonly #maxBytes: number;
-
-  constructor(socket: MessagingSocket, maxBytes: number) {
-    this.#socket = socket;
-    this.#maxBytes = maxBytes;
-  }
-
-  once(): Message | null | undefined {
-    return this.#socket.take(this.#maxBytes);
-  }
-}
-
-/** Hands over what may bring descriptors: those that were not taken are closed in the end. */
-class EnvelopeConsumer<T extends ReceivedMessage> extends Consumer<T> {
-  protected override hand(message: T, handler: Handler<T>): unknown {
-    return message.alone ? handler(message) : closing(message, handler);
-  }
-}
-
 /** A socket that receives and sends. */
 export abstract class MessagingSocket extends BaseSocket {
   #queuedBytes = 0;
@@ -89,9 +63,21 @@ export abstract class MessagingSocket extends BaseSocket {
    * @see recvmsg(2)
    */
   receive(options?: ReceiveOptions): Promise<Message | null> {
-    if (options === undefined) return this.waitFor("read", undefined, this.#plain);
+    if (options === undefined) return this.#receivePlain();
     const receiving = new Receiving(this, this.#maxBytes(options.maxBytes));
     return this.waitFor("read", options.signal, receiving);
+  }
+
+  #receivePlain(): Promise<Message | null> {
+    const plain = this.#plain;
+    try {
+      this.open("recvmsg");
+      const received = (plain.again ??= new Again(plain)).once(this.watch);
+      if (received !== null) return received;
+    } catch (error) {
+      return rejected(error);
+    }
+    return this.waitFor("read", undefined, plain);
   }
 
   get #plain(): Receiving {
@@ -395,24 +381,4 @@ export abstract class MessagingSocket extends BaseSocket {
   }
 }
 
-function closing<T extends ReceivedMessage>(message: T, handler: Handler<T>): unknown {
-  let later: unknown;
-  try {
-    later = handler(message);
-  } catch (error) {
-    message.close();
-    throw error;
-  }
-  if (isPromise(later)) return Promise.resolve(later).finally(() => message.close());
-  message.close();
-  return undefined;
-}
-
 const NOTHING_BESIDE = { fds: [], credentials: undefined } as const;
-
-/** How many bytes fit in; not more will be written, whatever becomes of it. */
-function roomIn(buffer: ArrayBufferView): number {
-  const bytes = bytesIn(buffer);
-  if (bytes === 0) throw new RangeError("the buffer has no room");
-  return bytes;
-}
