@@ -32,7 +32,11 @@ const known: readonly Floor[] = [
       ["bare FFI loop", "Bun.listen"],
       ["C epoll", "Bun.listen"],
     ],
-    why: "the bare calls are `recv` and `send` in a closed loop, with no message and no promise; `recvmsg`, without which the kernel would close descriptors unseen, is 0.15 µs more than `recv`. With `await` there are a promise with its two functions and a reaction for each message beside the message itself",
+    why:
+      "the bare calls are `recv` and `send` in a closed loop, with no message and no " +
+      "promise; `recvmsg`, without which the kernel would close descriptors unseen, is 0.15 " +
+      "µs more than `recv`. With `await` there are a promise with its two functions and a " +
+      "reaction for each message beside the message itself",
   },
   {
     work: "one way, writes of 64 KiB",
@@ -48,12 +52,18 @@ const known: readonly Floor[] = [
       ["bare FFI loop", "C recv"],
       ["Bun.listen", "C recv"],
     ],
-    why: "the receiver never sleeps: whoever takes longer for one receive finds more at the next, so the rate follows the writer; `recvmsg` against `recv`, and a message for each",
+    why:
+      "the receiver never sleeps: whoever takes longer for one receive finds more at the " +
+      "next, so the rate follows the writer; `recvmsg` against `recv`, and a message for " +
+      "each",
   },
   {
     work: "accept, peer credentials, close",
     beside: [["bare FFI loop", "C"]],
-    why: "a socket object with its owner, a setsockopt for bytes out of band, and an ioctl before each close that says whether anything lies unread (SECURITY.md); with `await` three promises for each",
+    why:
+      "a socket object with its owner, a setsockopt for bytes out of band, and an ioctl " +
+      "before each close that says whether anything lies unread (SECURITY.md); with `await` " +
+      "three promises for each",
   },
   {
     work: "pass 1 descriptor",
@@ -61,7 +71,9 @@ const known: readonly Floor[] = [
       ["bare FFI calls", "C"],
       ["bunix", "C that asks first"],
     ],
-    why: "a statx for each foreign descriptor, whose close may wait (SECURITY.md); an owner for each, and a watch over its being forgotten",
+    why:
+      "a statx for each foreign descriptor, whose close may wait (SECURITY.md); an owner " +
+      "for each, and a watch over its being forgotten",
   },
   {
     work: "pass 253 descriptors",
@@ -74,7 +86,9 @@ const known: readonly Floor[] = [
   {
     work: "trySend + tryReceive",
     beside: [["bare FFI calls", "C"]],
-    why: "the bare calls with nothing around them; beyond are the message, its bytes, and the checks",
+    why:
+      "the bare calls with nothing around them; beyond are the message, its bytes, and the " +
+      "checks",
   },
   {
     work: "datagrams of 64 bytes, 32 at a time",
@@ -84,12 +98,16 @@ const known: readonly Floor[] = [
   {
     work: "HTTP, ",
     beside: [],
-    why: "Bun parses what comes over a connection that it is handed in JavaScript, and its own in native code",
+    why:
+      "Bun parses what comes over a connection that it is handed in JavaScript, and its own " +
+      "in native code",
   },
   {
     work: "HTTP server, ",
     beside: [],
-    why: "a stand-in for each connection: socket, bind, connect, accept, the exchange and two closes",
+    why:
+      "a stand-in for each connection: socket, bind, connect, accept, the exchange and two " +
+      "closes",
   },
   {
     work: 'import "bunix"',

@@ -67,20 +67,23 @@ const SERVE =
 const crowds = (m: Medians, ours: string): string =>
   range(...[10, 200, 1000].map((conns) => m.of(crowd(conns), ours, "Bun.listen")));
 
+const busy = (m: Medians): string =>
+  range(...["Bun.listen", "C epoll"].map((who) => m.of(BUSY, "bunix at both ends, polling", who)));
+
 const times: readonly Sentence[] = [
-  (
-    m,
-  ) => `a 64-byte round trip on one processor ${two(m.of(echo(one), "bunix consume", "Bun.listen"))} of \
+  (m) => `a 64-byte round trip on one processor \
+${two(m.of(echo(one), "bunix consume", "Bun.listen"))} of \
 \`Bun.listen\` and ${two(m.of(echo(one), "bunix consume", "C epoll"))} of C with epoll`,
   (m) => `with a processor each and \`busyPollMicros\` at both ends \
-${range(...["Bun.listen", "C epoll"].map((who) => m.of(BUSY, "bunix at both ends, polling", who)))} of these`,
+${busy(m)} of these`,
   (m) => `\`trySend\` and \`tryReceive\` ${two(m.of(pair("stream"), "bunix", "C"))} of C, \
 ${two(m.of(pair("seqpacket"), "bunix", "C"))} on a seqpacket pair`,
   (m) => `passing one descriptor and closing it ${two(m.of(PASS, "bunix", "C"))} of C, \
 253 in a message ${two(m.of(PASS_MANY, "bunix", "C"))}`,
   (
     m,
-  ) => `both of C that asks first what it closes ${two(m.of(PASS, "bunix", "C that asks first"))} and \
+  ) => `both of C that asks first what it closes ${two(m.of(PASS, "bunix", "C that asks first"))} \
+and \
 ${two(m.of(PASS_MANY, "bunix", "C that asks first"))}`,
 ];
 
@@ -89,21 +92,24 @@ const rates: readonly Sentence[] = [
 \`consume\`, ${crowds(m, "bunix await")} with \`await\``,
   (m) => `accepting ${two(m.of(ACCEPT, "bunix consume", "Bun.listen (asks nothing)"))} and \
 ${two(m.of(ACCEPT, "bunix await", "Bun.listen (asks nothing)"))}`,
-  (
-    m,
-  ) => `one way on one processor ${two(m.of(flow("64 B", one), "bunix consume", "Bun.listen"))} in writes \
+  (m) => `one way on one processor ${two(m.of(flow("64 B", one), "bunix consume", "Bun.listen"))} \
+in writes \
 of 64 bytes (a processor each: ${two(m.of(flow("64 B", two_), "bunix consume", "Bun.listen"))}), \
-${two(m.of(flow("64 KiB", one), "bunix consumeInto", "Bun.listen"))} in writes of 64 KiB into a buffer of one's own`,
+${two(m.of(flow("64 KiB", one), "bunix consumeInto", "Bun.listen"))} in writes of 64 KiB into a \
+buffer of one's own`,
   (m) => `requests with \`serveHttp\` \
-${two(m.of(http("16 at a time", "kept connections"), "serveHttp on node:http", "node:http"))} of node:http`,
+${two(m.of(http("16 at a time", "kept connections"), "serveHttp on node:http", "node:http"))} of \
+node:http`,
 ];
 
 const others: readonly Sentence[] = [
   (m) => `A connection that \`serveOn\` admits by rules costs the server \
-${two(m.of(SERVE, "serveOn with rules", "Bun.serve"))} times what one of Bun's does, and is Bun's own \
+${two(m.of(SERVE, "serveOn with rules", "Bun.serve"))} times what one of Bun's does, and is Bun's \
+own \
 from then on.`,
   (m) => `\`import "bunix"\` and a first message add ${ms(m, "bunix")} ms to a program's start, \
-\`bunix/socket\` ${ms(m, "bunix/socket")}. Where that matters, bundle: \`bun build --target=bun --minify\` \
+\`bunix/socket\` ${ms(m, "bunix/socket")}. Where that matters, bundle: \`bun build --target=bun \
+--minify\` \
 keeps what is used (${ms(m, "bunix, bundled")} ms), with \`--bytecode\` it is \
 ${ms(m, "bunix, bundled with bytecode")}.`,
 ];
@@ -130,7 +136,8 @@ function wrapped(text: string): string {
 export function speed(found: Results): string {
   const medians = new Medians(found);
   const [where] = found.machine.split(";");
-  const how = `Measured on ${found.when.slice(0, 10)} against Bun's own sockets and C, in turn, in one \
+  const how = `Measured on ${found.when.slice(0, 10)} against Bun's own sockets and C, in turn, \
+in one \
 run of ${found.rounds} rounds (${where}).`;
   const parts = [
     how,

@@ -1,5 +1,5 @@
-// npm run bench [-- FILTER… --rounds N --quick --syscalls --publish]: every *.bench.ts whose name has
-// one of the filters in it, in turn, each in a process of its own; writes results to bench/results.
+// npm run bench [-- FILTER… --rounds N --quick --syscalls --publish]: every *.bench.ts whose name
+// has one of the filters in it, in turn, each in a process of its own; writes to bench/results.
 
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

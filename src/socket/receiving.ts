@@ -1,5 +1,5 @@
-// What receiving is made of: an operation that is tried, a hand-over that closes what was not taken,
-// the room of a caller's buffer.
+// What receiving is made of: an operation that is tried, a hand-over that closes what was not
+// taken, the room of a caller's buffer.
 
 import type { Abortable } from "../base/deadline.ts";
 import type { Again } from "../loop/again.ts";
