@@ -38,4 +38,4 @@ export { maxFdsPerMessage, type SendOptions } from "./socket/send.ts";
 export { SeqpacketSocket } from "./socket/seqpacket.ts";
 export { StreamSocket } from "./socket/stream.ts";
 export type { SocketKinds } from "./socket/types.ts";
-export type { Credentials } from "./structs/credentials.ts";
+export type { AuditToken, Credentials } from "./structs/credentials.ts";

@@ -47,7 +47,7 @@ export interface ListenOptions<T extends ConnectionType = ConnectionType>
   extends SocketOptions,
     BindOptions,
     AdmissionOptions {
-  /** Default "stream". */
+  /** Default "stream". "seqpacket" is not on macOS. */
   readonly type?: T | undefined;
   /** Connections that wait to be accepted. Default and most: net.core.somaxconn. */
   readonly backlog?: number | undefined;

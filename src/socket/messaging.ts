@@ -13,21 +13,23 @@ import { attempt, type Operation } from "../loop/attempt.ts";
 import { Consumer, type Feed, type Handler, isPromise } from "../loop/consume.ts";
 import { rejected, settled } from "../loop/gate.ts";
 import { poll } from "../syscalls/fd.ts";
-import { bytesIn } from "../syscalls/memory.ts";
+import { bytesIn, type Memory } from "../syscalls/memory.ts";
 import { shutdown } from "../syscalls/socket.ts";
 import { BaseSocket } from "./endpoint.ts";
 import type { Message, Received, ReceivedMessage } from "./message.ts";
 import { type SendOnce, SendOperation } from "./queued-send.ts";
-import { type CopyOut, receiveIntoOnce, receiveOnce } from "./receive.ts";
+import { type CopyOut, type Room, receiveIntoOnce, receiveOnce } from "./receive.ts";
 import {
   type Beside,
   checkFds,
   closeTransferred,
   isShort,
   type Outgoing,
+  type Place,
   prepare,
   type SendOptions,
   sendError,
+  sendFrom,
   sendOnce,
   sendPlain,
   sendShort,
@@ -126,6 +128,12 @@ export abstract class MessagingSocket extends BaseSocket {
     return this.takeInto(buffer, roomIn(buffer));
   }
 
+  /** @internal The same into memory of ours. */
+  tryReceiveHere(memory: Memory): Received | null | undefined {
+    this.open("recvmsg");
+    return this.takeInto(memory, memory.bytes.length);
+  }
+
   /** `receiveInto`, blocking the thread. @throws UnixError ETIMEDOUT */
   receiveIntoSync(buffer: ArrayBufferView, options?: SyncOptions): Received | null {
     const bytes = roomIn(buffer);
@@ -140,8 +148,8 @@ export abstract class MessagingSocket extends BaseSocket {
   }
 
   /** @internal */
-  protected takeInto(buffer: ArrayBufferView, bytes: number): Received | null | undefined {
-    return receiveIntoOnce(this.fd, this.rules, buffer, bytes);
+  protected takeInto(into: Room, bytes: number): Received | null | undefined {
+    return receiveIntoOnce(this.fd, this.rules, into, bytes);
   }
 
   #maxBytes(maxBytes: number | undefined): number {
@@ -311,12 +319,14 @@ export abstract class MessagingSocket extends BaseSocket {
   /** @internal Send at once: bytes taken, or null. */
   #now(message: Outgoing): number | null {
     const sent = sendOnce(this.fd, message, { fds: message.numbers });
-    if (sent >= 0) {
-      closeTransferred(message);
-      return sent;
-    }
+    if (sent >= 0) closeTransferred(message);
+    return this.#taken(sent, message);
+  }
+
+  #taken(sent: number, beside: Beside): number | null {
+    if (sent >= 0) return sent;
     if (wouldBlock(sent)) return null;
-    throw this.sendFailed(sent, message);
+    throw this.sendFailed(sent, beside);
   }
 
   /**
@@ -328,9 +338,7 @@ export abstract class MessagingSocket extends BaseSocket {
     if (options === undefined && !Array.isArray(data)) {
       if (!this.idle) return null;
       const { sent } = sendPlain(this.fd, data as Exclude<Payload, readonly unknown[]>);
-      if (sent >= 0) return sent;
-      if (wouldBlock(sent)) return null;
-      throw this.sendFailed(sent, NOTHING_BESIDE);
+      return this.#taken(sent, NOTHING_BESIDE);
     }
     if (options?.fds !== undefined && isShort(data, options)) {
       return this.#tryShort(data, checkFds(options.fds, false), options.fds);
@@ -343,10 +351,15 @@ export abstract class MessagingSocket extends BaseSocket {
 
   #tryShort(data: Uint8Array, numbers: readonly number[], fds: readonly FdLike[]): number | null {
     if (!this.idle) return null;
-    const sent = sendShort(this.fd, data, numbers);
-    if (sent >= 0) return sent;
-    if (wouldBlock(sent)) return null;
-    throw this.sendFailed(sent, { fds, credentials: undefined });
+    return this.#taken(sendShort(this.fd, data, numbers), { fds, credentials: undefined });
+  }
+
+  /** @internal {@link trySend} of bytes in memory of ours, with descriptors that were checked. */
+  trySendFrom(from: Place, numbers: readonly number[]): number | null {
+    this.open("sendmsg");
+    if (!this.idle) return null;
+    const sent = sendFrom(this.fd, from, numbers);
+    return sent >= 0 ? sent : this.#taken(sent, { fds: numbers, credentials: undefined });
   }
 
   /** Send all of it, blocking the thread. @throws UnixError ETIMEDOUT, EBUSY (sends are queued) */

@@ -37,7 +37,7 @@ function must(what: string, command: readonly string[]): void {
   if (status !== 0) throw new Error(`${what}: ${stderr}`);
 }
 
-const leftOut = ["./.git", "./dist", "./docs/api", "./node_modules/.cache"];
+const leftOut = ["./.git", "./dist", "./site", "./node_modules/.cache"];
 const packages = ["@biomejs", "@typescript", "@arethetypeswrong", "esbuild", "@esbuild", "typedoc"];
 
 /** This project as a file system of its own, with a Bun and the program that the guest runs. */

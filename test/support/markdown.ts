@@ -39,7 +39,8 @@ export interface Program {
 export function writePrograms(file: string, dir: TempDir): Program[] {
   const programs = blocksOf(file).filter(({ language }) => language === "ts");
   return programs.map(({ code }, i) => {
-    const path = dir.file(`${basename(file, ".md")}-${i + 1}.ts`);
+    const end = code.includes('from "bun:test"') ? "test.ts" : "ts";
+    const path = dir.file(`${basename(file, ".md")}-${i + 1}.${end}`);
     writeFileSync(path, code);
     return { name: `${file}, program ${i + 1}`, path };
   });
