@@ -108,11 +108,22 @@ interface Row {
   readonly took: string;
 }
 
-async function runUnder(kernel: Kernel, scratch: string): Promise<Row> {
+interface Parts extends Kernel {
+  readonly suite: string;
+  /** Where the root's image and the kernel are. */
+  readonly disk: string;
+  readonly folder: string;
+}
+
+/** All of them, before the first one boots. */
+function prepare(kernel: Kernel): Parts {
   const { version, arch } = kernel;
   const suite = suiteOf(kernel);
   const disk = setUp("setup.sh", "root", suite, arch);
-  const folder = setUp("setup.sh", "kernel", version, arch);
+  return { ...kernel, suite, disk, folder: setUp("setup.sh", "kernel", version, arch) };
+}
+
+async function runUnder({ arch, suite, disk, folder }: Parts, scratch: string): Promise<Row> {
   const release = readFileSync(join(folder, "release"), "utf8").trim();
   console.log(`+ Linux ${release}, ${suite}`);
   const { text, seconds, cpuSeconds } = await boot({
@@ -149,6 +160,7 @@ function table(rows: readonly Row[]): string[] {
 const kernels = kernelsAsked();
 if (kernels.length === 0) throw new Error("which kernels? 5.10 6.1 6.12 newest arm64");
 for (const arch of new Set(kernels.map(({ arch }) => arch))) setUp("setup.sh", "tools", arch);
+const prepared = kernels.map(prepare);
 
 const scratch = mkdtempSync(join(tmpdir(), "bunix-kernels-"));
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
@@ -161,7 +173,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
 
 const rows: Row[] = [];
 try {
-  for (const kernel of kernels) rows.push(await runUnder(kernel, scratch));
+  for (const kernel of prepared) rows.push(await runUnder(kernel, scratch));
 } finally {
   rmSync(scratch, { recursive: true, force: true });
 }
