@@ -23,7 +23,12 @@ type Edit = readonly [file: string, from: string, to: string];
 const without: Readonly<Record<string, readonly Edit[]>> = {
   whole: [],
   tables: [["plugins.ts", "await nativeSources()", "new Map<string, string>()"]],
-  builtins: [["build.ts", "plugins: [program, builtins, sources]", "plugins: [program, sources]"]],
+  builtins: [
+    ["build.ts", "[program, builtins, atFirstUse, sources]", "[program, atFirstUse, sources]"],
+  ],
+  "texts until first use": [
+    ["build.ts", "[program, builtins, atFirstUse, sources]", "[program, builtins, sources]"],
+  ],
   "short names": [
     ["plugins.ts", "minifyIdentifiers: true", "minifyIdentifiers: false"],
     ["build.ts", "withOwnNames(text)", "text"],

@@ -17,9 +17,12 @@ type Work = "take" | "answer";
 
 const file = Fd.adopt(openSync("/dev/null", "r"));
 
-/** Nanoseconds per message, after a tenth of them to warm up. */
+/** Messages until nothing is compiled any more: some 20,000, whatever they are. */
+const WARM_UP = scaled(30_000);
+
+/** Nanoseconds per message, once both ends are warm. */
 async function timed(count: number, run: (count: number) => Promise<void>): Promise<number> {
-  await run(Math.ceil(count / 10));
+  await run(WARM_UP);
   const begin = Bun.nanoseconds();
   await run(count);
   return (Bun.nanoseconds() - begin) / count;
@@ -65,6 +68,23 @@ async function raw(work: Work, count: number, data: string | Uint8Array, fd?: Fd
     for (let i = 0; i < some; i++) {
       if (channel.trySend(data, options) === null) await channel.send(data, options);
       if (work === "answer") (await channel.receive())?.close();
+    }
+    if (work === "answer") return;
+    await channel.send("0");
+    await channel.receive();
+  });
+}
+
+/** The same with JSON written before each send and parsed after each receive: what a user does. */
+async function rawJson(work: Work, count: number, value: object, fd?: Fd): Promise<number> {
+  await using child = spawn(command("raw-json", work), { channel: true });
+  const { channel } = child;
+  const options = fd === undefined ? undefined : { fds: [fd] };
+  return await timed(count, async (some) => {
+    for (let i = 0; i < some; i++) {
+      const text = JSON.stringify(value);
+      if (channel.trySend(text, options) === null) await channel.send(text, options);
+      if (work === "answer") (await channel.receive())?.json();
     }
     if (work === "answer") return;
     await channel.send("0");
@@ -130,11 +150,13 @@ for (const work of ["take", "answer"] as const) {
       "channel, JSON": () => ours(work, count, value),
       "channel, JSON, together": () => ours(work, count, value, true),
       "trySend and consume, JSON": () => raw(work, count, text),
+      "stringify, trySend, parse": () => rawJson(work, count, value),
       "channel, bytes": () => ours(work, count, bytes),
       "channel, bytes, together": () => ours(work, count, bytes, true),
       "trySend and consume, bytes": () => raw(work, count, bytes),
       "channel, a descriptor": () => ours(work, count, both),
       "trySend and consume, a descriptor": () => raw(work, count, text, file),
+      "stringify, trySend, fd, parse": () => rawJson(work, count, value, file),
       "JSON there and back in one process": () => floor(count, value),
       "Bun's IPC": () => ipc(work, count, value),
     };
@@ -151,9 +173,11 @@ for (const work of ["take", "answer"] as const) {
     report({ work: `messages of ${size} bytes to a child, ${what}`, unit: "messages/s" }, rates, [
       ["channel, JSON", "trySend and consume, JSON", 0.9],
       ["channel, JSON, together", "trySend and consume, JSON", 0.9],
+      ["channel, JSON", "stringify, trySend, parse", 0.9],
       ["channel, bytes", "trySend and consume, bytes", 0.9],
       ["channel, bytes, together", "trySend and consume, bytes", 0.9],
       ["channel, a descriptor", "trySend and consume, a descriptor", 0.9],
+      ["channel, a descriptor", "stringify, trySend, fd, parse", 0.9],
       ["channel, JSON", "Bun's IPC", 2],
       ["channel, JSON, together", together, 2],
       ...("node's IPC" in taken ? [["channel, JSON", "node's IPC", 2] as const] : []),

@@ -1,23 +1,32 @@
 // One way: how fast bytes come in, every one of them handed to the user.
 
-import { interleave, onOne, onTwo, report, scaled, twoProcessors } from "./harness.ts";
+import {
+  interleave,
+  onOne,
+  onTwo,
+  quick,
+  report,
+  scaled,
+  twoProcessors,
+  works,
+} from "./harness.ts";
 import { bun, cServer, ours } from "./peers.ts";
 import { drive } from "./processes.ts";
 
 const KB = 1024;
 const MB = 1024 * KB;
 
-for (const [size, total] of [
-  [64, 4 * MB],
-  [KB, 32 * MB],
-  [64 * KB, 1024 * MB], // as many receives as JavaScript takes to be compiled, and more
-] as const) {
+for (const { size, total } of works(
+  { size: 64, total: 4 * MB },
+  { size: KB, total: 32 * MB },
+  { size: 64 * KB, total: 1024 * MB }, // as many receives as it takes to be compiled, and more
+)) {
   const bytes = size * Math.ceil(scaled(total) / size);
   for (const [where, placement] of [
     ["one processor", onOne],
     ["two processors", onTwo],
   ] as const) {
-    if (placement === onTwo && !twoProcessors) continue;
+    if (placement === onTwo ? !twoProcessors : quick) continue;
     const run = (start: Parameters<typeof drive>[0]) => async (): Promise<number> =>
       (await drive(start, placement, ["flow", size, bytes])) / 1e6;
     const taken = await interleave({

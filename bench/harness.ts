@@ -19,6 +19,13 @@ export const rounds = Number(process.env["BENCH_ROUNDS"] ?? 5);
 export const scaled = (count: number): number =>
   Math.max(1, Math.round(count * Number(process.env["BENCH_SCALE"] ?? 1)));
 
+/** Only the lines that one works on, and their floors: see run.ts. */
+export const quick = process.env["BENCH_QUICK"] === "1";
+
+/** Of several works all, or the first of them where it has to be quick. */
+export const works = <T>(...all: readonly [T, ...T[]]): readonly T[] =>
+  quick ? all.slice(0, 1) : all;
+
 /** Which processor the server runs on, and which the client. */
 export type Placement = readonly [server: number, client: number];
 export const onOne: Placement = [0, 0];

@@ -21,6 +21,8 @@ export interface Results {
   readonly scale: number;
   readonly rows: readonly Row[];
   readonly calls: readonly CallsRow[];
+  /** What readers have to know of this run. */
+  readonly note?: string;
 }
 
 /** The first line of what a command says of its version. */
@@ -65,7 +67,7 @@ function cells(row: Row): string[] {
   return [work, ours, against, result, kind, aim, marks[`${reached(row)}`]];
 }
 
-function table(head: readonly string[], body: readonly (readonly string[])[]): string {
+export function table(head: readonly string[], body: readonly (readonly string[])[]): string {
   const line = (texts: readonly string[]): string => `| ${texts.join(" | ")} |`;
   return [line(head), line(head.map(() => "---")), ...body.map(line)].join("\n");
 }

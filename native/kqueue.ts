@@ -1,4 +1,4 @@
-// kqueue: macOS's readiness. sys/event.h.
+// kqueue: macOS's readiness, and the end of processes. sys/event.h.
 
 import { constants, layout } from "./table.ts";
 
@@ -7,6 +7,15 @@ const headers = ["sys/types.h", "sys/event.h"] as const;
 export const filter = constants(headers, {
   EVFILT_READ: [null, -1],
   EVFILT_WRITE: [null, -2],
+  EVFILT_PROC: [null, -5],
+});
+
+/** What is asked of a process, and told of it. */
+export const note = constants(headers, {
+  NOTE_EXIT: [null, 0x80000000],
+  NOTE_EXITSTATUS: [null, 0x04000000],
+  /** The part of `data` that is a wait status. */
+  NOTE_PDATAMASK: [null, 0x000fffff],
 });
 
 export const action = constants(headers, {

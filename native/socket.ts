@@ -77,7 +77,22 @@ export const local = constants(["sys/un.h"], {
   SOL_LOCAL: [null, 0],
   LOCAL_PEERCRED: [null, 1],
   LOCAL_PEERPID: [null, 2],
+  LOCAL_PEEREPID: [null, 3],
+  LOCAL_PEERTOKEN: [null, 6],
 });
+
+export const auditToken = layout("audit_token_t", ["mach/message.h"], [null, 32], {
+  val: [
+    [null, 0],
+    [null, 32],
+  ],
+});
+
+/**
+ * Words of an audit token. The header calls its contents opaque; the kernel fills them in this
+ * order (xnu-11417, bsd/kern/kern_prot.c, kern_proc.c), and libbsm reads them so.
+ */
+export const auditTokenWord = { euid: 1, egid: 2, pid: 5, pidVersion: 7 } as const;
 
 export const request = constants(["sys/ioctl.h"], {
   FIONREAD: [0x541b, 0x4004667f],

@@ -114,9 +114,23 @@ export const darwin = {
   __error: { args: [], returns: ptr },
   dlsym: { args: [ptr, ptr], returns: ptr },
   dup2: { args: [i32, i32], returns: i32 },
+  free: { args: [ptr], returns: "void" },
   kevent: { args: [i32, ptr, i32, ptr, i32, ptr], returns: i32 },
   kqueue: { args: [], returns: i32 },
+  // Not through errno: it returns it.
+  launch_activate_socket: { args: [ptr, ptr, ptr], returns: i32 },
+  mmap: { args: [ptr, u64, i32, i32, i32, "i64"], returns: ptr },
   pipe: { args: [ptr], returns: i32 },
+  // libproc's: 0 is a failure, and errno says which
+  proc_listpids: { args: [u32, u32, ptr, i32], returns: i32 },
+  proc_pidfdinfo: { args: [i32, i32, i32, ptr, i32], returns: i32 },
+  proc_pidinfo: { args: [i32, i32, u64, ptr, i32], returns: i32 },
+  proc_pidpath: { args: [i32, ptr, u32], returns: i32 },
+  // the one without a bound for descriptors (sys/_select.h)
+  select$DARWIN_EXTSN: { args: [i32, ptr, ptr, ptr, ptr], returns: i32 },
+  // variadic: see below
+  shm_open: { args: [ptr, i32, u32], returns: i32 },
+  shm_unlink: { args: [ptr], returns: i32 },
 } as const satisfies Record<string, Signature>;
 
 /**
@@ -128,6 +142,7 @@ export const variadic: Readonly<Record<string, number>> = {
   fcntl: 2,
   mq_open: 2,
   open: 2,
+  shm_open: 2,
   syscall: 1,
 };
 

@@ -7,6 +7,7 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, relative } from "node:path";
 import { build, type Plugin } from "esbuild";
 import manifest from "../package.json";
+import { firstUse } from "./first-use.ts";
 import { builtins, sources, withOwnNames } from "./plugins.ts";
 
 const root = join(import.meta.dir, "..");
@@ -78,6 +79,8 @@ const program: Plugin = {
   },
 };
 
+const atFirstUse = await firstUse([...files.map(source), source(manifest.bin.bunix)]);
+
 const { outputFiles } = await build({
   entryPoints: entries,
   outdir: dist,
@@ -93,7 +96,7 @@ const { outputFiles } = await build({
   minifyWhitespace: true,
   minifySyntax: true,
   sourcemap: "linked",
-  plugins: [program, builtins, sources],
+  plugins: [program, builtins, atFirstUse, sources],
   logLevel: "warning",
 });
 for (const entry of entries) rmSync(entry.in);

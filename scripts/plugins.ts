@@ -23,13 +23,15 @@ export const builtins: Plugin = {
   },
 };
 
+let native: Promise<Map<string, string>> | undefined;
+
 /** Short names for what a module keeps to itself; what it exports keeps its name in stack traces. */
 export const sources: Plugin = {
   name: "sources",
   async setup({ onLoad }) {
-    const native = await nativeSources();
+    const tables = await (native ??= nativeSources());
     onLoad({ filter: /\/(native|src)\/.*\.ts$/ }, async ({ path, with: attributes }) => {
-      const text = native.get(path) ?? (await Bun.file(path).text());
+      const text = tables.get(path) ?? (await Bun.file(path).text());
       if (attributes["type"] === "text") return { contents: text, loader: "text" };
       const { code } = await transform(text, {
         loader: "ts",

@@ -8,18 +8,22 @@ import { cellFor, type Row, type Struct, structs, type Table, tables } from "../
 
 const folder = join(import.meta.dir, "../native");
 
-/** A cell as source text. */
-function cell(row: Row, on: System, absent: number | null): string {
-  const x64 = cellFor(row, on, "x64") ?? absent;
-  const arm64 = cellFor(row, on, "arm64") ?? absent;
-  return x64 === arm64 ? String(x64) : `(arch_ === "arm64" ? ${arm64} : ${x64})`;
+/** One number, or the one of this system and machine, as source text. */
+function cell(row: Row, absent: number | null): string {
+  const on = (system: System): string => {
+    const x64 = cellFor(row, system, "x64") ?? absent;
+    const arm64 = cellFor(row, system, "arm64") ?? absent;
+    return x64 === arm64 ? String(x64) : `(arch_ === "arm64" ? ${arm64} : ${x64})`;
+  };
+  const [linux, darwin] = [on("linux"), on("darwin")];
+  return linux === darwin ? linux : `(darwin_ ? ${darwin} : ${linux})`;
 }
 
 type Rows = Readonly<Record<string, Row>>;
 
-function object(rows: Rows, on: System, absent: number | null): string {
+function object(rows: Rows, absent: number | null): string {
   const cells = Object.entries(rows).map(
-    ([name, row]) => `${JSON.stringify(name)}: ${cell(row, on, absent)}`,
+    ([name, row]) => `${JSON.stringify(name)}: ${cell(row, absent)}`,
   );
   return `{ ${cells.join(", ")} }`;
 }
@@ -29,10 +33,10 @@ const half = ({ fields }: Struct, which: 0 | 1): Rows =>
   Object.fromEntries(Object.entries(fields).map(([name, pair]) => [name, pair[which]]));
 
 /** What `constants()` and `layout()` would return. */
-const constantsOf = ({ rows }: Table, on: System): string => object(rows, on, null);
-const layoutOf = (struct: Struct, on: System): string =>
-  `{ size: ${cell(struct.size, on, 0)}, at: ${object(half(struct, 0), on, -1)},
-     bytes: ${object(half(struct, 1), on, 0)} }`;
+const constantsOf = ({ rows }: Table): string => object(rows, null);
+const layoutOf = (struct: Struct): string =>
+  `{ size: ${cell(struct.size, 0)}, at: ${object(half(struct, 0), -1)},
+     bytes: ${object(half(struct, 1), 0)} }`;
 
 /** Where the call that begins at `from` ends. */
 function endOf(text: string, from: number): number {
@@ -61,19 +65,16 @@ function replaceCalls(text: string, name: string, by: readonly string[]): string
   return result + text.slice(from);
 }
 
-const either = (literal: (on: System) => string): string =>
-  `(system_ === "darwin" ? ${literal("darwin")} : ${literal("linux")})`;
-
 /** A module of native/: its own tables are those that it adds when it is run. */
 async function withLiterals(file: string): Promise<string> {
   const text = readFileSync(file, "utf8");
   const [before, structsBefore] = [tables.length, structs.length];
   await import(`${file}?again`);
-  const own = tables.slice(before).map((table) => either((on) => constantsOf(table, on)));
-  const layouts = structs
-    .slice(structsBefore)
-    .map((struct) => either((on) => layoutOf(struct, on)));
-  const machine = 'import { arch as arch_, system as system_ } from "./platform.ts";';
+  const own = tables.slice(before).map(constantsOf);
+  const layouts = structs.slice(structsBefore).map(layoutOf);
+  const machine =
+    'import { arch as arch_, system as system_ } from "./platform.ts";' +
+    ' const darwin_ = system_ === "darwin";';
   const first = text.replace(/^import .* from "\.\/table\.ts";$/m, machine);
   // what only this repository's tests may ask for
   const published = first.replaceAll('process.env["BUNIX_SYSTEM"]', "undefined");

@@ -1,7 +1,12 @@
 // What a program and the service manager that started it have to say to each other: systemd's
 // protocols. systemd itself is not needed, nor any library of it.
 
-export { type InheritedFd, inheritedFds, inheritedFdsByName } from "./activation/inherited-fds.ts";
+export type { InheritedFd } from "./activation/inherited-fd.ts";
+export {
+  type InheritedFdsOptions,
+  inheritedFds,
+  inheritedFdsByName,
+} from "./activation/inherited-fds.ts";
 export {
   NotifiedService,
   type ServiceNotice,

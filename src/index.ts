@@ -2,6 +2,7 @@
 
 export {
   type InheritedFd,
+  type InheritedFdsOptions,
   inheritedFds,
   inheritedFdsByName,
   NotifiedService,

@@ -1,6 +1,7 @@
 // Listening sockets.
 
-export { AddressInUseError, type BindOptions } from "./bind/exclusive.ts";
+export type { BindOptions } from "./bind/exclusive.ts";
+export { AddressInUseError } from "./bind/in-use.ts";
 export {
   type AdmissionOptions,
   Listener,

@@ -27,15 +27,16 @@ export {
 } from "./socket/connect.ts";
 export { DatagramSocket, type Recipient } from "./socket/datagram.ts";
 export { Message, Received } from "./socket/message.ts";
-export type { ReceiveOptions, SendWaitOptions } from "./socket/messaging.ts";
+export type { SendWaitOptions } from "./socket/messaging.ts";
 export type { DescriptorDuplex, DuplexOptions } from "./socket/node-stream.ts";
 export { type DatagramOptions, openDatagram } from "./socket/open-datagram.ts";
 export type { SocketOptions } from "./socket/options.ts";
 export type { ReceiveBatchOptions } from "./socket/packet.ts";
 export { type SocketPair, socketPair } from "./socket/pair.ts";
 export { type ReaderOptions, type ReadOptions, SocketReader } from "./socket/reader.ts";
+export type { ReceiveOptions } from "./socket/receiving.ts";
 export { maxFdsPerMessage, type SendOptions } from "./socket/send.ts";
 export { SeqpacketSocket } from "./socket/seqpacket.ts";
 export { StreamSocket } from "./socket/stream.ts";
 export type { SocketKinds } from "./socket/types.ts";
-export type { Credentials } from "./structs/credentials.ts";
+export type { AuditToken, Credentials } from "./structs/credentials.ts";

@@ -32,6 +32,7 @@ wanted=(
   "fish:fish"
   "journalctl:systemd"
   "docker:docker.io"
+  "chromium:chromium"
   "ssh:openssh-client"
   "varlink-go:golang-github-varlink-go-dev"
 )

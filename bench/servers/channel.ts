@@ -1,6 +1,6 @@
 // The child of a channel: takes messages one way, or answers each.
 //
-//   channel.ts messages|bytes|raw|ipc take|answer
+//   channel.ts messages|bytes|raw|raw-json|ipc take|answer
 
 import { parentChannel, parentMessages } from "../../src/spawn.ts";
 
@@ -28,6 +28,15 @@ async function raw(): Promise<void> {
   });
 }
 
+/** The same with the JSON that a channel writes and reads. */
+async function rawJson(): Promise<void> {
+  const parent = parentChannel()!;
+  await parent.consume((message) => {
+    const value = message.json();
+    if (answers || value === 0) void parent.send(JSON.stringify(value));
+  });
+}
+
 function ipc(): void {
   process.on("message", (value) => {
     if (answers || value === 0) process.send!(value);
@@ -38,4 +47,5 @@ function ipc(): void {
 if (kind === "messages") await messages("json");
 else if (kind === "bytes") await messages("bytes");
 else if (kind === "raw") await raw();
+else if (kind === "raw-json") await rawJson();
 else ipc();

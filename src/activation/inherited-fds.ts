@@ -2,22 +2,26 @@
 // what an earlier run has stored with it.
 
 import { errno } from "../../native/errno.ts";
+import { system } from "../../native/platform.ts";
 import { check, UnixError, UnsupportedError } from "../base/errors.ts";
+import { type ListRule, ownList } from "../base/own-list.ts";
 import { printable, toJson } from "../base/printable.ts";
 import { describeFd, type FdDescription } from "../fd/description.ts";
 import { Fd } from "../fd/fd.ts";
 import { ownPidfdInode } from "../process/pidfd-inode.ts";
 import { splitFdNames } from "../structs/fd-name.ts";
 import { descriptorFlags, setCloseOnExec } from "../syscalls/fd.ts";
+import type { InheritedFd } from "./inherited-fd.ts";
+import { launchdSockets } from "./launchd.ts";
 
-/** A descriptor that this process was started with. */
-export interface InheritedFd {
-  /** The manager's name for it (`FileDescriptorName=`, `FDNAME=`); "unknown" where it gave none. */
-  readonly name: string;
-  /** It owns the descriptor, which is close-on-exec by now. */
-  readonly fd: Fd;
-  /** What it was when it was taken over, by asking the kernel. */
-  readonly description: FdDescription;
+/** What {@link inheritedFds} looks for beside the variables. */
+export interface InheritedFdsOptions {
+  /**
+   * macOS: the names under `Sockets` in the job's launchd.plist(5). launchd tells no process which
+   * there are, so the program says it. Elsewhere, and where launchd did not start it, they mean
+   * nothing.
+   */
+  readonly launchd?: readonly string[] | undefined;
 }
 
 /** Passed descriptors begin here: SD_LISTEN_FDS_START. */
@@ -45,12 +49,37 @@ let warned = false;
  * closed, since it is the manager's. `serveOn(entry.fd, …)` starts `Bun.serve` on a listening
  * one, TCP or Unix, and `Bun.listen({ fd: entry.fd.release(), socket })` listens without HTTP.
  *
+ * On macOS launchd is asked for the sockets that `launchd` names; they come last, each with that
+ * name.
+ *
+ * @throws TypeError for names that are no texts
+ * @throws UnixError ENOENT: launchd has no sockets of that name for this job
  * @throws UnixError EINVAL: the variables say what they must not (the message has it); EBADF: one
  *   of the descriptors was not passed. Nothing has changed then.
  * @throws UnsupportedError in a Worker, if there are any: they are the process's, not a thread's
- * @see sd_listen_fds(3)
+ * @see sd_listen_fds(3), launch_activate_socket(3)
  */
-export function inheritedFds(): InheritedFd[] {
+export function inheritedFds(options: InheritedFdsOptions = {}): InheritedFd[] {
+  const names = options.launchd === undefined ? [] : ownList(options.launchd, LAUNCHD_NAMES);
+  for (const name of names) checkSocketName(name);
+  const passed = passedFds();
+  if (system !== "darwin" || names.length === 0) return passed;
+  requireMainThread();
+  return [...passed, ...[...new Set(names)].flatMap((name) => launchdSockets(name))];
+}
+
+const LAUNCHD_NAMES: ListRule = {
+  what: "launchd is an array of names",
+  max: 1024,
+  rule: "a job has fewer than 1024 sockets",
+};
+
+function checkSocketName(name: string): void {
+  if (typeof name === "string" && name !== "" && !name.includes("\0")) return;
+  throw new TypeError(`the name of a socket of launchd is a text without NUL, not ${toJson(name)}`);
+}
+
+function passedFds(): InheritedFd[] {
   if (inherited === null) {
     if (!meantForUs()) {
       sayWhose();
@@ -68,9 +97,11 @@ export function inheritedFds(): InheritedFd[] {
  *
  * @throws as inheritedFds
  */
-export function inheritedFdsByName(): Readonly<Record<string, readonly InheritedFd[]>> {
+export function inheritedFdsByName(
+  options: InheritedFdsOptions = {},
+): Readonly<Record<string, readonly InheritedFd[]>> {
   const named: Record<string, InheritedFd[]> = Object.create(null);
-  for (const one of inheritedFds()) (named[one.name] ??= []).push(one);
+  for (const one of inheritedFds(options)) (named[one.name] ??= []).push(one);
   return named;
 }
 
@@ -118,9 +149,13 @@ export function whyNotInherited(): string | null {
   return "they are the process's: take them over in its main thread and pass them on";
 }
 
-function takeOver(): readonly InheritedFd[] {
+function requireMainThread(): void {
   const why = whyNotInherited();
   if (why !== null) throw new UnsupportedError("inheritedFds", why);
+}
+
+function takeOver(): readonly InheritedFd[] {
+  requireMainThread();
   const count = number("LISTEN_FDS", process.env["LISTEN_FDS"] ?? "");
   const names = namesFor(count);
   const descriptions = describeAll(count);

@@ -10,10 +10,10 @@ import { asLatin, fromLatin } from "./path-bytes.ts";
  * What users write for an address.
  *
  * A string is a path, unless it begins with "@" or NUL: then it is an abstract name ("./@x" is a
- * path again). In a plain string `\xHH` stands for one byte, as `formatAddress` writes it; the
- * forms with `path` and `abstract` are taken to the letter. A plain string is no URL: one that
- * begins like one ("unix:", "file:") is refused ("./unix:x" is a path again). A path that ends in
- * "/" is a directory's, and refused.
+ * path again). Abstract names are not on macOS. In a plain string `\xHH` stands for one byte, as
+ * `formatAddress` writes it; the forms with `path` and `abstract` are taken to the letter. A plain
+ * string is no URL: one that begins like one ("unix:", "file:") is refused ("./unix:x" is a path
+ * again). A path that ends in "/" is a directory's, and refused.
  *
  * A relative path means what it means at the moment of the call, also where the call has to wait.
  */
@@ -30,7 +30,7 @@ export type AddressInput =
  * @throws TypeError for what is no address, an empty path, a path with a NUL or with a "/" at its
  *   end, and a string that begins with "unix:" or another prefix of a URL
  * @throws RangeError for an abstract name of more than 107 bytes
- * @throws UnsupportedError for an abstract name where the system has none
+ * @throws UnsupportedError for an abstract name: not on macOS
  * @see unix(7)
  */
 export function parseAddress(input: AddressInput): Address {

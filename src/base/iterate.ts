@@ -26,12 +26,22 @@ export function iterateOpen<T>(
   owner: { readonly closed: boolean },
   next: () => Promise<T>,
 ): AsyncIterableIterator<T> {
-  return iterate(async () => {
-    try {
-      return await next();
-    } catch (error) {
-      if (owner.closed) return null;
-      throw error;
-    }
-  });
+  let ended = false;
+  const end = { done: true, value: undefined } as const;
+  const given = (value: T): IteratorResult<T> => ({ done: false, value });
+  const failed = (error: unknown): IteratorResult<T> => {
+    if (!owner.closed) throw error;
+    ended = true;
+    return end;
+  };
+  return {
+    next: () => (ended ? Promise.resolve(end) : next().then(given, failed)),
+    async return(): Promise<IteratorResult<T>> {
+      ended = true;
+      return end;
+    },
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
 }

@@ -5,7 +5,7 @@ import { socket as c } from "../../native/socket.ts";
 import { UnsupportedError } from "./errors.ts";
 import { toJson } from "./printable.ts";
 
-/** A kind of Unix socket. */
+/** A kind of Unix socket. "seqpacket" is not on macOS. */
 export type SocketType = "stream" | "seqpacket" | "datagram";
 
 const numbers: Readonly<Record<SocketType, number>> = {

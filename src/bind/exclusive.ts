@@ -11,13 +11,13 @@ import { Backoff } from "../base/backoff.ts";
 import { integer } from "../base/checks.ts";
 import { UnixError } from "../base/errors.ts";
 import type { SocketType } from "../base/socket-type.ts";
-import type { SocketHolder } from "../inspect/holders.ts";
 import { type Probe, probe } from "../inspect/probe.ts";
 import { kernelTells, socketsAt } from "../inspect/unix-sockets.ts";
 import { type HeldLock, isBusy, isForbidden } from "../lock/held.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
 import { isOwnUid, knownUid } from "../users/known-ids.ts";
 import { type Binding, bindSocket, type FileOptions } from "./binding.ts";
+import { AddressInUseError } from "./in-use.ts";
 import { AddressLock, tryLockName } from "./name-lock.ts";
 
 /** How an address is taken. */
@@ -50,26 +50,6 @@ export interface BindOptions extends FileOptions {
    */
   readonly lockTimeoutMs?: number | undefined;
 }
-
-/**
- * EADDRINUSE with what is known of whoever is in the way.
- */
-export class AddressInUseError extends UnixError {
-  /** What was found at the address. */
-  readonly found: Probe;
-  /** The processes that have it open, as far as this process may see. */
-  readonly holders: readonly SocketHolder[];
-
-  constructor(found: Probe, address: Address, hint: string) {
-    super("bind", -errno.EADDRINUSE, { address: formatAddress(address), hint });
-    this.found = found;
-    this.holders = found.holders;
-    // the message has them, escaped; whoever prints the error would print them as they are
-    for (const name of ["found", "holders"]) Object.defineProperty(this, name, HIDDEN);
-  }
-}
-
-const HIDDEN: PropertyDescriptor = { enumerable: false };
 
 const LOCK_TIMEOUT_MS = 5000;
 /** Others may come and go between looking and binding, but not for ever. */

@@ -3,6 +3,7 @@
 import { existsSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { file, memfd } from "../../native/file.ts";
+import { seal } from "../../native/mapping.ts";
 import { arch, system, verified } from "../../native/platform.ts";
 import { socket as c, local, option } from "../../native/socket.ts";
 import { whyNotInherited } from "../activation/inherited-fds.ts";
@@ -18,7 +19,9 @@ import { whyNoGaps } from "../spawn/descriptors.ts";
 import { whyNoNames } from "../spawn/listen-names.ts";
 import { type AskedCall, whyFailed, whyFatal, whyRefused } from "../syscalls/asked-calls.ts";
 import { close, memfdCreate } from "../syscalls/fd.ts";
+import { hasKqueue } from "../syscalls/kqueue.ts";
 import { absentFunctions, isMusl, libcName, whyNoCalls } from "../syscalls/libc.ts";
+import { shmCreate } from "../syscalls/mapping.ts";
 import { mqOpen } from "../syscalls/message-queue.ts";
 import { dumpUnixSockets } from "../syscalls/netlink.ts";
 import { pidfdGetfd, pidfdOpen, pidfdSendSignal } from "../syscalls/process.ts";
@@ -86,11 +89,13 @@ export interface Capabilities {
   readonly lockHolders: Capability;
   /** `SharedMemory`. */
   readonly sharedMemory: Capability;
+  /** Whether it can be sealed, and mapped so that what is written stays here. */
+  readonly memorySeals: Capability;
   /** Processes as descriptors (`ProcessHandle`). */
   readonly pidfd: Capability;
   /** `ProcessHandle.duplicateFd`; of which processes is another question. */
   readonly pidfdGetfd: Capability;
-  /** Whether signals go to a process by its descriptor (`ProcessHandle.signal`). */
+  /** Whether signals go to a process by its descriptor (`ProcessHandle.signal`), not by pid. */
   readonly pidfdSignals: Capability;
   /** `sendFd` and `receiveFds`: whether /proc tells of other processes, and pidfdGetfd is there. */
   readonly sendFd: Capability;
@@ -155,11 +160,17 @@ function seqpacket(): Capability {
 }
 
 function sockDiag(): Capability {
-  const fatal = system === "linux" ? whyFatal("socket") : null;
+  if (system !== "linux") return linuxOnly();
+  const fatal = whyFatal("socket");
   if (fatal !== null) return no(fatal);
   const dump = dumpUnixSockets();
   if (typeof dump !== "number") return yes;
   return no(whyFailed("socket", dump) ?? `NETLINK_SOCK_DIAG: ${errnoName(-dump)}`);
+}
+
+function lockHolders(): Capability {
+  if (system !== "linux") return linuxOnly();
+  return unless(existsSync("/proc/locks") ? null : "there is no /proc/locks");
 }
 
 /** A server of Bun's says it, so one is started for a moment. */
@@ -183,9 +194,10 @@ function messageQueues(): Capability {
 }
 
 function sharedMemory(): Capability {
-  if (memfd.MFD_CLOEXEC === null) return no("only Linux has it");
-  const fd = memfdCreate("bunix", memfd.MFD_CLOEXEC);
-  if (fd < 0) return refused("memfd_create", fd);
+  const atOnce = memfd.MFD_CLOEXEC;
+  const fd = atOnce === null ? shmCreate() : memfdCreate("bunix", atOnce);
+  if (fd < 0)
+    return atOnce === null ? no(`shm_open: ${errnoName(-fd)}`) : refused("memfd_create", fd);
   close(fd);
   return yes;
 }
@@ -198,9 +210,13 @@ function pidfds(): Pidfds {
     const [pidfdGetfd, pidfdSignals] = [ask("pidfd_getfd"), ask("pidfd_send_signal")];
     return { pidfd: ask("pidfd_open"), pidfdGetfd, pidfdSignals };
   }
+  if (hasKqueue) {
+    const pidfd = { available: true, reason: "kqueue, which stands for a pidfd" } as const;
+    return { pidfd, pidfdGetfd: linuxOnly(), pidfdSignals: linuxOnly() };
+  }
   const pidfd = pidfdOpen(process.pid);
   if (pidfd < 0) {
-    const none = system === "linux" ? refused("pidfd_open", pidfd) : linuxOnly();
+    const none = refused("pidfd_open", pidfd);
     return { pidfd: none, pidfdGetfd: none, pidfdSignals: none };
   }
   const copy = pidfdGetfd(pidfd, pidfd);
@@ -284,7 +300,7 @@ export function capabilities(): Capabilities {
     passCredentials: optionWorks(option.SO_PASSCRED, "passCredentials"),
     passPidfd,
     peerCredentials: peerCredentials(),
-    peerGroups: linuxOnly(),
+    peerGroups: peerCredentials(),
     peerPidfd: passPidfd, // came with the same release
     serveOn: linuxOnly(),
     serveHttp: unless(whyNoServing()),
@@ -292,9 +308,10 @@ export function capabilities(): Capabilities {
     refuseFds: optionWorks(option.SO_PASSRIGHTS, "refuseFds"),
     closeOnExecAtomic: linuxOnly(),
     sockDiag: sockDiag(),
-    fifos: file.O_PATH === null ? no("it needs O_PATH, Linux's") : yes,
-    lockHolders: unless(existsSync("/proc/locks") ? null : "there is no /proc/locks"),
+    fifos: yes,
+    lockHolders: lockHolders(),
     sharedMemory: asked("memfd_create") ?? sharedMemory(),
+    memorySeals: seal.F_ADD_SEALS === null ? linuxOnly() : yes,
     ...processes,
     sendFd: sendFd(processes),
     messageQueues: asked("mq_open") ?? messageQueues(),

@@ -113,6 +113,11 @@ export const requirements = {
     what: "`SharedMemory` (memfds)",
     otherwise: unsupported,
   },
+  memorySeals: {
+    since: sinceOf("memfd_create"),
+    what: "sealed memory, and private mappings of it",
+    otherwise: unsupported,
+  },
   pidfd: {
     since: sinceOf("pidfd_open"),
     what: "`ProcessHandle` (`pidfd_open`)",

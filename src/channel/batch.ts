@@ -1,11 +1,15 @@
 // Short messages that go out together, as whole frames one after the other.
 
+import type { Place } from "../socket/send.ts";
 import {
   CHANNEL_HEADER,
   type ChannelKind,
   encodeChannelHeader,
   PACKET_BYTES,
 } from "../structs/channel-frame.ts";
+import { bytesIn } from "../syscalls/memory.ts";
+import type { Content } from "./codec.ts";
+import { Room } from "./room.ts";
 
 /** What stands in a message's headers. */
 export interface Label {
@@ -13,112 +17,145 @@ export interface Label {
   readonly number: number;
 }
 
-/** Whom to tell when the kernel has a message, or will not have it. Neither may throw. */
-export interface Waiter {
-  readonly resolve: () => void;
-  readonly reject: (reason: unknown) => void;
+/** Is told of a message that nobody awaits and that will not go out. Does not throw. */
+export interface Unsent {
+  unsent(number: number, reason: unknown): void;
 }
 
-/** Bytes that one UTF-16 unit becomes at most. */
-const UTF8_FACTOR = 3;
 /**
  * Where the first frame stands: so its bytes begin at a multiple of 64. Copied to 12 bytes behind
  * the beginning of a page, 4 KiB take twenty times as long (facts: #copies-that-alias).
  */
 const BEGIN = 64 - CHANNEL_HEADER;
 const ROOM = BEGIN + CHANNEL_HEADER + PACKET_BYTES;
-
-/** Bytes that `data` may take in a frame, at most. */
-const maxBytes = (data: string | Uint8Array): number =>
-  typeof data === "string" ? data.length * UTF8_FACTOR : data.length;
+/** Of a batch at first: many channels may have one each. */
+const SMALL_ROOM = 4096;
 
 /** Memory of a batch that was sent, for the next one. */
-let spare: Buffer | null = null;
+let spare: Room | null = null;
+
+/** A message that nobody awaits. */
+interface Posted {
+  readonly end: number;
+  readonly number: number;
+  readonly whom: Unsent;
+}
 
 /** Messages in a row, no more than one packet takes. */
 export class Batch {
-  readonly #room: Buffer;
+  #room: Room;
   #at = BEGIN;
-  readonly #waiters: Waiter[] = [];
-  /** Where each message ends. */
-  readonly #ends: number[] = [];
+  #messages = 0;
+  readonly #posted: Posted[] = [];
+  /** Of those that are awaited, all together, and where the last of them ends. */
+  #awaited: PromiseWithResolvers<void> | null = null;
+  #awaitedEnd = 0;
 
   constructor() {
-    this.#room = spare ?? Buffer.from(new ArrayBuffer(ROOM));
+    this.#room = spare ?? new Room(SMALL_ROOM);
     spare = null;
   }
 
-  /** Whether a batch takes such data at all, without descriptors. */
-  static takes(data: string | Uint8Array): boolean {
-    return maxBytes(data) <= PACKET_BYTES;
-  }
-
   get messages(): number {
-    return this.#ends.length;
+    return this.#messages;
   }
 
-  /** All frames; good until `recycle`. */
-  get bytes(): Uint8Array {
-    return this.#room.subarray(BEGIN, this.#at);
+  /** Where all frames are; good until `recycle`. */
+  get place(): Place {
+    return { address: this.#room.address + BEGIN, bytes: this.#at - BEGIN };
   }
 
-  hasRoom(data: string | Uint8Array): boolean {
-    return this.#at + CHANNEL_HEADER + maxBytes(data) <= ROOM;
+  /** A copy of the frames from byte `from` on. */
+  rest(from: number): Uint8Array {
+    return this.#room.bytes.slice(BEGIN + from, this.#at);
   }
 
-  /** Add a message there is room for; its frame's bytes. */
-  add(label: Label, data: string | Uint8Array, waiter: Waiter): number {
-    const frame = putFrame(this.#room, this.#at, { label, data });
-    this.#at += frame;
-    this.#ends.push(this.#at - BEGIN);
-    this.#waiters.push(waiter);
-    return frame;
+  /** In `frameBytes`, the header of the first one not counted. */
+  hasRoom({ most }: Content, frameBytes: number): boolean {
+    return this.#at - BEGIN + most <= frameBytes;
+  }
+
+  /** Add a message there is room for, which somebody awaits; the promise is that of all these. */
+  addAwaited(label: Label, content: Content): Promise<void> {
+    this.#add(label, content);
+    this.#awaited ??= Promise.withResolvers<void>();
+    this.#awaitedEnd = this.#at - BEGIN;
+    return this.#awaited.promise;
+  }
+
+  /** The same, which nobody awaits. */
+  addPosted(label: Label, content: Content, whom: Unsent): void {
+    this.#add(label, content);
+    this.#posted.push({ end: this.#at - BEGIN, number: label.number, whom });
+  }
+
+  #add(label: Label, content: Content): void {
+    if (this.#at + CHANNEL_HEADER + content.most > this.#room.bytes.length) this.#grow();
+    this.#at += putFrame(this.#room, this.#at, { label, content });
+    this.#messages++;
+  }
+
+  #grow(): void {
+    const room = new Room(ROOM);
+    room.bytes.set(this.#room.bytes.subarray(0, this.#at));
+    this.#room = room;
   }
 
   /** So many of the bytes are out: those whose messages are whole are told. */
   sent(bytes: number): void {
-    let told = 0;
-    while (told < this.#ends.length && this.#ends[told]! <= bytes) told++;
-    this.#ends.splice(0, told);
-    for (const { resolve } of this.#waiters.splice(0, told)) resolve();
+    if (this.#awaitedEnd <= bytes) {
+      this.#awaited?.resolve();
+      this.#awaited = null;
+    }
+    const posted = this.#posted;
+    let out = 0;
+    while (out < posted.length && posted[out]!.end <= bytes) out++;
+    if (out === posted.length) posted.length = 0;
+    else posted.splice(0, out);
   }
 
   /** The rest will not go. */
   failed(reason: unknown): void {
-    this.#ends.length = 0;
-    for (const { reject } of this.#waiters.splice(0)) reject(reason);
+    this.#awaited?.reject(reason);
+    this.#awaited = null;
+    for (const { whom, number } of this.#posted.splice(0)) whom.unsent(number, reason);
   }
 
   /** Nobody looks at the bytes any more. */
   recycle(): void {
-    spare = this.#room;
+    if (spare === null || spare.bytes.length <= this.#room.bytes.length) spare = this.#room;
   }
 }
 
 /** One message that goes at once is put together here. */
-const scratch = Buffer.from(new ArrayBuffer(ROOM));
+const scratch = new Room(ROOM);
 
-/** The frame of a message that {@link Batch.takes}; good until the next one. */
-export function shortFrame(label: Label, data: string | Uint8Array, fds: number): Uint8Array {
-  return scratch.subarray(BEGIN, BEGIN + putFrame(scratch, BEGIN, { label, data, fds }));
+/** Where the frame of a message of at most PACKET_BYTES is; good until the next one. */
+export function shortFrame(label: Label, content: Content): Place {
+  const bytes = putFrame(scratch, BEGIN, { label, content });
+  return { address: scratch.address + BEGIN, bytes };
 }
 
-interface Content {
+/** A copy of what follows the first `sent` bytes of that frame. */
+export const restOfShort = ({ bytes }: Place, sent: number): Uint8Array =>
+  scratch.bytes.slice(BEGIN + sent, BEGIN + bytes);
+
+interface Whole {
   readonly label: Label;
-  readonly data: string | Uint8Array;
-  readonly fds?: number;
+  readonly content: Content;
 }
 
-/** Write a frame at byte `at`; how many bytes it is. */
-function putFrame(into: Buffer, at: number, { label, data, fds = 0 }: Content): number {
+/** Write a frame at byte `at`; how many bytes it is. Runs no code of the caller's. */
+function putFrame(into: Room, at: number, { label, content }: Whole): number {
+  const { data, fds } = content;
   const begin = at + CHANNEL_HEADER;
   let bytes: number;
-  if (typeof data === "string") bytes = into.write(data, begin);
+  if (typeof data === "string") bytes = into.text.write(data, begin);
   else {
-    bytes = data.length;
-    into.set(data, begin);
+    bytes = bytesIn(data);
+    into.bytes.set(data, begin);
   }
   const { kind, number } = label;
-  encodeChannelHeader(into, { kind, number, bytes, fds, more: false }, at);
+  encodeChannelHeader(into.bytes, { kind, number, bytes, fds: fds.length, more: false }, at);
   return CHANNEL_HEADER + bytes;
 }

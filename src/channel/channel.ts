@@ -4,14 +4,12 @@ import { errno } from "../../native/errno.ts";
 import { integer } from "../base/checks.ts";
 import { closedError, UnixError } from "../base/errors.ts";
 import { iterate } from "../base/iterate.ts";
-import { overdue, turnBegins } from "../loop/turn.ts";
-import type { Received } from "../socket/message.ts";
 import type { SeqpacketSocket } from "../socket/seqpacket.ts";
 import type { StreamSocket } from "../socket/stream.ts";
-import type { Label } from "./batch.ts";
-import { bytes as bytesCodec, type Encoded, type FrameCodec } from "./codec.ts";
-import { closeFrame, type Frame, FrameReader, notAFrame } from "./frames.ts";
+import type { FrameCodec } from "./codec.ts";
+import { closeFrame, type Frame, notAFrame } from "./frames.ts";
 import { type End, Inbox } from "./inbox.ts";
+import { Intake, type Taker } from "./intake.ts";
 import { ChannelMessage } from "./message.ts";
 import {
   type ChannelOptions,
@@ -20,19 +18,12 @@ import {
   settingsOf,
 } from "./options.ts";
 import { hungUp, isPeerGone } from "./peer-gone.ts";
-import { closeGiven } from "./pieces.ts";
-import { ReceiveRoom } from "./receive-room.ts";
-import { encodeError } from "./remote-error.ts";
 import { Requests } from "./requests.ts";
-import { type ReplyOptions, type RequestHandler, Server } from "./server.ts";
-import { FrameWriter, type WriteOptions } from "./writer.ts";
+import { Sender } from "./sender.ts";
+import { type RequestHandler, Server } from "./server.ts";
+import { FrameWriter } from "./writer.ts";
 
-const NO_DATA: Encoded = { data: "", fds: [] };
-const MESSAGE: Label = { kind: "message", number: 0 };
-const nothing = (): void => {};
 const NO_OPTIONS: ChannelSendOptions = {};
-/** Messages in a row before the clock is looked at. */
-const SPREE = 64;
 
 /**
  * Whole messages over a connected socket, which the channel owns. Made by {@link openChannel}.
@@ -45,17 +36,15 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
   /** The socket underneath: for its peer, its address. Do not send or receive on it. */
   readonly socket: StreamSocket | SeqpacketSocket;
   readonly #codec: FrameCodec<In, Out>;
-  readonly #reader: FrameReader;
+  readonly #intake: Intake;
   readonly #writer: FrameWriter;
+  readonly #sender: Sender<Out>;
   readonly #requests: Requests<In>;
   readonly #inbox: Inbox<In>;
   readonly #maxRequests: number;
   #server: Server<In> | null = null;
   /** Tells whoever called `serve` of the end. */
   #tellServer: ((end: End) => void) | null = null;
-  #started = false;
-  /** Nobody wants what comes: going on is to call this. */
-  #resume: ((later: Promise<unknown> | undefined) => void) | null = null;
   #end: End | null = null;
   #broken: unknown = null;
 
@@ -64,18 +53,27 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
     const { codec, limits, maxRequests } = settingsOf(options);
     this.#codec = codec;
     this.socket = socket;
-    this.#inbox = new Inbox<In>(limits, () => this.#wake());
-    this.#reader = new FrameReader(limits, socket.type !== "stream");
+    this.#inbox = new Inbox<In>(limits, () => this.#intake.wake());
+    this.#intake = new Intake(socket, limits, this.#taker());
     this.#writer = new FrameWriter(socket, (reason) => {
       if (!socket.closed && !isPeerGone(reason, socket.fd)) this.#break(reason);
     });
+    this.#sender = new Sender<Out>(codec, this.#writer, (reason) => this.#lost(reason));
     this.#requests = new Requests(maxRequests, {
       open: (frame) => this.#open(frame),
       writer: this.#writer,
-      cancel: (number) => void this.#tell("cancel", number, NO_DATA),
+      cancel: (number) => this.#sender.cancel(number),
     });
     this.#maxRequests = maxRequests;
     socket.onClose(() => this.#socketClosed());
+  }
+
+  #taker(): Taker {
+    return {
+      wanted: () => this.#wanted,
+      take: (frame) => this.#dispatch(frame),
+      finish: (reason = null) => this.#finish(reason),
+    };
   }
 
   /** The descriptor's number, borrowed; −1 once closed. */
@@ -96,27 +94,19 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
   /**
    * Send a value; resolves when the kernel has all of it. A signal drops a message that has not
    * begun; one that has begun is sent whole. Descriptors stay the caller's, unless `transfer`.
-   * Short messages without any that are sent in a row, no `await` between them, go out together:
-   * the fastest way to send many. The first one goes at once.
+   * Short messages without any that are sent in a row, no `await` between them, go out together,
+   * and are told together: the fastest way to send many. The first one goes at once, the others
+   * when the turn of Bun's loop ends, also where the process exits in it.
    *
    * @throws TypeError (the codec cannot encode it); UnixError EPIPE, ENOBUFS, ERR_CLOSED
    */
   send(value: Out, options: ChannelSendOptions = NO_OPTIONS): Promise<void> {
-    const encoded = this.#encode(value, options);
-    return this.#writer.write(MESSAGE, encoded, options);
+    return this.#sender.send(value, options);
   }
 
-  /** Send a value if there is room now; false: nothing was sent. @throws as {@link send} */
+  /** Send a value at once if there is room; false: nothing was sent. @throws as {@link send} */
   trySend(value: Out, options: ChannelSendOptions = NO_OPTIONS): boolean {
-    const encoded = this.#encode(value, options);
-    return this.#writer.tryWrite(MESSAGE, encoded, options);
-  }
-
-  #encode(value: Out, { fds }: ChannelSendOptions): Encoded {
-    const encoded = this.#codec.encode(value);
-    if (fds === undefined) return encoded;
-    if (!Array.isArray(fds)) throw new TypeError("fds is an array of descriptors");
-    return fds.length === 0 ? encoded : { data: encoded.data, fds: [...encoded.fds, ...fds] };
+    return this.#sender.trySend(value, options);
   }
 
   /**
@@ -161,37 +151,12 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
   request(value: Out, options: RequestOptions = NO_OPTIONS): Promise<ChannelMessage<In>> {
     const { signal, timeoutMs } = options;
     if (timeoutMs !== undefined) integer("timeoutMs", timeoutMs);
-    const encoded = this.#encode(value, options);
+    const encoded = this.#sender.encode(value, options);
     if (signal?.aborted === true) return Promise.reject(signal.reason);
     if (this.#end !== null || this.closed) return Promise.reject(this.#gone());
     const answer = this.#requests.ask(encoded, options);
-    this.#wake();
+    this.#intake.wake();
     return answer;
-  }
-
-  /**
-   * Send what nobody waits for; a promise where it has to wait for room. If it cannot even be
-   * queued, the peer does not read: the end.
-   */
-  #tell(
-    kind: "answer" | "error" | "cancel",
-    number: number,
-    encoded: Encoded,
-    how: WriteOptions = NO_OPTIONS,
-  ): Promise<void> | undefined {
-    const failed = (error: unknown): void => {
-      if (how.transfer === true) closeGiven(encoded.fds);
-      if (!this.closed && !this.#writer.ended && !isPeerGone(error, this.fd)) this.#break(error);
-    };
-    const label = { kind, number };
-    if (this.#writer.waits) return this.#writer.write(label, encoded, how).catch(failed);
-    try {
-      const waiter = { resolve: nothing, reject: failed };
-      return this.#writer.post(label, encoded, { options: how, waiter });
-    } catch (error) {
-      failed(error);
-      return undefined;
-    }
   }
 
   /**
@@ -208,11 +173,13 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
     if (this.#server !== null) throw new TypeError("the channel is served already");
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#tellServer = ({ reason }) => (reason === null ? resolve() : reject(reason));
-    this.#server = new Server(handler as RequestHandler<In, unknown>, this.#maxRequests, (...all) =>
-      this.#answer(...all),
+    this.#server = new Server(
+      handler as RequestHandler<In, unknown>,
+      this.#maxRequests,
+      this.#sender,
     );
     if (this.#end !== null) this.#tellServer(this.#end);
-    else this.#wake();
+    else this.#intake.wake();
     return promise;
   }
 
@@ -220,62 +187,6 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
   get #wanted(): boolean {
     if (this.#inbox.wanted) return true;
     return (this.#server !== null || this.#requests.underWay > 0) && this.#inbox.hasRoom;
-  }
-
-  #wake(): void {
-    if (!this.#started) {
-      if (!this.#wanted || this.#end !== null) return;
-      this.#started = true;
-      const room = new ReceiveRoom(this.socket);
-      const take = (received: Received): Promise<unknown> | undefined => this.#take(room, received);
-      const finish = (reason: unknown = null): void => this.#finish(reason);
-      this.socket.consumeFrom(room, take).then(() => finish(), finish);
-      return;
-    }
-    const resume = this.#resume;
-    if (resume === null) return;
-    this.#resume = null;
-    try {
-      if (this.#giveOut()) resume(undefined);
-      else this.#resume = resume;
-    } catch (error) {
-      resume(Promise.reject(error));
-    }
-  }
-
-  #take(room: ReceiveRoom, received: Received): Promise<unknown> | undefined {
-    if (this.closed) return undefined;
-    const before = room.begin();
-    try {
-      this.#reader.push(room.bytes, received.bytes, received);
-      if (this.#giveOut()) return undefined;
-    } finally {
-      this.#reader.keep();
-      room.end(before);
-    }
-    return new Promise((resolve) => {
-      this.#resume = resolve;
-    });
-  }
-
-  /** Give out what is here; false: nobody wants more, or not in this turn of Bun's loop. */
-  #giveOut(): boolean {
-    let left = SPREE;
-    while (this.#wanted) {
-      const frame = this.#reader.next();
-      if (frame === undefined) return true;
-      this.#dispatch(frame);
-      if (--left > 0) continue;
-      if (overdue()) {
-        setImmediate(() => {
-          turnBegins();
-          this.#wake();
-        });
-        return false;
-      }
-      left = SPREE;
-    }
-    return false;
   }
 
   #dispatch(frame: Frame): void {
@@ -293,7 +204,8 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
       return;
     }
     closeFrame(frame);
-    void this.#fail(frame.number, { message: "requests are not served here", code: "ENOSYS" });
+    const error = { message: "requests are not served here", code: "ENOSYS" };
+    void this.#sender.fail(frame.number, error);
   }
 
   #open(frame: Frame): ChannelMessage<In> {
@@ -306,28 +218,9 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
     }
   }
 
-  #answer(
-    kind: "answer" | "error",
-    number: number,
-    { value, options }: { readonly value: unknown; readonly options: ReplyOptions },
-  ): Promise<void> | undefined {
-    if (kind === "error") return this.#fail(number, value);
-    let encoded: Encoded;
-    try {
-      encoded = this.#encode((value ?? this.#nothing) as Out, options);
-    } catch (error) {
-      return this.#fail(number, error);
-    }
-    return this.#tell("answer", number, encoded, options);
-  }
-
-  /** What a handler's undefined becomes. */
-  get #nothing(): unknown {
-    return this.#codec === (bytesCodec as unknown) ? "" : null;
-  }
-
-  #fail(number: number, error: unknown): Promise<void> | undefined {
-    return this.#tell("error", number, { data: encodeError(error), fds: [] });
+  /** What nobody waits for could not be sent. */
+  #lost(reason: unknown): void {
+    if (!this.closed && !this.#writer.ended && !isPeerGone(reason, this.fd)) this.#break(reason);
   }
 
   #gone(): UnixError {
@@ -344,8 +237,8 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
 
   /** The peer has ended, this channel is closed, or what came is wrong. */
   #finish(error: unknown): void {
-    const cut = this.#reader.partial && !this.closed;
-    this.#reader.close();
+    const cut = this.#intake.partial && !this.closed;
+    this.#intake.close();
     const reason = this.#broken ?? error ?? (cut ? notAFrame("the peer ended in a message") : null);
     if (reason !== null) this.#break(reason);
     this.#end = { reason, closed: this.closed };
@@ -378,11 +271,8 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
   /** By this channel, or by whoever has the socket. What waits for the next message ends. */
   #socketClosed(): void {
     if (this.#broken === null) this.#inbox.close();
-    this.#reader.close();
-    if (!this.#started) this.#finish(null);
-    const resume = this.#resume;
-    this.#resume = null;
-    resume?.(undefined);
+    if (!this.#intake.started) this.#finish(null);
+    this.#intake.close();
   }
 
   /**

@@ -1,7 +1,7 @@
 // Values ↔ bytes, with descriptors anywhere in a value.
 
 import { Fd, type FdLike } from "../fd/fd.ts";
-import { hasByteElements, isView } from "../syscalls/memory.ts";
+import { bytesIn, hasByteElements, isView } from "../syscalls/memory.ts";
 import { dataOf, type Frame, notAFrame } from "./frames.ts";
 
 /** What a value becomes on its way. */
@@ -11,6 +11,26 @@ export interface Encoded {
   /** In the order in which the data names them. */
   readonly fds: readonly FdLike[];
 }
+
+/** The same, ready to be sent. */
+export interface Content extends Encoded {
+  /** Bytes that the data takes at most. */
+  readonly most: number;
+}
+
+/** Bytes that one UTF-16 unit becomes at most. */
+const UTF8_FACTOR = 3;
+
+/** @throws TypeError for what is neither text nor bytes */
+export function content(data: string | Uint8Array, fds: readonly FdLike[]): Content {
+  if (typeof data === "string") return { data, fds, most: UTF8_FACTOR * data.length };
+  if (!isView(data)) throw new TypeError(NO_BYTES);
+  const most = bytesIn(data);
+  if (!hasByteElements(data, most)) throw new TypeError(NO_BYTES);
+  return { data, fds, most };
+}
+
+const NO_BYTES = "what is sent is a Uint8Array or a string";
 
 /**
  * How values become bytes and back. `encode` gets what the caller sends. `decode` gets bytes from
@@ -25,12 +45,13 @@ export interface Codec<In = unknown, Out = unknown> {
 }
 
 /** A codec that looks at bytes where they are; what it returns must not lean on them. */
-export interface FrameCodec<In = unknown, Out = unknown> extends Pick<Codec<In, Out>, "encode"> {
+export interface FrameCodec<In = unknown, Out = unknown> {
+  encode(value: Out): Content;
   open(frame: Frame): In;
 }
 
 /** In memory of its own: what comes next stands behind it, and its owner may transfer it. */
-const copyOf = (frame: Frame): Uint8Array => new Uint8Array(dataOf(frame));
+const copyOf = ({ from, at, bytes: count }: Frame): Uint8Array => from.bytes.slice(at, at + count);
 
 /** Names a descriptor in JSON: `{ "$fd": 0 }` is the first of the message. */
 const KEY = "$fd";
@@ -54,10 +75,16 @@ function carriesFd(value: unknown): value is { readonly fd: number } {
 /** Deeper than this nobody looks; JSON.stringify's own way is slower, and always right. */
 const MAX_LOOK = 64;
 
+/** A method that JSON.stringify asks for the value, which may name descriptors; a Date does not. */
+const saysItself = (value: object): boolean =>
+  typeof (value as { toJSON?: unknown }).toJSON === "function" && !(value instanceof Date);
+
+const isPlaceLike = (key: string): boolean => key.charCodeAt(0) === DOLLAR && OWN_KEY.test(key);
+
 /** Whether plain JSON would lose something: a descriptor, or a key that looks like a place. */
 function isSpecial(value: unknown, depth = 0): boolean {
   if (typeof value !== "object" || value === null) return false;
-  if (depth === MAX_LOOK || carriesFd(value)) return true;
+  if (depth === MAX_LOOK || carriesFd(value) || saysItself(value)) return true;
   if (Array.isArray(value)) {
     for (const one of value as unknown[]) {
       if (typeof one === "object" && isSpecial(one, depth + 1)) return true;
@@ -65,11 +92,43 @@ function isSpecial(value: unknown, depth = 0): boolean {
     return false;
   }
   for (const key in value) {
-    if (key.charCodeAt(0) === DOLLAR && OWN_KEY.test(key)) return true;
+    if (isPlaceLike(key)) return true;
     const one = (value as Record<string, unknown>)[key];
     if (typeof one === "object" && isSpecial(one, depth + 1)) return true;
   }
   return false;
+}
+
+/** Only JSON.stringify knows what becomes of it. */
+const UNKNOWN = Symbol("a value that JSON.stringify has to be asked about");
+
+/** A copy for plain JSON: descriptors have become places, keys that look like one are escaped. */
+function withPlaces(value: unknown, fds: FdLike[], depth = 0): unknown {
+  if (typeof value !== "object" || value === null) return value;
+  if (carriesFd(value)) return { [KEY]: place(fds, value) };
+  if (depth === MAX_LOOK || saysItself(value)) return UNKNOWN;
+  if (Array.isArray(value)) return arrayWithPlaces(value, fds, depth);
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (prototype !== Object.prototype && prototype !== null) {
+    return isSpecial(value, depth) ? UNKNOWN : value; // perhaps a Number, which is a number there
+  }
+  const copy: Record<string, unknown> = {};
+  for (const key of Object.keys(value)) {
+    const inner = withPlaces((value as Record<string, unknown>)[key], fds, depth + 1);
+    if (inner === UNKNOWN) return UNKNOWN;
+    set(copy, isPlaceLike(key) ? `$${key}` : key, inner);
+  }
+  return copy;
+}
+
+function arrayWithPlaces(value: readonly unknown[], fds: FdLike[], depth: number): unknown {
+  const copy: unknown[] = [];
+  for (const one of value) {
+    const inner = withPlaces(one, fds, depth + 1);
+    if (inner === UNKNOWN) return UNKNOWN;
+    copy.push(inner);
+  }
+  return copy;
 }
 
 /** The number of a descriptor in its message; the same object has the same. */
@@ -92,7 +151,7 @@ function replacer(fds: FdLike[]): (this: unknown, key: string, value: unknown) =
 
 /** Values nested deeper are no messages: JSON.stringify takes seconds to fail at such a value. */
 const MAX_DEPTH = 2500;
-const byte = {
+const unit = {
   quote: 0x22,
   backslash: 0x5c,
   open: 0x5b,
@@ -101,20 +160,29 @@ const byte = {
   end: 0x7d,
 } as const;
 
-/** Whether JSON is nested too deep; a short one cannot be. */
-function isTooDeep(data: Uint8Array): boolean {
-  if (data.length <= 2 * MAX_DEPTH) return false;
+/** How often `one` stands in `text`; no more than `most` are counted. */
+function count(text: string, one: string, most: number): number {
+  let found = 0;
+  for (let at = text.indexOf(one); at >= 0 && found < most; at = text.indexOf(one, at + 1)) found++;
+  return found;
+}
+
+/** Whether JSON is nested too deep; what is short, or has few arrays and objects, cannot be. */
+function isTooDeep(text: string): boolean {
+  if (text.length <= 2 * MAX_DEPTH) return false;
+  const arrays = count(text, "[", MAX_DEPTH + 1);
+  if (arrays + count(text, "{", MAX_DEPTH + 1 - arrays) <= MAX_DEPTH) return false;
   let depth = 0;
   let quoted = false;
-  for (let i = 0; i < data.length; i++) {
-    const one = data[i]!;
+  for (let i = 0; i < text.length; i++) {
+    const one = text.charCodeAt(i);
     if (quoted) {
-      if (one === byte.backslash) i++;
-      else quoted = one !== byte.quote;
-    } else if (one === byte.quote) quoted = true;
-    else if (one === byte.open || one === byte.brace) {
+      if (one === unit.backslash) i++;
+      else quoted = one !== unit.quote;
+    } else if (one === unit.quote) quoted = true;
+    else if (one === unit.open || one === unit.brace) {
       if (++depth > MAX_DEPTH) return true;
-    } else if (one === byte.close || one === byte.end) depth--;
+    } else if (one === unit.close || one === unit.end) depth--;
   }
   return false;
 }
@@ -125,79 +193,106 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 /** What stands in the place of bytes that are no UTF-8. */
 const REPLACEMENT = "\ufffd";
 
-function encodeJson(value: unknown): Encoded {
-  const special = isSpecial(value);
-  const fds: readonly FdLike[] = special ? [] : NO_FDS;
-  const data = special ? encoder(value, replacer(fds as FdLike[])) : encoder(value);
+function encodeJson(value: unknown): Content {
+  if (isSpecial(value)) return encodeSpecial(value);
+  const data = encoder(value);
   if (data === undefined) throw new TypeError(`JSON has no ${typeof value}`);
-  if (special && isTooDeep(Buffer.from(data))) {
-    throw new TypeError(`a value is nested deeper than ${MAX_DEPTH}`);
-  }
-  return { data, fds };
+  return content(data, NO_FDS);
 }
 
+function encodeSpecial(value: unknown): Content {
+  let fds: FdLike[] = [];
+  const copy = withPlaces(value, fds);
+  let data: string | undefined;
+  if (copy !== UNKNOWN) data = encoder(copy);
+  else data = encoder(value, replacer((fds = [])));
+  if (data === undefined) throw new TypeError(`JSON has no ${typeof value}`);
+  if (isTooDeep(data)) throw new TypeError(`a value is nested deeper than ${MAX_DEPTH}`);
+  return content(data, fds);
+}
+
+/** A place, perhaps with escapes. One character is found fast, several are not. */
+const mayHavePlaces = (text: string): boolean =>
+  (text.includes("$") && text.includes(MARK)) || (text.includes("\\") && text.includes(ESCAPED));
+
+/** Whether a key may be written otherwise than as "$fd", or have been escaped. */
+const mayHaveEscapes = (text: string): boolean => text.includes("$$") || text.includes("\\");
+
 function openJson(frame: Frame): unknown {
-  const { from, at, bytes: count, fds } = frame;
+  const { from, at, bytes: length, fds } = frame;
   let value: unknown;
   let text: string;
-  if (count > 2 * MAX_DEPTH && isTooDeep(dataOf(frame))) {
-    throw notAFrame(`a value is nested deeper than ${MAX_DEPTH}`);
-  }
   try {
-    text = from.toString("utf8", at, at + count);
+    text = from.text.toString("utf8", at, at + length);
     if (text.includes(REPLACEMENT)) text = decoder.decode(dataOf(frame)); // throws if it is none
+  } catch (cause) {
+    throw notAFrame("a message is no JSON in UTF-8", cause);
+  }
+  if (isTooDeep(text)) throw notAFrame(`a value is nested deeper than ${MAX_DEPTH}`);
+  try {
     value = JSON.parse(text);
   } catch (cause) {
     throw notAFrame("a message is no JSON in UTF-8", cause);
   }
-  return text.includes(MARK) || text.includes(ESCAPED) ? revive(value, fds) : value;
+  return mayHavePlaces(text) ? revive(value, fds, mayHaveEscapes(text)) : value;
 }
 
 /** Put descriptors into their places; a loop, for the peer chooses the depth. */
-function revive(value: unknown, fds: readonly Fd[]): unknown {
+function revive(value: unknown, fds: readonly Fd[], escapes: boolean): unknown {
   const root = { value };
-  const left: { readonly holder: Record<string, unknown>; readonly key: string }[] = [
-    { holder: root, key: "value" },
-  ];
-  for (let next = left.pop(); next !== undefined; next = left.pop()) {
-    const { holder, key } = next;
-    const own = holder[key];
-    if (typeof own !== "object" || own === null) continue;
-    const revived = Array.isArray(own) ? own : reviveObject(own as Record<string, unknown>, fds);
-    if (revived !== own) set(holder, key, revived);
-    if (revived instanceof Fd) continue;
-    for (const inner of Object.keys(revived)) {
-      left.push({ holder: revived as Record<string, unknown>, key: inner });
+  const left: object[] = [root];
+  for (let holder = left.pop(); holder !== undefined; holder = left.pop()) {
+    for (const key of Object.keys(holder)) {
+      const own = (holder as Record<string, unknown>)[key];
+      if (typeof own !== "object" || own === null) continue;
+      if (Array.isArray(own) || !(escapes || KEY in own)) left.push(own);
+      else {
+        const revived = reviveObject(own as Record<string, unknown>, fds);
+        if (revived !== own) set(holder, key, revived);
+        if (!(revived instanceof Fd)) left.push(revived);
+      }
     }
   }
   return root.value;
 }
 
-/** A peer may choose the key "__proto__", which is a property like others here. */
-const set = (holder: object, key: string, value: unknown): unknown =>
-  Object.defineProperty(holder, key, {
-    value,
-    writable: true,
-    enumerable: true,
-    configurable: true,
-  });
+/** Anybody may choose the key "__proto__", which is a property like others here. */
+function set(holder: object, key: string, value: unknown): void {
+  if (key !== "__proto__") (holder as Record<string, unknown>)[key] = value;
+  else {
+    const property = { value, writable: true, enumerable: true, configurable: true };
+    Object.defineProperty(holder, key, property);
+  }
+}
 
 function reviveObject(value: Record<string, unknown>, fds: readonly Fd[]): object {
   const keys = Object.keys(value);
-  if (!keys.some((key) => OWN_KEY.test(key))) return value;
+  if (keys.length === 1 && keys[0] === KEY) return fdAt(value[KEY], fds);
+  if (!keys.some(isPlaceLike)) return value;
   if (!keys.includes(KEY)) {
-    const entries = keys.map((key) => [OWN_KEY.test(key) ? key.slice(1) : key, value[key]]);
+    const entries = keys.map((key) => [isPlaceLike(key) ? key.slice(1) : key, value[key]]);
     return Object.fromEntries(entries);
   }
-  const number = value[KEY];
-  const fd = keys.length === 1 && typeof number === "number" ? fds[number] : undefined;
-  if (fd === undefined) throw notAFrame("a value names a descriptor that did not come");
+  throw notAFrame(NO_SUCH);
+}
+
+const NO_SUCH = "a value names a descriptor that did not come";
+
+function fdAt(number: unknown, fds: readonly Fd[]): Fd {
+  const fd = typeof number === "number" ? fds[number] : undefined;
+  if (fd === undefined) throw notAFrame(NO_SUCH);
   return fd;
+}
+
+/** What a caller's codec gave, read once. @throws TypeError */
+function checked({ data, fds }: Encoded): Content {
+  if (!Array.isArray(fds)) throw new TypeError("a codec's fds is an array of descriptors");
+  return content(data, fds);
 }
 
 /** A codec of the caller's: what it decodes it may keep, so it gets a copy. */
 export const framed = <In, Out>(codec: Codec<In, Out>): FrameCodec<In, Out> => ({
-  encode: (value) => codec.encode(value),
+  encode: (value) => checked(codec.encode(value)),
   open: (frame) => codec.decode(copyOf(frame), frame.fds),
 });
 
@@ -206,11 +301,6 @@ export const json: FrameCodec = { encode: encodeJson, open: openJson };
 
 /** Bytes as they are. Descriptors that come are in the message's `fds`. */
 export const bytes: FrameCodec<Uint8Array, Uint8Array | string> = {
-  encode(value) {
-    if (typeof value !== "string" && !(isView(value) && hasByteElements(value))) {
-      throw new TypeError("a channel of bytes takes a Uint8Array or a string");
-    }
-    return { data: value, fds: NO_FDS };
-  },
+  encode: (value) => content(value, NO_FDS),
   open: copyOf,
 };

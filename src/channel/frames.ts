@@ -12,13 +12,14 @@ import {
   MAX_FRAME_FDS,
 } from "../structs/channel-frame.ts";
 import type { Credentials } from "../structs/credentials.ts";
+import { Room } from "./room.ts";
 
 /** One message as it came, before its bytes are a value. Whoever has it owns the descriptors. */
 export interface Frame {
   readonly kind: ChannelKind;
   readonly number: number;
   /** Its bytes stand here, until the next frame is asked for or `keep` is called. */
-  readonly from: Buffer;
+  readonly from: Room;
   readonly at: number;
   readonly bytes: number;
   readonly fds: readonly Fd[];
@@ -43,7 +44,7 @@ interface Group {
 interface Parts {
   readonly first: ChannelHeader;
   /** One piece of memory, however many frames there are: their number is the peer's choice. */
-  room: Buffer;
+  room: Room;
   bytes: number;
   readonly fds: Fd[];
   /** Who sent it, if all of it came from the same. */
@@ -54,10 +55,10 @@ const NOBODY = Symbol("credentials that differ");
 type Sender = Credentials | undefined | typeof NOBODY;
 
 /** A view of a frame's bytes. */
-export const dataOf = ({ from, at, bytes }: Frame): Uint8Array => from.subarray(at, at + bytes);
+export const dataOf = ({ from, at, bytes }: Frame): Uint8Array =>
+  from.bytes.subarray(at, at + bytes);
 
-const newRoom = (bytes: number): Buffer => Buffer.from(new ArrayBuffer(bytes));
-const EMPTY = newRoom(0);
+const EMPTY = new Room(0);
 const NO_FDS: readonly Fd[] = Object.freeze([]);
 const MIN_ROOM = 4096;
 
@@ -74,7 +75,7 @@ export class FrameReader {
   readonly #limits: FrameLimits;
   readonly #packets: boolean;
   /** Unread bytes are those from `#at` to `#end`. */
-  #data: Buffer = EMPTY;
+  #data: Room = EMPTY;
   /** `#data` is memory of this reader, with room behind what came. */
   #own = false;
   #at = 0;
@@ -104,15 +105,15 @@ export class FrameReader {
    * Take in the first `bytes` of `from`, which stay there until `keep`, and what came with them;
    * descriptors are owned here from now on. @throws UnixError
    */
-  push(from: Buffer, bytes: number, message: ReceivedMessage): void {
-    const fds = message.alone ? NO_FDS : message.takeFds();
-    if (fds.length > 0) {
+  push(from: Room, bytes: number, message: ReceivedMessage): void {
+    if (!message.alone) {
+      const fds = message.takeFds();
       const before = this.#passed + this.#end - this.#at + bytes;
-      this.#groups.push({ fds: [...fds], before });
+      if (fds.length > 0) this.#groups.push({ fds, before });
       this.#queuedFds += fds.length;
     }
     if (this.#at === this.#end) this.#point(from, 0, bytes);
-    else this.#append(from.subarray(0, bytes));
+    else this.#append(from.bytes.subarray(0, bytes));
     this.#noteSender(message.credentials);
     if (this.#packets && bytes === 0) throw notAFrame("a packet is empty");
     if (message.truncated) throw tooLarge("a packet is longer than the channel takes");
@@ -129,15 +130,22 @@ export class FrameReader {
   /** Others may have the memory that was pushed: what is unread moves into this reader's. */
   keep(): void {
     if (this.#own) return;
-    const rest = this.#data.subarray(this.#at, this.#end);
+    if (this.#at === this.#end) {
+      this.#point(EMPTY, 0, 0);
+      return;
+    }
+    const rest = this.#data.bytes.subarray(this.#at, this.#end);
     this.#point(EMPTY, 0, 0);
-    if (rest.length > 0) this.#append(rest);
+    this.#append(rest);
   }
 
   /** The next whole message; undefined: more must come first. @throws UnixError EPROTO, EMSGSIZE */
   next(): Frame | undefined {
-    const short = this.#header === null && this.#parts === null ? this.#nextShort() : undefined;
-    if (short !== undefined) return short;
+    if (this.#header === null && this.#parts === null) {
+      if (this.#at === this.#end && this.#queuedFds === 0) return undefined;
+      const short = this.#nextShort();
+      if (short !== undefined) return short;
+    }
     for (;;) {
       const header = (this.#header ??= this.#nextHeader());
       if (header === null) return undefined;
@@ -147,19 +155,28 @@ export class FrameReader {
     }
   }
 
-  /** The common case: all of one frame is here, a message without descriptors. */
+  /** The common case: all of one frame is here, and its descriptors are all there are. */
   #nextShort(): Frame | undefined {
     const begin = this.#at + CHANNEL_HEADER;
-    if (begin > this.#end || this.#groups.length > 0) return undefined;
-    const header = decodeChannelHeader(this.#data, this.#at);
-    if (header === null || header.more || header.fds > 0) return undefined;
+    if (begin > this.#end) return undefined;
+    const header = decodeChannelHeader(this.#data.bytes, this.#at);
+    if (header === null || header.more || header.fds !== this.#queuedFds) return undefined;
     const { kind, number, bytes } = header;
     if (begin + bytes > this.#end || bytes > this.#limits.maxMessageBytes) return undefined;
+    if (header.fds > this.#limits.maxFds || this.#groups.length > 1) return undefined;
     const from = this.#data;
     this.#at = begin + bytes;
     this.#passed += CHANNEL_HEADER + bytes;
+    const fds = header.fds === 0 ? NO_FDS : this.#takeAll();
     const credentials = credentialsOf(this.#takeSender());
-    return { kind, number, from, at: begin, bytes, fds: NO_FDS, credentials };
+    return { kind, number, from, at: begin, bytes, fds, credentials };
+  }
+
+  /** The descriptors of the one call that has brought any. */
+  #takeAll(): readonly Fd[] {
+    const group = this.#groups.pop();
+    this.#queuedFds = 0;
+    return group?.fds ?? NO_FDS;
   }
 
   /** Close what nobody will ask for any more. */
@@ -182,17 +199,17 @@ export class FrameReader {
   #append(chunk: Uint8Array): void {
     const rest = this.#end - this.#at;
     const need = rest + chunk.length;
-    if (!this.#own || this.#data.length - this.#end < chunk.length) {
-      const room = newRoom(Math.max(2 * need, MIN_ROOM));
-      room.set(this.#data.subarray(this.#at, this.#end));
+    if (!this.#own || this.#data.bytes.length - this.#end < chunk.length) {
+      const room = new Room(Math.max(2 * need, MIN_ROOM));
+      room.bytes.set(this.#data.bytes.subarray(this.#at, this.#end));
       this.#point(room, 0, rest);
       this.#own = true;
     }
-    this.#data.set(chunk, this.#end);
+    this.#data.bytes.set(chunk, this.#end);
     this.#end += chunk.length;
   }
 
-  #point(data: Buffer, at: number, end: number): void {
+  #point(data: Room, at: number, end: number): void {
     this.#data = data;
     this.#own = false;
     this.#at = at;
@@ -212,7 +229,7 @@ export class FrameReader {
       if (rest > 0) this.#incomplete();
       return null;
     }
-    const header = decodeChannelHeader(this.#data, this.#at);
+    const header = decodeChannelHeader(this.#data.bytes, this.#at);
     if (header === null) throw notAFrame("what came is no frame of a channel");
     this.#check(header);
     this.#at += CHANNEL_HEADER;
@@ -258,7 +275,7 @@ export class FrameReader {
     parts.fds.push(...fds);
     if (!sameSender(parts.sender, sender)) parts.sender = NOBODY;
     this.#noneLeft([]);
-    addPart(parts, this.#data.subarray(at, at + bytes), header.more);
+    addPart(parts, this.#data.bytes.subarray(at, at + bytes), header.more);
     if (header.more) return undefined;
     this.#parts = null;
     const credentials = credentialsOf(parts.sender);
@@ -316,12 +333,12 @@ const credentialsOf = (sender: Sender): Credentials | undefined =>
 /** Add a frame's bytes; where more follow, with room for some of them. */
 function addPart(parts: Parts, data: Uint8Array, more: boolean): void {
   const need = parts.bytes + data.length;
-  if (need > parts.room.length) {
-    const room = newRoom(more ? Math.max(2 * need, MIN_ROOM) : need);
-    room.set(parts.room.subarray(0, parts.bytes));
+  if (need > parts.room.bytes.length) {
+    const room = new Room(more ? Math.max(2 * need, MIN_ROOM) : need);
+    room.bytes.set(parts.room.bytes.subarray(0, parts.bytes));
     parts.room = room;
   }
-  parts.room.set(data, parts.bytes);
+  parts.room.bytes.set(data, parts.bytes);
   parts.bytes = need;
 }
 

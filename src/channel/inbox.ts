@@ -69,8 +69,7 @@ export class Inbox<T> {
 
   /** A message of so many bytes came. A handler may be running: it gets none before its turn. */
   deliver(message: ChannelMessage<T>, bytes: number): void {
-    const receiver = this.#receivers.shift();
-    if (receiver !== undefined) receiver.resolve(message);
+    if (this.#receivers.length > 0) this.#receivers.shift()!.resolve(message);
     else if (this.#consumer === null || this.#busy || this.#messages.length > 0) {
       this.#put({ message, bytes, fds: message.fds.length });
     } else {
@@ -86,8 +85,8 @@ export class Inbox<T> {
   }
 
   #next(): ChannelMessage<T> | undefined {
-    const next = this.#messages.shift();
-    if (next === undefined) return undefined;
+    if (this.#messages.length === 0) return undefined;
+    const next = this.#messages.shift()!;
     this.#bytes -= next.bytes;
     this.#fds -= next.fds;
     return next.message;

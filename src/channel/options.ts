@@ -4,7 +4,7 @@ import { integer } from "../base/checks.ts";
 import type { FdLike } from "../fd/fd.ts";
 import { bytes as bytesCodec, type Codec, type FrameCodec, framed, json } from "./codec.ts";
 import type { FrameLimits } from "./frames.ts";
-import type { WriteOptions } from "./writer.ts";
+import type { WriteOptions } from "./send-queue.ts";
 
 /** How a channel is opened. Both ends need the same codec; limits are each end's own. */
 export interface ChannelOptions<In = unknown, Out = unknown> {

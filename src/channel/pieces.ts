@@ -4,6 +4,7 @@ import { check } from "../base/errors.ts";
 import { Fd, type FdLike, fdNumber } from "../fd/fd.ts";
 import { CHANNEL_HEADER, encodeChannelHeader, MAX_FRAME_FDS } from "../structs/channel-frame.ts";
 import { descriptorFlags } from "../syscalls/fd.ts";
+import { viewOf } from "../syscalls/memory.ts";
 import type { Label } from "./batch.ts";
 import type { Encoded } from "./codec.ts";
 
@@ -72,7 +73,7 @@ export function split(
   encoded: Encoded,
   { maxBytes }: SplitLimits,
 ): Piece[] {
-  const data = typeof encoded.data === "string" ? Buffer.from(encoded.data) : encoded.data;
+  const data = typeof encoded.data === "string" ? Buffer.from(encoded.data) : viewOf(encoded.data);
   const pieces: Piece[] = [];
   let [at, fdsAt] = [0, 0];
   do {

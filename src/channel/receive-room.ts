@@ -4,28 +4,28 @@ import type { Feed } from "../loop/consume.ts";
 import type { Received } from "../socket/message.ts";
 import type { SeqpacketSocket } from "../socket/seqpacket.ts";
 import type { StreamSocket } from "../socket/stream.ts";
+import { Room } from "./room.ts";
 
 /** As sockets themselves have it (facts: #large-receive-buffer). */
 const BYTES = 256 * 1024;
 
-const newRoom = (): Buffer => Buffer.from(new ArrayBuffer(BYTES));
-const EMPTY = Buffer.alloc(0);
-let shared: Buffer | null = null;
+const EMPTY = new Room(0);
+let shared: Room | null = null;
 /** A channel is looking at `shared`. Its handler may turn Bun's loop, and others receive then. */
 let used = false;
 
 /** Receives from a socket, without a copy: the bytes stay until they have been used. */
 export class ReceiveRoom implements Feed<Received> {
   readonly #socket: StreamSocket | SeqpacketSocket;
-  #bytes: Buffer | null = null;
+  #room: Room | null = null;
 
   constructor(socket: StreamSocket | SeqpacketSocket) {
     this.#socket = socket;
   }
 
   once(): Received | null | undefined {
-    this.#bytes = used ? newRoom() : (shared ??= newRoom());
-    return this.#socket.tryReceiveInto(this.#bytes);
+    this.#room = used ? new Room(BYTES) : (shared ??= new Room(BYTES));
+    return this.#socket.tryReceiveHere(this.#room);
   }
 
   /**
@@ -34,7 +34,7 @@ export class ReceiveRoom implements Feed<Received> {
    */
   begin(): boolean {
     const before = used;
-    used ||= this.#bytes === shared;
+    used ||= this.#room === shared;
     return before;
   }
 
@@ -43,7 +43,7 @@ export class ReceiveRoom implements Feed<Received> {
   }
 
   /** What `once` received begins here. */
-  get bytes(): Buffer {
-    return this.#bytes ?? EMPTY;
+  get room(): Room {
+    return this.#room ?? EMPTY;
   }
 }

@@ -2,8 +2,8 @@
 
 import { errno } from "../../native/errno.ts";
 import { UnixError } from "../base/errors.ts";
-import type { Label } from "./batch.ts";
-import type { Encoded } from "./codec.ts";
+import type { Label, Unsent } from "./batch.ts";
+import type { Content } from "./codec.ts";
 import { closeFrame, dataOf, type Frame, notAFrame } from "./frames.ts";
 import type { ChannelMessage } from "./message.ts";
 import type { RequestOptions } from "./options.ts";
@@ -34,7 +34,7 @@ interface Ways<T> {
 const MAX_NUMBER = 0xffff_ffff;
 
 /** Our requests by number. Each is answered once, also one that was cancelled. */
-export class Requests<T> {
+export class Requests<T> implements Unsent {
   readonly #max: number;
   readonly #ways: Ways<T>;
   readonly #pending = new Map<number, Pending<T> | null>();
@@ -51,7 +51,7 @@ export class Requests<T> {
   }
 
   /** Send a request; its answer. */
-  ask(encoded: Encoded, options: RequestOptions): Promise<ChannelMessage<T>> {
+  ask(encoded: Content, options: RequestOptions): Promise<ChannelMessage<T>> {
     if (this.#pending.size >= this.#max) {
       const hint = `${this.#pending.size} requests are under way, maxRequests is ${this.#max}`;
       return Promise.reject(new UnixError("request", -errno.ENOBUFS, { hint }));
@@ -65,21 +65,20 @@ export class Requests<T> {
     const label: Label = { kind: "request", number };
     if (options.signal !== undefined || options.timeoutMs !== undefined) {
       const written = this.#ways.writer.write(label, encoded, options);
-      written.catch((error) => this.#unsent(number, error));
+      written.catch((error) => this.unsent(number, error));
       this.#limit({ number, answer, written }, options);
       return answer;
     }
-    const waiter = { resolve: () => {}, reject: (error: unknown) => this.#unsent(number, error) };
     try {
-      this.#ways.writer.post(label, encoded, { options, waiter });
+      this.#ways.writer.post(label, encoded, { options, whom: this });
     } catch (error) {
-      this.#unsent(number, error);
+      this.unsent(number, error);
     }
     return answer;
   }
 
   /** It could not be sent: no answer will come. */
-  #unsent(number: number, reason: unknown): void {
+  unsent(number: number, reason: unknown): void {
     const pending = this.#pending.get(number);
     this.#pending.delete(number);
     pending?.reject(reason);

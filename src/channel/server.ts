@@ -62,26 +62,27 @@ export class Reply<T> {
   }
 }
 
-/** Sends one answer or error; a promise where it has to wait for room. Never throws or rejects. */
-export type Tell = (
-  kind: "answer" | "error",
-  number: number,
-  what: { readonly value: unknown; readonly options: ReplyOptions },
-) => Promise<void> | undefined;
+/** Sends answers; a promise where one has to wait for room. Never throws or rejects. */
+export interface Answering {
+  answer(number: number, value: unknown, options: ReplyOptions): Promise<void> | undefined;
+  fail(number: number, error: unknown): Promise<void> | undefined;
+}
+
+const NO_OPTIONS: ReplyOptions = {};
 
 /** Requests of the peer that are being served. */
 export class Server<T> {
   readonly #handler: RequestHandler<T, unknown>;
   readonly #max: number;
-  readonly #tell: Tell;
+  readonly #answering: Answering;
   readonly #contexts = new Map<number, RequestContext>();
   /** Answers that wait for the peer to read: they hold memory, and perhaps descriptors. */
   #unread = 0;
 
-  constructor(handler: RequestHandler<T, unknown>, max: number, tell: Tell) {
+  constructor(handler: RequestHandler<T, unknown>, max: number, answering: Answering) {
     this.#handler = handler;
     this.#max = max;
-    this.#tell = tell;
+    this.#answering = answering;
   }
 
   /** Have one request answered. @throws UnixError EPROTO: its number is under way already */
@@ -93,7 +94,7 @@ export class Server<T> {
     if (this.#contexts.size + this.#unread >= this.#max) {
       request.close();
       const error = { message: "too many requests are under way", code: "EBUSY" };
-      void this.#tell("error", number, { value: error, options: {} });
+      void this.#answering.fail(number, error);
       return;
     }
     const context = new RequestContext();
@@ -121,12 +122,17 @@ export class Server<T> {
     { request, result }: { readonly request: ChannelMessage<T>; readonly result: unknown },
   ): void {
     this.#contexts.delete(number);
-    const what = result instanceof Reply ? result : { value: result, options: {} };
-    const later = this.#tell(kind, number, what);
+    const later =
+      kind === "error" ? this.#answering.fail(number, result) : this.#send(number, result);
     request.close();
     if (later === undefined) return;
     this.#unread++;
     void later.then(() => void this.#unread--);
+  }
+
+  #send(number: number, result: unknown): Promise<void> | undefined {
+    if (!(result instanceof Reply)) return this.#answering.answer(number, result, NO_OPTIONS);
+    return this.#answering.answer(number, result.value, result.options);
   }
 
   /** The peer gives up. An unknown number was answered while the word was on its way. */

@@ -32,6 +32,7 @@ const sources: Readonly<Record<Probe["source"], string>> = {
   proc: "the kernel (/proc/net/unix)",
   connect: "trying to connect",
   lstat: "the file",
+  libproc: "libproc, for connecting is refused",
 };
 
 /** Say what is at an address; the result is the exit code. */

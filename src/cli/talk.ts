@@ -7,7 +7,7 @@ import { printable, toJson } from "../base/printable.ts";
 import type { SocketType } from "../base/socket-type.ts";
 import type { FdDescription } from "../fd/description.ts";
 import type { Fd, FdLike } from "../fd/fd.ts";
-import { verifyPeer } from "../peer/verify.ts";
+import { type VerifiedPeer, verifyPeer } from "../peer/verify.ts";
 import type { Message } from "../socket/message.ts";
 import type { Credentials } from "../structs/credentials.ts";
 import { escaped, type Parsed, UsageError } from "./options.ts";
@@ -33,7 +33,7 @@ export interface Peer {
   readonly gid: number | null;
   readonly executable: string | null;
   /** Whose word `executable` is: see VerifiedPeer.source. */
-  readonly source: "peerpidfd" | "peercred" | null;
+  readonly source: VerifiedPeer["source"] | null;
 }
 
 /** null where the kernel recorded nobody. */
@@ -51,6 +51,7 @@ export function peerOf(socket: FdLike): Peer | null {
 /** How far each is to be trusted, in a few words. */
 const trust: Readonly<Record<NonNullable<Peer["source"]>, string>> = {
   peerpidfd: "what that process ran while it was alive; decide by uid",
+  peertoken: "what the process that last used the socket runs; decide by uid",
   peercred: "read by the pid, which may have been used again; decide by uid",
 };
 

@@ -5,7 +5,8 @@ import { check, UnixError } from "../base/errors.ts";
 import { describeFd } from "../fd/description.ts";
 import { Fd, type FdLike, fdNumber } from "../fd/fd.ts";
 import { setCloseOnExec, setNonBlocking } from "../syscalls/fd.ts";
-import { NotAFifoError, notAFifo } from "./file.ts";
+import { notAFifo } from "./file.ts";
+import { NotAFifoError } from "./not-a-fifo.ts";
 
 /** An end, and what /proc says it is: the FIFO's path, or "pipe:[4711]". */
 export interface AdoptedEnd {

@@ -1,12 +1,12 @@
 // The file of a FIFO: made with exactly the mode asked for, and opened by what it is, not by name.
 
-import { fstatSync, type Stats } from "node:fs";
+import { fstatSync, type Stats, statSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { file } from "../../native/file.ts";
 import { absolute, formatAddress } from "../address/address.ts";
 import { Directory } from "../address/directory.ts";
 import { integer } from "../base/checks.ts";
-import { check, fileCall, UnixError, UnsupportedError } from "../base/errors.ts";
+import { check, fileCall, UnixError } from "../base/errors.ts";
 import { fileKind } from "../base/file-kind.ts";
 import { MODE_BITS } from "../base/limits.ts";
 import { Fd } from "../fd/fd.ts";
@@ -15,6 +15,7 @@ import { chmod, close, fchmod, open } from "../syscalls/fd.ts";
 import { mkfifo } from "../syscalls/fifo.ts";
 import { copyOf, hasByteElements, isView } from "../syscalls/memory.ts";
 import { isOwnUid } from "../users/known-ids.ts";
+import { type NotAFifo, NotAFifoError } from "./not-a-fifo.ts";
 
 /** How a FIFO is made. */
 export interface MakeFifoOptions {
@@ -25,34 +26,6 @@ export interface MakeFifoOptions {
    * will do, with the mode that it has.
    */
   readonly exclusive?: boolean | undefined;
-}
-
-/** What a path leads to that should be a FIFO. */
-export type NotAFifo =
-  | "file"
-  | "directory"
-  | "socket"
-  | "character-device"
-  | "block-device"
-  | "symlink"
-  | "other";
-
-/**
- * Something else than a FIFO has the name: `code` is "ERR_NOT_A_FIFO", and `found` says what it is.
- * It was neither opened nor read.
- */
-export class NotAFifoError extends UnixError {
-  /** Always the class's name. */
-  override readonly name: string = "NotAFifoError";
-  /** What has the name. */
-  readonly found: NotAFifo;
-
-  /** @internal */
-  constructor(syscall: string, address: string, found: NotAFifo) {
-    const hint = `not a FIFO but a ${found.replace("-", " ")}`;
-    super(syscall, -errno.EINVAL, { code: "ERR_NOT_A_FIFO", address, hint });
-    this.found = found;
-  }
 }
 
 const kinds: ReadonlySet<string> = new Set<NotAFifo>([
@@ -119,6 +92,12 @@ function absolutePath({ bytes }: FifoPath): string | Uint8Array {
 const LOOK = file.O_NOFOLLOW | (file.O_PATH ?? file.O_RDONLY | file.O_NONBLOCK);
 
 function requireFifo(where: FifoPath, directory: Directory): void {
+  if (file.O_PATH === null) {
+    const stats = directory.look();
+    if (stats === undefined) throw new UnixError("mkfifo", -errno.ENOENT, { address: where.text });
+    checkFifo("mkfifo", where, stats);
+    return;
+  }
   const fd = check(open(directory.at(), LOOK), "open", { address: where.text });
   try {
     checkFifo("mkfifo", where, statOf(fd, where));
@@ -169,22 +148,74 @@ function removeQuietly(directory: Directory, made: Stats): void {
 }
 
 /**
- * The FIFO that `where` leads to now, as a descriptor that neither reads nor writes: whatever
- * becomes of the name, this stays that FIFO.
+ * The FIFO that a path led to when it was looked at, to open ends of: whatever becomes of the name,
+ * this stays that FIFO. With O_PATH it is a descriptor that neither reads nor writes. macOS has no
+ * such thing: there each open goes by the path again, and what it opens must be the same file.
  */
-export function lookAtFifo(where: FifoPath, place: string): Fd {
-  if (file.O_PATH === null) throw new UnsupportedError("fifos", "it needs O_PATH, Linux's");
-  const found = check(open(where.bytes, file.O_PATH), "open", { address: where.text });
-  const handle = Fd.adopt(found, place);
-  try {
-    checkFifo("open", where, statOf(found, where));
-    return handle;
-  } catch (error) {
-    handle.close();
-    throw error;
+export class FifoFile implements Disposable {
+  readonly #where: FifoPath;
+  readonly #handle: Fd | null;
+  readonly #identity: Stats;
+
+  private constructor(where: FifoPath, handle: Fd | null, identity: Stats) {
+    this.#where = where;
+    this.#handle = handle;
+    this.#identity = identity;
+  }
+
+  /** @throws UnixError ENOENT, EACCES, EMFILE; NotAFifoError: it is not opened */
+  static look(where: FifoPath, place: string): FifoFile {
+    if (file.O_PATH === null) return FifoFile.#byName(where);
+    const found = check(open(where.bytes, file.O_PATH), "open", { address: where.text });
+    const handle = Fd.adopt(found, place);
+    try {
+      const stats = statOf(found, where);
+      checkFifo("open", where, stats);
+      return new FifoFile(where, handle, stats);
+    } catch (error) {
+      handle.close();
+      throw error;
+    }
+  }
+
+  static #byName(where: FifoPath): FifoFile {
+    const path = Buffer.from(where.bytes);
+    const stats = fileCall(() => statSync(path), { address: where.text });
+    checkFifo("open", where, stats);
+    return new FifoFile(where, null, stats);
+  }
+
+  /**
+   * Open one end; never waits for the other. The number, or a negative errno.
+   * @throws UnixError ESTALE: another file has the name by now, and there is no O_PATH
+   */
+  open(access: number): number {
+    const flags = access | file.O_NONBLOCK;
+    if (this.#handle !== null) return open(`/proc/self/fd/${this.#handle.fd}`, flags);
+    const end = open(this.#where.bytes, flags);
+    if (end < 0) return end;
+    if (this.#is(end)) return end;
+    close(end);
+    const hint = "another file has been put in its place";
+    throw new UnixError("open", -errno.ESTALE, { address: this.#where.text, hint });
+  }
+
+  #is(end: number): boolean {
+    try {
+      const found = fstatSync(end);
+      const { dev, ino, birthtimeMs } = this.#identity;
+      const same = found.dev === dev && found.ino === ino && found.birthtimeMs === birthtimeMs;
+      return same && found.isFIFO(); // a number of a file is used again
+    } catch {
+      return false;
+    }
+  }
+
+  close(): void {
+    this.#handle?.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
   }
 }
-
-/** Open one end; never waits for the other. The number, or a negative errno. */
-export const openEnd = (handle: Fd, access: number): number =>
-  open(`/proc/self/fd/${handle.fd}`, access | file.O_NONBLOCK);

@@ -2,6 +2,7 @@
 
 import { errno } from "../../native/errno.ts";
 import { file } from "../../native/file.ts";
+import { system } from "../../native/platform.ts";
 import { epoll, poll as events } from "../../native/poll.ts";
 import { integer } from "../base/checks.ts";
 import { remaining, type SyncOptions } from "../base/deadline.ts";
@@ -14,9 +15,10 @@ import { EpollEvents, epollCreate, epollCtl } from "../syscalls/epoll.ts";
 import { poll, read } from "../syscalls/fd.ts";
 import { Memory } from "../syscalls/memory.ts";
 import { AGAIN } from "../syscalls/result.ts";
+import { isReady } from "../syscalls/select.ts";
 import { adoptEnd } from "./adopt.ts";
 import { FifoEnd, type FifoWaitOptions } from "./end.ts";
-import { type FifoPath, lookAtFifo, openEnd } from "./file.ts";
+import { FifoFile, type FifoPath } from "./file.ts";
 import { LineBuffer } from "./lines.ts";
 
 /** How a FIFO is read. */
@@ -43,10 +45,27 @@ const room = new Memory(CHUNK);
 type Taken = Uint8Array | "left" | undefined;
 
 /**
+ * select(2), of which XNU's FIFOs need to be asked: it is ready for bytes, and once when the last
+ * writer has left, until a read has been 0. read() is 0 before the first writer, too
+ * (facts: #kqueue-and-fifos).
+ */
+const ASKS_FIRST = system === "darwin";
+
+function takeReady(fd: number, maxBytes: number): Taken {
+  if (!isReady(fd, "read")) return undefined;
+  const bytes = read(fd, room.address, Math.min(maxBytes, CHUNK));
+  if (bytes > 0) return room.bytes.slice(0, bytes);
+  if (bytes === AGAIN) return undefined;
+  check(bytes, "read");
+  return "left";
+}
+
+/**
  * read() is 0 both before the first writer and after the last; only poll knows the difference: it
  * says nothing before, and POLLHUP after: fs/pipe.c of Linux (facts: #fifo-ends).
  */
 function take(fd: number, maxBytes: number): Taken {
+  if (ASKS_FIRST) return takeReady(fd, maxBytes);
   for (;;) {
     const bytes = read(fd, room.address, Math.min(maxBytes, CHUNK));
     if (bytes > 0) return room.bytes.slice(0, bytes);
@@ -68,6 +87,8 @@ function take(fd: number, maxBytes: number): Taken {
 export class FifoReader extends FifoEnd {
   readonly #ends: boolean;
   readonly #buffer = new LineBuffer();
+  /** A read has said so, and nothing was read since. */
+  #left = false;
 
   private constructor(end: Fd, path: string, ends: boolean) {
     super(path);
@@ -77,8 +98,8 @@ export class FifoReader extends FifoEnd {
 
   /** @internal */
   static open(where: FifoPath, options: FifoReaderOptions = {}): FifoReader {
-    using handle = lookAtFifo(where, "openFifo");
-    const fd = check(openEnd(handle, file.O_RDONLY), "open", { address: where.text });
+    using found = FifoFile.look(where, "openFifo");
+    const fd = check(found.open(file.O_RDONLY), "open", { address: where.text });
     return new FifoReader(
       Fd.of(fd, "openFifo", "ours"),
       where.text,
@@ -107,17 +128,20 @@ export class FifoReader extends FifoEnd {
 
   /**
    * True from when the last writer has left until another comes; there may still be data to read.
-   * False while there is a writer, and before the first.
+   * False while there is a writer, and before the first. macOS tells it once all has been read, and
+   * then it is true until another has written.
    */
   get writersLeft(): boolean {
     this.open("poll");
+    if (ASKS_FIRST) return this.#left || (isReady(this.fd, "read") && !this.#hasBytes());
     return (check(poll(this.fd, events.POLLIN, 0), "poll") & events.POLLHUP) !== 0;
   }
 
   /**
    * What is there, as soon as something is: at least one byte, at most `maxBytes` or 65,536. null
    * where `endWhenWritersLeave` says that this is the end; asked again, it is null again until the
-   * next writer comes. Reads are served in the order they were asked for.
+   * next writer comes (on macOS: until it has written). Reads are served in the order they were
+   * asked for.
    *
    * @throws UnixError ERR_CLOSED; the signal's reason
    * @see read(2)
@@ -147,6 +171,7 @@ export class FifoReader extends FifoEnd {
   }
 
   #readLater(max: number, left: () => number): Uint8Array | null {
+    if (ASKS_FIRST) return this.#readReady(max, left);
     using edge = new Edge(this.fd);
     for (;;) {
       edge.clear();
@@ -155,6 +180,16 @@ export class FifoReader extends FifoEnd {
       const wait = left();
       if (wait === 0) throw this.failed("read", -errno.ETIMEDOUT);
       edge.wait(wait);
+    }
+  }
+
+  #readReady(max: number, left: () => number): Uint8Array | null {
+    for (;;) {
+      const wait = left();
+      if (wait === 0) throw this.failed("read", -errno.ETIMEDOUT);
+      isReady(this.fd, "read", wait);
+      const found = this.#chunk(max);
+      if (found !== undefined) return found;
     }
   }
 
@@ -189,9 +224,21 @@ export class FifoReader extends FifoEnd {
     return maxBytes === undefined ? CHUNK : integer("maxBytes", maxBytes, { min: 1 });
   }
 
+  #hasBytes(): boolean {
+    return (poll(this.fd, events.POLLIN, 0) & events.POLLIN) !== 0;
+  }
+
+  #take(max: number): Taken {
+    const taken = take(this.fd, max);
+    // select tells of the end once; it stays the end for who asks again
+    if (taken === undefined) return ASKS_FIRST && this.#left ? "left" : undefined;
+    this.#left = taken === "left";
+    return taken;
+  }
+
   #chunk(max: number): Uint8Array | null | undefined {
     if (this.#buffer.bytes > 0) return this.#buffer.take(max);
-    const taken = take(this.fd, max);
+    const taken = this.#take(max);
     if (taken === "left") return this.#ends ? null : undefined;
     return taken;
   }
@@ -200,7 +247,7 @@ export class FifoReader extends FifoEnd {
     for (;;) {
       const line = this.#buffer.line(max);
       if (line !== undefined) return line;
-      const taken = take(this.fd, CHUNK);
+      const taken = this.#take(CHUNK);
       if (taken === undefined) return undefined;
       if (taken !== "left") this.#buffer.push(taken);
       else if (this.#buffer.bytes > 0) return this.#buffer.lastLine();

@@ -3,6 +3,7 @@
 import { errno } from "../../native/errno.ts";
 import { pipe } from "../../native/fifo.ts";
 import { file } from "../../native/file.ts";
+import { system } from "../../native/platform.ts";
 import { poll as events } from "../../native/poll.ts";
 import { Backoff } from "../base/backoff.ts";
 import { integer } from "../base/checks.ts";
@@ -13,13 +14,14 @@ import { MAX_QUEUED_BYTES } from "../base/limits.ts";
 import { Fd, type FdLike } from "../fd/fd.ts";
 import { rejected, settled } from "../loop/gate.ts";
 import { onePiece } from "../socket/send.ts";
-import { poll } from "../syscalls/fd.ts";
+import { close, poll } from "../syscalls/fd.ts";
 import type { Piece } from "../syscalls/piece.ts";
 import { writePipe } from "../syscalls/pipe-write.ts";
 import { AGAIN } from "../syscalls/result.ts";
+import { isReady } from "../syscalls/select.ts";
 import { adoptEnd } from "./adopt.ts";
 import { FifoEnd, type FifoWaitOptions } from "./end.ts";
-import { type FifoPath, lookAtFifo, openEnd } from "./file.ts";
+import { FifoFile, type FifoPath } from "./file.ts";
 import { noReader, RETRY, WriteQueue, type Written } from "./write-queue.ts";
 
 /** PIPE_BUF in bytes: a write of so many or fewer is never mixed with another's. @see pipe(7) */
@@ -58,14 +60,15 @@ function checkOptions({ maxQueuedBytes = MAX_QUEUED_BYTES }: FifoWriterOptions):
  * @see fifo(7), pipe(7)
  */
 export class FifoWriter extends FifoEnd implements AsyncDisposable {
-  readonly #file: Fd;
+  /** To open it anew; null where the end came from elsewhere. */
+  readonly #file: FifoFile | null;
   readonly #waits: boolean;
   readonly #maxQueuedBytes: number;
   readonly #queue: WriteQueue;
 
-  private constructor(handle: Fd, path: string, options: FifoWriterOptions) {
+  private constructor(found: FifoFile | null, path: string, options: FifoWriterOptions) {
     super(path);
-    this.#file = handle;
+    this.#file = found;
     const { waitForReader = true, maxQueuedBytes = MAX_QUEUED_BYTES } = options;
     this.#waits = waitForReader;
     this.#maxQueuedBytes = maxQueuedBytes;
@@ -80,7 +83,7 @@ export class FifoWriter extends FifoEnd implements AsyncDisposable {
   /** @internal */
   static open(where: FifoPath, options: FifoWriterOptions = {}): FifoWriter {
     checkOptions(options);
-    const writer = new FifoWriter(lookAtFifo(where, "openFifo"), where.text, options);
+    const writer = new FifoWriter(FifoFile.look(where, "openFifo"), where.text, options);
     try {
       writer.#connect();
       return writer;
@@ -99,7 +102,7 @@ export class FifoWriter extends FifoEnd implements AsyncDisposable {
   static adopt(from: FdLike, options: FifoWriterOptions = {}): FifoWriter {
     checkOptions(options);
     const { end, path } = adoptEnd(from, "write", "FifoWriter.adopt");
-    const writer = new FifoWriter(end, path, options);
+    const writer = new FifoWriter(null, path, options);
     writer.own(end);
     return writer;
   }
@@ -108,13 +111,22 @@ export class FifoWriter extends FifoEnd implements AsyncDisposable {
   get hasReader(): boolean {
     this.open("open");
     if (!this.#connect()) return false;
+    if (system === "darwin" && this.#file !== null) return this.#opensAgain(this.#file);
     return (check(poll(this.fd, events.POLLOUT, 0), "poll") & events.POLLERR) === 0;
+  }
+
+  /** macOS's poll says nothing of a FIFO's reader that has gone; an open does. */
+  #opensAgain(found: FifoFile): boolean {
+    const end = found.open(file.O_WRONLY);
+    if (end === -errno.ENXIO) return false;
+    close(check(end, "open", { address: this.path }));
+    return true;
   }
 
   /** False: no reader has come yet. */
   #connect(): boolean {
-    if (this.fd >= 0) return true;
-    const end = openEnd(this.#file, file.O_WRONLY);
+    if (this.fd >= 0 || this.#file === null) return true;
+    const end = this.#file.open(file.O_WRONLY);
     if (end === -errno.ENXIO) return false;
     if (end < 0) throw this.failed("open", end);
     this.own(Fd.of(end, "openFifo", "ours"));
@@ -216,8 +228,9 @@ export class FifoWriter extends FifoEnd implements AsyncDisposable {
   }
 
   #pause(why: null | "no-reader", wait: number, pauses: Backoff): void {
-    if (why === null) poll(this.fd, events.POLLOUT, wait);
-    else Bun.sleepSync(pauses.next(wait));
+    if (why !== null) Bun.sleepSync(pauses.next(wait));
+    else if (system === "darwin") isReady(this.fd, "write", wait);
+    else poll(this.fd, events.POLLOUT, wait);
   }
 
   /** @internal */
@@ -229,7 +242,7 @@ export class FifoWriter extends FifoEnd implements AsyncDisposable {
   /** @internal */
   protected override beforeClose(): void {
     this.#queue.fail();
-    this.#file.close();
+    this.#file?.close();
   }
 
   /** Close once the queued writes are out: waits for the reader that they wait for. */

@@ -5,7 +5,7 @@ import { socket as c, option } from "../../native/socket.ts";
 import type { AddressInput } from "../address/address.ts";
 import { UnixError } from "../base/errors.ts";
 import type { Binding, FileOptions } from "../bind/binding.ts";
-import { AddressInUseError } from "../bind/exclusive.ts";
+import { AddressInUseError } from "../bind/in-use.ts";
 import type { Fd } from "../fd/fd.ts";
 import { adoptListener, type Listener, listen } from "../listener/listener.ts";
 import { type Allow, everybody } from "../peer/admission.ts";

@@ -41,7 +41,7 @@ export interface UnixSocketInfo {
  * `receiveQueue` counts them. Where sock_diag is refused, /proc/net/unix has less: some fields are
  * null.
  *
- * @throws UnsupportedError where the system tells nothing (macOS)
+ * @throws UnsupportedError where the system tells nothing: not on macOS
  * @see sock_diag(7), ss(8)
  */
 export function listSockets(

@@ -12,9 +12,11 @@ import { processInfo } from "../process/proc-info.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
 import type { SocketFile, UnixRecord } from "../structs/unix-diag.ts";
 import { close } from "../syscalls/fd.ts";
+import { hasLibproc } from "../syscalls/libproc.ts";
 import { connect, socket } from "../syscalls/socket.ts";
 import { knownUid } from "../users/known-ids.ts";
 import { holdersOf, type SocketHolder } from "./holders.ts";
+import { findNamed } from "./libproc-holders.ts";
 import { type SocketSource, type Sockets, socketsAt, socketsNamed } from "./unix-sockets.ts";
 
 type SocketType = UnixRecord["type"];
@@ -73,8 +75,10 @@ export interface Probe {
   /**
    * How the state was found out. "sock_diag": the kernel said so. "proc": /proc/net/unix did, which
    * knows names only. "connect": by trying. "lstat": the file, or its absence, says it all.
+   * "libproc" (macOS): connecting is refused, but a process that this one may look at has a socket
+   * of that name, which may be a server's with a full backlog.
    */
-  readonly source: SocketSource | "connect" | "lstat";
+  readonly source: SocketSource | "connect" | "lstat" | "libproc";
 }
 
 /** How to probe. */
@@ -93,8 +97,9 @@ export interface ProbeOptions {
  * waits. The answer is true of the moment it is given.
  *
  * Abstract names stand apart for each type: with `type` only that one is looked at. On macOS there
- * is only the connection to go by, which is refused there when the server's backlog is full, too:
- * "stale" is then not certain.
+ * are the connection, which is refused there when the server's backlog is full, too, and libproc,
+ * which tells of this user's processes only: "stale" is not certain there, and no holders means
+ * that they are unknown.
  *
  * @throws TypeError, RangeError for what is no address; UnixError, e.g. ENOTDIR, EMFILE
  * @see unix(7), sock_diag(7)
@@ -122,7 +127,26 @@ function probePath(address: PathAddress, { type, follow = true }: ProbeOptions):
     return { ...begun, ...told(record, type), source: live.source };
   }
   const tried = tryConnect(address, type);
-  return { ...begun, ...outcome(tried, { address, type, refused: "stale" }), source: "connect" };
+  const answer = outcome(tried, { address, type, refused: "stale" });
+  if (hasLibproc && answer.state !== "free") return { ...begun, ...seenBy(answer, address, type) };
+  return { ...begun, ...answer, source: "connect" };
+}
+
+/**
+ * macOS: what libproc adds to what connect told: who has it, and whether a refusal was a live
+ * server's, for want of room in its backlog. A path is only a name to it: whoever answers does, and
+ * who was bound to it may have lost it since, which connect knows better.
+ */
+function seenBy(answer: Answer, address: PathAddress, wanted: SocketType | undefined) {
+  const named = findNamed(address.path, wanted);
+  if (named === null) return { ...answer, source: "connect" } as const;
+  if (answer.state !== "stale") {
+    const holders = named.type === answer.type ? named.holders : answer.holders;
+    return { ...answer, holders, source: "connect" } as const;
+  }
+  const { type, holders } = named;
+  const state = wanted === undefined || wanted === type ? named.state : "wrong-type";
+  return { state, type, holders, source: "libproc" } as const;
 }
 
 function probeName(address: AbstractAddress, { type }: ProbeOptions): Probe {

@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import { errno } from "../../native/errno.ts";
 import { file } from "../../native/file.ts";
 import { procNetUnix } from "../../native/netlink.ts";
+import { system } from "../../native/platform.ts";
 import { typeName } from "../base/socket-type.ts";
 import { mountDevice } from "../fd/mount.ts";
 import { deviceNumber } from "../structs/device.ts";
@@ -173,6 +174,7 @@ const line =
  * in an abstract name reads "@", and a name with a line feed in it can forge a line.
  */
 function procSockets(): UnixRecord[] | null {
+  if (system !== "linux") return null;
   try {
     return parseProcNetUnix(readFileSync("/proc/net/unix"));
   } catch {

@@ -14,6 +14,7 @@ import { type BindOptions, bindExclusive, checkBindOptions } from "../bind/exclu
 import { originOf } from "../fd/closing.ts";
 import { Fd } from "../fd/fd.ts";
 import { FdOwner } from "../fd/owner.ts";
+import { Again } from "../loop/again.ts";
 import { attempt } from "../loop/attempt.ts";
 import { Consumer } from "../loop/consume.ts";
 import { rejected } from "../loop/gate.ts";
@@ -47,7 +48,7 @@ export interface ListenOptions<T extends ConnectionType = ConnectionType>
   extends SocketOptions,
     BindOptions,
     AdmissionOptions {
-  /** Default "stream". */
+  /** Default "stream". "seqpacket" is not on macOS. */
   readonly type?: T | undefined;
   /** Connections that wait to be accepted. Default and most: net.core.somaxconn. */
   readonly backlog?: number | undefined;
@@ -85,6 +86,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
   readonly #start: Start;
   readonly #watch = new LazyWatch();
   readonly #acceptor: Acceptor<S>;
+  readonly #again: Again<S>;
   /** @internal Told before the descriptor is closed or handed on: others accept from it. */
   onEnd: (() => void) | null = null;
 
@@ -99,6 +101,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
       where: () => formatAddress(this.address),
       take: (fd) => this.#wrap(fd),
     });
+    this.#again = new Again(this.#acceptor);
   }
 
   /** Tells listeners from sockets. */
@@ -143,6 +146,8 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
     const { signal } = options;
     try {
       const watch = this.#watch.of(this.open("accept"));
+      const accepted = signal === undefined ? this.#again.once(watch) : null;
+      if (accepted !== null) return accepted;
       return attempt({ watch, direction: "read", signal }, this.#acceptor);
     } catch (error) {
       return rejected(error);

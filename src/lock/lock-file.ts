@@ -177,7 +177,7 @@ function deadlock(want: Wanted): UnixError {
  * namespace). Nothing is locked and nothing is made.
  *
  * @throws TypeError for what is no path; UnixError EACCES: the file may not be read; ELOOP, EMFILE
- * @throws UnsupportedError where the kernel has no list (macOS)
+ * @throws UnsupportedError where the kernel has no list: not on macOS
  * @see proc_locks(5)
  */
 export function lockHolders(path: string | Uint8Array): LockHolder[] {

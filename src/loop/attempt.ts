@@ -28,22 +28,34 @@ export interface Wait {
 export function attempt<T>(wait: Wait, operation: Operation<T>): Promise<T> {
   const { watch, direction, signal } = wait;
   if (signal?.aborted === true) return failed(operation, signal.reason);
-  if (!watch.hasWaiters(direction) && (direction === "read" ? watch.readable : watch.writable)) {
-    try {
-      const value = operation.once();
-      if (value !== undefined) {
-        operation.cleanup?.();
-        return settled(value);
-      }
-    } catch (error) {
-      return failed(operation, error);
-    }
-    if (signal?.aborted) return failed(operation, signal.reason); // from inside `once`
-    noteBlocked(watch, direction);
-  }
+  const now = tried(watch, direction, operation, signal);
+  if (now !== null) return now;
   return new Promise((resolve, reject) => {
     new Pending(operation, resolve, reject).begin(wait);
   });
+}
+
+/** What one try brings, if it may be made at once and brings something; null: wait. */
+export function tried<T>(
+  watch: Watch,
+  direction: Direction,
+  operation: Operation<T>,
+  signal?: AbortSignal | undefined,
+): Promise<T> | null {
+  const ready = direction === "read" ? watch.readable : watch.writable;
+  if (!ready || watch.hasWaiters(direction)) return null;
+  try {
+    const value = operation.once();
+    if (value !== undefined) {
+      operation.cleanup?.();
+      return settled(value);
+    }
+  } catch (error) {
+    return failed(operation, error);
+  }
+  if (signal?.aborted) return failed(operation, signal.reason); // from inside `once`
+  noteBlocked(watch, direction);
+  return null;
 }
 
 function noteBlocked(watch: Watch, direction: Direction): void {

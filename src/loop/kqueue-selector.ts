@@ -3,63 +3,77 @@
 import { fstatSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { check } from "../base/errors.ts";
-import { pollNow } from "../syscalls/fd.ts";
+import { descriptorFlags } from "../syscalls/fd.ts";
 import { KqueueEvents, keventChange, kq, kqueueCreate } from "../syscalls/kqueue.ts";
+import { type Asked, select } from "../syscalls/select.ts";
 import { BATCH, type Beside, eventFlag, type Selected, type Selector } from "./selector.ts";
 
 /** EV_CLEAR: told once, and again when something happens. */
 const ASK = kq.add | kq.clear;
 
+/** Of what is beside the kqueue: who is ready, and for what. */
+interface Found {
+  readonly fd: number;
+  readonly tag: number;
+  readonly events: number;
+}
+
 /**
- * FIFOs by number, each with its tag: a kqueue says nothing when the last writer has gone, poll(2)
- * FIFOs by number, each with its tag: a kqueue says nothing when the last writer has gone, poll(2)
- * does (facts: #kqueue-and-fifos). It goes on saying so until another writer comes: who has been
- * told is not asked about any more, until a read finds something.
- * more, until a read finds something.
+ * FIFOs and pipes. A kqueue says nothing when the last writer of a FIFO has gone, or the last
+ * reader where there is no room; select(2) does (facts: #kqueue-and-fifos). It goes on saying what
+ * it says, so it is asked only about those that somebody waits on.
  */
-class HangUps implements Beside {
-  readonly fds = new Map<number, number>();
-  version = 0;
-  readonly #fifos = new Map<number, number>();
-  /** Told by the last look. */
-  readonly found: { readonly fd: number; readonly tag: number }[] = [];
+class Fifos implements Beside {
+  readonly #all = new Map<number, Selected>();
+  /** Of the last look. */
+  found: readonly Found[] = [];
 
-  add(fd: number, tag: number): void {
-    this.#fifos.set(fd, tag);
-    this.fds.set(fd, tag);
-    this.version += 1;
+  add(watch: Selected): void {
+    this.#all.set(watch.fd, watch);
   }
 
-  remove(fd: number): void {
-    if (!this.#fifos.delete(fd)) return;
-    this.fds.delete(fd);
-    this.version += 1;
+  remove(watch: Selected): void {
+    if (this.#all.get(watch.fd) === watch) this.#all.delete(watch.fd);
   }
 
-  /** Something is to be read: its end is news again. */
-  revive(fd: number): void {
-    const tag = this.#fifos.get(fd);
-    if (tag !== undefined && !this.fds.has(fd)) this.add(fd, tag);
+  asked(): Asked[] {
+    const all: Asked[] = [];
+    for (const watch of this.#all.values()) {
+      const [read, write] = [watch.hasWaiters("read"), watch.hasWaiters("write")];
+      if (read || write) all.push({ fd: watch.fd, read, write });
+    }
+    return all;
   }
 
   look(): number {
-    const { found } = this;
-    if (found.length > 0) found.length = 0;
-    for (const [fd, tag] of this.fds) {
-      if (pollNow(fd, 0) === 0) continue;
-      found.push({ fd, tag });
-      this.fds.delete(fd);
-      this.version += 1;
-    }
-    return found.length;
+    const asked = this.asked();
+    const ready = asked.length === 0 ? [] : select(asked, 0);
+    const events = ({ read, write }: Asked): number =>
+      (read ? eventFlag.in : 0) | (write ? eventFlag.out : 0);
+    this.found =
+      typeof ready === "number"
+        ? this.#closed(asked)
+        : ready.map((one) => ({ ...this.#named(one.fd), events: events(one) }));
+    return this.found.length;
+  }
+
+  /** Numbers that were closed behind our back: select refuses all for one of them. */
+  #closed(asked: readonly Asked[]): Found[] {
+    return asked
+      .filter(({ fd }) => descriptorFlags(fd) < 0)
+      .map(({ fd }) => ({ ...this.#named(fd), events: eventFlag.gone }));
+  }
+
+  #named(fd: number): { fd: number; tag: number } {
+    return { fd, tag: this.#all.get(fd)!.tag };
   }
 }
 
 export class KqueueSelector implements Selector {
   readonly fd: number;
-  readonly beside = new HangUps();
+  readonly beside = new Fifos();
   readonly #events = new KqueueEvents(BATCH);
-  /** Of the last take: events of the kqueue itself; those behind them are hang-ups. */
+  /** Of the last take: events of the kqueue itself; those behind them are FIFOs'. */
   #count = 0;
 
   /** @throws UnixError EMFILE */
@@ -68,16 +82,18 @@ export class KqueueSelector implements Selector {
   }
 
   change(watch: Selected, events: number): number {
-    const fifo = isFifo(watch.fd);
+    if (isFifo(watch.fd)) {
+      this.beside.add(watch);
+      watch.registered = events;
+      return 0;
+    }
+    this.beside.remove(watch);
     const reading = this.#filter(watch, kq.read, ASK);
-    // the end of a pipe that cannot be read
-    if (reading < 0 && !(fifo && reading !== -errno.EBADF)) return reading;
+    if (reading < 0) return reading;
     const out = (events & eventFlag.out) !== 0;
     const writing = out ? this.#filter(watch, kq.write, ASK) : this.#leaveWriting(watch);
     // the reader has gone: the next write says so
     if (writing < 0 && writing !== -errno.EPIPE) return writing;
-    if (fifo) this.beside.add(watch.fd, watch.tag);
-    else this.beside.remove(watch.fd);
     watch.registered = events;
     return 0;
   }
@@ -92,7 +108,7 @@ export class KqueueSelector implements Selector {
   }
 
   remove(watch: Selected): void {
-    this.beside.remove(watch.fd);
+    this.beside.remove(watch);
     if (watch.registered === 0) return;
     // ENOENT or EBADF: the number was closed behind our back, and the kernel has let go of it
     this.#filter(watch, kq.read, kq.delete);
@@ -106,9 +122,7 @@ export class KqueueSelector implements Selector {
 
   takeWithin(nanoseconds: number): number {
     this.#count = Math.max(0, this.#events.wait(this.fd, nanoseconds));
-    const hangUps = this.beside.look();
-    for (let i = 0; i < this.#count; i++) this.beside.revive(this.#events.ident(i));
-    return this.#count + hangUps;
+    return this.#count + this.beside.look();
   }
 
   fdOf(index: number): number {
@@ -122,7 +136,7 @@ export class KqueueSelector implements Selector {
   }
 
   eventsOf(index: number): number {
-    if (index >= this.#count) return eventFlag.gone;
+    if (index >= this.#count) return this.beside.found[index - this.#count]!.events;
     const flags = this.#events.flags(index);
     if ((flags & kq.error) !== 0) return eventFlag.gone;
     const end = (flags & kq.end) !== 0;
@@ -134,7 +148,7 @@ export class KqueueSelector implements Selector {
   }
 }
 
-/** Pipes are FIFOs, too, and are told of here and there. */
+/** Pipes are FIFOs, too; and so is a kqueue, to XNU's fstat. */
 function isFifo(fd: number): boolean {
   try {
     return fstatSync(fd).isFIFO();

@@ -2,6 +2,7 @@
 // for both.
 
 import { epoll, poll } from "../../native/poll.ts";
+import type { Asked } from "../syscalls/select.ts";
 
 /** Of our own where the kernel has no word for it. */
 const READ_HANG_UP = 0x2000;
@@ -25,6 +26,8 @@ export interface Selected {
   readonly tag: number;
   /** What the kernel was asked for so far; 0: nothing. The selector writes it. */
   registered: number;
+  /** Somebody waits in this direction. */
+  hasWaiters(direction: "read" | "write"): boolean;
 }
 
 /**
@@ -51,11 +54,10 @@ export interface Selector {
   eventsOf(index: number): number;
 }
 
-/** Descriptors whose hang-up the selector itself is not told of, for poll(2). */
+/** Descriptors that the selector itself is not told enough of, for select(2). */
 export interface Beside {
-  readonly fds: ReadonlyMap<number, number>;
-  /** Another number after each change. */
-  readonly version: number;
+  /** Those that somebody waits on now, and for which directions. */
+  asked(): readonly Asked[];
 }
 
 /** Events taken from the kernel at once. */

@@ -6,19 +6,29 @@
 // would be an asset beside the bundle, which then needs an output directory and a path at run time.
 
 import type { Worker } from "node:worker_threads";
-import { eventfd as flags } from "../../native/poll.ts";
+import { eventfd as flags, poll } from "../../native/poll.ts";
 import { check } from "../base/errors.ts";
 import { eventfd, signalEventfd } from "../syscalls/epoll.ts";
 import { type FdPair, pipe, writeZero } from "../syscalls/fd.ts";
 import { libcName } from "../syscalls/libc.ts";
+import type { Asked } from "../syscalls/select.ts";
 import { atThreadEnd } from "../syscalls/thread-teardown.ts";
 import type { Selector } from "./selector.ts";
 import type { Waker } from "./waker.ts";
 import threadSource from "./waker-thread.ts" with { type: "text" };
 
-/** Descriptors beside the selector's, in 32-bit words: their count, then their numbers. */
+/** Descriptors beside the selector's, in 32-bit words: their count, then each and its events. */
 const FIRST_WORDS = 1024;
+const WORDS_EACH = 2;
 const MAX_WORDS = 1 << 20;
+const NONE: readonly Asked[] = [];
+
+const isSame = (some: readonly Asked[], others: readonly Asked[]): boolean =>
+  some.length === others.length &&
+  some.every(({ fd, read, write }, i) => {
+    const other = others[i]!;
+    return fd === other.fd && read === other.read && write === other.write;
+  });
 
 /** What the thread reads requests from, and what they are written to: the same, an eventfd. */
 function openCommand(): FdPair {
@@ -37,8 +47,8 @@ export class ThreadWaker implements Waker {
   readonly #beside: Int32Array | null;
   readonly #shared: SharedArrayBuffer | null;
   #words = FIRST_WORDS;
-  /** The version of what the thread was told of. */
-  #told = 0;
+  /** What the thread was told of. */
+  #told: readonly Asked[] = [];
   readonly #command: FdPair;
   readonly #onWake: () => void;
   readonly atEnd: readonly unknown[];
@@ -63,12 +73,16 @@ export class ThreadWaker implements Waker {
       if (keepAlive) worker.ref();
       else worker.unref();
     }
-    const { beside } = this.#selector;
-    if (this.#armed && (beside === null || beside.version === this.#told)) return;
-    if (beside !== null && this.#beside !== null) {
-      const fds = [...beside.fds.keys()].slice(0, this.#grown(beside.fds.size));
-      this.#beside.set([fds.length, ...fds]);
-      this.#told = beside.version;
+    const asked = this.#selector.beside?.asked() ?? NONE;
+    if (this.#armed && isSame(asked, this.#told)) return;
+    if (this.#beside !== null) {
+      const known = asked.slice(0, this.#grown(asked.length));
+      const words = known.flatMap(({ fd, read, write }) => [
+        fd,
+        (read ? poll.POLLIN : 0) | (write ? poll.POLLOUT : 0),
+      ]);
+      this.#beside.set([known.length, ...words]);
+      this.#told = asked;
     }
     this.#armed = true;
     const [reader, writer] = this.#command;
@@ -78,12 +92,12 @@ export class ThreadWaker implements Waker {
 
   /** Room for so many numbers, or for as many as there can be. */
   #grown(count: number): number {
-    const words = Math.min(count + 1, MAX_WORDS);
+    const words = Math.min(WORDS_EACH * count + 1, MAX_WORDS);
     if (words > this.#words) {
       this.#words = Math.min(2 * words, MAX_WORDS);
       this.#shared?.grow(this.#words * 4);
     }
-    return words - 1;
+    return Math.floor((words - 1) / WORDS_EACH);
   }
 
   #start(): Worker {

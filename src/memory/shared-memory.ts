@@ -13,7 +13,7 @@ import { Fd, type FdLike } from "../fd/fd.ts";
 import { checkFds, closeTransferred, prepare } from "../socket/send.ts";
 import { whyFailed } from "../syscalls/asked-calls.ts";
 import { memfdCreate, seals as sealsOf } from "../syscalls/fd.ts";
-import { addSeals, collected, map, truncate } from "../syscalls/mapping.ts";
+import { addSeals, collected, map, shmCreate, truncate } from "../syscalls/mapping.ts";
 import { bytesIn } from "../syscalls/memory.ts";
 
 /**
@@ -26,12 +26,15 @@ export type Seal = "shrink" | "grow" | "write" | "future-write" | "seal";
 
 /** How shared memory is made. */
 export interface SharedMemoryOptions {
-  /** What /proc/PID/fd and /proc/PID/maps call it. At most 249 bytes. Default "bunix". */
+  /**
+   * What /proc/PID/fd and /proc/PID/maps call it. At most 249 bytes. Default "bunix". Only checked
+   * on macOS, where it has no name.
+   */
   readonly name?: string | undefined;
   /**
    * Seals to begin with. Default: "shrink" and "grow", so that a receiver can rely on the size.
    * true: everything, the contents included, for data that is only to be read from now on. A list:
-   * exactly these.
+   * exactly these. Not on macOS, where the default is none: it has no seals.
    */
   readonly seal?: boolean | readonly Seal[] | undefined;
 }
@@ -42,13 +45,15 @@ export interface MapMemoryOptions {
   readonly bytes?: number | undefined;
   /**
    * true: what is written here must reach the others, else fail. false: it must not. Default: it
-   * does where seals and descriptor allow it; `writable` says whether.
+   * does where seals and descriptor allow it; `writable` says whether. false is not on macOS, of
+   * memory that {@link SharedMemory.create} made there: it is mapped shared, or not at all.
    */
   readonly writable?: boolean | undefined;
   /**
    * Map memory that is not sealed against shrinking. Whoever has its descriptor can then make it
    * smaller, and reading or writing what is no longer there ends *this* process with SIGBUS. X
-   * servers and Wayland compositors do not seal what they hand out.
+   * servers and Wayland compositors do not seal what they hand out. On macOS nothing is sealed, so
+   * it always takes this.
    */
   readonly trustSender?: boolean | undefined;
   /** Close `fd` once it is mapped; on failure it is still yours. */
@@ -72,7 +77,10 @@ const names = Object.keys(bits) as readonly Seal[];
 const MAX_BYTES = 2 ** 32;
 const MAX_NAME_BYTES = 249;
 
-const FIXED_SIZE: readonly Seal[] = ["shrink", "grow"];
+const CAN_SEAL = sealBits.F_ADD_SEALS !== null;
+const NO_SEALS = "macOS has no seals";
+const NO_COPY = "macOS maps shared memory shared, or not at all";
+const FIXED_SIZE: readonly Seal[] = CAN_SEAL ? ["shrink", "grow"] : [];
 const FOR_GOOD: readonly Seal[] = ["shrink", "grow", "write", "seal"];
 
 /** @throws TypeError */
@@ -127,7 +135,9 @@ interface Mapping {
  * `close()` closes the descriptor and lets go of the memory. The mapping goes when no view of it is
  * left, so that a view kept elsewhere never points at nothing.
  *
- * @see memfd_create(2), mmap(2)
+ * On macOS it is made by shm_open(2), and its name is removed at once. Nothing can be sealed there.
+ *
+ * @see memfd_create(2), mmap(2), shm_open(2)
  */
 export class SharedMemory implements Disposable {
   readonly #handle: Fd;
@@ -138,7 +148,11 @@ export class SharedMemory implements Disposable {
   readonly size: number;
 
   private constructor({ handle, bytes, shared }: Mapping) {
-    this.#address = check(map(handle.fd, { bytes, shared }), "mmap");
+    const address = map(handle.fd, { bytes, shared });
+    if (address === -errno.EINVAL && !shared && !CAN_SEAL) {
+      throw new UnsupportedError("memorySeals", NO_COPY);
+    }
+    this.#address = check(address, "mmap");
     this.#bytes = new Uint8Array(collected(this.#address, bytes));
     this.#handle = handle;
     this.#writable = shared;
@@ -151,7 +165,7 @@ export class SharedMemory implements Disposable {
    *
    * @throws TypeError, RangeError before any call; UnixError EMFILE, ENOMEM, EINVAL (a seal that
    *   this kernel does not know)
-   * @throws UnsupportedError where there is no memfd_create
+   * @throws UnsupportedError where there is no memfd_create; with seals: not on macOS
    */
   static create(content: number | Payload, options: SharedMemoryOptions = {}): SharedMemory {
     const data = typeof content === "number" ? null : prepare(content);
@@ -160,17 +174,9 @@ export class SharedMemory implements Disposable {
     const name = checkName(options.name ?? "bunix");
     const seals = wantedSeals(options.seal);
     sealMask(seals);
-    if (memfd.MFD_CLOEXEC === null || memfd.MFD_ALLOW_SEALING === null) {
-      throw new UnsupportedError("sharedMemory", "memfd_create is Linux's");
-    }
-    const fd = memfdCreate(name, memfd.MFD_CLOEXEC | memfd.MFD_ALLOW_SEALING);
-    const why = fd < 0 ? whyFailed("memfd_create", fd) : null;
-    if (fd === -errno.ENOSYS)
-      throw new UnsupportedError("sharedMemory", why ?? "memfd_create: ENOSYS");
-    const opened = check(fd, "memfd_create", { hint: why ?? undefined });
-    const handle = Fd.of(opened, "SharedMemory.create", "ours");
+    const handle = Fd.of(newMemory(name, seals), "SharedMemory.create", "ours");
     return SharedMemory.#orClose(handle, () => {
-      check(truncate(fd, bytes), "ftruncate");
+      check(truncate(handle.fd, bytes), "ftruncate");
       const memory = new SharedMemory({ handle, bytes, shared: true });
       let at = 0;
       for (const part of data?.parts ?? []) {
@@ -195,6 +201,7 @@ export class SharedMemory implements Disposable {
    *   EACCES where `writable: true` cannot be, EBADF, ENODEV for what cannot be mapped
    * @throws RangeError where it is empty, has fewer than `bytes`, or more than 4 GiB are to be
    *   mapped
+   * @throws UnsupportedError where writing is not to reach the others: not on macOS
    */
   static map(fd: FdLike, options: MapMemoryOptions = {}): SharedMemory {
     const { transfer = false } = options;
@@ -271,9 +278,11 @@ export class SharedMemory implements Disposable {
    *   or by another object of this one), EPERM, EINVAL, ERR_CLOSED
    * @throws UnixError ERR_DETACHED ("write", after the buffer of `bytes` was transferred, so that
    *   it may be gone by now, or be written to by whoever has it)
+   * @throws UnsupportedError Not on macOS: it has no seals.
    */
   seal(...which: readonly Seal[]): void {
     const mask = sealMask(which);
+    if (which.length > 0 && !CAN_SEAL) throw new UnsupportedError("memorySeals", NO_SEALS);
     if (this.closed) throw closedError("fcntl");
     if (mask === 0) return;
     const freezes = this.#writable && (mask & (bits.write ?? 0)) !== 0;
@@ -312,6 +321,19 @@ function bytesLeft(bytes: Uint8Array | null): number {
   } catch {
     return 0;
   }
+}
+
+/** Memory of no size yet. */
+function newMemory(name: string, seals: readonly Seal[]): number {
+  if (memfd.MFD_CLOEXEC === null || memfd.MFD_ALLOW_SEALING === null) {
+    if (seals.length > 0) throw new UnsupportedError("memorySeals", NO_SEALS);
+    return check(shmCreate(), "shm_open");
+  }
+  const fd = memfdCreate(name, memfd.MFD_CLOEXEC | memfd.MFD_ALLOW_SEALING);
+  const why = fd < 0 ? whyFailed("memfd_create", fd) : null;
+  if (fd === -errno.ENOSYS)
+    throw new UnsupportedError("sharedMemory", why ?? "memfd_create: ENOSYS");
+  return check(fd, "memfd_create", { hint: why ?? undefined });
 }
 
 function detached(): UnixError {

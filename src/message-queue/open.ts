@@ -99,7 +99,8 @@ function howTo(options: QueueOptions): How {
   return { create, exclusive, unlinkOnOpen, mode, size, flags, owner };
 }
 
-function needQueues(): void {
+/** @internal @throws UnsupportedError where the system has none */
+export function needQueues(): void {
   if (priorities.MQ_PRIO_MAX !== null) return;
   throw new UnsupportedError("messageQueues", "only Linux has POSIX message queues");
 }

@@ -35,7 +35,8 @@ import {
  * A POSIX message queue. It is there until it is unlinked *and* closed by all, also while no
  * process has it open. A full queue makes senders wait; nothing is dropped, reordered within a
  * priority, cut off or delivered twice. Several processes may receive: each message goes to one.
- * Its descriptor, `fd`, can be passed over a socket.
+ * Its descriptor, `fd`, can be passed over a socket. Not on macOS, which has no such queues:
+ * opening one is an UnsupportedError there.
  *
  * @see mq_overview(7)
  */

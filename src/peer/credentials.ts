@@ -2,7 +2,14 @@ import { errno } from "../../native/errno.ts";
 import { local, option } from "../../native/socket.ts";
 import { check, UnixError, UnsupportedError } from "../base/errors.ts";
 import { Fd, type FdLike, fdNumber } from "../fd/fd.ts";
-import { type Credentials, decodeUcred, decodeXucred } from "../structs/credentials.ts";
+import {
+  type AuditToken,
+  auditTokenBytes,
+  type Credentials,
+  decodeAuditToken,
+  decodeUcred,
+  decodeXucred,
+} from "../structs/credentials.ts";
 import { Memory } from "../syscalls/memory.ts";
 import { getOption, getOptionBytes } from "../syscalls/socket.ts";
 import { knownGid, knownIds } from "../users/known-ids.ts";
@@ -15,7 +22,8 @@ const small = new Memory(128);
 /**
  * Who called connect, or for the connecting side who called listen: recorded by the kernel at that
  * moment, and true of that moment. The process may since have changed its user, passed the
- * descriptor on, or died.
+ * descriptor on, or died. On macOS that holds for user and group; `pid` is the process that used
+ * the peer's socket last.
  *
  * @throws UnixError ENODATA where the kernel recorded nobody (an unconnected socket, any datagram
  *   socket that was not made by socketPair); ENOTSOCK, EBADF
@@ -39,8 +47,43 @@ function unknownPeer(): UnixError {
 
 /** macOS: user and groups from xucred, the process from LOCAL_PEERPID. */
 function darwinCredentials(fd: number): Credentials {
-  const { SOL_LOCAL: level, LOCAL_PEERCRED: which, LOCAL_PEERPID: pidOption } = local;
-  if (level === null || which === null || pidOption === null) {
+  const { uid, groups } = darwinUser(fd);
+  return { pid: darwinPid(fd, local.LOCAL_PEERPID), uid, gid: groups[0] ?? 0 };
+}
+
+/** The process that used the peer's socket last, or on whose behalf it did (LOCAL_PEEREPID). */
+function darwinPid(fd: number, which: number | null): number | null {
+  const { SOL_LOCAL: level } = local;
+  if (level === null || which === null) return null;
+  return getOptionBytes(fd, { level, which, room: small }) < 0
+    ? null
+    : small.view.getInt32(0, true);
+}
+
+/** What macOS knows of the process that used the peer's socket last. */
+export interface LastUser {
+  readonly token: AuditToken;
+  readonly effectivePid: number | null;
+}
+
+/**
+ * macOS: the audit token of whoever has now the pid that used the peer's socket last: XNU looks it
+ * up when it is asked (bsd/kern/uipc_usrreq.c, uipc_ctloutput). Null where that process has ended,
+ * and on other systems.
+ */
+export function lastUser(socket: FdLike): LastUser | null {
+  const fd = whoseEnd(fdNumber(socket));
+  const { SOL_LOCAL: level, LOCAL_PEERTOKEN: which, LOCAL_PEEREPID: onBehalf } = local;
+  if (level === null || which === null) return null;
+  const got = getOptionBytes(fd, { level, which, room: small });
+  if (got < auditTokenBytes) return null;
+  const token = decodeAuditToken(small.view);
+  return { token, effectivePid: darwinPid(fd, onBehalf) };
+}
+
+function darwinUser(fd: number): { uid: number; groups: number[] } {
+  const { SOL_LOCAL: level, LOCAL_PEERCRED: which } = local;
+  if (level === null || which === null) {
     throw new UnsupportedError("peerCredentials", "no option for it on this system");
   }
   const said = getOptionBytes(fd, { level, which, room: small });
@@ -49,22 +92,18 @@ function darwinCredentials(fd: number): Credentials {
   check(said, "getsockopt");
   const user = decodeXucred(small.view);
   if (user === null) throw unknownPeer();
-  const got = getOptionBytes(fd, { level, which: pidOption, room: small });
-  const pid = got < 0 ? null : small.view.getInt32(0, true);
-  return { pid, uid: user.uid, gid: user.groups[0] ?? 0 };
+  return user;
 }
 
 /**
  * The supplementary groups of the peer when it called connect or listen; those that this user
- * namespace cannot name are left out.
+ * namespace cannot name are left out. macOS records at most 16, its group among them.
  * @throws UnixError ENODATA; UnsupportedError where the system has no such option
  * @see unix(7), SO_PEERGROUPS (Linux 4.13)
  */
 export function peerGroups(socket: FdLike): number[] {
   const fd = whoseEnd(fdNumber(socket));
-  if (option.SO_PEERGROUPS === null) {
-    throw new UnsupportedError("peerGroups", "SO_PEERGROUPS is Linux's");
-  }
+  if (option.SO_PEERGROUPS === null) return darwinUser(fd).groups;
   const which = option.SO_PEERGROUPS;
   let room = small;
   let bytes = getOptionBytes(fd, { which, room });
@@ -82,7 +121,7 @@ export function peerGroups(socket: FdLike): number[] {
  * A descriptor for the peer's process, which stays that process's even if its pid is used again.
  * Yours to close.
  * @throws UnixError ENODATA where the kernel recorded nobody
- * @throws UnsupportedError before Linux 6.5
+ * @throws UnsupportedError before Linux 6.5. Not on macOS: it has no pidfds.
  * @see unix(7), SO_PEERPIDFD; pidfd_open(2)
  */
 export function peerPidfd(socket: FdLike): Fd {

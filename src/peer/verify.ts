@@ -4,9 +4,16 @@ import { poll as events } from "../../native/poll.ts";
 import { UnsupportedError } from "../base/errors.ts";
 import type { Fd, FdLike } from "../fd/fd.ts";
 import { isRunning, type ProcessInfo, processInfo } from "../process/proc-info.ts";
-import type { Credentials } from "../structs/credentials.ts";
+import type { AuditToken, Credentials } from "../structs/credentials.ts";
 import { poll } from "../syscalls/fd.ts";
-import { peerCredentials, peerGroups, peerPidfd, peerSecurity } from "./credentials.ts";
+import {
+  type LastUser,
+  lastUser,
+  peerCredentials,
+  peerGroups,
+  peerPidfd,
+  peerSecurity,
+} from "./credentials.ts";
 
 const GONE: ProcessInfo = { executable: null, command: null, arguments: null };
 
@@ -29,9 +36,21 @@ export interface VerifiedPeer extends Credentials, Disposable {
   /**
    * How far to trust `executable`, `command` and `arguments`. "peerpidfd": read while the very
    * process that connected was alive. "peercred": read by pid, which another process may have got
-   * in the meantime.
+   * in the meantime. "peertoken" (macOS): read while the process that used the peer's socket last
+   * was the same one (its pid's version was). It has the effective user that connected, and need
+   * not be the process that did.
    */
-  readonly source: "peerpidfd" | "peercred";
+  readonly source: "peerpidfd" | "peercred" | "peertoken";
+  /**
+   * macOS: whoever has now the pid that used the peer's socket last (LOCAL_PEERTOKEN). Its
+   * `pidVersion` tells another process of that pid. Null where it has ended, and elsewhere.
+   */
+  readonly auditToken: AuditToken | null;
+  /**
+   * macOS: the process on whose behalf that one acts (LOCAL_PEEREPID), by its pid alone; mostly the
+   * same. Null elsewhere.
+   */
+  readonly effectivePid: number | null;
   /** Close its pidfd; the rest is text and numbers. */
   close(): void;
 }
@@ -49,12 +68,15 @@ export function verifyPeer(socket: FdLike): VerifiedPeer {
   const credentials = peerCredentials(socket);
   const groups = optional(() => peerGroups(socket));
   const security = peerSecurity(socket);
+  const before = lastUser(socket);
   const pidfd = optional(() => peerPidfd(socket)); // the last that can throw: nothing leaks
   const read = processInfo(credentials.pid);
   const alive =
     pidfd === null
       ? read !== null && isRunning(credentials.pid) // facts: #zombies-look-alive
       : poll(pidfd.fd, events.POLLIN, 0) === 0;
+  const after = before === null ? null : lastUser(socket);
+  const sure = isSame(before, after) && before?.token.uid === credentials.uid;
   const close = (): void => pidfd?.close();
   return {
     ...credentials,
@@ -63,11 +85,18 @@ export function verifyPeer(socket: FdLike): VerifiedPeer {
     pidfd,
     ...((alive ? read : null) ?? GONE),
     alive,
-    source: pidfd === null ? "peercred" : "peerpidfd",
+    source: pidfd !== null ? "peerpidfd" : sure ? "peertoken" : "peercred",
+    auditToken: after?.token ?? null,
+    effectivePid: after?.effectivePid ?? null,
     close,
     [Symbol.dispose]: close,
   };
 }
+
+const isSame = (one: LastUser | null, other: LastUser | null): boolean =>
+  one !== null &&
+  one.token.pid === other?.token.pid &&
+  one.token.pidVersion === other.token.pidVersion;
 
 /** null where the system does not have it. */
 function optional<T>(read: () => T): T | null {

@@ -11,10 +11,14 @@ import { FdOwner } from "../fd/owner.ts";
 import { attempt } from "../loop/attempt.ts";
 import { LazyWatch } from "../loop/lazy-watch.ts";
 import { type SignalName, signalName } from "../signals/names.ts";
+import type { Ending } from "../structs/process.ts";
 import { whyFailed } from "../syscalls/asked-calls.ts";
 import { poll } from "../syscalls/fd.ts";
+import { hasKqueue } from "../syscalls/kqueue.ts";
+import { hasLibproc, shortInfo } from "../syscalls/libproc.ts";
 import { endingOf, pidfdGetfd, pidfdOpen } from "../syscalls/process.ts";
 import { knownGid, knownUid } from "../users/known-ids.ts";
+import { openExitQueue, takeExit } from "./exit-queue.ts";
 import { processInfo, processState } from "./proc-info.ts";
 import { yamaScope } from "./ptrace.ts";
 import { deliver, type SendSignalOptions } from "./send-signal.ts";
@@ -57,7 +61,10 @@ const PARENT_TAKES_MS = 500;
  * A process, held by a pidfd: when it has ended, this handle says so for ever, and never means
  * another process that got the same pid.
  *
- * @see pidfd_open(2)
+ * On macOS a kqueue that is told of the process's end takes its place: `alive` and `exited` mean
+ * that very process, too. Signals go by pid there ({@link ProcessHandle.signal}).
+ *
+ * @see pidfd_open(2); kqueue(2), EVFILT_PROC
  */
 export class ProcessHandle extends FdOwner {
   readonly #watch = new LazyWatch();
@@ -66,6 +73,8 @@ export class ProcessHandle extends FdOwner {
    * when the handle was made from a pidfd. Signals go by the descriptor, not by this number.
    */
   readonly pid: number | null;
+  /** macOS: what its kqueue has told, once it has. */
+  #exit: Ending | null | undefined;
 
   private constructor(handle: Fd, pid: number | null) {
     super(handle);
@@ -74,13 +83,18 @@ export class ProcessHandle extends FdOwner {
 
   /**
    * The process that has `pid` now. Of a child of yours that you have not waited for, and of your
-   * parent as long as getppid is the same, that is certainly the one you mean.
+   * parent as long as getppid is the same, that is certainly the one you mean. On macOS a zombie is
+   * ESRCH: also a child that has ended and that you have not waited for.
    *
    * @throws RangeError; UnixError ESRCH, EMFILE; EINVAL or ENOENT for the id of a thread
    * @throws UnsupportedError before Linux 5.3
    */
   static open(pid: number): ProcessHandle {
     integer("pid", pid, { min: 1 });
+    if (hasKqueue) {
+      const queue = check(openExitQueue(pid), "kevent");
+      return new ProcessHandle(Fd.of(queue, "ProcessHandle.open", "ours"), pid);
+    }
     const fd = pidfdOpen(pid);
     const why = fd < 0 ? whyFailed("pidfd_open", fd) : null;
     if (fd === -errno.ENOSYS) throw new UnsupportedError("pidfd", why ?? "pidfd_open: ENOSYS");
@@ -93,8 +107,10 @@ export class ProcessHandle extends FdOwner {
    * `peer().pidfd`. It is only looked at: this object has a duplicate.
    *
    * @throws UnixError EBADF: not open, or no pidfd
+   * @throws UnsupportedError Not on macOS: it has no pidfds.
    */
   static of(pidfd: FdLike): ProcessHandle {
+    if (hasKqueue) throw new UnsupportedError("peerPidfd", "macOS has no pidfds");
     const handle = Fd.duplicate(pidfd);
     try {
       return new ProcessHandle(handle, pidOf(handle.fd));
@@ -106,6 +122,11 @@ export class ProcessHandle extends FdOwner {
 
   /** "running"; "zombie": ended, but nobody has waited for it; "gone" (told since Linux 6.9). */
   #state(): "running" | "zombie" | "gone" {
+    if (hasKqueue) {
+      const queue = this.open("kevent");
+      if (this.#exit === undefined) this.#exit = takeExit(queue);
+      return this.#exit === undefined ? "running" : "gone";
+    }
     const now = check(poll(this.open("poll"), events.POLLIN, 0), "poll");
     if ((now & events.POLLHUP) !== 0) return "gone";
     return (now & events.POLLIN) === 0 ? "running" : "zombie";
@@ -120,7 +141,7 @@ export class ProcessHandle extends FdOwner {
    * When it has ended, and how, as far as that can be known: undefined where the process is
    * somebody else's child and the kernel does not tell (before Linux 6.15, or when its parent has
    * not waited for it half a second later). A child of yours stays to be waited for: this only
-   * looks.
+   * looks. macOS tells it of every process that you may signal.
    *
    * @throws UnixError ERR_CLOSED; the signal's reason
    */
@@ -141,8 +162,8 @@ export class ProcessHandle extends FdOwner {
   }
 
   #status(): ExitStatus | undefined {
-    const ending = endingOf(this.open("waitid"));
-    if (ending === null) return undefined;
+    const ending = hasKqueue ? this.#exit : endingOf(this.open("waitid"));
+    if (ending === null || ending === undefined) return undefined;
     const { code, signal, coreDumped } = ending;
     return { code, signal: signal === null ? null : signalName(signal), coreDumped };
   }
@@ -160,10 +181,21 @@ export class ProcessHandle extends FdOwner {
 
   /**
    * Send it a signal: {@link sendSignal}. 0 sends nothing, and fails where a signal would.
+   *
+   * macOS has no signals by descriptor: the kqueue is asked whether the process lives, and then the
+   * pid is used. Between the two it may end, be waited for, and another process get its pid, which
+   * takes as many new processes as there are pids (99,998). Of a child of yours that you have not
+   * waited for that cannot happen.
+   *
    * @throws TypeError, RangeError; UnixError ESRCH (it is gone), EPERM, EAGAIN, ERR_CLOSED
-   * @see pidfd_send_signal(2)
+   * @throws UnsupportedError with a value: not on macOS
+   * @see pidfd_send_signal(2); kill(2)
    */
   signal(signal: SignalName | number, options: SendSignalOptions = {}): void {
+    if (hasKqueue && this.pid !== null) {
+      deliver({ pid: this.pid, ended: this.#state() !== "running" }, signal, options);
+      return;
+    }
     deliver({ pidfd: this.open("pidfd_send_signal") }, signal, options);
   }
 
@@ -174,11 +206,12 @@ export class ProcessHandle extends FdOwner {
    *
    * @throws UnixError EBADF (it has no such descriptor), EPERM (not allowed), ESRCH (it has ended),
    *   EMFILE, ERR_CLOSED; the message says which and why
-   * @throws UnsupportedError before Linux 5.6
+   * @throws UnsupportedError before Linux 5.6. Not on macOS: no call takes another's descriptor.
    * @see pidfd_getfd(2), ptrace(2)
    */
   duplicateFd(number: number): Fd {
     integer("a descriptor", number);
+    if (hasKqueue) throw new UnsupportedError("pidfdGetfd", "only Linux has it");
     const fd = pidfdGetfd(this.open("pidfd_getfd"), number);
     if (fd >= 0) return Fd.adopt(fd, "ProcessHandle.duplicateFd");
     const why = whyFailed("pidfd_getfd", fd);
@@ -206,8 +239,8 @@ export class ProcessHandle extends FdOwner {
   }
 
   /**
-   * What /proc says of it, read first and believed only if it was still alive afterwards; null
-   * where it has ended, or /proc does not show it.
+   * What /proc says of it (on macOS libproc, without `arguments`), read first and believed only if
+   * it was still alive afterwards; null where it has ended, or /proc does not show it.
    */
   info(): ProcessInfo | null {
     this.open("info");
@@ -238,6 +271,10 @@ function pidOf(fd: number): number | null {
 }
 
 function statusOf(pid: number): Pick<ProcessInfo, "ppid" | "uid" | "gid"> | null {
+  if (hasLibproc) {
+    const told = shortInfo(pid);
+    return told && { ppid: told.ppid, uid: knownUid(told.uid), gid: knownGid(told.gid) };
+  }
   try {
     const status = readFileSync(`/proc/${pid}/status`, "utf8");
     const field = (pattern: RegExp): number => Number(pattern.exec(status)?.[1]);

@@ -1,6 +1,7 @@
-// What /proc says of a process.
+// What /proc says of a process; on macOS, libproc.
 
 import { readFileSync, readlinkSync } from "node:fs";
+import { executableOf, hasLibproc, shortInfo } from "../syscalls/libproc.ts";
 
 /** What can be known of a process; null where this one may not look. */
 export interface ProcessInfo {
@@ -12,6 +13,10 @@ export interface ProcessInfo {
 /** What /proc says of a process; null where there is no such process. */
 export function processInfo(pid: number | null): ProcessInfo | null {
   if (pid === null) return null;
+  if (hasLibproc) {
+    const told = shortInfo(pid);
+    return told && { command: told.command, executable: executableOf(pid), arguments: null };
+  }
   const read = <T>(get: () => T): T | null => {
     try {
       return get();
@@ -33,6 +38,7 @@ export function processInfo(pid: number | null): ProcessInfo | null {
 /** Its state, a letter of proc(5): "Z" is a zombie; null where there is no such process. */
 export function processState(pid: number | null): string | null {
   if (pid === null) return null;
+  if (hasLibproc) return shortInfo(pid) === null ? null : "R"; // a zombie is none to it
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
     return stat.slice(stat.lastIndexOf(")") + 1).trim()[0] ?? null;

@@ -1,6 +1,7 @@
 // Signals sent: with a value or without, by pid or by pidfd.
 
 import { errno } from "../../native/errno.ts";
+import { nr } from "../../native/numbers.ts";
 import { integer } from "../base/checks.ts";
 import { UnixError, UnsupportedError } from "../base/errors.ts";
 import { type FdLike, fdNumber } from "../fd/fd.ts";
@@ -41,8 +42,11 @@ const HINTS = new Map<number, string>([
   [errno.EAGAIN, "its queue of signals is full (RLIMIT_SIGPENDING)"],
 ]);
 
-/** Who it goes to: by pid, or by pidfd. */
-type Target = { readonly pid: number } | { readonly pidfd: number };
+/** Who it goes to: by pid, which may be known to have ended, or by pidfd. */
+type Target = { readonly pid: number; readonly ended?: boolean } | { readonly pidfd: number };
+
+/** Where signals carry a value; by hand, where libc has sigqueue(3). */
+const hasValues = nr.SYS_rt_sigqueueinfo !== null;
 
 /** @internal */
 export function deliver(
@@ -53,6 +57,9 @@ export function deliver(
   const number = sendable(signal);
   if (value !== undefined) integer("value", value, { min: -INT32, max: INT32 - 1 });
   if (value !== undefined && number === 0) throw new RangeError("signal 0 carries no value");
+  if (value !== undefined && !hasValues) {
+    throw new UnsupportedError("signalSenders", "macOS has no sigqueue");
+  }
   const sent = value === undefined ? plain(target, number) : queued(target, number, value);
   if (sent >= 0) return;
   const syscall =
@@ -62,8 +69,10 @@ export function deliver(
   throw new UnixError(syscall, sent, { hint: why ?? HINTS.get(-sent) });
 }
 
-const plain = (target: Target, number: number): number =>
-  "pidfd" in target ? pidfdSendSignal(target.pidfd, number) : kill(target.pid, number);
+function plain(target: Target, number: number): number {
+  if ("pidfd" in target) return pidfdSendSignal(target.pidfd, number);
+  return target.ended === true ? -errno.ESRCH : kill(target.pid, number);
+}
 
 function queued(target: Target, number: number, value: number): number {
   const from = { number, value, pid: process.pid, uid: process.getuid?.() ?? 0 };
@@ -81,7 +90,7 @@ function queued(target: Target, number: number, value: number): number {
  * @throws TypeError, RangeError before any call: no such signal, one that is not sent, a pid below
  *   1 (groups are not addressed)
  * @throws UnixError ESRCH, EPERM, EAGAIN (its queue is full), EBADF (no pidfd)
- * @throws UnsupportedError by pidfd before Linux 5.1
+ * @throws UnsupportedError by pidfd before Linux 5.1; by pidfd, and with a value: not on macOS
  * @see kill(2), sigqueue(3), pidfd_send_signal(2)
  */
 export function sendSignal(

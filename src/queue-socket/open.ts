@@ -14,7 +14,8 @@ import { QueueSocket } from "./stream.ts";
  * in one pid and one ipc namespace.
  *
  * @param name "/" and then up to 242 bytes without another "/"
- * @throws TypeError, RangeError; UnixError EADDRINUSE, EACCES; QueueLimitError; UnsupportedError
+ * @throws TypeError, RangeError; UnixError EADDRINUSE, EACCES; QueueLimitError
+ * @throws UnsupportedError without POSIX message queues: not on macOS
  * @see mq_overview(7), docs/queue-socket.md
  */
 export function listenQueue(name: string, options: ListenQueueOptions = {}): QueueListener {
@@ -27,7 +28,8 @@ export function listenQueue(name: string, options: ListenQueueOptions = {}): Que
  *
  * @throws TypeError, RangeError; UnixError ENOENT, ECONNREFUSED, EACCES (another user's, or `allow`
  *   said no), EPROTOTYPE (a datagram socket's name), EMFILE, ETIMEDOUT; QueueLimitError;
- *   UnsupportedError; the signal's reason
+ *   the signal's reason
+ * @throws UnsupportedError without POSIX message queues: not on macOS
  */
 export function connectQueue(
   name: string,
@@ -38,7 +40,7 @@ export function connectQueue(
 
 /**
  * {@link connectQueue}, blocking the thread.
- * @throws as connectQueue
+ * @throws as connectQueue; not on macOS
  */
 export function connectQueueSync(name: string, options: ConnectQueueOptions = {}): QueueSocket {
   return connectSync(name, options);
@@ -48,7 +50,8 @@ export function connectQueueSync(name: string, options: ConnectQueueOptions = {}
  * A datagram socket: under a name that is its own while it lives, or without one, reachable by who
  * was sent something (`message.from`).
  *
- * @throws TypeError, RangeError; UnixError EADDRINUSE, EACCES; QueueLimitError; UnsupportedError
+ * @throws TypeError, RangeError; UnixError EADDRINUSE, EACCES; QueueLimitError
+ * @throws UnsupportedError without POSIX message queues: not on macOS
  */
 export function openQueueDatagram(
   name?: string,

@@ -35,6 +35,8 @@ export function verifyReader(credentials: Credentials, known: Fd | null): QueueP
     arguments: told?.arguments ?? null,
     alive,
     source: pidfd === null ? "peercred" : "peerpidfd",
+    auditToken: null,
+    effectivePid: null,
     close,
     [Symbol.dispose]: close,
   };

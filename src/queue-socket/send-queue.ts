@@ -7,6 +7,7 @@ import { check, type ErrorDetail, fileCall, UnixError } from "../base/errors.ts"
 import { Fd } from "../fd/fd.ts";
 import { fileLocks } from "../fd/locks.ts";
 import { messageTooLong } from "../message-queue/limits.ts";
+import { needQueues } from "../message-queue/open.ts";
 import { checkOwner, type QueueOwner } from "../message-queue/owner.ts";
 import type { Credentials } from "../structs/credentials.ts";
 import { deviceParts } from "../structs/device.ts";
@@ -158,9 +159,10 @@ export class SendQueue {
 
   /**
    * The queue that a listener or a datagram socket has by name, and that `owner` has made.
-   * @throws UnixError ENOENT, EACCES
+   * @throws UnixError ENOENT, EACCES; UnsupportedError
    */
   static named(name: string, owner: QueueOwner): SendQueue {
+    needQueues();
     const fd = mqOpen(kernelName(name), file.O_WRONLY | file.O_NONBLOCK);
     const hint = hints.get(-fd);
     const handle = Fd.of(check(fd, "mq_open", { address: name, hint }), "queue socket", "ours");

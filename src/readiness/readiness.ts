@@ -1,6 +1,7 @@
 // Waiting for any descriptor on Bun's event loop.
 
 import { errno } from "../../native/errno.ts";
+import { system } from "../../native/platform.ts";
 import { poll as events } from "../../native/poll.ts";
 import { integer } from "../base/checks.ts";
 import type { Abortable } from "../base/deadline.ts";
@@ -12,6 +13,7 @@ import { rejected, settled } from "../loop/gate.ts";
 import { Watch } from "../loop/poller.ts";
 import { setBusyPoll } from "../loop/rounds.ts";
 import { poll } from "../syscalls/fd.ts";
+import { isReady } from "../syscalls/select.ts";
 
 /** What poll(2) says of a descriptor. */
 export interface Readiness {
@@ -36,7 +38,7 @@ const asked = {
 
 function readiness(fd: number, direction: "read" | "write"): Readiness | undefined {
   const found = poll(fd, asked[direction], 0);
-  if (found === 0) return undefined;
+  if (found === 0) return system === "darwin" ? endOfFifo(fd, direction) : undefined;
   if (found < 0) throw new UnixError("poll", found);
   if ((found & events.POLLNVAL) !== 0) throw new UnixError("poll", -errno.EBADF);
   return {
@@ -45,6 +47,13 @@ function readiness(fd: number, direction: "read" | "write"): Readiness | undefin
     ended: (found & hangUp) !== 0,
     error: (found & events.POLLERR) !== 0,
   };
+}
+
+/** macOS: select(2) tells what poll(2) does not of a FIFO (facts: #kqueue-and-fifos). */
+function endOfFifo(fd: number, direction: "read" | "write"): Readiness | undefined {
+  if (!isReady(fd, direction)) return undefined;
+  const read = direction === "read";
+  return { readable: read, writable: !read, ended: read, error: !read };
 }
 
 function wait(

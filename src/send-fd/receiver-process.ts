@@ -17,11 +17,12 @@ import { realTimeRange } from "../syscalls/signal.ts";
 /** A real-time signal, counted from either end. */
 export type RealtimeSignal = Extract<SignalName, `SIGRT${string}`>;
 
-/** @throws TypeError, RangeError */
+/** @throws TypeError, RangeError; UnsupportedError */
 export function realtimeNumber(signal: RealtimeSignal | number): number {
-  const number = signalNumber(signal);
   const range = realTimeRange();
-  if (range !== null && number >= range.first && number <= range.last) return number;
+  if (range === null) throw new UnsupportedError("sendFd", "this system has no real-time signals");
+  const number = signalNumber(signal);
+  if (number >= range.first && number <= range.last) return number;
   throw new RangeError(`${signalName(number)} is no real-time signal: only those queue`);
 }
 

@@ -341,7 +341,8 @@ function watchIgnored(number: number): SignalWatcher {
  *
  * @throws TypeError, RangeError; UnixError EMFILE
  * @throws UnsupportedError in a Worker, without the signal handler (`capabilities().signalSenders`)
- *   or /proc, and without pidfd_getfd (before Linux 5.6, or refused by a seccomp filter)
+ *   or /proc, and without pidfd_getfd (before Linux 5.6, or refused by a seccomp filter); not on
+ *   macOS
  * @see pidfd_getfd(2), sigqueue(3)
  */
 export function receiveFds(options: ReceiveFdsOptions): FdReceiver {

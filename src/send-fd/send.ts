@@ -74,7 +74,7 @@ async function hand({ target, offer, number, signal }: Sending): Promise<UnixErr
  *   it, or it has none to take it), EAGAIN (its queue of signals is full), EACCES (it refused),
  *   ETIMEDOUT, EOPNOTSUPP (another pid namespace), EBADF, EMFILE, ETOOMANYREFS; the signal's reason
  * @throws UnsupportedError without pidfds (also where a seccomp filter refuses the calls), without
- *   /proc, and where Yama asks for it in a Worker
+ *   /proc, and where Yama asks for it in a Worker; not on macOS
  * @see pidfd_getfd(2), pidfd_send_signal(2), sigqueue(3)
  */
 export async function sendFd(

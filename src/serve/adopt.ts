@@ -67,7 +67,7 @@ export interface AdoptOptions extends AdmissionOptions {
  *   or for TCP, and for a `Listener` with options that Bun cannot keep; RangeError; UnixError
  *   ENOTSOCK, EBADF, EINVAL (not listening), EPROTOTYPE (no stream); then nothing has been started
  * @throws UnsupportedError where a step does not hold in this Bun: all is undone, the server
- *   stopped, the descriptor as it was
+ *   stopped, the descriptor as it was; not on macOS
  * @see listen(2), epoll_ctl(2)
  */
 export function serveOn<T extends Startable>(

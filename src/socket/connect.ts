@@ -23,7 +23,7 @@ export type ConnectionType = "stream" | "seqpacket";
 export interface ConnectOptions<T extends ConnectionType = ConnectionType>
   extends SocketOptions,
     TimeLimited {
-  /** Default "stream". */
+  /** Default "stream". "seqpacket" is not on macOS. */
   readonly type?: T | undefined;
   /** Milliseconds to wait for a place in a full backlog, then ETIMEDOUT. Default: no limit. */
   readonly timeoutMs?: number | undefined;

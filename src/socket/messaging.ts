@@ -9,25 +9,29 @@ import { type Abortable, remaining, type SyncOptions } from "../base/deadline.ts
 import { busy, UnixError } from "../base/errors.ts";
 import { iterate } from "../base/iterate.ts";
 import type { FdLike } from "../fd/fd.ts";
-import { attempt, type Operation } from "../loop/attempt.ts";
-import { Consumer, type Feed, type Handler, isPromise } from "../loop/consume.ts";
+import { Again } from "../loop/again.ts";
+import { attempt } from "../loop/attempt.ts";
+import type { Feed, Handler } from "../loop/consume.ts";
 import { rejected, settled } from "../loop/gate.ts";
 import { poll } from "../syscalls/fd.ts";
-import { bytesIn } from "../syscalls/memory.ts";
+import type { Memory } from "../syscalls/memory.ts";
 import { shutdown } from "../syscalls/socket.ts";
 import { BaseSocket } from "./endpoint.ts";
 import type { Message, Received, ReceivedMessage } from "./message.ts";
 import { type SendOnce, SendOperation } from "./queued-send.ts";
-import { type CopyOut, receiveIntoOnce, receiveOnce } from "./receive.ts";
+import { type CopyOut, type Room, receiveIntoOnce, receiveOnce } from "./receive.ts";
+import { EnvelopeConsumer, type ReceiveOptions, Receiving, roomIn } from "./receiving.ts";
 import {
   type Beside,
   checkFds,
   closeTransferred,
   isShort,
   type Outgoing,
+  type Place,
   prepare,
   type SendOptions,
   sendError,
+  sendFrom,
   sendOnce,
   sendPlain,
   sendShort,
@@ -42,34 +46,6 @@ export interface SendWaitOptions extends SendOptions, Abortable {
    * resolves when it is out and rejects where that failed. Not called: nothing was sent.
    */
   readonly onRest?: ((rest: Promise<void>) => void) | undefined;
-}
-
-/** Options of one asynchronous receive. */
-export interface ReceiveOptions extends Abortable {
-  /** At most so many bytes of data. Default: the socket's `maxMessageBytes`. */
-  readonly maxBytes?: number | undefined;
-}
-
-/** Receives of at most so many bytes. */
-class Receiving implements Operation<Message | null>, Feed<Message> {
-  readonly #socket: MessagingSocket;
-  readonly #maxBytes: number;
-
-  constructor(socket: MessagingSocket, maxBytes: number) {
-    this.#socket = socket;
-    this.#maxBytes = maxBytes;
-  }
-
-  once(): Message | null | undefined {
-    return this.#socket.take(this.#maxBytes);
-  }
-}
-
-/** Hands over what may bring descriptors: those that were not taken are closed in the end. */
-class EnvelopeConsumer<T extends ReceivedMessage> extends Consumer<T> {
-  protected override hand(message: T, handler: Handler<T>): unknown {
-    return message.alone ? handler(message) : closing(message, handler);
-  }
 }
 
 /** A socket that receives and sends. */
@@ -87,9 +63,21 @@ export abstract class MessagingSocket extends BaseSocket {
    * @see recvmsg(2)
    */
   receive(options?: ReceiveOptions): Promise<Message | null> {
-    if (options === undefined) return this.waitFor("read", undefined, this.#plain);
+    if (options === undefined) return this.#receivePlain();
     const receiving = new Receiving(this, this.#maxBytes(options.maxBytes));
     return this.waitFor("read", options.signal, receiving);
+  }
+
+  #receivePlain(): Promise<Message | null> {
+    const plain = this.#plain;
+    try {
+      this.open("recvmsg");
+      const received = (plain.again ??= new Again(plain)).once(this.watch);
+      if (received !== null) return received;
+    } catch (error) {
+      return rejected(error);
+    }
+    return this.waitFor("read", undefined, plain);
   }
 
   get #plain(): Receiving {
@@ -126,6 +114,12 @@ export abstract class MessagingSocket extends BaseSocket {
     return this.takeInto(buffer, roomIn(buffer));
   }
 
+  /** @internal The same into memory of ours. */
+  tryReceiveHere(memory: Memory): Received | null | undefined {
+    this.open("recvmsg");
+    return this.takeInto(memory, memory.bytes.length);
+  }
+
   /** `receiveInto`, blocking the thread. @throws UnixError ETIMEDOUT */
   receiveIntoSync(buffer: ArrayBufferView, options?: SyncOptions): Received | null {
     const bytes = roomIn(buffer);
@@ -140,8 +134,8 @@ export abstract class MessagingSocket extends BaseSocket {
   }
 
   /** @internal */
-  protected takeInto(buffer: ArrayBufferView, bytes: number): Received | null | undefined {
-    return receiveIntoOnce(this.fd, this.rules, buffer, bytes);
+  protected takeInto(into: Room, bytes: number): Received | null | undefined {
+    return receiveIntoOnce(this.fd, this.rules, into, bytes);
   }
 
   #maxBytes(maxBytes: number | undefined): number {
@@ -311,12 +305,14 @@ export abstract class MessagingSocket extends BaseSocket {
   /** @internal Send at once: bytes taken, or null. */
   #now(message: Outgoing): number | null {
     const sent = sendOnce(this.fd, message, { fds: message.numbers });
-    if (sent >= 0) {
-      closeTransferred(message);
-      return sent;
-    }
+    if (sent >= 0) closeTransferred(message);
+    return this.#taken(sent, message);
+  }
+
+  #taken(sent: number, beside: Beside): number | null {
+    if (sent >= 0) return sent;
     if (wouldBlock(sent)) return null;
-    throw this.sendFailed(sent, message);
+    throw this.sendFailed(sent, beside);
   }
 
   /**
@@ -328,9 +324,7 @@ export abstract class MessagingSocket extends BaseSocket {
     if (options === undefined && !Array.isArray(data)) {
       if (!this.idle) return null;
       const { sent } = sendPlain(this.fd, data as Exclude<Payload, readonly unknown[]>);
-      if (sent >= 0) return sent;
-      if (wouldBlock(sent)) return null;
-      throw this.sendFailed(sent, NOTHING_BESIDE);
+      return this.#taken(sent, NOTHING_BESIDE);
     }
     if (options?.fds !== undefined && isShort(data, options)) {
       return this.#tryShort(data, checkFds(options.fds, false), options.fds);
@@ -343,10 +337,15 @@ export abstract class MessagingSocket extends BaseSocket {
 
   #tryShort(data: Uint8Array, numbers: readonly number[], fds: readonly FdLike[]): number | null {
     if (!this.idle) return null;
-    const sent = sendShort(this.fd, data, numbers);
-    if (sent >= 0) return sent;
-    if (wouldBlock(sent)) return null;
-    throw this.sendFailed(sent, { fds, credentials: undefined });
+    return this.#taken(sendShort(this.fd, data, numbers), { fds, credentials: undefined });
+  }
+
+  /** @internal {@link trySend} of bytes in memory of ours, with descriptors that were checked. */
+  trySendFrom(from: Place, numbers: readonly number[]): number | null {
+    this.open("sendmsg");
+    if (!this.idle) return null;
+    const sent = sendFrom(this.fd, from, numbers);
+    return sent >= 0 ? sent : this.#taken(sent, { fds: numbers, credentials: undefined });
   }
 
   /** Send all of it, blocking the thread. @throws UnixError ETIMEDOUT, EBUSY (sends are queued) */
@@ -382,24 +381,4 @@ export abstract class MessagingSocket extends BaseSocket {
   }
 }
 
-function closing<T extends ReceivedMessage>(message: T, handler: Handler<T>): unknown {
-  let later: unknown;
-  try {
-    later = handler(message);
-  } catch (error) {
-    message.close();
-    throw error;
-  }
-  if (isPromise(later)) return Promise.resolve(later).finally(() => message.close());
-  message.close();
-  return undefined;
-}
-
 const NOTHING_BESIDE = { fds: [], credentials: undefined } as const;
-
-/** How many bytes fit in; not more will be written, whatever becomes of it. */
-function roomIn(buffer: ArrayBufferView): number {
-  const bytes = bytesIn(buffer);
-  if (bytes === 0) throw new RangeError("the buffer has no room");
-  return bytes;
-}

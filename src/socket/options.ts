@@ -11,9 +11,15 @@ import { receiveBytes } from "./receive.ts";
 
 /** What every kind of socket can be told when it is made. */
 export interface SocketOptions {
-  /** Ask the kernel who sent each message: `message.credentials`. @see unix(7), SO_PASSCRED */
+  /**
+   * Ask the kernel who sent each message: `message.credentials`. Not on macOS.
+   * @see unix(7), SO_PASSCRED
+   */
   readonly passCredentials?: boolean | undefined;
-  /** Ask for the sender's process: `message.pidfd`. Linux 6.5. @see unix(7), SO_PASSPIDFD */
+  /**
+   * Ask for the sender's process: `message.pidfd`. Linux 6.5; not on macOS.
+   * @see unix(7), SO_PASSPIDFD
+   */
   readonly passPidfd?: boolean | undefined;
   /**
    * How many descriptors a message may bring: true or nothing for 253, the most there can be; 0 or

@@ -16,6 +16,7 @@ export type SocketPair<S> = [S, S] & Disposable;
  * socket, or keep both. Options hold for both ends. `using pair = socketPair(…)` closes both.
  *
  * @throws UnixError EMFILE, ENFILE
+ * @throws UnsupportedError for "seqpacket": not on macOS
  * @see socketpair(2)
  */
 export function socketPair<T extends SocketType>(

@@ -95,6 +95,9 @@ export function copyToBuffer(memory: Memory, bytes: number): Buffer {
   return to;
 }
 
+/** The caller's bytes, or memory of ours. */
+export type Room = ArrayBufferView | Memory;
+
 /**
  * The same into the first `room` bytes of the caller's own.
  * @throws TypeError where they are gone; the message stays where it is
@@ -102,10 +105,10 @@ export function copyToBuffer(memory: Memory, bytes: number): Buffer {
 export function receiveIntoOnce(
   fd: number,
   rules: ReceivePolicy,
-  into: ArrayBufferView,
+  into: Room,
   room: number,
 ): Received | null | undefined {
-  envelope.part(0, addressOf(into, room), room);
+  envelope.part(0, into instanceof Memory ? into.address : addressOf(into, room), room);
   const bytes = recvmsg(fd, envelope, rules.named);
   if (bytes < 0) return blockedOrError(bytes);
   if (bytes === 0 && isEnd(envelope, rules)) return null;

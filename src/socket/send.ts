@@ -158,7 +158,20 @@ export function sendShort(fd: number, data: Uint8Array, numbers: readonly number
   const bytes = bytesIn(data); // again: what was asked for since may have run the caller's code
   if (bytes === 0 || bytes > SHORT) throw new TypeError("the data was changed meanwhile");
   text.bytes.set(data, 0);
-  simple.part(0, text.address, bytes);
+  return sendFrom(fd, { address: text.address, bytes }, numbers);
+}
+
+/** Bytes in memory of ours, which stays where it is. */
+export interface Place {
+  readonly address: number;
+  readonly bytes: number;
+}
+
+/** The same from where the bytes are. */
+export function sendFrom(fd: number, from: Place, numbers: readonly number[]): number {
+  const { address, bytes } = from;
+  if (numbers.length === 0) return send(fd, address, bytes);
+  simple.part(0, address, bytes);
   simple.controlBytes = encodeControl(simple.control, { fds: numbers });
   return sendmsg(fd, simple);
 }

@@ -9,6 +9,7 @@ import type { Kind } from "./endpoint.ts";
 import type { Message, Received } from "./message.ts";
 import type { Settings } from "./options.ts";
 import { PacketSocket } from "./packet.ts";
+import type { Room } from "./receive.ts";
 
 const KIND: Kind = {
   name: "seqpacket",
@@ -53,8 +54,8 @@ export class SeqpacketSocket extends PacketSocket {
   }
 
   /** @internal */
-  protected override takeInto(buffer: ArrayBufferView, bytes: number): Received | null | undefined {
-    return this.#dataFirst(() => super.takeInto(buffer, bytes));
+  protected override takeInto(into: Room, bytes: number): Received | null | undefined {
+    return this.#dataFirst(() => super.takeInto(into, bytes));
   }
 
   #dataFirst<T>(take: () => T | null | undefined): T | null | undefined {

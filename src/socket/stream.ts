@@ -11,7 +11,7 @@ import { MessagingSocket } from "./messaging.ts";
 import { type DescriptorDuplex, type DuplexOptions, makeDuplex } from "./node-stream.ts";
 import type { Settings } from "./options.ts";
 import { type ReaderOptions, SocketReader } from "./reader.ts";
-import { type CopyOut, copyToBuffer } from "./receive.ts";
+import { type CopyOut, copyToBuffer, type Room } from "./receive.ts";
 import { readableOf, writableOf } from "./web-streams.ts";
 
 const KIND: Kind = {
@@ -62,8 +62,8 @@ export class StreamSocket extends MessagingSocket {
   }
 
   /** @internal */
-  protected override takeInto(buffer: ArrayBufferView, bytes: number): Received | null | undefined {
-    const received = super.takeInto(buffer, bytes);
+  protected override takeInto(into: Room, bytes: number): Received | null | undefined {
+    const received = super.takeInto(into, bytes);
     if (received && received.bytes < bytes && received.alone) this.noteDrained();
     return received;
   }

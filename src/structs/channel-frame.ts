@@ -50,7 +50,7 @@ export function encodeChannelHeader(into: Uint8Array, header: ChannelHeader, at 
   write32(into, at + AT.bytes, header.bytes);
   into[at + AT.fds] = header.fds;
   into[at + AT.fds + 1] = header.fds >>> 8;
-  into[at + AT.kind] = kinds.indexOf(header.kind);
+  into[at + AT.kind] = header.kind === "message" ? 0 : kinds.indexOf(header.kind);
   into[at + AT.flags] = header.more ? MORE : 0;
   write32(into, at + AT.number, header.number);
 }

@@ -1,7 +1,7 @@
-// struct ucred (Linux) and struct xucred (macOS): bytes ↔ Credentials.
+// struct ucred (Linux), struct xucred and audit_token_t (macOS): bytes ↔ values.
 
 import { NO_ID } from "../../native/file.ts";
-import { ucred, xucred } from "../../native/socket.ts";
+import { auditToken, auditTokenWord, ucred, xucred } from "../../native/socket.ts";
 
 /**
  * Who is at the other end, by numbers.
@@ -68,4 +68,31 @@ export function decodeXucred(view: DataView): { uid: number; groups: number[] } 
   const groups: number[] = [];
   for (let i = 0; i < count; i++) groups.push(view.getUint32(at.cr_groups + 4 * i, true));
   return { uid: view.getUint32(at.cr_uid, true), groups };
+}
+
+/** What macOS's audit token says of a process, and what else it was asked with. */
+export interface AuditToken {
+  /** The process. */
+  readonly pid: number;
+  /** Another number for each process that gets this pid, and after each exec. */
+  readonly pidVersion: number;
+  /** Its effective user. */
+  readonly uid: number;
+  /** Its effective group. */
+  readonly gid: number;
+}
+
+/** @internal */
+export const auditTokenBytes = auditToken.size;
+
+/** Read an audit token. */
+export function decodeAuditToken(view: DataView): AuditToken {
+  const word = (which: keyof typeof auditTokenWord): number =>
+    view.getUint32(auditToken.at.val + 4 * auditTokenWord[which], true);
+  return {
+    pid: word("pid"),
+    pidVersion: word("pidVersion"),
+    uid: word("euid"),
+    gid: word("egid"),
+  };
 }

@@ -50,7 +50,11 @@ export function encodePidfdInfo(view: DataView): void {
 export function decodePidfdInfo(view: DataView): Ending | null {
   const told = view.getUint32(pidfdInfoV0.mask, true);
   if ((told & (pidfdInfo.PIDFD_INFO_EXIT ?? 0)) === 0) return null;
-  const status = view.getInt32(pidfdInfoV0.exitCode, true);
+  return decodeWaitStatus(view.getInt32(pidfdInfoV0.exitCode, true));
+}
+
+/** A wait status, as wait(2) has it, of a process that has ended. */
+export function decodeWaitStatus(status: number): Ending {
   const signal = status & waitStatus.signal;
   if (signal === 0) {
     const code = (status >> waitStatus.codeShift) & waitStatus.code;

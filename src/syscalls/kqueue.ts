@@ -1,6 +1,6 @@
 // kqueue(2) and kevent(2), macOS's.
 
-import { action, filter, kevent } from "../../native/kqueue.ts";
+import { action, filter, kevent, note } from "../../native/kqueue.ts";
 import { timespec } from "../../native/time.ts";
 import { close, setCloseOnExec } from "./fd.ts";
 import { libc } from "./libc.ts";
@@ -24,18 +24,20 @@ export interface Change {
   readonly ident: number;
   readonly filter: number;
   readonly flags: number;
+  /** What the filter is to tell of, where it tells of several things. */
+  readonly fflags?: number;
   /** What its events bring back. */
   readonly tag?: number;
 }
 
 /** Make one change; the error is that of the change. */
-export function keventChange(kq: number, { ident, filter, flags, tag = 0 }: Change) {
+export function keventChange(kq: number, { ident, filter, flags, fflags = 0, tag = 0 }: Change) {
   const { view, address } = change;
   view.setUint32(at.ident, ident, true);
   view.setUint32(at.ident + 4, 0, true);
   view.setInt16(at.filter, filter, true);
   view.setUint16(at.flags, flags, true);
-  view.setUint32(at.fflags, 0, true);
+  view.setUint32(at.fflags, fflags, true);
   view.setBigUint64(at.data, 0n, true);
   view.setInt32(at.udata, tag, true);
   view.setInt32(at.udata + 4, 0, true);
@@ -81,6 +83,13 @@ export class KqueueEvents {
   flags(index: number): number {
     return this.#memory.view.getUint16(index * size + at.flags, true);
   }
+  fflags(index: number): number {
+    return this.#memory.view.getUint32(index * size + at.fflags, true);
+  }
+  /** The lower half. */
+  data(index: number): number {
+    return this.#memory.words[index * words + (at.data >> 2)]!;
+  }
 }
 
 /** True where this system has it. */
@@ -90,6 +99,10 @@ export const hasKqueue = filter.EVFILT_READ !== null;
 export const kq = {
   read: filter.EVFILT_READ ?? 0,
   write: filter.EVFILT_WRITE ?? 0,
+  process: filter.EVFILT_PROC ?? 0,
+  exit: note.NOTE_EXIT ?? 0,
+  exitStatus: note.NOTE_EXITSTATUS ?? 0,
+  statusMask: note.NOTE_PDATAMASK ?? 0,
   add: action.EV_ADD ?? 0,
   delete: action.EV_DELETE ?? 0,
   clear: action.EV_CLEAR ?? 0,

@@ -140,8 +140,11 @@ export function requireCalls(): void {
 export const absentFunctions = (): string[] =>
   Object.keys(own).filter((name) => !opened.found.has(name));
 
-const traced = wantedGroups(process.env["BUNIX_DEBUG"]);
-if (traced !== null && location !== 0) trace(libc, location, traced);
+const debug = process.env["BUNIX_DEBUG"];
+if (debug !== undefined && location !== 0) {
+  const traced = wantedGroups(debug);
+  if (traced !== null) trace(libc, location, traced);
+}
 
 /** This thread's errno. Read it in the line after the call, with nothing in between. */
 export const lastError = { read: (): number => read.i32(location as Pointer, 0) };

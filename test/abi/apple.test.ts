@@ -2,7 +2,7 @@
 // for each cell, which a compiler for macOS either takes or not. Nothing of it can be run here.
 
 import { describe, expect, test } from "bun:test";
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Arch } from "../../native/platform.ts";
 import { darwin, posix, type Signature, variadic } from "../../native/symbols.ts";
@@ -43,7 +43,11 @@ const unchecked: Readonly<Record<string, string>> = {};
 /** What is no row for that reason, and no compiler can confirm. */
 const elsewhere: Readonly<Record<string, string>> = {
   MSG_NBIO: "sys/socket_private.h",
+  PSHMNAMLEN: "bsd/kern/posix_shm.c",
 };
+
+/** The order of what a header calls opaque. */
+const opaque = "the words of audit_token_t (bsd/kern/kern_prot.c)";
 
 const nothing: Row = [null, null];
 
@@ -87,11 +91,13 @@ describe.each(machines)("Apple's headers for %s", (machine) => {
     );
     expect(checked).toBeGreaterThan(250);
     const rows = Object.fromEntries(Object.keys(elsewhere).map((name) => [name, nothing]));
-    const table: Table = { headers: ["sys/socket.h"], rows };
+    const table: Table = { headers: ["sys/socket.h", "sys/mman.h"], rows };
     const others = assertTable(table, { on: "darwin", machine });
     expect((await compare(machine, [others])).confirmed).toBe(Object.keys(elsewhere).length);
     const listed = Object.entries(elsewhere).map(([name, where]) => `${name} (${where})`);
-    console.log(`note: ${machine}: beside the tables, and unchecked: ${listed.join(", ")}`);
+    console.log(
+      `note: ${machine}: beside the tables, and unchecked: ${[...listed, opaque].join(", ")}`,
+    );
   });
 
   appleTest(`say where a row is wrong (${machine})`, async () => {
@@ -123,14 +129,23 @@ describe.each(machines)("Apple's headers for %s", (machine) => {
     expect(complaint).toInclude("incomplete type 'struct bunix'");
   });
 
+  appleTest(`say the numbers of the shim (${machine})`, async () => {
+    const found = await compare(machine, [assertTable(shim(), { on: "darwin", machine })]);
+    expect([found.wrong, found.absent]).toEqual([[], []]);
+    expect(found.checked).toBeGreaterThan(80);
+    console.log(`note: ${machine}: ${found.checked} numbers of test/darwin/shim/darwin.h checked`);
+  });
+
   appleTest(`declare what is called as it is called (${machine})`, async () => {
     const own: Record<string, Signature> = { ...posix, ...darwin };
     const names = Object.keys(own);
-    const lines = headers.map((header) => `#include <${header}>`);
-    const used = names.map((name) => `(void *)${name},`);
+    // for select$DARWIN_EXTSN, which C calls select
+    const lines = ["#define _DARWIN_UNLIMITED_SELECT"];
+    for (const header of headers) lines.push(`#include <${header}>`);
+    const used = names.map((name) => `(void *)${inC(name)},`);
     const source = [...lines, "void *used[] = {", ...used, "};"].join("\n");
     const { made, said } = await compileForMac(machine, source, ["-S", "-g0"]);
-    const linked = Array.from(made.matchAll(/\.quad\t_(\S+)/g), ([, name]) => name!);
+    const linked = Array.from(made.matchAll(/\.quad\t"?_([\w$]+)/g), ([, name]) => name!);
     expect({ said, linked }).toEqual({ said: "", linked: names }); // no $INODE64 and the like
     const exported = exportedByLibSystem();
     expect(names.filter((name) => !exported.has(name))).toEqual([]);
@@ -142,14 +157,32 @@ describe.each(machines)("Apple's headers for %s", (machine) => {
         type!,
       ]),
     );
-    const wrong = names.flatMap((name) => against(name, own[name]!, declared.get(name) ?? ""));
+    const wrong = names.flatMap((name) => against(name, own[name]!, declared.get(inC(name)) ?? ""));
     expect(wrong).toEqual([]);
     console.log(`note: ${names.length} functions, ${machine}: names, arguments and results`);
   });
 });
 
+/** Those of the library that runs our Darwin code on Linux: `#define D_NAME number`. */
+function shim(): Table {
+  const text = readFileSync(join(root, "test/darwin/shim/darwin.h"), "utf8");
+  const rows: Record<string, Row> = {};
+  for (const [, name, value] of text.matchAll(/^#define D_(\w+) \(?(-?\w+)\)?$/gm)) {
+    const isEnum = name === "SOCKINFO_UN";
+    rows[name!] = isEnum ? [null, Number(value), "enumerator"] : [null, Number(value)];
+  }
+  expect(Object.keys(rows).length).toBe(text.match(/^#define D_/gm)!.length);
+  const where = ["errno", "fcntl", "signal", "sys/event", "sys/mman", "sys/proc", "sys/proc_info"];
+  where.push("sys/socket", "sys/un", "sys/wait", "time");
+  return { headers: ["sys/types.h", ...where.map((name) => `${name}.h`)], rows };
+}
+
+/** A symbol's name without what its variant is called. */
+const inC = (name: string): string => name.split("$")[0]!;
+
 /** Where the functions are declared. */
 const headers = [
+  ...["launch", "libproc", "stdlib", "sys/select"],
   ...["dlfcn", "errno", "fcntl", "grp", "poll", "pwd", "sched", "signal", "sys/event"],
   ...["sys/file", "sys/mman", "sys/socket", "sys/stat", "sys/types", "sys/wait", "time"],
   ...["unistd", "stdio"],
@@ -161,6 +194,8 @@ const stands: Readonly<Record<string, readonly string[]>> = {
   pid_t: ["i32"],
   "unsigned int": ["u32"],
   socklen_t: ["u32"],
+  uint32_t: ["u32"],
+  uint64_t: ["u64"],
   uid_t: ["u32"],
   gid_t: ["u32"],
   id_t: ["u32"],

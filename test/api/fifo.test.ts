@@ -2,7 +2,8 @@
 
 import { describe, expect, test } from "bun:test";
 import { lstatSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
-import { makeFifo, NotAFifoError } from "../../src/fifo/file.ts";
+import { makeFifo } from "../../src/fifo/file.ts";
+import { NotAFifoError } from "../../src/fifo/not-a-fifo.ts";
 import { openFifo } from "../../src/fifo/open.ts";
 import { libc } from "../../src/syscalls/libc.ts";
 import { tempDir } from "../support/tmp.ts";

@@ -2,7 +2,7 @@
 // the message where it is in the kernel, its descriptors too, and everything after it goes on.
 
 import { describe, expect, test } from "bun:test";
-import { openQueueDatagram } from "../../src/index.ts";
+import { openQueueDatagram, socketPair } from "../../src/index.ts";
 import { resizable, transfer } from "../support/views.ts";
 import { fifo, text } from "./fifos.ts";
 import { type AnySocket, pairVariants } from "./pairs.ts";
@@ -126,6 +126,24 @@ describe.each(Object.entries(victims))("%s", (_, make) => {
       expect(await sending).toBeInstanceOf(TypeError);
       expect(pair.far.tryReceive()).toBeUndefined();
     });
+  });
+
+  test("a view of whatever is there, made smaller by a getter of the call: what is there", async () => {
+    for (const kind of ["seqpacket", "datagram"] as const) {
+      const [near, far] = socketPair(kind);
+      const view = new Uint8Array(resizable(8)).fill(65);
+      const getter = {
+        get fd(): number {
+          (view.buffer as ArrayBuffer).resize(3);
+          return 0;
+        },
+      };
+      await near.send(view, { fds: [getter] });
+      using message = await far.receive();
+      expect([message?.text(), message?.fds.length]).toEqual(["AAA", 1]);
+      near.close();
+      far.close();
+    }
   });
 
   test("a stream's send that is half out: what follows it goes on", async () => {

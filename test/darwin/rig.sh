@@ -20,7 +20,7 @@ if [ ! -x "$home/bun" ]; then
   fresh=$(mktemp -d "$cache/bunix-rigs/fresh.XXXXXX")
   trap 'rm -rf "$fresh"' EXIT
   # under its name on a Mac, by which it is opened
-  cc -O1 -Wall -fPIC -shared -pthread -fvisibility=hidden -Wl,-soname,libSystem.B.dylib \
+  cc -O1 -Wall -fPIC -shared -pthread -fvisibility=hidden -Wl,-soname,libSystem.B.dylib,-z,defs \
     -o "$fresh/libSystem.B.dylib" "$here"/shim/*.c
   cat >"$fresh/bun" <<EOF
 #!/bin/sh

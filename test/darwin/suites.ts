@@ -3,13 +3,12 @@
 /** What macOS does not have, by its name in `capabilities()`. */
 export const missingThere: Readonly<Record<string, string>> = {
   abstractNames: "macOS has no abstract names",
-  fifos: "openFifo needs O_PATH, which is Linux's",
+  lockHolders: "/proc/locks is Linux's",
+  memorySeals: "macOS has no seals",
   messageQueues: "macOS has no POSIX message queues",
   passCredentials: "macOS has no SCM_CREDENTIALS",
-  peerGroups: "SO_PEERGROUPS is Linux's",
   peerPidfd: "SO_PEERPIDFD is Linux's",
   seqpacket: "macOS has no seqpacket sockets",
-  sharedMemory: "memfd_create is Linux's",
 };
 
 export interface LeftOut {
@@ -21,6 +20,8 @@ export interface LeftOut {
 const BACKLOG = "a full backlog is ECONNREFUSED there, which cannot be waited for";
 const FOLLOWS = "what a test that is left out did not close";
 const LINUX_KINDS = "it looks for a memfd, an eventfd or another kind of Linux's";
+const MACOS_END = "the end is told once, and stays until another has written";
+const BY_NAME = "a FIFO is opened by its name there, with one open";
 const NO_UNION = "it names abstract addresses among others";
 
 const out = (file: string, why: string, ...tests: readonly RegExp[]): LeftOut[] =>
@@ -33,6 +34,11 @@ export const leftOut: readonly LeftOut[] = [
   ...out("api/connect", FOLLOWS, /^\(unnamed\)$/),
   ...out("api/consume", LINUX_KINDS, /descriptors that the handler leaves/),
   ...out("api/descriptors", LINUX_KINDS, /all kinds of open files/),
+  ...out("api/fifo", MACOS_END, /^reading > the end, where it was asked for/),
+  ...out("api/fifo", MACOS_END, /writes and leaves between the read and the look/),
+  ...out("api/fifo-writer", BY_NAME, /^no reader > it stays that FIFO/, /^an open that fails/),
+  ...out("api/fifo-writer", "PIPE_BUF is 512 there", /^room > all or nothing/),
+  ...out("api/fifo-writer", FOLLOWS, /^\(unnamed\)$/),
   ...out("api/listener-consume", BACKLOG, /^stream > every connection comes/),
   ...out(
     "api/listener-consume",
@@ -63,12 +69,16 @@ export const short: readonly string[] = [
 ];
 
 export const suites: readonly Suite[] = [
-  { file: "test/darwin/xnu.ts" },
+  ...["xnu", "absence", "fifos", "memory", "processes"].map((name) => ({
+    file: `test/darwin/${name}.ts`,
+  })),
   ...folder("loop", "fairness", "forgotten", "generation", "order", "outcomes", "rounds"),
   ...folder("api", "accept-fds", "backpressure", "batch", "cancel", "consume", "consume-into"),
   ...folder("api", "data", "datagram", "descriptors", "duplex-net", "ends", "large-receive"),
   ...folder("api", "listener-consume", "names-kept", "own-buffer", "plain", "queued-descriptors"),
   ...folder("api", "readiness", "release", "socket-reader", "stream-descriptors"),
-  ...folder("api", "listener", "connect", "duplex", "web-streams"),
+  ...folder("api", "listener", "connect", "duplex", "web-streams", "duplex-writes"),
+  ...folder("api", "channel-batch", "channel-ends", "fifo", "fifo-adopt", "fifo-lines"),
+  ...folder("api", "fifo-writer"),
   { file: "test/loop/exit.test.ts", only: "a process (ends|lives)|ending in the middle" },
 ];

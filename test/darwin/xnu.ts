@@ -148,7 +148,7 @@ test("the end comes behind what was sent before it", async () => {
   far.close();
 });
 
-test("the last writer of a FIFO: a kqueue does not tell, poll(2) does", async () => {
+test("the last writer of a FIFO: select(2) tells, kqueue and poll(2) do not", async () => {
   using dir = tempDir();
   const path = dir.file("fifo");
   expect(Bun.spawnSync(["mkfifo", path]).success).toBeTrue();
@@ -195,8 +195,14 @@ test("a live server whose backlog is full keeps its file, though it refuses", ()
       refused = true;
     }
   }
-  expect(probe(path).state).toBe("stale"); // all that connect tells
+  const seen = { pid: process.pid, fd: server.fd };
+  expect(probe(path)).toMatchObject({ state: "listening", source: "libproc", holders: [seen] });
+  expect(() => listen(path)).toThrow("that is this very process");
+  const { proc_listpids } = libc;
+  libc.proc_listpids = () => 0; // as where the server is another user's
+  expect(probe(path)).toMatchObject({ state: "stale", source: "connect", holders: [] });
   expect(() => listen(path)).toThrow("a live server with a full backlog does, too");
+  libc.proc_listpids = proc_listpids;
   for (const client of clients) client.close();
   using accepted = server.tryAccept();
   expect(accepted).not.toBeNull();

@@ -7,18 +7,10 @@ import { isAtLeast } from "../../src/base/kernel.ts";
 import { capabilities } from "../../src/capabilities/capabilities.ts";
 import { besides, type Requirement, requirements } from "../../src/capabilities/table.ts";
 import { root } from "../support/child.ts";
+import { table } from "../support/markdown.ts";
 
 const FILE = join(root, "docs/kernels.md");
 const MADE = /(<!-- features:[^>]*-->\n)([\s\S]*?)(<!-- end of features -->)/;
-
-/** As `biome format` leaves a table alone: columns of equal width. */
-function table(rows: readonly (readonly string[])[]): string {
-  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
-  const line = (cells: readonly string[]): string =>
-    `| ${cells.map((cell, i) => cell.padEnd(widths[i]!)).join(" | ")} |`;
-  const [head = [], ...rest] = rows;
-  return [head, widths.map((width) => "-".repeat(width)), ...rest].map(line).join("\n");
-}
 
 const named: readonly [string, Requirement][] = Object.entries(requirements);
 

@@ -13,16 +13,23 @@ setDefaultTimeout(60_000 * slower);
 
 const LIFE = { timeoutMs: 150_000 };
 const RELOADS = slower > 1 ? 3 : 20;
-const AGAIN_MS = 500;
+const FIRST_MS = 500;
 
-/** Write a program, over and over until it has said so: its watcher may not be there yet. */
+/**
+ * Write a program until it has said so: its watcher may not be there yet. Each time after a longer
+ * while, for what is written before it has said anything starts it anew.
+ */
 async function rewrite(child: Child, write: () => void, said: string): Promise<void> {
-  write();
-  const timer = setInterval(write, AGAIN_MS);
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const again = (ms: number): void => {
+    write();
+    timer = setTimeout(again, ms, 2 * ms);
+  };
+  again(FIRST_MS);
   try {
     await child.lineWith(said);
   } finally {
-    clearInterval(timer);
+    clearTimeout(timer);
   }
 }
 

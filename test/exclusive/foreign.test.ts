@@ -3,7 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { lstatSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { socket as numbers } from "../../native/socket.ts";
-import { AddressInUseError } from "../../src/bind/exclusive.ts";
+import { AddressInUseError } from "../../src/bind/in-use.ts";
 import { connectSync, type ListenOptions, type SocketType } from "../../src/index.ts";
 import { libc } from "../../src/syscalls/libc.ts";
 import { eventually, thrown, withLibc } from "../api/tools.ts";

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { chownSync, lstatSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
-import { AddressInUseError } from "../../src/bind/exclusive.ts";
+import { AddressInUseError } from "../../src/bind/in-use.ts";
 import { listen, UnixError } from "../../src/index.ts";
 import { type Child, run, start } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";

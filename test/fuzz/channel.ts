@@ -2,6 +2,7 @@
 
 import { expect } from "bun:test";
 import { dataOf, type Frame, FrameReader } from "../../src/channel/frames.ts";
+import { Room } from "../../src/channel/room.ts";
 import { UnixError } from "../../src/errors.ts";
 import { Received } from "../../src/socket/message.ts";
 import { frame, vectors } from "../api/channel-frames.ts";
@@ -10,7 +11,7 @@ import type { Target } from "./engine.ts";
 const LIMIT = 1000;
 
 /** Where pieces are received, one over the other. */
-const room = Buffer.alloc(64 * 1024);
+const room = new Room(64 * 1024);
 
 /** What comes of these pieces: messages, and the code of what is wrong. */
 function read(pieces: readonly Uint8Array[], packets: boolean): string[] {
@@ -18,7 +19,7 @@ function read(pieces: readonly Uint8Array[], packets: boolean): string[] {
   const said: string[] = [];
   try {
     for (const piece of pieces) {
-      room.fill(0xff).set(piece);
+      room.bytes.fill(0xff).set(piece);
       reader.push(room, piece.length, new Received(piece.length, null));
       for (let one = reader.next(); one !== undefined; one = reader.next()) said.push(tell(one));
       reader.keep();

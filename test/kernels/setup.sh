@@ -1,13 +1,17 @@
 #!/bin/bash
-# setup.sh tools | root SUITE ARCH | kernel VERSION ARCH: what a virtual machine is made of, from
-# Debian's packages, kept in ${XDG_CACHE_HOME:-~/.cache}/bunix-rigs/kernels (root's: /var/cache).
+# setup.sh tools ARCH | root SUITE ARCH | kernel VERSION ARCH | bun ARCH: what a virtual machine is
+# made of, from Debian's packages, kept in ${XDG_CACHE_HOME:-~/.cache}/bunix-rigs/kernels (root's: /var/cache).
 #
-#   tools                qemu, mmdebstrap and the rest, by apt
-#   root bookworm amd64  a Debian root with systemd and what the tests need, as one image
+#   tools amd64          qemu, mmdebstrap and the rest, by apt
+#   root bookworm amd64  a Debian root with systemd and what the tests need, as one image; for
+#                        arm64, of which nothing runs here: unpacked only, a shell is its init
 #   kernel 6.1 amd64     the newest kernel of that version, or "newest": the last line is its folder,
 #                        with vmlinuz, initrd, modules.img and a file `release`
 #
-# Where packages come from is read from this machine's own sources. Exit code 77: not here.
+#   bun arm64            Bun for that processor
+#
+# Where packages come from is read from this machine's own sources. Exit code 77: not here; 76: not
+# on machines like this one.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 if [ "$(id -u)" -eq 0 ]; then cache=/var/cache; else cache=${XDG_CACHE_HOME:-$HOME/.cache}; fi
@@ -20,11 +24,23 @@ absent() {
   exit 77
 }
 
-[ "$(uname -sm)" = "Linux x86_64" ] || absent "this rig is for Linux on x64"
+if [ "$(uname -sm)" != "Linux x86_64" ] || ! grep -q '^ID=debian' /etc/os-release; then
+  echo "kernels: this rig is for Debian on x64" >&2
+  exit 76
+fi
 [ "$(id -u)" -eq 0 ] || absent "a root of Debian's is made by root only"
 mirror=$(awk '/^URIs:/ { print $2; exit }' /etc/apt/sources.list.d/*.sources 2>/dev/null || true)
 [ -n "$mirror" ] || mirror=$(awk '$1 == "deb" { for (i = 2; i <= NF; i++) if ($i ~ /:\/\//) { print $i; exit } }' /etc/apt/sources.list)
 mkdir -p "$home"
+
+# Whoever made a root and was ended half-way may have left this machine's own /dev mounted in it.
+remove() {
+  local at
+  awk -v under="$1/" 'index($2, under) == 1 { print $2 }' /proc/mounts | sort -r | while read -r at; do
+    umount "$at" || absent "$at is mounted"
+  done
+  rm -rf --one-file-system "$1"
+}
 
 tools() {
   local wanted=(qemu-system-x86_64:qemu-system-x86 mmdebstrap:mmdebstrap mke2fs:e2fsprogs cpio:cpio
@@ -63,6 +79,35 @@ CONF
   touch "$apt/updated"
 }
 
+with_systemd() {
+  local tree=$1
+  cp "$here/job.service" "$tree/etc/systemd/system/bunix-job.service"
+  mkdir -p "$tree/etc/systemd/system/multi-user.target.wants"
+  ln -sfn ../bunix-job.service "$tree/etc/systemd/system/multi-user.target.wants/bunix-job.service"
+  ln -sfn /lib/systemd/system/multi-user.target "$tree/etc/systemd/system/default.target"
+  # what takes time, or comes by itself; the kernel makes the devices, no udev is needed
+  for unit in apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer fstrim.timer \
+    dpkg-db-backup.timer getty@tty1.service serial-getty@ttyS0.service e2scrub_reap.service \
+    systemd-networkd-wait-online.service systemd-timesyncd.service apparmor.service \
+    systemd-udevd.service systemd-udev-trigger.service systemd-udevd-{control,kernel}.socket \
+    systemd-hwdb-update.service ldconfig.service systemd-update-utmp.service; do
+    ln -sfn /dev/null "$tree/etc/systemd/system/$unit"
+  done
+}
+
+# Nothing of that processor runs here, so no package is configured.
+without_systemd() {
+  local tree=$1
+  mkdir -p "$tree"/{tmp,run,root,proc,sys,dev}
+  ln -sf bash "$tree/usr/bin/sh"
+  ln -sf gcc "$tree/usr/bin/cc"
+  [ -e "$tree/etc/passwd" ] || cp "$tree/usr/share/base-passwd/passwd.master" "$tree/etc/passwd"
+  [ -e "$tree/etc/group" ] || cp "$tree/usr/share/base-passwd/group.master" "$tree/etc/group"
+  rm -f "$tree/usr/sbin/init"
+  cp "$here/plain-init.sh" "$tree/usr/sbin/init"
+  chmod 755 "$tree/usr/sbin/init"
+}
+
 root() {
   local suite=$1 arch=$2 image=$home/root-$1-$2.img
   if [ -e "$image" ]; then return; fi
@@ -71,30 +116,34 @@ root() {
   local keep=()
   while read -r line; do keep+=(--aptopt="$line"); done < <(cat /etc/apt/apt.conf.d/* 2>/dev/null | grep '^Acquire::' || true)
   local tree=$home/root-$suite-$arch
-  rm -rf "$tree" "$image.new"
-  mmdebstrap --quiet --mode=root --variant=minbase --arch="$arch" --include="$want" "${keep[@]}" \
-    --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
-    --dpkgopt='path-exclude=/usr/share/doc/*' "$suite" "$tree" "$mirror" >&2
+  rm -f "$image.new"
+  local variant=minbase
+  if [ "$arch" != amd64 ]; then
+    variant=extract
+    want=libc6,libstdc++6,libgcc-s1,bash,dash,coreutils,busybox-static,util-linux,mount,procps
+    want+=,python3,python3-minimal,grep,sed,tar,findutils,base-files,base-passwd,libc-bin,kmod
+    want+=,strace,socat,iproute2,gcc,libc6-dev,linux-libc-dev
+  fi
+  make_tree() {
+    remove "$tree"
+    unshare --mount --propagation private \
+      mmdebstrap --quiet --mode=root --variant=$variant --arch="$arch" --include="$want" "${keep[@]}" \
+      --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
+      --dpkgopt='path-exclude=/usr/share/doc/*' "$suite" "$tree" "$mirror" >&2
+  }
+  make_tree || make_tree || absent "could not make a root of $suite for $arch"
   mkdir -p "$tree"/opt/bunix "$tree"/usr/lib/modules
+  if [ "$arch" = amd64 ]; then with_systemd "$tree"; else without_systemd "$tree"; fi
   ln -sfn ../../opt/bunix/node_modules/bun/bin/bun.exe "$tree/usr/bin/bun"
   cp "$here/guest.sh" "$tree/usr/sbin/bunix-job"
   chmod 755 "$tree/usr/sbin/bunix-job"
-  cp "$here/job.service" "$tree/etc/systemd/system/bunix-job.service"
-  mkdir -p "$tree/etc/systemd/system/multi-user.target.wants"
-  ln -sfn ../bunix-job.service "$tree/etc/systemd/system/multi-user.target.wants/bunix-job.service"
-  ln -sfn /lib/systemd/system/multi-user.target "$tree/etc/systemd/system/default.target"
-  for unit in apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer fstrim.timer \
-    dpkg-db-backup.timer getty@tty1.service serial-getty@ttyS0.service \
-    systemd-networkd-wait-online.service systemd-timesyncd.service; do
-    ln -sfn /dev/null "$tree/etc/systemd/system/$unit"
-  done
   : >"$tree/etc/fstab"
   echo bunix >"$tree/etc/hostname"
   printf '127.0.0.1 localhost bunix\n::1 localhost\n' >"$tree/etc/hosts"
   echo 0123456789abcdef0123456789abcdef >"$tree/etc/machine-id"
   rm -rf "$tree"/var/cache/apt/* "$tree"/var/lib/apt/lists/*
   mke2fs -q -t ext4 -O ^metadata_csum,^orphan_file -d "$tree" "$image.new" 3G
-  rm -rf "$tree"
+  remove "$tree"
   mv "$image.new" "$image"
 }
 
@@ -104,7 +153,8 @@ release_of() {
   [ "$arch" = amd64 ] || flavour=$arch
   [ "$version" = newest ] || pattern=${version//./\\.}
   apt_here apt-cache --names-only search "^linux-image-[0-9].*-$flavour(-unsigned)?\$" |
-    sed -En "s/^linux-image-($pattern\\.[^ ]*-$flavour)(-unsigned)? .*/\\1/p" | sort -uV | tail -n 1
+    sed -En "s/^linux-image-($pattern\\.[^ -]*(-[0-9]+)?-$flavour)(-unsigned)? .*/\\1/p" | sort -uV |
+    tail -n 1
 }
 
 kernel() {
@@ -121,7 +171,8 @@ kernel() {
     local name=linux-$kind-$release
     apt_here apt-cache show "$name:$arch" >/dev/null 2>&1 || name+=-unsigned
     apt_here apt-cache show "$name:$arch" >/dev/null 2>&1 || continue
-    (cd "$home/debs" && apt_here apt-get download -qq "$name:$arch" >&2)
+    (cd "$home/debs" && { apt_here apt-get download -qq "$name:$arch" ||
+      apt_here apt-get download -qq "$name:$arch"; } >&2) || absent "could not download $name"
     dpkg-deb -x "$home/debs/$name"_*.deb "$tree"
     rm -f "$home/debs/$name"_*.deb
   done
@@ -146,7 +197,8 @@ busybox() {
   if [ -e "$home/busybox-$arch" ]; then return; fi
   rm -rf "$tree"
   mkdir -p "$tree"
-  (cd "$tree" && apt_here apt-get download -qq "busybox-static:$arch" >&2 && dpkg-deb -x ./*.deb .)
+  (cd "$tree" && apt_here apt-get download -qq "busybox-static:$arch" >&2 && dpkg-deb -x ./*.deb .) ||
+    absent "could not download busybox-static for $arch"
   cp "$(find "$tree" -path '*bin/busybox' -type f | head -n 1)" "$home/busybox-$arch"
   rm -rf "$tree"
 }
@@ -155,7 +207,7 @@ busybox() {
 initrd() {
   local tree=$1 release=$2 into=$3 fs=$1/initramfs n=100 file
   mkdir -p "$fs"/{bin,proc,sys,dev,root,m}
-  cp "$home/busybox-$4" "$fs/bin/busybox"
+  install -m 755 "$home/busybox-$4" "$fs/bin/busybox"
   for name in virtio_pci virtio_mmio virtio_blk ext4 crc32c_generic crc32c; do
     modprobe -d "$tree/flat" -S "$release" --show-depends "$name" 2>/dev/null | awk '/^insmod/ { print $2 }'
   done | awk '!seen[$0]++' | while read -r file; do
@@ -173,7 +225,8 @@ initrd() {
 
 case "${1:-}" in
   tools) tools "${2:-amd64}" ;;
+  bun) echo "$(dirname "$(bash "$here/../platforms/setup.sh" "$2" | tail -n 1)")/package/bin/bun" ;;
   root) root "$2" "$3" && echo "$home/root-$2-$3.img" ;;
   kernel) kernel "$2" "$3" ;;
-  *) echo "setup.sh tools | root SUITE ARCH | kernel VERSION ARCH" >&2 && exit 2 ;;
+  *) echo "setup.sh tools ARCH | root SUITE ARCH | kernel VERSION ARCH | bun ARCH" >&2 && exit 2 ;;
 esac

@@ -4,6 +4,7 @@
 import { afterEach, expect, test } from "bun:test";
 import fc from "fast-check";
 import { socketPair } from "../../src/index.ts";
+import { Again } from "../../src/loop/again.ts";
 import { attempt } from "../../src/loop/attempt.ts";
 import { Consumer } from "../../src/loop/consume.ts";
 import { settled } from "../../src/loop/gate.ts";
@@ -29,7 +30,7 @@ function shutGate(): void {
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 type Step =
-  | { readonly kind: "call"; readonly blocks: number; readonly fails: boolean }
+  | { readonly kind: "call" | "again"; readonly blocks: number; readonly fails: boolean }
   | { readonly kind: "consume"; readonly values: number; readonly blocks: number }
   | { readonly kind: "aborted" | "kick" | "gate" | "turn" | "close" };
 
@@ -37,7 +38,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 6,
     arbitrary: fc.record({
-      kind: fc.constant("call" as const),
+      kind: fc.constantFrom("call" as const, "again" as const),
       blocks: fc.nat(2),
       fails: fc.boolean(),
     }),
@@ -70,6 +71,9 @@ class Calls implements Disposable {
   readonly overtaken: string[] = [];
   readonly #known = new Set<number>();
   #closed = false;
+  /** What {@link again} tries for whoever waits through it. */
+  #once: () => number | undefined = () => undefined;
+  readonly #again = new Again({ once: () => this.#once() });
 
   #note(promise: Promise<unknown>, value: string, error: string): void {
     const number = this.all.length;
@@ -93,16 +97,33 @@ class Calls implements Disposable {
   call({ blocks, fails }: { blocks: number; fails: boolean }, signal?: AbortSignal): void {
     if (this.#closed) return;
     if (signal !== undefined) this.givenUp.add(this.all.length);
+    const once = this.#trying(blocks, fails);
+    const wait = { watch: this.watch, direction: "read", signal } as const;
+    this.#note(attempt(wait, { once }), "value", "error");
+  }
+
+  /** The same through the one object for all such calls, where nobody waits through it. */
+  again({ blocks, fails }: { blocks: number; fails: boolean }): void {
+    if (this.#closed) return;
+    const before = this.#once;
+    this.#once = this.#trying(blocks, fails);
+    const promise = this.#again.once(this.watch);
+    if (promise !== null) this.#note(promise, "value", "error");
+    else {
+      this.#once = before;
+      this.call({ blocks, fails });
+    }
+  }
+
+  #trying(blocks: number, fails: boolean): () => number | undefined {
     let left = blocks;
     const number = this.all.length;
-    const once = (): number | undefined => {
+    return () => {
       if (left-- > 0) return undefined;
       this.#known.add(number);
       if (fails) throw new Error("on purpose");
       return 1;
     };
-    const wait = { watch: this.watch, direction: "read", signal } as const;
-    this.#note(attempt(wait, { once }), "value", "error");
   }
 
   consume({ values, blocks }: { values: number; blocks: number }): void {
@@ -125,6 +146,7 @@ class Calls implements Disposable {
 
   async take(next: Step): Promise<void> {
     if (next.kind === "call") this.call(next);
+    else if (next.kind === "again") this.again(next);
     else if (next.kind === "consume") this.consume(next);
     else if (next.kind === "aborted") this.call({ blocks: 0, fails: false }, AbortSignal.abort());
     else if (next.kind === "kick") this.watch.retry("read");
@@ -218,4 +240,29 @@ test("of a real socket: a handler after receives sees what comes after theirs", 
   await near.consume((message) => note(`consume ${message.text()}`));
   near.close();
   expect(seen).toEqual(["receive one", "receive two", "consume three", "consume four"]);
+});
+
+test("of a real socket: receives of every kind, one given up, and closed", async () => {
+  const [near, far] = socketPair("seqpacket");
+  const told = new Told();
+  const given = new AbortController();
+  told.note("a", near.receive());
+  told.note("b", near.receive());
+  const up = near.receive({ signal: given.signal });
+  const givenUp = up.catch((reason: unknown) => reason);
+  told.note("c", near.receive());
+  given.abort("no longer");
+  expect(await givenUp).toBe("no longer");
+  far.sendSync("one");
+  far.sendSync("two");
+  const first = near.receive();
+  far.sendSync("three");
+  far.sendSync("four");
+  expect((await first)?.text()).toBe("four");
+  told.note("d", near.receive()); // through what served "a"
+  told.note("e", near.receive());
+  near.close();
+  const values = ["a", "b", "c"].map((name) => `${name} value`);
+  expect(await told.end()).toEqual([...values, "d ERR_CLOSED", "e ERR_CLOSED"]);
+  far.close();
 });

@@ -192,6 +192,64 @@ test("a bundle is one file that works anywhere", async () => {
   await runsWithBothWakers([process.execPath, output]);
 });
 
+/** What a start reads, in kB; the sizes depend on nothing but the sources. */
+const MAX_KB = { bundle: 172, "bundle at once": 85, socket: 115, whole: 230 };
+
+/** A text that waits for its first use, and the names of what it needs. */
+const TEXT = /Function\("[$\w,]*",(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`(?:\\.|[^`\\])*`)/g;
+
+/** How many characters are parsed when a file is loaded. */
+const atOnce = (code: string): number => code.replace(TEXT, "").length;
+
+test("a start reads no more than it did", async () => {
+  const message = `import { socketPair } from "bunix/socket";
+const [a, b] = socketPair("stream");
+a.trySend("hello");
+if (b.tryReceive()?.text() !== "hello") process.exit(1);`;
+  writeFileSync(join(project, "message.mjs"), message);
+  const output = dir.file("message.js");
+  const build = ["build", "--target=bun", "--minify", "message.mjs", "--outfile", output];
+  await succeed([process.execPath, ...build], { cwd: project });
+  await succeed([process.execPath, output]);
+  const bundle = readFileSync(output, "utf8");
+
+  const dist = join(installed, "dist");
+  const files = ["core.js", "rest.js", ...globSync("chunks/*.js", { cwd: dist })];
+  const sizes = files.map(
+    (file) => [file, atOnce(readFileSync(join(dist, file), "utf8"))] as const,
+  );
+  const core = sizes.filter(([file]) =>
+    readFileSync(join(dist, "core.js"), "utf8").includes(basename(file)),
+  );
+  const sum = (list: typeof sizes): number => list.reduce((all, [, size]) => all + size, 0) / 1000;
+  const found = {
+    bundle: bundle.length / 1000,
+    "bundle at once": atOnce(bundle) / 1000,
+    socket: sum(core),
+    whole: sum(sizes),
+  };
+  console.log("kB", JSON.stringify(found));
+  for (const [name, size] of Object.entries(found)) {
+    expect(size, name).toBeLessThan(MAX_KB[name as keyof typeof MAX_KB]);
+  }
+});
+
+test("what is used first when descriptors have run out is there", async () => {
+  const script = `import { listen, socketPair } from "bunix";
+import { openSync } from "node:fs";
+const [a] = socketPair("stream");
+const codes = [];
+const attempt = (f) => { try { f(); codes.push("done"); } catch (e) { codes.push(e.code); } };
+try { for (;;) openSync("/dev/null", "r"); } catch (e) { codes.push(e.code); }
+attempt(() => a.peerCredentials());
+attempt(() => listen("${dir.file("none.sock")}"));
+console.log(codes.join(" "));`;
+  const command = `ulimit -n 256 && exec "$0" -e "$1"`;
+  const options = { cwd: project };
+  const { stdout } = await succeed(["sh", "-c", command, process.execPath, script], options);
+  expect(stdout.trim()).toBe("EMFILE done EMFILE");
+});
+
 testUnless(
   noCompiledPrograms(),
   "a compiled program works",

@@ -40,8 +40,9 @@ const besides = ["cases/rights", "cases/stream", "loop/generation", "interop/pee
 
 /** Other machines, bundlers, package managers and packages: little in them is this Bun's. */
 const slow = [
-  ...["abi/cross", "darwin/mutations", "darwin/report", "docs/reference"],
-  ...["interop/duplex-x11", "interop/x11-suite", "package/package", "package/places"],
+  ...["abi/cross", "darwin/mutations", "darwin/report", "docs/development", "docs/reference"],
+  ...["docs/site", "interop/duplex-x11", "interop/shim-suites", "interop/x11-suite"],
+  ...["api/socket-graph-real", "package/package", "package/places"],
 ].map((name) => `test/${name}`);
 /** What more of is better: `long` has it anyway. */
 const more = [
@@ -49,7 +50,7 @@ const more = [
   ...["faults/cli", "faults/listen", "faults/servers", "fuzz/"],
 ].map((name) => `test/${name}`);
 /** Of other packages: this Bun's with one waker will do. */
-const suites = ["test/interop/x11-suite"];
+const suites = ["shim-suites", "x11-suite"].map((name) => `test/interop/${name}`);
 const without = (names: readonly string[]): string[] => names.map((name) => `--not=${name}`);
 
 const rigs: Readonly<Record<string, Rig>> = {
@@ -58,7 +59,8 @@ const rigs: Readonly<Record<string, Rig>> = {
     options: ["--waker=aio", "--both=loop", ...without([...slow, ...more])],
     leftOut:
       "the thread waker but in loop (test:thread); large amounts, most of the package, cross " +
-      "compilers, the reference (test:long); other Buns (test:musl, test:bun-1.3, test:arm64)",
+      "compilers, the reference, the site (test:long); other Buns (test:musl, test:bun-1.3, " +
+      "test:arm64)",
   },
   thread: {
     what: "this Bun, the thread waker",

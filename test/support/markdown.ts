@@ -39,7 +39,8 @@ export interface Program {
 export function writePrograms(file: string, dir: TempDir): Program[] {
   const programs = blocksOf(file).filter(({ language }) => language === "ts");
   return programs.map(({ code }, i) => {
-    const path = dir.file(`${basename(file, ".md")}-${i + 1}.ts`);
+    const end = code.includes('from "bun:test"') ? "test.ts" : "ts";
+    const path = dir.file(`${basename(file, ".md")}-${i + 1}.${end}`);
     writeFileSync(path, code);
     return { name: `${file}, program ${i + 1}`, path };
   });
@@ -61,4 +62,13 @@ export function writeConfig(dir: TempDir): string {
   const path = dir.file("tsconfig.json");
   writeFileSync(path, JSON.stringify(config));
   return path;
+}
+
+/** A table with columns of equal width; its head is the first row. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
+  const line = (cells: readonly string[]): string =>
+    `| ${cells.map((cell, i) => cell.padEnd(widths[i]!)).join(" | ")} |`;
+  const [head = [], ...rest] = rows;
+  return [head, widths.map((width) => "-".repeat(width)), ...rest].map(line).join("\n");
 }

@@ -33,7 +33,7 @@ if (process.send !== undefined) {
     }
     return Number(process.hrtime.bigint() - begin) / messages;
   };
-  await run(Math.ceil(count / 10));
+  await run(Number(count));
   console.log(await run(Number(count)));
   child.disconnect();
 }

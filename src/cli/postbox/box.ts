@@ -15,7 +15,7 @@ import {
 import { dirname, join } from "node:path";
 import { errno } from "../../../native/errno.ts";
 import { fileCall, UnixError } from "../../base/errors.ts";
-import { AddressInUseError } from "../../bind/exclusive.ts";
+import { AddressInUseError } from "../../bind/in-use.ts";
 import { capabilities } from "../../capabilities/capabilities.ts";
 import { makeFifo } from "../../fifo/file.ts";
 import { LineBuffer } from "../../fifo/lines.ts";

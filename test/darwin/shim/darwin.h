@@ -14,6 +14,11 @@
 #include <unistd.h>
 
 #define D_EPERM 1
+#define D_ESRCH 3
+#define D_EACCES 13
+#define D_EEXIST 17
+#define D_EALREADY 37
+#define D_ENAMETOOLONG 63
 #define D_EAGAIN 35
 #define D_EDEADLK 11
 #define D_EINVAL 22
@@ -54,6 +59,7 @@
 #define D_LOCAL_PEERCRED 1
 #define D_LOCAL_PEERPID 2
 #define D_LOCAL_PEEREPID 3
+#define D_LOCAL_PEERTOKEN 6
 
 #define D_MSG_PEEK 0x2
 #define D_MSG_TRUNC 0x10
@@ -64,8 +70,12 @@
 
 #define D_EVFILT_READ (-1)
 #define D_EVFILT_WRITE (-2)
+#define D_EVFILT_PROC (-5)
+#define D_NOTE_EXIT 0x80000000
+#define D_NOTE_EXITSTATUS 0x04000000
 #define D_EV_ADD 0x1
 #define D_EV_DELETE 0x2
+#define D_EV_ONESHOT 0x10
 #define D_EV_RECEIPT 0x40
 #define D_EV_CLEAR 0x20
 #define D_EV_ERROR 0x4000
@@ -78,8 +88,23 @@
 #define D_SA_RESTART 2
 #define D_SA_SIGINFO 0x40
 
+#define D_MAP_SHARED 0x1
+#define D_MAP_PRIVATE 0x2
+#define D_MAP_FIXED 0x10
+#define D_MAP_NORESERVE 0x40
+#define D_PROC_ALL_PIDS 1
+#define D_PROC_PIDLISTFDS 1
+#define D_PROC_PIDT_SHORTBSDINFO 13
+#define D_PROC_PIDFDSOCKETINFO 3
+#define D_PROX_FDTYPE_VNODE 1
+#define D_PROX_FDTYPE_SOCKET 2
+#define D_SOCKINFO_UN 3
+#define D_SRUN 2
+
 // sys/socket_private.h, which programs do not get: no compiler confirms it
 #define PRIVATE_MSG_NBIO 0x20000
+
+int d_munmap(void *address, size_t bytes) __asm__("munmap");
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -95,6 +120,10 @@ int signal_to_darwin(int linux_number);
 int address_to_linux(const unsigned char *from, unsigned length, unsigned char *to);
 unsigned address_to_darwin(const unsigned char *from, unsigned length, unsigned char *to);
 // Descriptors that are about to be closed, or were opened anew.
+// Of /proc/PID/stat: the state, field 3 on, and how many; 0 where there is no such process.
+int process_stat(int pid, char *state, long long *fields, int count);
+int is_named_fifo(int fd);
+void fifo_forgets(int fd);
 void kqueue_forgets(int fd);
 void socket_forgets(int fd);
 

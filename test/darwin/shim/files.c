@@ -34,7 +34,9 @@ static int flags_to_darwin(int flags) {
 EXPORT int d_open(const char *path, int flags, SIX, long mode) __asm__("open");
 int d_open(const char *path, int flags, SIX, long mode) {
   if (a || b || c || d || e || f) broken("open: its mode is not on the stack");
-  return done(syscall(SYS_openat, AT_FDCWD, path, flags_to_linux(flags), mode));
+  long made = done(syscall(SYS_openat, AT_FDCWD, path, flags_to_linux(flags), mode));
+  if (made >= 0) fifo_forgets(made);
+  return made;
 }
 
 EXPORT int d_fcntl(int fd, int command, SIX, long argument) __asm__("fcntl");
@@ -61,6 +63,7 @@ EXPORT int d_close(int fd) __asm__("close");
 int d_close(int fd) {
   kqueue_forgets(fd);
   socket_forgets(fd);
+  fifo_forgets(fd);
   return done(syscall(SYS_close, fd));
 }
 
@@ -74,19 +77,9 @@ int d_dup2(int fd, int onto) {
 EXPORT int d_pipe(int ends[2]) __asm__("pipe");
 int d_pipe(int ends[2]) { return done(syscall(SYS_pipe2, ends, 0)); }
 
-EXPORT long d_read(int fd, void *to, size_t bytes) __asm__("read");
-long d_read(int fd, void *to, size_t bytes) { return done(syscall(SYS_read, fd, to, bytes)); }
-
 EXPORT long d_write(int fd, const void *from, size_t bytes) __asm__("write");
 long d_write(int fd, const void *from, size_t bytes) {
   return done(syscall(SYS_write, fd, from, bytes));
-}
-
-// Its events have the same numbers on both.
-EXPORT int d_poll(void *fds, unsigned count, int timeout) __asm__("poll");
-int d_poll(void *fds, unsigned count, int timeout) {
-  struct timespec left = {timeout / 1000, timeout % 1000 * 1000000L};
-  return done(syscall(SYS_ppoll, fds, (unsigned long)count, timeout < 0 ? NULL : &left, NULL, 0));
 }
 
 EXPORT int d_chmod(const char *path, unsigned mode) __asm__("chmod");
@@ -111,12 +104,6 @@ EXPORT int d_mkfifo(const char *path, unsigned mode) __asm__("mkfifo");
 int d_mkfifo(const char *path, unsigned mode) {
   return done(syscall(SYS_mknodat, AT_FDCWD, path, S_IFIFO | mode, 0));
 }
-
-EXPORT int d_ftruncate(int fd, long bytes) __asm__("ftruncate");
-int d_ftruncate(int fd, long bytes) { return done(syscall(SYS_ftruncate, fd, bytes)); }
-
-EXPORT int d_munmap(void *address, size_t bytes) __asm__("munmap");
-int d_munmap(void *address, size_t bytes) { return done(syscall(SYS_munmap, address, bytes)); }
 
 EXPORT int d_flock(int fd, int operation) __asm__("flock");
 int d_flock(int fd, int operation) { return done(syscall(SYS_flock, fd, operation)); }

@@ -23,6 +23,9 @@ struct d_kevent {
 _Static_assert(sizeof(struct d_kevent) == 32, "kevent");
 
 #define DIRECTIONS 2
+#define SETS 3
+#define PROCESSES 2 // the set of those
+#define MAX_PROCESSES 256
 #define MAX_KQUEUES 64
 #define MAX_FDS 65536
 #define PIPEFS 0x50495045
@@ -32,9 +35,17 @@ struct note {
   uint8_t used, fifo;
 };
 struct queue {
-  int fd, sets[DIRECTIONS];
+  int fd, sets[SETS];
   struct note *notes[DIRECTIONS];
 };
+// A process that a kqueue watches for its end; queue is null where the place is free.
+struct watched {
+  struct queue *queue;
+  int pid, pidfd;
+  uint32_t asked;
+  uint64_t udata;
+};
+static struct watched processes[MAX_PROCESSES];
 static struct queue queues[MAX_KQUEUES];
 static int queue_count;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -48,9 +59,9 @@ int d_kqueue(void) {
   if (made == NULL && queue_count < MAX_KQUEUES) made = &queues[queue_count++];
   if (made == NULL) broken("kqueue: too many");
   made->fd = done(epoll_create1(0));
-  for (int i = 0; made->fd >= 0 && i < DIRECTIONS; i++) {
+  for (int i = 0; made->fd >= 0 && i < SETS; i++) {
     made->sets[i] = epoll_create1(EPOLL_CLOEXEC);
-    if (made->notes[i] == NULL) made->notes[i] = calloc(MAX_FDS, sizeof(struct note));
+    if (i < DIRECTIONS && made->notes[i] == NULL) made->notes[i] = calloc(MAX_FDS, sizeof(struct note));
     struct epoll_event event = {EPOLLIN, {.u64 = i}};
     epoll_ctl(made->fd, EPOLL_CTL_ADD, made->sets[i], &event);
   }
@@ -63,6 +74,11 @@ static struct queue *find(int fd) {
   for (int i = 0; i < queue_count; i++)
     if (queues[i].fd == fd) return &queues[i];
   return NULL;
+}
+
+static void watch_no_more(struct watched *one) {
+  close(one->pidfd);
+  one->queue = NULL;
 }
 
 // A closed number is in no kqueue any more, whatever else has its file open.
@@ -80,12 +96,16 @@ void kqueue_forgets(int fd) {
         memset(queue->notes[k], 0, MAX_FDS * sizeof(struct note));
       }
     }
-    if (queue->fd == fd) queue->fd = -1;
+    if (queue->fd != fd) continue;
+    for (int p = 0; p < MAX_PROCESSES; p++)
+      if (processes[p].queue == queue) watch_no_more(&processes[p]);
+    close(queue->sets[PROCESSES]);
+    queue->fd = -1;
   }
   pthread_mutex_unlock(&lock);
 }
 
-static int is_named_fifo(int fd) {
+int is_named_fifo(int fd) {
   struct stat about;
   struct statfs where;
   return fstat(fd, &about) == 0 && S_ISFIFO(about.st_mode) && fstatfs(fd, &where) == 0 &&
@@ -98,8 +118,63 @@ static int is_datagram(int fd) {
   return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &bytes) == 0 && type == SOCK_DGRAM;
 }
 
+// EVFILT_PROC, of which only the end is asked for. A zombie is nobody's process there.
+static int watch_process(struct queue *queue, const struct d_kevent *change) {
+  char state;
+  if (!(change->flags & D_EV_ADD) || !(change->fflags & D_NOTE_EXIT)) return D_EINVAL;
+  if (!process_stat(change->ident, &state, NULL, 0) || state == 'Z') return D_ESRCH;
+  // how it ends is told to its parent, and to who may signal it
+  if (change->fflags & D_NOTE_EXITSTATUS && syscall(SYS_kill, change->ident, 0) < 0)
+    return errno == EPERM ? D_EACCES : D_ESRCH;
+  struct watched *one = NULL;
+  for (int i = 0; i < MAX_PROCESSES && one == NULL; i++)
+    if (processes[i].queue == NULL) one = &processes[i];
+  if (one == NULL) broken("kqueue: too many processes");
+  int pidfd = syscall(SYS_pidfd_open, (int)change->ident, 0);
+  if (pidfd < 0) return D_ESRCH;
+  *one = (struct watched){queue, change->ident, pidfd, change->fflags, change->udata};
+  struct epoll_event event = {EPOLLIN | EPOLLET, {.u64 = one - processes}};
+  epoll_ctl(queue->sets[PROCESSES], EPOLL_CTL_ADD, pidfd, &event);
+  return 0;
+}
+
+// Its wait status: of a zombie in /proc, of one that was waited for in what its pidfd keeps.
+static int ending_of(const struct watched *one) {
+  enum { EXIT_CODE = 48, PIDFD_INFO_EXIT = 8 };
+  long long fields[EXIT_CODE + 1];
+  char state;
+  if (process_stat(one->pid, &state, fields, EXIT_CODE + 1) == EXIT_CODE + 1 && state == 'Z')
+    return fields[EXIT_CODE];
+  struct {
+    uint64_t mask;
+    uint32_t rest[13];
+    int32_t exit_code;
+  } info = {.mask = PIDFD_INFO_EXIT};
+  return ioctl(one->pidfd, 0xc040ff0bUL, &info) == 0 ? info.exit_code : 0;
+}
+
+static int take_processes(struct queue *queue, struct d_kevent *to, int room) {
+  struct epoll_event found[16];
+  int count = room > 0 ? epoll_wait(queue->sets[PROCESSES], found, room < 16 ? room : 16, 0) : 0;
+  for (int i = 0; i < count; i++) {
+    struct watched *one = &processes[found[i].data.u64];
+    int told = one->asked & D_NOTE_EXITSTATUS;
+    to[i] = (struct d_kevent){
+        .ident = one->pid,
+        .filter = D_EVFILT_PROC,
+        .flags = D_EV_CLEAR | D_EV_EOF | D_EV_ONESHOT,
+        .fflags = D_NOTE_EXIT | told,
+        .data = told ? ending_of(one) : 0,
+        .udata = one->udata,
+    };
+    watch_no_more(one);
+  }
+  return count < 0 ? 0 : count;
+}
+
 // Darwin's errno, 0 if it is done.
 static int apply(struct queue *queue, const struct d_kevent *change) {
+  if (change->filter == D_EVFILT_PROC) return watch_process(queue, change);
   int direction = change->filter == D_EVFILT_READ ? 0 : change->filter == D_EVFILT_WRITE ? 1 : -1;
   if (direction < 0) return D_EINVAL;
   int fd = change->ident;
@@ -174,6 +249,7 @@ int d_kevent(int fd, const struct d_kevent *changes, int change_count, struct d_
     pthread_mutex_lock(&lock);
     made = take(queue, 0, to, room);
     made += take(queue, 1, to + made, room - made);
+    made += take_processes(queue, to + made, room - made);
     pthread_mutex_unlock(&lock);
     int waits = timeout == NULL || timeout->tv_sec > 0 || timeout->tv_nsec > 0;
     if (made > 0 || !waits || again) break;

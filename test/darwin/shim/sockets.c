@@ -138,6 +138,18 @@ static int peer_of(int fd, int which, unsigned char *to, unsigned *bytes) {
   unsigned length = sizeof peer;
   if (done(syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_PEERCRED, &peer, &length)) < 0) return -1;
   if (peer.uid == (uid_t)-1) return refuse(D_ENOTCONN);
+  if (which == D_LOCAL_PEERTOKEN) {
+    // auid, euid, egid, ruid, rgid, pid, asid, pidversion: of who has that pid by now
+    enum { STARTED = 18 };
+    long long fields[STARTED + 1];
+    char state;
+    if (process_stat(peer.pid, &state, fields, STARTED + 1) <= STARTED || state == 'Z')
+      return refuse(D_EINVAL);
+    uint32_t token[8] = {peer.uid, peer.uid, peer.gid, peer.uid, peer.gid, peer.pid, 0, fields[STARTED]};
+    memcpy(to, token, sizeof token);
+    *bytes = sizeof token;
+    return 0;
+  }
   if (which != D_LOCAL_PEERCRED) {
     memcpy(to, &peer.pid, 4);
     *bytes = 4;
@@ -160,7 +172,7 @@ static int peer_of(int fd, int which, unsigned char *to, unsigned *bytes) {
 EXPORT int d_getsockopt(int fd, int level, int which, void *to, unsigned *bytes)
     __asm__("getsockopt");
 int d_getsockopt(int fd, int level, int which, void *to, unsigned *bytes) {
-  if (level == D_SOL_LOCAL && which >= D_LOCAL_PEERCRED && which <= D_LOCAL_PEEREPID)
+  if (level == D_SOL_LOCAL && which >= D_LOCAL_PEERCRED && which <= D_LOCAL_PEERTOKEN)
     return peer_of(fd, which, to, bytes);
   int number = level == D_SOL_SOCKET ? option_to_linux(which) : -1;
   if (level == D_SOL_SOCKET && which == D_SO_NOSIGPIPE) {

@@ -1,0 +1,142 @@
+// What bounds the lines that miss their aim: the figures are a run's, the reasons are not.
+
+import { compared, isRate, type Row, reached, round } from "./harness.ts";
+import { type Results, table } from "./results.ts";
+
+interface Floor {
+  /** Lines whose work begins so. */
+  readonly work: string;
+  /** What bounds them, measured beside: who, of whom. */
+  readonly beside: readonly (readonly [ours: string, against: string])[];
+  readonly why: string;
+}
+
+const known: readonly Floor[] = [
+  {
+    work: "64-byte echo, one connection, one processor",
+    beside: [
+      ["bare FFI loop", "node net"],
+      ["bare FFI loop", "python asyncio"],
+      ["C epoll", "node net"],
+    ],
+    why: "two system calls and a wake-up for each message, whoever makes them",
+  },
+  {
+    work: "64-byte echo, two processors, busyPollMicros 50",
+    beside: [["C epoll, polling", "C epoll"]],
+    why: "C polls for ever; ours sleeps after 50 µs, and the C client sleeps at each answer",
+  },
+  {
+    work: "64-byte echo, ",
+    beside: [
+      ["bare FFI loop", "Bun.listen"],
+      ["C epoll", "Bun.listen"],
+    ],
+    why:
+      "the bare calls are `recv` and `send` in a closed loop, with no message and no " +
+      "promise; `recvmsg`, without which the kernel would close descriptors unseen, is 0.15 " +
+      "µs more than `recv`. With `await` there are a promise with its two functions and a " +
+      "reaction for each message beside the message itself",
+  },
+  {
+    work: "one way, writes of 64 KiB",
+    beside: [
+      ["Bun.listen", "C recv"],
+      ["bare FFI loop", "C recv"],
+    ],
+    why: "the copy into memory that is cold, which Bun makes too; `consumeInto` makes none",
+  },
+  {
+    work: "one way, ",
+    beside: [
+      ["bare FFI loop", "C recv"],
+      ["Bun.listen", "C recv"],
+    ],
+    why:
+      "the receiver never sleeps: whoever takes longer for one receive finds more at the " +
+      "next, so the rate follows the writer; `recvmsg` against `recv`, and a message for " +
+      "each",
+  },
+  {
+    work: "accept, peer credentials, close",
+    beside: [["bare FFI loop", "C"]],
+    why:
+      "a socket object with its owner, a setsockopt for bytes out of band, and an ioctl " +
+      "before each close that says whether anything lies unread (SECURITY.md); with `await` " +
+      "three promises for each",
+  },
+  {
+    work: "pass 1 descriptor",
+    beside: [
+      ["bare FFI calls", "C"],
+      ["bunix", "C that asks first"],
+    ],
+    why:
+      "a statx for each foreign descriptor, whose close may wait (SECURITY.md); an owner " +
+      "for each, and a watch over its being forgotten",
+  },
+  {
+    work: "pass 253 descriptors",
+    beside: [
+      ["bare FFI calls", "C"],
+      ["bunix", "C that asks first"],
+    ],
+    why: "the same 253 times",
+  },
+  {
+    work: "trySend + tryReceive",
+    beside: [["bare FFI calls", "C"]],
+    why:
+      "the bare calls with nothing around them; beyond are the message, its bytes, and the " +
+      "checks",
+  },
+  {
+    work: "datagrams of 64 bytes, 32 at a time",
+    beside: [["C batch", "C one by one"]],
+    why: "batches in C gain no more",
+  },
+  {
+    work: "HTTP, ",
+    beside: [],
+    why:
+      "Bun parses what comes over a connection that it is handed in JavaScript, and its own " +
+      "in native code",
+  },
+  {
+    work: "HTTP server, ",
+    beside: [],
+    why:
+      "a stand-in for each connection: socket, bind, connect, accept, the exchange and two " +
+      "closes",
+  },
+  {
+    work: 'import "bunix"',
+    beside: [["bare FFI calls", "empty program"]],
+    why: "JavaScriptCore reads all that is imported: see below",
+  },
+];
+
+const floorOf = (work: string): Floor | undefined =>
+  known.find((floor) => work.startsWith(floor.work));
+
+/** "ours / against 1.23", of what was measured. */
+function figures(rows: readonly Row[], work: string, floor: Floor | undefined): string {
+  const beside = (floor?.beside ?? []).flatMap(([ours, against]) =>
+    rows.filter((row) => row.work === work && row.ours === ours && row.against === against),
+  );
+  return beside.map((row) => `${row.ours} / ${row.against} ${median(row)}`).join(", ");
+}
+
+const median = (row: Row): string => round(compared(row).median, 2);
+
+/** A table of all lines that miss their aim. */
+export function floors({ rows }: Results): string {
+  const missed = rows.filter((row) => reached(row) === false);
+  const body = missed.map((row) => {
+    const floor = floorOf(row.work);
+    const aim = `${isRate(row.unit) ? "≥" : "≤"} ${row.reach}`;
+    const who = `${row.ours} / ${row.against}`;
+    return [row.work, who, median(row), aim, figures(rows, row.work, floor), floor?.why ?? ""];
+  });
+  return table(["work", "ours", "median", "aim", "beside it", "what bounds it"], body);
+}

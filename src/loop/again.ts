@@ -1,0 +1,78 @@
+// The same operation waited for again and again, by nobody who may give it up: what a loop around
+// `receive()` or `accept()` does. One object serves all waits, one at a time.
+
+import { type Operation, tried } from "./attempt.ts";
+import { inOrder } from "./gate.ts";
+import type { Outcome, Waiter, Watch } from "./poller.ts";
+
+type Resolve = (value: unknown) => void;
+type Reject = (reason: unknown) => void;
+
+/** Of the promise that was made last: one function for all, in the place of one for each. */
+let resolveLast: Resolve | null = null;
+let rejectLast: Reject | null = null;
+function keep(resolve: Resolve, reject: Reject): void {
+  resolveLast = resolve;
+  rejectLast = reject;
+}
+
+/** An operation in the direction "read", and who waits for it. */
+export class Again<T> implements Waiter {
+  next: Waiter | null = null;
+  readonly #operation: Operation<T>;
+  #watch: Watch | null = null;
+  /** How to tell who waits; null while nobody does. */
+  #resolve: Resolve | null = null;
+  #reject: Reject | null = null;
+
+  constructor(operation: Operation<T>) {
+    this.#operation = operation;
+  }
+
+  /** The next value, as `attempt` would get it; null: somebody waits through this already. */
+  once(watch: Watch): Promise<T> | null {
+    if (this.#resolve !== null) return null;
+    const now = tried(watch, "read", this.#operation);
+    if (now !== null) return now;
+    const promise = new Promise<T>(keep as (resolve: (value: T) => void, reject: Reject) => void);
+    this.#resolve = resolveLast;
+    this.#reject = rejectLast;
+    resolveLast = rejectLast = null;
+    this.#watch = watch;
+    try {
+      watch.wait("read", this);
+    } catch (error) {
+      this.stop(error);
+    }
+    return promise;
+  }
+
+  run(): Outcome {
+    let value: T | undefined;
+    try {
+      value = this.#operation.once();
+    } catch (error) {
+      this.stop(error);
+      return "done";
+    }
+    if (value === undefined) {
+      this.#watch!.readable = false;
+      return "nothing";
+    }
+    const resolve = this.#resolve!;
+    this.#ended();
+    inOrder(resolve, value);
+    return "done";
+  }
+
+  stop(reason: unknown): void {
+    const reject = this.#reject!;
+    this.#ended();
+    inOrder(reject, reason);
+  }
+
+  #ended(): void {
+    this.#resolve = null;
+    this.#reject = null;
+  }
+}
