@@ -264,9 +264,9 @@ function uncaught(error: unknown): void {
  * `keepAliveTimeout`, `headersTimeout`, `requestTimeout`, `timeout` and `getConnections` of the
  * server hold; those that Bun does not keep for such connections are looked at within a second, or
  * a quarter of the shortest. `closeIdleConnections` and `closeAllConnections` are Bun's own and
- * work; `close` is for what the server listens on itself, so use the service's. A client that half-closes
- * gets no answer that is not there yet, as ever in Node, unless the server's `httpAllowHalfOpen` is
- * set.
+ * work; `close` is for what the server listens on itself, so use the service's. A client that
+ * half-closes gets no answer that is not there yet, as ever in Node, unless the server's
+ * `httpAllowHalfOpen` is set.
  *
  * @throws TypeError for another kind of listener or server; UnixError ERR_CLOSED
  * @throws UnsupportedError where node:http does not serve such connections: Bun 1.3

@@ -128,7 +128,7 @@ describe.each(Object.entries(victims))("%s", (_, make) => {
     });
   });
 
-  test("a view of whatever is there, made smaller by a getter of the call: what is there", async () => {
+  test("a view of whatever is there, made smaller by a getter: what is left", async () => {
     for (const kind of ["seqpacket", "datagram"] as const) {
       const [near, far] = socketPair(kind);
       const view = new Uint8Array(resizable(8)).fill(65);

@@ -17,7 +17,7 @@ const MAX_LINES = 95;
 const MAX_LINES_OF: Readonly<Record<string, number>> = {
   "README.md": 260,
   "docs/development.md": 160,
-  "docs/facts.md": 900,
+  "docs/facts.md": 925,
   "docs/http.md": 160,
   "docs/migrating.md": 130,
   "docs/node-unix-socket.md": 270,
