@@ -23,7 +23,7 @@ const MAX_LINES_OF: Readonly<Record<string, number>> = {
   "docs/node-unix-socket.md": 270,
   "docs/owned-address.md": 125,
   "docs/posix-mq.md": 115,
-  "docs/systemd.md": 160,
+  "docs/systemd.md": 190,
   "docs/unix-dgram.md": 125,
   "docs/usocket.md": 190,
 };
