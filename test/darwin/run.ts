@@ -7,7 +7,15 @@
 // `leftOut` names: both are counted, by reason. The last line is the sum, as test/run.ts has it.
 
 import { join, resolve } from "node:path";
-import { type LeftOut, leftOut, missingThere, type Suite, short, suites } from "./suites.ts";
+import {
+  type LeftOut,
+  leftOut,
+  missingThere,
+  notRun,
+  type Suite,
+  short,
+  suites,
+} from "./suites.ts";
 
 const root = resolve(import.meta.dir, "../..");
 const AT_ONCE = 3;
@@ -127,6 +135,19 @@ if (filters.length === 0) {
   for (const { in: file, test } of leftOut.filter((one) => !used.has(one))) {
     console.log(`${file}: ${test} is listed as left out, and was not`);
     total.failed++;
+  }
+  for (const file of new Bun.Glob("test/api/*.test.ts").scanSync(root)) {
+    const reasonOf = ([, names]: [string, readonly string[]]): boolean =>
+      names.some((name) => file === `test/api/${name}.test.ts`);
+    const runs = suites.some((suite) => suite.file === file);
+    if (runs !== Object.entries(notRun).some(reasonOf)) continue;
+    console.log(`${file}: is either run here or has a reason in notRun`);
+    total.failed++;
+  }
+  for (const [why, names] of Object.entries(notRun)) {
+    console.log(
+      `note: ${names.length} files of test/api do not run here, ${why}: ${names.join(" ")}`,
+    );
   }
 }
 const skipped = total.out > 0 ? `, ${total.out} skipped` : "";
