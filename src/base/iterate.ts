@@ -1,19 +1,22 @@
 // Async iterators over what is asked for one by one.
 
-/** An iterator over what `next` promises, until that is null. */
-export function iterate<T>(next: () => Promise<T | null>): AsyncIterableIterator<T> {
+type Result<T> = IteratorResult<T, undefined>;
+
+/** An iterator over what `stepOf` makes; each step may call `end` for its result. */
+function iterator<T>(
+  stepOf: (end: () => Result<T>) => () => Promise<Result<T>>,
+): AsyncIterableIterator<T> {
   let ended = false;
-  const end = { done: true, value: undefined } as const;
+  const last = { done: true, value: undefined } as const;
+  const end = (): Result<T> => {
+    ended = true;
+    return last;
+  };
+  const step = stepOf(end);
   return {
-    async next(): Promise<IteratorResult<T>> {
-      const value = ended ? null : await next();
-      if (value !== null) return { done: false, value };
-      ended = true;
-      return end;
-    },
-    async return(): Promise<IteratorResult<T>> {
-      ended = true;
-      return end;
+    next: () => (ended ? Promise.resolve(last) : step()),
+    async return(): Promise<Result<T>> {
+      return end();
     },
     [Symbol.asyncIterator]() {
       return this;
@@ -21,27 +24,25 @@ export function iterate<T>(next: () => Promise<T | null>): AsyncIterableIterator
   };
 }
 
+/** An iterator over what `next` promises, until that is null. */
+export function iterate<T>(next: () => Promise<T | null>): AsyncIterableIterator<T> {
+  return iterator<T>((end) => async () => {
+    const value = await next();
+    return value === null ? end() : { done: false, value };
+  });
+}
+
 /** An iterator over what `next` promises, until `owner` is closed. */
 export function iterateOpen<T>(
   owner: { readonly closed: boolean },
   next: () => Promise<T>,
 ): AsyncIterableIterator<T> {
-  let ended = false;
-  const end = { done: true, value: undefined } as const;
-  const given = (value: T): IteratorResult<T> => ({ done: false, value });
-  const failed = (error: unknown): IteratorResult<T> => {
-    if (!owner.closed) throw error;
-    ended = true;
-    return end;
-  };
-  return {
-    next: () => (ended ? Promise.resolve(end) : next().then(given, failed)),
-    async return(): Promise<IteratorResult<T>> {
-      ended = true;
-      return end;
-    },
-    [Symbol.asyncIterator]() {
-      return this;
-    },
-  };
+  return iterator<T>((end) => {
+    const given = (value: T): Result<T> => ({ done: false, value });
+    const failed = (error: unknown): Result<T> => {
+      if (!owner.closed) throw error;
+      return end();
+    };
+    return () => next().then(given, failed);
+  });
 }
