@@ -10,13 +10,13 @@ import { families, refused, unknown } from "../fixtures/docker-profile.ts";
 import { type Child, run, slower, start, succeeded, writeSource } from "../support/child.ts";
 import { writeConfig, writePrograms } from "../support/markdown.ts";
 import { compileC, peerTest } from "../support/peers.ts";
+import { writeUntil } from "../support/rewrite.ts";
 import { tempDir } from "../support/tmp.ts";
 import { noListeningOnFds, testUnless } from "../support/unless.ts";
 
 setDefaultTimeout(60_000 * slower);
 
 const LIFE = { timeoutMs: 60_000 };
-const AGAIN_MS = 500;
 
 const dir = tempDir();
 afterAll(() => dir.remove());
@@ -28,20 +28,9 @@ const withText = (text: string): string => {
   return found[0]!;
 };
 
-/** Write `text` until `done`: the watcher may not be there yet. Ever later: each starts anew. */
-async function rewrite(path: string, text: string, done: () => Promise<unknown>): Promise<void> {
-  let timer: Timer;
-  const write = (pauseMs: number): void => {
-    writeFileSync(path, text);
-    timer = setTimeout(write, pauseMs, pauseMs * 2);
-  };
-  write(AGAIN_MS);
-  try {
-    await done();
-  } finally {
-    clearTimeout(timer!);
-  }
-}
+/** Have the watcher see another text. */
+const rewrite = (path: string, text: string, done: () => Promise<unknown>): Promise<void> =>
+  writeUntil(() => writeFileSync(path, text), done);
 
 async function ask(socket: StreamSocket): Promise<string | undefined> {
   await socket.send("x");

@@ -1,16 +1,12 @@
 // docs/kernels.md has the table that capabilities() is made of. UPDATE=1 writes it anew.
 
 import { expect, test } from "bun:test";
-import { readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { isAtLeast } from "../../src/base/kernel.ts";
 import { capabilities } from "../../src/capabilities/capabilities.ts";
 import { besides, type Requirement, requirements } from "../../src/capabilities/table.ts";
-import { root } from "../support/child.ts";
-import { table } from "../support/markdown.ts";
+import { holdMade, table } from "../support/markdown.ts";
 
-const FILE = join(root, "docs/kernels.md");
-const MADE = /(<!-- features:[^>]*-->\n)([\s\S]*?)(<!-- end of features -->)/;
+const FILE = "docs/kernels.md";
 
 const named: readonly [string, Requirement][] = Object.entries(requirements);
 
@@ -29,10 +25,7 @@ function features(): string {
 }
 
 test("the table is what capabilities() is made of", () => {
-  const text = readFileSync(FILE, "utf8");
-  const made = text.replace(MADE, (_all, begin, _old, end) => `${begin}\n${features()}\n\n${end}`);
-  if (process.env["UPDATE"] === "1") writeFileSync(FILE, made);
-  expect(readFileSync(FILE, "utf8")).toBe(made);
+  holdMade(FILE, "features", features());
 });
 
 test("each entry of capabilities() has a row, and no other", () => {

@@ -4,8 +4,9 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { cpSync, existsSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { listen } from "../../src/index.ts";
-import { type Child, root, slower, start, startScript, writeSource } from "../support/child.ts";
+import { root, slower, start, startScript, writeSource } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
+import { writeUntil } from "../support/rewrite.ts";
 import { type TempDir, tempDir } from "../support/tmp.ts";
 import { visit } from "./crew.ts";
 
@@ -13,25 +14,6 @@ setDefaultTimeout(60_000 * slower);
 
 const LIFE = { timeoutMs: 150_000 };
 const RELOADS = slower > 1 ? 3 : 20;
-const FIRST_MS = 500;
-
-/**
- * Write a program until it has said so: its watcher may not be there yet. Each time after a longer
- * while, for what is written before it has said anything starts it anew.
- */
-async function rewrite(child: Child, write: () => void, said: string): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const again = (ms: number): void => {
-    write();
-    timer = setTimeout(again, ms, 2 * ms);
-  };
-  again(FIRST_MS);
-  try {
-    await child.lineWith(said);
-  } finally {
-    clearTimeout(timer);
-  }
-}
 
 test(`bun --watch reloads ${RELOADS} times`, async () => {
   using dir = tempDir();
@@ -48,7 +30,10 @@ for await (const client of server) client.close();`,
   await using child = start(command, LIFE);
   await child.lineWith("round 0.");
   for (let round = 1; round <= RELOADS; round++) {
-    await rewrite(child, () => write(round), `round ${round}.`);
+    await writeUntil(
+      () => write(round),
+      () => child.lineWith(`round ${round}.`),
+    );
   }
   expect(visit(path, "stream")).toBe(child.pid);
   child.kill("SIGTERM");
@@ -73,7 +58,10 @@ setTimeout(() => {}, 100_000);`,
       );
     await using child = start([process.execPath, "--hot", "--no-clear-screen", write(0)], LIFE);
     await child.lineWith("round 0: listening");
-    await rewrite(child, () => write(1), "this very process: close the other one first");
+    await writeUntil(
+      () => write(1),
+      () => child.lineWith("this very process: close the other one first"),
+    );
     child.kill("SIGTERM"); // after a reload, too
     expect((await child.exited).signal).toBe("SIGTERM");
   });
@@ -92,7 +80,10 @@ console.log("round ${round}.");`,
     await using child = start([process.execPath, "--hot", "--no-clear-screen", write(0)], LIFE);
     await child.lineWith("round 0.");
     for (let round = 1; round <= 3; round++) {
-      await rewrite(child, () => write(round), `round ${round}.`);
+      await writeUntil(
+        () => write(round),
+        () => child.lineWith(`round ${round}.`),
+      );
     }
     expect(visit(dir.file("s"), "stream")).toBe(child.pid);
   });

@@ -1,5 +1,6 @@
 // The blocks of code in the documentation, and the programs among them.
 
+import { expect } from "bun:test";
 import { globSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { root } from "./child.ts";
@@ -71,4 +72,17 @@ export function table(rows: readonly (readonly string[])[]): string {
     `| ${cells.map((cell, i) => cell.padEnd(widths[i]!)).join(" | ")} |`;
   const [head = [], ...rest] = rows;
   return [head, widths.map((width) => "-".repeat(width)), ...rest].map(line).join("\n");
+}
+
+/**
+ * What stands in `file` between its marks of that name, which has to be what was made; UPDATE=1
+ * writes it first.
+ */
+export function holdMade(file: string, name: string, made: string): void {
+  const marks = new RegExp(`(<!-- ${name}:[^>]*-->\\n)([\\s\\S]*?)(<!-- end of ${name} -->)`);
+  const text = textOf(file);
+  expect(text).toMatch(marks);
+  const wanted = text.replace(marks, (_, begin, _old, end) => `${begin}\n${made}\n\n${end}`);
+  if (process.env["UPDATE"] === "1") writeFileSync(join(root, file), wanted);
+  expect(textOf(file)).toBe(wanted);
 }
