@@ -3,7 +3,6 @@
 import { constants, layout } from "./table.ts";
 
 export const netlink = constants(["linux/netlink.h"], {
-  NETLINK_SOCK_DIAG: [4, null],
   NLM_F_REQUEST: [1, null],
   NLM_F_MULTI: [2, null],
   NLM_F_DUMP: [0x300, null],

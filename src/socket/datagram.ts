@@ -7,8 +7,7 @@ import { withShortAddress } from "../address/short-path.ts";
 import type { Payload } from "../base/data.ts";
 import { remaining, type SyncOptions } from "../base/deadline.ts";
 import { check, UnixError } from "../base/errors.ts";
-import { type Binding, checkFileOptions } from "../bind/binding.ts";
-import { type BindOptions, bindExclusive, checkBindOptions } from "../bind/exclusive.ts";
+import type { Binding } from "../bind/binding.ts";
 import type { Fd } from "../fd/fd.ts";
 import { whyUnreachable } from "../inspect/reach.ts";
 import { attempt } from "../loop/attempt.ts";
@@ -89,29 +88,17 @@ export class DatagramSocket extends PacketSocket {
   }
 
   /**
-   * Bind a socket that has no address yet, under the rules of `openDatagram`: others can answer it
-   * from then on. `{ autobind: true }` lets the kernel choose a name.
-   *
-   * @throws UnixError EINVAL: it is bound already; EADDRINUSE, EACCES, ENOENT; ERR_CLOSED
-   * @see bind(2)
+   * @internal For `bindDatagram`: `bind` binds the descriptor, which has no address yet. What it
+   * needs is not imported here, so that a program with a pair has none of it in its bundle.
    */
-  bind(address: AddressInput, options: BindOptions = {}): void {
-    const name = parseAddress(address);
-    checkFileOptions(options);
-    checkBindOptions(options);
+  bindBy(name: Address, bind: (fd: number) => Binding): void {
     const fd = this.open("bind");
     const { localAddress } = this;
     if (localAddress.kind !== "unnamed") {
       const hint = `the socket is bound to ${formatAddress(localAddress)} already`;
       throw new UnixError("bind", -errno.EINVAL, { address: formatAddress(name), hint });
     }
-    this.#binding = bindExclusive({
-      fd,
-      type: "datagram",
-      address: name,
-      options,
-      ready: () => {},
-    });
+    this.#binding = bind(fd);
   }
 
   /**

@@ -2,9 +2,8 @@
 // makes it. So under a filter another process does, with arguments that lead to nothing.
 
 import { errno } from "../../native/errno.ts";
-import { netlink } from "../../native/netlink.ts";
 import { nr } from "../../native/numbers.ts";
-import { socket as c } from "../../native/socket.ts";
+import { socket as c, protocol } from "../../native/socket.ts";
 import { errnoName } from "../base/errors.ts";
 import { REFUSED, underFilter } from "../base/filter.ts";
 import { type KernelVersion, kernelIsAtLeast } from "../base/kernel.ts";
@@ -31,7 +30,7 @@ const calls = {
   socket: {
     number: nr.SYS_socket,
     since: "3.3",
-    args: [c.AF_NETLINK, c.SOCK_DGRAM, netlink.NETLINK_SOCK_DIAG],
+    args: [c.AF_NETLINK, c.SOCK_DGRAM, protocol.NETLINK_SOCK_DIAG],
   },
 } as const satisfies Readonly<Record<string, Asked>>;
 
