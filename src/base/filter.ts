@@ -1,4 +1,4 @@
-// Filters for system calls (seccomp), which a service manager or a container puts on a process.
+// System call filters (seccomp), which a service manager or a container sets for a process.
 
 import { readFileSync } from "node:fs";
 import { system } from "../../native/platform.ts";
@@ -27,7 +27,7 @@ const hints: ReadonlyMap<string, string> = new Map([
   ["EAFNOSUPPORT", FAMILIES],
 ]);
 
-/** Of an error that nobody has a better explanation for. */
+/** For an error that has no better explanation. */
 export function filterHint(code: string): string | undefined {
   const hint = hints.get(code);
   return hint !== undefined && underFilter() ? hint : undefined;

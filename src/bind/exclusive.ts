@@ -52,7 +52,7 @@ export interface BindOptions extends FileOptions {
 }
 
 const LOCK_TIMEOUT_MS = 5000;
-/** Others may come and go between looking and binding, but not for ever. */
+/** Other processes may take and leave the name between looking and binding; tries are bounded. */
 const TRIES = 16;
 
 /** Check what can be checked before there is a socket. */
@@ -97,7 +97,7 @@ export function bindExclusive(start: Start): Binding {
 
 const placeOf = ({ type }: Start): string => (type === "datagram" ? "openDatagram" : "listen");
 
-/** @param alone a lock file says that nobody else is starting, even where there are no locks */
+/** @param alone a lock file says that no other process is starting, even if there are no locks */
 function take(start: Start, alone: boolean): Binding {
   const { fd, address, options, ready } = start;
   const { exclusive = true } = options;
@@ -130,9 +130,9 @@ function takeName({ fd, address, ready, type }: Start): Binding {
 const LOCKED = { first: 1, max: 16 } as const;
 
 /**
- * Taking a path. bind(2) is atomic and needs no lock; the name's lock is for whoever takes it from
- * another file. (Where only connect can tell a server between bind and listen from a stale file,
- * the lock is for everybody.)
+ * Taking a path. bind(2) is atomic and needs no lock; the name's lock is for a process that takes
+ * the name from another file. (If only connect can tell a server between bind and listen from a
+ * stale file, every process takes the lock.)
  */
 class Taking {
   readonly #start: Start;
@@ -171,19 +171,19 @@ class Taking {
   }
 
   /**
-   * Whether the kernel knows of a socket there, by its path, which /proc/net/unix knows too.
-   * Without the lock nobody is connected to: whom that meets may change.
+   * Whether the kernel knows of a socket there, by its path, which /proc/net/unix knows too. No
+   * connection is tried without the lock: its target may change.
    */
   #isHeld(): boolean {
     const { address } = this.#start;
     try {
       return address.kind === "path" && (socketsAt(address.path)?.records.length ?? 0) > 0;
     } catch {
-      return false; // bind will say what is wrong
+      return false; // bind reports what is wrong
     }
   }
 
-  /** Null: no lock is to be had; "busy": somebody has it, and it was waited for a while. */
+  /** Null: there are no locks; "busy": another process has it, and it was waited for a while. */
   #tryLock(): HeldLock | "busy" | null {
     try {
       const lock = tryLockName(this.#directory);
@@ -192,7 +192,7 @@ class Taking {
       Bun.sleepSync(this.#pauses.next());
       return "busy";
     } catch (error) {
-      if (isForbidden(error)) return null; // nor can anything be taken over
+      if (isForbidden(error)) return null; // nor can a stale file be taken over
       throw error;
     }
   }
@@ -235,8 +235,8 @@ class Taking {
 
   /**
    * What is there, asked of the name in that very directory: by its path one question could be
-   * answered from here and the next from where somebody's link leads by then. What is stale must be
-   * so by its path too, which is all that /proc/net/unix knows.
+   * answered from here and the next from another directory, if a link was changed in between. What
+   * is stale must be so by its path too, which is all that /proc/net/unix knows.
    */
   #look(): Probe {
     const { address, type } = this.#start;
@@ -259,9 +259,7 @@ function heldTooLong(holder: string, { address }: Start): UnixError {
   });
 }
 
-/**
- * Where everybody may rename and remove everybody's files, no promise about a name can be kept.
- */
+/** If any user may rename and remove every file, no promise about a name can be kept. */
 function checkDirectory({ address, options }: Start, directory: Directory): void {
   if (options.unsafeDirectory === true) return;
   const { mode } = directory.stats();
@@ -270,12 +268,12 @@ function checkDirectory({ address, options }: Start, directory: Directory): void
     code: "ERR_UNSAFE_DIRECTORY",
     address: formatAddress(address),
     hint:
-      `anybody may replace files in ${directory.text("")}; use a directory of your own, set its ` +
+      `any user may replace files in ${directory.text("")}; use a directory of your own, set its ` +
       "sticky bit, or pass unsafeDirectory: true",
   });
 }
 
-/** Whoever is live stays, unless it is to be replaced. */
+/** A live server stays, unless it is to be replaced. */
 function refuse(found: Probe, start: Start): void {
   refuseForeign(found, start);
   if (!isLive(found) || start.options.replace === true) return;
@@ -290,7 +288,7 @@ const CANNOT_TELL =
 
 const CANNOT_LOCK =
   "a stale socket, but it cannot be locked (no permission to write to the directory, or a file " +
-  "system without locks), so it is not certain that nobody else is taking it over: use lockFile";
+  "system without locks), so another process may be taking it over: use lockFile";
 
 /** The address is; listen says the same of other things. */
 const isTaken = (error: unknown): boolean =>
@@ -298,9 +296,9 @@ const isTaken = (error: unknown): boolean =>
 
 const isLive = ({ state }: Probe): boolean => state !== "stale" && state !== "free";
 
-const UNKNOWN = "65534, which is anybody in this user namespace";
+const UNKNOWN = "65534, which may be any user in this user namespace";
 
-/** What is no socket, or not ours to judge, stays as it is. */
+/** A file that is no socket, or that this process cannot judge, stays as it is. */
 function refuseForeign(found: Probe, { address, options }: Start): void {
   if (found.state === "not-a-socket") {
     const hint = `there is ${found.found} of this name, which bunix never removes`;
@@ -319,7 +317,10 @@ function refuseForeign(found: Probe, { address, options }: Start): void {
   throw new AddressInUseError(found, address, `${whose}; ${state}`);
 }
 
-/** Whether files of that user are ours: what this very call would give to him is. */
+/**
+ * Whether a stale file of that user may be taken over: this process's own user, or the `uid` of
+ * this call.
+ */
 const isOurs = (uid: number | null, { owner }: BindOptions): boolean =>
   isOwnUid(uid) || (uid !== null && knownUid(uid) === owner?.uid);
 
@@ -348,7 +349,7 @@ const ASIDE = /^\.bunix-[0-9a-f]{8}$/;
 
 const asideName = (): string => `.bunix-${crypto.randomUUID().slice(0, 8)}`;
 
-/** What a successor left that died between bind and rename. */
+/** The files of successors that died between bind and rename. */
 function removeAsides(directory: Directory, { options }: Start): void {
   for (const name of namesIn(directory).filter((one) => ASIDE.test(one))) {
     const stats = directory.stat(name);
@@ -362,6 +363,6 @@ function namesIn({ directory }: Directory): string[] {
   try {
     return readdirSync(directory, { encoding: "latin1" });
   } catch {
-    return []; // not ours to read
+    return []; // this process may not read it
   }
 }

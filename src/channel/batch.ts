@@ -17,7 +17,7 @@ export interface Label {
   readonly number: number;
 }
 
-/** Is told of a message that nobody awaits and that will not go out. Does not throw. */
+/** Called for a message without a promise that will not go out. Does not throw. */
 export interface Unsent {
   unsent(number: number, reason: unknown): void;
 }
@@ -34,7 +34,7 @@ const SMALL_ROOM = 4096;
 /** Memory of a batch that was sent, for the next one. */
 let spare: Room | null = null;
 
-/** A message that nobody awaits. */
+/** A message without a promise. */
 interface Posted {
   readonly end: number;
   readonly number: number;
@@ -75,7 +75,7 @@ export class Batch {
     return this.#at - BEGIN + most <= frameBytes;
   }
 
-  /** Add a message there is room for, which somebody awaits; the promise is that of all these. */
+  /** Add a message that fits and has a promise, one for all of these. */
   addAwaited(label: Label, content: Content): Promise<void> {
     this.#add(label, content);
     this.#awaited ??= Promise.withResolvers<void>();
@@ -83,7 +83,7 @@ export class Batch {
     return this.#awaited.promise;
   }
 
-  /** The same, which nobody awaits. */
+  /** The same, without a promise. */
   addPosted(label: Label, content: Content, whom: Unsent): void {
     this.#add(label, content);
     this.#posted.push({ end: this.#at - BEGIN, number: label.number, whom });
@@ -101,7 +101,7 @@ export class Batch {
     this.#room = room;
   }
 
-  /** So many of the bytes are out: those whose messages are whole are told. */
+  /** The first `bytes` bytes are out: the messages that they complete are settled. */
   sent(bytes: number): void {
     if (this.#awaitedEnd <= bytes) {
       this.#awaited?.resolve();
@@ -114,14 +114,14 @@ export class Batch {
     else posted.splice(0, out);
   }
 
-  /** The rest will not go. */
+  /** The rest will not be sent. */
   failed(reason: unknown): void {
     this.#awaited?.reject(reason);
     this.#awaited = null;
     for (const { whom, number } of this.#posted.splice(0)) whom.unsent(number, reason);
   }
 
-  /** Nobody looks at the bytes any more. */
+  /** The bytes are not used any more. */
   recycle(): void {
     if (spare === null || spare.bytes.length <= this.#room.bytes.length) spare = this.#room;
   }

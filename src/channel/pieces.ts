@@ -51,7 +51,7 @@ export interface Kept {
   readonly pieces: Piece[];
 }
 
-/** Duplicates for as long as the message waits: the caller may close his own. */
+/** Duplicates for as long as the message waits: the caller may close its own. */
 export function keep(pieces: readonly Piece[]): Kept {
   const owned: Fd[] = [];
   try {

@@ -29,8 +29,8 @@ export class ReceiveRoom implements Feed<Received> {
   }
 
   /**
-   * What `once` received is looked at from now on. Whoever called it calls `end` with the result
-   * when nothing of it is needed any more.
+   * What `once` received is looked at from now on. The caller passes the result to `end` when it
+   * needs nothing of it any more.
    */
   begin(): boolean {
     const before = used;

@@ -77,7 +77,7 @@ export class Output implements Disposable {
     return this.#gone.promise;
   }
 
-  /** A promise where the reader has to catch up first. */
+  /** A promise if the reader has to catch up first. */
   line(text: string): Promise<void> | undefined {
     return this.bytes(`${text}\n`);
   }
@@ -99,7 +99,7 @@ export class Output implements Disposable {
   }
 }
 
-/** What standard input is; null where it is closed: reading will say so. */
+/** What standard input is; null if it is closed: reading will say so. */
 function input(): Stats | null {
   try {
     return fstatSync(STDIN);
@@ -110,7 +110,7 @@ function input(): Stats | null {
 
 const PIECE = 64 * 1024;
 
-/** The next piece of a file; null at its end. Bun 1.3's stream keeps quiet where that fails. */
+/** The next piece of a file; null at its end. Bun 1.3's stream keeps quiet if that fails. */
 function readFile(): Promise<Uint8Array | null> {
   const room = new Uint8Array(PIECE);
   return new Promise((resolve, reject) => {
@@ -167,7 +167,7 @@ export class Input implements Disposable {
     process.stdin.on("data", this.#data).on("end", this.#end).on("error", this.#failed).pause();
   }
 
-  /** The next piece; null at the end. @throws UnixError where it cannot be read */
+  /** The next piece; null at the end. @throws UnixError if it cannot be read */
   async next(): Promise<Uint8Array | null> {
     if (!this.#begun && !this.#isFile) this.#begin();
     if (this.#isFile) return await readFile();

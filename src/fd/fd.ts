@@ -69,9 +69,9 @@ export class Fd implements Disposable {
   }
 
   /**
-   * Own `fd`: from now on this object closes it, and nobody else may.
+   * Own `fd`: from now on this object closes it, and nothing else may.
    * @param place where it comes from, for the warning should it be forgotten
-   * @throws TypeError, RangeError; UnsupportedError where it could not be closed (no libc)
+   * @throws TypeError, RangeError; UnsupportedError if it could not be closed (no libc)
    */
   static adopt(fd: number, place = "Fd.adopt"): Fd {
     requireCalls();
@@ -145,7 +145,7 @@ export class Fd implements Disposable {
     return fd;
   }
 
-  /** Close it. Whoever waits on it gets ERR_CLOSED. Does nothing the second time, never throws. */
+  /** Close it. What waits on it gets ERR_CLOSED. Does nothing the second time, never throws. */
   close(): void {
     const fd = this.#fd;
     if (fd < 0) return;

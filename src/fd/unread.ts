@@ -10,7 +10,7 @@ import { peek } from "../syscalls/message.ts";
 import { AGAIN } from "../syscalls/result.ts";
 import { getOption, setOption, unreadBytes } from "../syscalls/socket.ts";
 
-/** So much is looked at in one call. */
+/** Bytes that one call looks at. */
 const ROOM = 64 * 1024;
 /** Calls until a queue is too long to be looked at: a full one of the default size takes fewer. */
 const MAX_LOOKS = 512;
@@ -33,7 +33,7 @@ export function holdsMore(fd: number, stream: boolean): boolean {
   return !isPlain(fd) && !isPlainWithout(fd);
 }
 
-/** Who sent it is no descriptor, but a look has no room for that: without what tells it. */
+/** Credentials are no descriptors, but the look has no room for them: switched off meanwhile. */
 function isPlainWithout(fd: number): boolean {
   const on = [option.SO_PASSCRED, option.SO_PASSPIDFD, option.SO_PASSSEC].filter(
     (which) => which !== null && getOption(fd, which) === 1,
@@ -49,7 +49,7 @@ function isPlainWithout(fd: number): boolean {
 const STAMP = cmsgSpace(16);
 const OFF = -1;
 
-/** True where nothing but bytes is there: the end is readable, too. */
+/** True if nothing but bytes is there: the end is readable, too. */
 function isPlain(fd: number): boolean {
   const type = getOption(fd, option.SO_TYPE);
   if (type === c.SOCK_STREAM) return isShort(fd) ?? inSteps(fd, 0);

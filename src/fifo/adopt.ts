@@ -1,4 +1,4 @@
-// An end of a pipe that somebody else opened: a service manager (ListenFIFO=), a parent, a peer.
+// An end of a pipe that another process opened: a service manager (ListenFIFO=), a parent, a peer.
 
 import { errno } from "../../native/errno.ts";
 import { check, UnixError } from "../base/errors.ts";

@@ -15,7 +15,7 @@ import { familyOf, getOption } from "../syscalls/socket.ts";
 import { channelOptions, handoverError } from "./channel.ts";
 import { ask, type Offer, release } from "./successor.ts";
 
-/** The socket that newcomers connect to. */
+/** The socket that successors connect to. */
 export type Control = Listener<SeqpacketSocket>;
 
 export interface OpenOptions extends FileOptions {
@@ -23,7 +23,7 @@ export interface OpenOptions extends FileOptions {
 }
 
 const CONTROL_MODE = 0o600;
-/** Whoever connects is looked at, and told why he may not (src/handover/predecessor.ts). */
+/** A client is checked, and told why it is refused (src/handover/predecessor.ts). */
 const control = { ...channelOptions, acceptFds: "refuse", allow: everybody } as const;
 
 const nobody = new Set([errno.ENOENT, errno.ECONNREFUSED]);
@@ -48,7 +48,7 @@ export async function firstOrNext(
   }
 }
 
-/** What the control entry brought must be able to be it. */
+/** The control entry's descriptor must be usable as the control socket. */
 function checked(offer: Offer | null): Offer | null {
   if (offer === null) return null;
   const { fd } = offer.control.fd;

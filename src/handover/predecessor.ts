@@ -1,4 +1,4 @@
-// The process that has the descriptors: it waits for the next one, and hands them over.
+// The process that has the descriptors: it waits for a successor, and hands them over.
 
 import { errno } from "../../native/errno.ts";
 import { textOf } from "../base/callbacks.ts";
@@ -10,7 +10,7 @@ import type { SeqpacketSocket } from "../socket/seqpacket.ts";
 import { FRAME_ENTRIES, HANDOVER_VERSION, type HandoverEntry } from "../structs/handover-frame.ts";
 import { type Arrived, Channel, handoverError } from "./channel.ts";
 
-/** What a holder knows of its process. */
+/** What a predecessor knows of its process. */
 export interface PredecessorOptions {
   readonly allow: Allow;
   readonly readyTimeoutMs: number;
@@ -18,12 +18,12 @@ export interface PredecessorOptions {
   readonly isReady: () => boolean;
   /** All of it, with the control socket's own entry first. */
   readonly list: () => { readonly entry: HandoverEntry; readonly fd: FdLike }[];
-  /** Somebody else may have all of it from now on; or has not taken it. */
+  /** A successor may have all of it from now on; or has not taken it. */
   readonly lend: () => void;
   readonly takeBack: () => void;
   /** The peer has taken over. */
   readonly left: (peer: { readonly pid: number }) => void;
-  /** The peer has given up, or died. */
+  /** The successor gave up, or died. */
   readonly failed: (attempt: { readonly pid: number; readonly reason: string }) => void;
 }
 
@@ -31,13 +31,13 @@ export interface PredecessorOptions {
 const HELLO_TIMEOUT_MS = 5_000;
 const PAUSE_AFTER_ERROR_MS = 100;
 
-/** Serves the control socket until the descriptors are somebody else's. */
+/** Serves the control socket until a successor owns the descriptors. */
 export class Predecessor {
   readonly #listener: Listener<SeqpacketSocket>;
   readonly #options: PredecessorOptions;
   readonly #channels = new Set<Channel>();
   #stop = new AbortController();
-  /** Who is taking over at the moment. */
+  /** The successor that is taking over at the moment. */
   #candidate: Channel | null = null;
   #ended = false;
 
@@ -47,12 +47,12 @@ export class Predecessor {
     void this.#accept(this.#stop.signal);
   }
 
-  /** Somebody has the descriptors, and may take them over. */
+  /** A successor has the descriptors, and may take over. */
   get lent(): boolean {
     return this.#candidate !== null;
   }
 
-  /** Serve nobody more. The listener stays open. */
+  /** Serve no more successors. The listener stays open. */
   end(): void {
     if (this.#ended) return;
     this.#ended = true;
@@ -95,7 +95,7 @@ export class Predecessor {
     }
   }
 
-  /** An `allow` that throws allows nothing. */
+  /** An `allow` that throws admits no process. */
   #allowed({ peer, pid }: Channel): boolean {
     try {
       return peer !== null && admits(this.#options.allow, peer);
@@ -169,7 +169,7 @@ export class Predecessor {
   }
 }
 
-/** @throws UnixError where something else came, or nothing more will */
+/** @throws UnixError if something else came, or nothing more will */
 function expect(arrived: Arrived | null, kind: "ready" | "taken"): void {
   if (arrived === null) throw handoverError(errno.ECONNRESET, "it ended before it was ready");
   const { frame } = arrived;

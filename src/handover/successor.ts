@@ -1,4 +1,4 @@
-// The process that comes after: it gets the descriptors, and takes over when it is ready.
+// The next process: it gets the descriptors, and takes over when it is ready.
 
 import { errno } from "../../native/errno.ts";
 import type { AddressInput } from "../address/address.ts";
@@ -22,8 +22,9 @@ interface AskOptions {
 }
 
 /**
- * Ask whoever listens at `address`. null: it has gone in the meantime, somebody else may be there.
- * @throws UnixError EBUSY, EACCES, EPROTO; ENOENT, ECONNREFUSED where nobody listens
+ * Ask the process that listens at `address`. null: it has ended in the meantime, another may be
+ * there.
+ * @throws UnixError EBUSY, EACCES, EPROTO; ENOENT, ECONNREFUSED if no process listens
  */
 export async function ask(
   address: AddressInput,
@@ -49,7 +50,7 @@ export async function ask(
   }
 }
 
-/** Let go of what has come. */
+/** Close what has come. */
 export function release(channel: Channel, got: readonly { readonly fd: Fd }[]): void {
   channel.close();
   for (const { fd } of got) fd.close();
@@ -91,8 +92,8 @@ function answerError(frame: { kind: string; pid?: number; reason?: string }): Un
 }
 
 /**
- * Say that we are ready, and wait for the predecessor's word. One that has died in the meantime
- * needs no word. When this returns, all is ours; `taken` has to be said then.
+ * Say that we are ready, and wait for the predecessor's answer. One that has died in the meantime
+ * need not answer. When this returns, all is ours; `taken` has to be said then.
  * @throws UnixError: the predecessor goes on
  */
 export async function takeOver(channel: Channel, signal: AbortSignal): Promise<void> {

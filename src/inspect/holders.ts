@@ -6,9 +6,9 @@ import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 export interface SocketHolder {
   /** The process, in this pid namespace. */
   readonly pid: number;
-  /** The process's name (comm, at most 15 bytes); "" where it ended meanwhile. */
+  /** The process's name (comm, at most 15 bytes); "" if it ended meanwhile. */
   readonly command: string;
-  /** Its number there; null where the kernel only told who called `listen`. */
+  /** Its number there; null if the kernel only told who called `listen`. */
   readonly fd: number | null;
 }
 
@@ -36,7 +36,7 @@ export function holdersOf(inodes: Iterable<number>): Map<number, SocketHolder[]>
   return holders;
 }
 
-/** Not to be read: ended meanwhile, or somebody else's. */
+/** Not readable: ended meanwhile, or another user's process. */
 function list(directory: string): string[] {
   try {
     return readdirSync(directory);

@@ -28,9 +28,9 @@ type SocketType = UnixRecord["type"];
  * - `listening`: a process takes connections here, or, with a datagram socket, messages. It may be
  *   stopped or overloaded: that the address is taken says nothing about an answer.
  * - `bound`: a live socket has the address but takes nothing: between `bind` and `listen`, shut
- *   down, or a datagram socket that is connected to somebody else.
+ *   down, or a datagram socket that is connected to another peer.
  * - `wrong-type`: live, but not of the type that was asked for.
- * - `stale`: a socket's file whose socket is gone; connecting is refused for good.
+ * - `stale`: a socket's file whose socket is gone; connecting is always refused.
  * - `not-a-socket`: a file of another kind, or a symbolic link to nowhere; see `found`.
  * - `forbidden`: this process may not look, or there is a socket's file that no process of this
  *   network namespace has, and that it may not connect to: stale, or alive in another namespace.
@@ -56,7 +56,7 @@ export interface Probe {
   readonly inode?: number;
   /**
    * The processes that have the socket open, as far as this one may see; only root sees other
-   * users'. Where the socket lives in another network namespace: who called `listen`.
+   * users'. If the socket lives in another network namespace: who called `listen`.
    */
   readonly holders: readonly SocketHolder[];
   /** What kind of file is there, in words: "a socket", "a regular file", … */
@@ -70,7 +70,7 @@ export interface Probe {
   readonly mode?: number;
   /** The very file at this path (not what a link leads to), to be recognized later. */
   readonly file?: SocketFile;
-  /** When the socket's file was made, where the file system knows. */
+  /** When the socket's file was made, if the file system knows. */
   readonly since?: Date;
   /**
    * How the state was found out. "sock_diag": the kernel said so. "proc": /proc/net/unix did, which
@@ -90,9 +90,9 @@ export interface ProbeOptions {
 }
 
 /**
- * What is at `address`, and who has it?
+ * What is at `address`, and which process has it?
  *
- * The kernel is asked first, and then no server notices. Only where no socket of this network
+ * The kernel is asked first, and then no server notices. Only if no socket of this network
  * namespace has the file (another namespace's may) a connection is tried and closed at once. Never
  * waits. The answer is true of the moment it is given.
  *
@@ -134,8 +134,8 @@ function probePath(address: PathAddress, { type, follow = true }: ProbeOptions):
 
 /**
  * macOS: what libproc adds to what connect told: who has it, and whether a refusal was a live
- * server's, for want of room in its backlog. A path is only a name to it: whoever answers does, and
- * who was bound to it may have lost it since, which connect knows better.
+ * server's, because its backlog is full. libproc knows a path only as a name: the process that
+ * answers has it, and one that was bound to it may have lost it since, which connect knows better.
  */
 function seenBy(answer: Answer, address: PathAddress, wanted: SocketType | undefined) {
   const named = findNamed(address.path, wanted);
@@ -167,7 +167,7 @@ function probeName(address: AbstractAddress, { type }: ProbeOptions): Probe {
 }
 
 /**
- * Null where the kernel tells nothing, be it that /proc may not be searched.
+ * Null if the kernel tells nothing, for example because /proc may not be searched.
  * @throws UnixError EMFILE, …: what connect says is not enough to go by (a server that has bound
  *   and does not listen yet refuses, too)
  */
@@ -176,7 +176,7 @@ function sockets(ask: () => Sockets | null): Sockets | null {
     return fileCall(ask);
   } catch (error) {
     if (isShortage(error)) throw error;
-    return null; // connect will say what is forbidden
+    return null; // connect reports what is forbidden
   }
 }
 
@@ -243,7 +243,7 @@ function told(record: UnixRecord, wanted: SocketType | undefined): Answer {
 interface Tried {
   readonly type: SocketType;
   readonly result: number;
-  /** Who called `listen`, where a connection was made. */
+  /** Who called `listen`, if a connection was made. */
   readonly server?: SocketHolder;
 }
 
@@ -286,7 +286,7 @@ function serverOf(fd: number): SocketHolder | null {
 interface Question {
   readonly address: Address;
   readonly type: SocketType | undefined;
-  /** What it means that nobody answers. */
+  /** What a refused connection means. */
   readonly refused: "stale" | "free";
 }
 

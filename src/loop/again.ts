@@ -1,5 +1,5 @@
-// The same operation waited for again and again, by nobody who may give it up: what a loop around
-// `receive()` or `accept()` does. One object serves all waits, one at a time.
+// The same operation awaited again and again, without an AbortSignal: a loop around `receive()` or
+// `accept()`. One object serves all waits, one at a time.
 
 import { type Operation, tried } from "./attempt.ts";
 import { inOrder } from "./gate.ts";
@@ -16,12 +16,12 @@ function keep(resolve: Resolve, reject: Reject): void {
   rejectLast = reject;
 }
 
-/** An operation in the direction "read", and who waits for it. */
+/** An operation in the direction "read", and its waiter. */
 export class Again<T> implements Waiter {
   next: Waiter | null = null;
   readonly #operation: Operation<T>;
   #watch: Watch | null = null;
-  /** How to tell who waits; null while nobody does. */
+  /** Settles the promise of the waiter; null if there is none. */
   #resolve: Resolve | null = null;
   #reject: Reject | null = null;
 
@@ -29,7 +29,7 @@ export class Again<T> implements Waiter {
     this.#operation = operation;
   }
 
-  /** The next value, as `attempt` would get it; null: somebody waits through this already. */
+  /** The next value, as `attempt` would get it; null: a waiter uses this object already. */
   once(watch: Watch): Promise<T> | null {
     if (this.#resolve !== null) return null;
     const now = tried(watch, "read", this.#operation);

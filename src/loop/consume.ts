@@ -1,4 +1,4 @@
-// Everything that comes, handed to a function in the moment it is there: no promise for each.
+// Each value is handed to a function as soon as it is there: no promise for each.
 
 import { behindGate, inOrder, rejected } from "./gate.ts";
 import type { Outcome, Waiter, Watch } from "./poller.ts";
@@ -26,10 +26,10 @@ export class Consumer<T> implements Waiter {
   readonly #watch: Watch;
   readonly #feed: Feed<T>;
   readonly #handler: Handler<T>;
-  /** How to tell whom this is for; null once told. */
+  /** Settles the caller's promise; null once settled. */
   #resolve: (() => void) | null = null;
   #reject: ((reason: unknown) => void) | null = null;
-  /** Others have their turn; it keeps its place in the queue meanwhile. */
+  /** Other work has its turn; this waiter keeps its place in the queue. */
   #resting = false;
   #waits = 0;
 
@@ -65,7 +65,7 @@ export class Consumer<T> implements Waiter {
     return handler(value);
   }
 
-  /** In its place, but behind what has been told just before. */
+  /** In its order, but after outcomes that were told just before. */
   #begin(): void {
     this.wait();
     this.#enter();

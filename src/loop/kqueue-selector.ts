@@ -20,8 +20,8 @@ interface Found {
 
 /**
  * FIFOs and pipes. A kqueue says nothing when the last writer of a FIFO has gone, or the last
- * reader where there is no room; select(2) does (facts: #kqueue-and-fifos). It goes on saying what
- * it says, so it is asked only about those that somebody waits on.
+ * reader if there is no room; select(2) does (facts: #kqueue-and-fifos). select is level-triggered,
+ * so it is asked only about descriptors that have a waiter.
  */
 class Fifos implements Beside {
   readonly #all = new Map<number, Selected>();

@@ -1,4 +1,4 @@
-// Who waits for what in this JS thread. Knows descriptors, nothing of messages.
+// The waiters of this JS thread. It knows descriptors and nothing of messages.
 
 import { closedError } from "../base/errors.ts";
 import { close } from "../syscalls/fd.ts";
@@ -13,18 +13,18 @@ import { type Served, WatchSet } from "./watch-set.ts";
 /** Unreferenced waiters are served by a thread; it starts when they have waited this long. */
 const BACKGROUND_DELAY_MS = 5;
 
-/** Until a thread that could not be had is asked for again. */
+/** Until a thread that could not be started is tried again. */
 const SHORTAGE_MS = 50;
 
-/**
- * What became of a try: nothing was to be had; it got what it waited for; it got something, and
- * goes on waiting for more.
- */
+/** The outcome of a try: it would block; it is finished; it made progress, and waits for more. */
 export type Outcome = "nothing" | "done" | "more";
 
-/** Someone who waits, in one queue at a time. `run` tries; it never throws. */
+/** A waiter, in one queue at a time. `run` tries; it never throws. */
 export interface Waiter extends Link<Waiter> {
-  /** It would be told at once, those just served in a microtask: behind them, not now. */
+  /**
+   * It would be told at once, but waiters just served are told in a microtask: it is told after
+   * them.
+   */
   wait?(): void;
   run(): Outcome;
   /** The descriptor is closed, or cannot be watched: stop waiting with this reason. */
@@ -35,7 +35,7 @@ export type Direction = "read" | "write";
 
 const latest = (first: Served, second: Served): Served => (second === "nobody" ? first : second);
 
-/** One descriptor in the set. Owned by whoever owns the descriptor; ended by `close`. */
+/** One descriptor in the set. It belongs to the descriptor's owner; ended by `close`. */
 export class Watch {
   readonly fd: number;
   /** The last in each queue. */
@@ -46,7 +46,7 @@ export class Watch {
   writable = true;
   /** Hung up, or bytes came out of band: a short read says nothing about what is behind it. */
   ended = false;
-  /** Its owner calls `close`. Without one it goes when nobody waits any more. */
+  /** Its owner calls `close`. A watch without an owner goes with its last waiter. */
   owned: boolean;
   /** Events that the kernel was asked for. */
   registered = 0;
@@ -60,7 +60,7 @@ export class Watch {
     this.tag = threadPoller().add(this);
   }
 
-  /** The watch of a descriptor in this thread: there is one, however many ask. */
+  /** The watch of a descriptor in this thread: there is one for all waiters. */
   static of(fd: number, owned: boolean): Watch {
     const known = threadPoller().find(fd);
     // a number has one owner at a time: that one's file was closed behind our back
@@ -75,7 +75,7 @@ export class Watch {
     return this.tag === 0;
   }
 
-  /** An owner comes: whoever waited by number may have waited for a file that is gone by now. */
+  /** The watch gets an owner: waiters by number may have waited for a file that is gone by now. */
   #claim(): void {
     this.owned = true;
     this.readable = true;
@@ -84,7 +84,7 @@ export class Watch {
     if (this.registered !== 0) threadPoller().renew(this);
   }
 
-  /** Somebody waits in this direction. */
+  /** Whether there is a waiter in this direction. */
   hasWaiters(direction: Direction): boolean {
     return this.#last(direction) !== null;
   }
@@ -153,8 +153,8 @@ export class Watch {
   }
 
   /**
-   * In their order, those who wait now. One that runs is out of the queue: it may close this watch,
-   * or wait again, and then it has just seen that there is nothing to be had.
+   * In their order, those who wait now. A waiter that runs is out of the queue: it may close this
+   * watch, or wait again, and then it has just seen that it would block.
    */
   #serve(direction: Direction): Served {
     const end = this.#last(direction);
@@ -193,7 +193,7 @@ export class Watch {
   }
 }
 
-/** Drop what waits on a descriptor that is about to be closed; cheap where nobody does. */
+/** Drop the waiters of a descriptor that is about to be closed; cheap if there are none. */
 export function stopWaiting(fd: number, reason: () => unknown): void {
   poller?.find(fd)?.close(reason());
 }
@@ -274,7 +274,7 @@ class Poller extends WatchSet<Watch> implements Source {
     this.rest();
   }
 
-  /** The other waker; null while this process is out of descriptors: nobody is there to be told. */
+  /** The other waker; null while this process is out of descriptors. */
   #thread(): ThreadWaker | null {
     try {
       return new ThreadWaker(this.selector, () => this.#woken());

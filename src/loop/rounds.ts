@@ -12,33 +12,36 @@ import type { Served } from "./watch-set.ts";
 export interface Source {
   /** Take what is ready from the kernel: how many events. */
   take(): number;
-  /** The same, sleeping at most so long until something is; negative where that cannot be done. */
+  /**
+   * The same, after sleeping for at most that long until something is ready; negative if this
+   * kernel cannot.
+   */
   takeWithin(nanoseconds: number): number;
   /** The watch that event `index` is about; null: it is closed meanwhile. */
   watchOf(index: number): Watch | null;
   /** Tell `watch` of event `index`. */
   serve(watch: Watch, index: number): Served;
-  /** Whether somebody waits who keeps the process alive. */
+  /** Whether there is a waiter that keeps the process alive. */
   readonly awaited: boolean;
-  /** All are served, and have waited again if they wanted: arm the waker, or let it go. */
+  /** All are served, and have queued again if they wanted: arm the waker, or release it. */
   rest(): void;
 }
 
 /** Rounds in one wake-up at most. */
 const ROUNDS = 16;
-/** Microtasks that those who were served get to answer and to wait again. */
+/** Microtasks in which served waiters may answer and wait again. */
 const MICROTASK_TURNS = 6;
-/** The same before Bun is told that nobody waits any more. */
+/** The same before Bun is told that there are no more waiters. */
 const IDLE_MICROTASK_TURNS = 16;
 
 /** Sleep of the thread itself, which is short so that the rest of Bun's loop does not notice. */
 const NAP_NS = 100_000;
 
-/** Vain steps back, or naps, in a row before they are tried only every so often. */
+/** Fruitless yields, or naps, in a row, after which they are tried only now and then. */
 const LUCK = 8;
 const PROBE = 64;
 
-/** Whether something that has often been in vain is worth another try. */
+/** Whether something that has often been fruitless is worth another try. */
 class AdaptiveGate {
   #left = LUCK;
   #vain = 0;
@@ -54,7 +57,7 @@ class AdaptiveGate {
 
 let busyPollMs = 0;
 
-/** Go on looking for so long after the last event before the thread sleeps. */
+/** Keep polling for this long after the last event before the thread sleeps. */
 export function setBusyPoll(ms: number): void {
   busyPollMs = ms;
 }
@@ -81,11 +84,11 @@ export class Rounds {
   #hops = 0;
   readonly #yielding = new AdaptiveGate();
   readonly #napping = new AdaptiveGate();
-  /** The only watch that was served in this round: it is expected to be ready next, too. */
+  /** The only watch that was served in this round; predicted to be ready next. */
   #only: Watch | null = null;
-  /** Somebody was served who answers in a microtask of his own. */
+  /** A served waiter answers in a microtask of its own (a promise). */
   #patient = false;
-  /** The same of the round before: one conversation, and nobody else's. */
+  /** The same as in the round before: a single conversation. */
   #before: Watch | null = null;
 
   constructor(source: Source) {
@@ -104,7 +107,7 @@ export class Rounds {
     this.#step();
   }
 
-  /** Somebody waits who did not, or the other way round: see to the waker after this turn. */
+  /** The number of waiters went from none to some, or back: adjust the waker after this turn. */
   touch(): void {
     if (this.#running) return;
     this.#running = true;
@@ -184,7 +187,7 @@ export class Rounds {
     this.#step();
   }
 
-  /** What is ready, or soon will be if somebody waits for it. */
+  /** How many events are ready, or are about to be if there is a waiter. */
   #take(): number {
     if (!this.#source.awaited) return this.#source.take();
     if (busyPollMs > 0) return this.#poll();
@@ -205,8 +208,8 @@ export class Rounds {
 
   /**
    * The peer may have answered while we were at it. If not, step back for a moment and look again.
-   * Where the peer runs on this processor it can only answer once we stop, and that is many times
-   * cheaper than to sleep and be woken. Where it runs elsewhere the step back returns at once. With
+   * If the peer runs on this processor it can only answer once we stop, and that is many times
+   * cheaper than to sleep and be woken. If it runs elsewhere the step back returns at once. With
    * several peers it is never made: the kernel lets them run before us for a while after it, one by
    * one at each answer.
    */

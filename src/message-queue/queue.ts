@@ -96,8 +96,8 @@ export class MessageQueue extends FdOwner implements AsyncDisposable {
   }
 
   /**
-   * Take over a queue's descriptor that somebody else opened: inherited, or received over a socket.
-   * A number or an Fd is owned by the result from then on, of an object with an `fd` a duplicate is
+   * Adopt a queue's descriptor that other code opened: inherited, or received over a socket. A
+   * number or an Fd is owned by the result from then on, of an object with an `fd` a duplicate is
    * used. On failure everything is as it was.
    *
    * @throws UnixError EBADF (no descriptor, or not a queue's)
@@ -108,7 +108,8 @@ export class MessageQueue extends FdOwner implements AsyncDisposable {
   }
 
   /**
-   * Remove the name. Who has the queue open keeps it; it is gone when the last one closes it.
+   * Remove the name. Processes that have the queue open keep it; it is gone when the last one
+   * closes it.
    * @throws UnixError ENOENT, EACCES
    * @see mq_unlink(3)
    */
@@ -137,12 +138,12 @@ export class MessageQueue extends FdOwner implements AsyncDisposable {
   /**
    * Have a signal sent to this process, once, when a message comes into the queue while it is
    * empty; null takes that back. `watchSignals` then says who sent the message: an event with the
-   * code "message-queue", the sender's pid and uid as the kernel knows them, and `value`. (It is
-   * as good as any queued signal: who may signal this process can send a forged one.)
+   * code "message-queue", the sender's pid and uid as the kernel knows them, and `value`. (It is no
+   * better proof than any queued signal: a process that may signal this one can forge it.)
    *
    * One process at a time may ask, whichever descriptor it asks by. It is told once and has to ask
    * again: first ask, then empty the queue, so that nothing slips through. A thread that is blocked
-   * in mq_receive(3) gets the message without anybody being told; what waits here does not count as
+   * in mq_receive(3) gets the message without a notification; what waits here does not count as
    * that. Closing any descriptor of the queue in this process takes the request back too.
    *
    * Nothing here needs it in order to wait: `receive` does.
@@ -159,7 +160,7 @@ export class MessageQueue extends FdOwner implements AsyncDisposable {
    * Send one message; waits for room. Sends are taken in the order they were asked for; data that
    * waits must not be changed until the promise settles.
    *
-   * @throws TypeError, RangeError at once; TypeError later where data that waits was detached,
+   * @throws TypeError, RangeError at once; TypeError later if data that waits was detached,
    *   transferred or made smaller; QueueLimitError EMSGSIZE; UnixError EBADF (opened for reading),
    *   ENOBUFS (more than `maxQueuedBytes` wait already), ERR_CLOSED; the signal's reason
    * @see mq_send(3)
@@ -192,7 +193,7 @@ export class MessageQueue extends FdOwner implements AsyncDisposable {
     return attempt(wait, operation).then(() => {});
   }
 
-  /** Send if there is room: true; false where there is none, or others wait already. */
+  /** Send if there is room: true; false if there is none, or others wait already. */
   trySend(data: Payload, options?: QueueSendOptions): boolean {
     const message = ready(data, options);
     this.open("mq_timedsend");

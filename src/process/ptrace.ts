@@ -5,7 +5,10 @@ import { readFileSync } from "node:fs";
 import { check, UnsupportedError } from "../base/errors.ts";
 import { setTracer } from "../syscalls/process.ts";
 
-/** Who may trace whom: 0 no rule of Yama's, 1 ancestors and who is named, 2 root, 3 nobody. */
+/**
+ * Which process may trace another: 0 no rule of Yama's, 1 ancestors and the named one, 2 root, 3
+ * none.
+ */
 export function yamaScope(): number {
   try {
     return Number(readFileSync("/proc/sys/kernel/yama/ptrace_scope", "utf8"));
@@ -19,7 +22,7 @@ let line: Promise<void> = Promise.resolve();
 
 /**
  * Let a process trace this one until the result is disposed of, if it is still alive then. Only one
- * can be named at a time, so whoever asks meanwhile waits in line.
+ * can be named at a time, so other calls wait in line meanwhile.
  *
  * @throws UnixError EINVAL (no such process); the signal's reason
  * @throws UnsupportedError in a Worker: there is one line per thread, and one name per process
@@ -37,7 +40,8 @@ export async function allowTracer(
   line = turn.then(() => done);
   try {
     await until(turn, signal);
-    // not a later process with its pid; if it ends just now, what is next fails and takes it back
+    // not a later process with its pid; if it ends just now, the next call fails and takes this
+    // back
     if (alive()) check(setTracer(pid), "prctl", { hint: "PR_SET_PTRACER: Yama did not take it" });
   } catch (error) {
     end();

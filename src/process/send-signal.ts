@@ -42,10 +42,10 @@ const HINTS = new Map<number, string>([
   [errno.EAGAIN, "its queue of signals is full (RLIMIT_SIGPENDING)"],
 ]);
 
-/** Who it goes to: by pid, which may be known to have ended, or by pidfd. */
+/** The target: by pid, which may be known to have ended, or by pidfd. */
 type Target = { readonly pid: number; readonly ended?: boolean } | { readonly pidfd: number };
 
-/** Where signals carry a value; by hand, where libc has sigqueue(3). */
+/** Whether signals can carry a value. The call is made by hand, for sigqueue(3) takes a union. */
 const hasValues = nr.SYS_rt_sigqueueinfo !== null;
 
 /** @internal */
@@ -81,7 +81,7 @@ function queued(target: Target, number: number, value: number): number {
 
 /**
  * Send a signal to a process: by pid, or by pidfd (a ProcessHandle, or the Fd of one), which cannot
- * hit another process that has got the pid meanwhile. Signal 0 sends nothing and only fails where a
+ * hit another process that has got the pid meanwhile. Signal 0 sends nothing and only fails if a
  * signal would.
  *
  * SIGPWR and the signals that libc keeps for itself are refused: a Bun process would stop, or

@@ -1,4 +1,4 @@
-// Connecting: write who we are into the listener's queue, and wait for the answer in our own.
+// Connecting: write our identity into the listener's queue, and wait for the answer in our own.
 
 import { lstatSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
@@ -64,7 +64,7 @@ class Attempt {
   }
 
   #nobody(): UnixError {
-    return refused("nobody listens; a crash leaves a name behind", { address: this.name });
+    return refused("no process listens; a crash leaves a name behind", { address: this.name });
   }
 
   #hidden(): UnixError {

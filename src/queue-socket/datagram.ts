@@ -49,7 +49,7 @@ export interface SendDatagramOptions {
 
 /** What came as one datagram. */
 export class QueueDatagram extends QueueMessage {
-  /** Who sent it, good for an answer: the sender's claim. null where it does not say. */
+  /** Who sent it, good for an answer: the sender's claim. null if it does not say. */
   readonly from: QueueAddress | null;
 
   /** @internal */
@@ -64,7 +64,7 @@ const GARBAGE = 64;
 
 /**
  * A datagram socket over a message queue. A send waits for room in the receiver's queue; it fails
- * with ECONNREFUSED where nobody reads any more. Datagrams of one sender with one priority keep
+ * with ECONNREFUSED if no process reads any more. Datagrams of one sender with one priority keep
  * their order, and those that wait for one receiver do not hold up those for another.
  *
  * @see mq_overview(7), docs/queue-socket.md
@@ -110,7 +110,7 @@ export class QueueDatagramSocket extends FdOwner implements AsyncDisposable {
     return name === null ? this.#own.identity : { name };
   }
 
-  /** Its name; null where it has none. */
+  /** Its name; null if it has none. */
   get name(): string | null {
     return this.#name?.name ?? null;
   }
@@ -170,10 +170,10 @@ export class QueueDatagramSocket extends FdOwner implements AsyncDisposable {
    * Send one datagram; waits for room. Resolves when it is in the receiver's queue, not when it has
    * been read. Data that waits must not be changed until the promise settles.
    *
-   * @throws TypeError, RangeError at once; TypeError later where data that waits was detached,
-   *   transferred or made smaller; UnixError ENOENT, ECONNREFUSED (nobody reads), EACCES
-   *   (its mode, or another owner), EPROTOTYPE (a listener's name), ENOBUFS (more than
-   *   `maxQueuedBytes` wait already), ERR_CLOSED; QueueLimitError EMSGSIZE; the signal's reason
+   * @throws TypeError, RangeError at once; TypeError later if data that waits was detached,
+   *   transferred or made smaller; UnixError ENOENT, ECONNREFUSED (no process reads), EACCES (its
+   *   mode, or another owner), EPROTOTYPE (a listener's name), ENOBUFS (more than `maxQueuedBytes`
+   *   wait already), ERR_CLOSED; QueueLimitError EMSGSIZE; the signal's reason
    */
   send(data: Payload, options: SendDatagramOptions & Abortable): Promise<void> {
     const message = ready(data, options);
@@ -217,7 +217,7 @@ export class QueueDatagramSocket extends FdOwner implements AsyncDisposable {
   /** The same after a while: undefined: no room. @throws UnixError ECONNREFUSED */
   #putLater(target: Target, message: Ready): true | undefined {
     if (!target.peer.holder.alive()) {
-      const detail = { address: target.address, hint: "nobody reads from it any more" };
+      const detail = { address: target.address, hint: "no process reads from it any more" };
       throw new UnixError("mq_timedsend", -errno.ECONNREFUSED, detail);
     }
     return this.#put(target, message) || undefined;

@@ -1,4 +1,4 @@
-// Somebody else's queue, open for writing, and whether anybody reads from it.
+// Another process's queue, open for writing, and whether any process reads from it.
 
 import { fstatSync, type Stats } from "node:fs";
 import { errno } from "../../native/errno.ts";
@@ -46,7 +46,7 @@ interface Start {
   readonly handle: Fd;
   readonly pidfd: Fd | null;
   readonly credentials: Credentials;
-  /** Its number in that process; −1 where that is not known. */
+  /** Its number in that process; −1 if that is not known. */
   readonly number: number;
   readonly tag: QueueTag;
   readonly file: { readonly messageBytes: number; readonly inode: number; readonly device: number };
@@ -66,7 +66,7 @@ export class SendQueue {
   readonly handle: Fd;
   readonly holder: ReaderLiveness;
   readonly tag: QueueTag;
-  /** Its number in the process that reads from it; −1 where that is not known. */
+  /** Its number in the process that reads from it; −1 if that is not known. */
   number: number;
   readonly messageBytes: number;
   readonly inode: number;
@@ -107,9 +107,9 @@ export class SendQueue {
   }
 
   /**
-   * The queue that a process says is its own. `fresh`: nobody has written into it yet, so that it
-   * still wears its tag; who does not know the tag speaks of somebody else's queue. `owner`: to
-   * whom it must belong.
+   * The queue that a process says is its own. `fresh`: nothing was written into it yet, so that it
+   * still has its tag; a process that does not know the tag named another's queue. `owner`: the
+   * user to whom it must belong.
    * @throws UnixError ECONNREFUSED (there is no such queue), EACCES, EMFILE, …
    */
   static of(
@@ -120,7 +120,7 @@ export class SendQueue {
       const { ino, dev, atimeMs, mtimeMs } = fileCall(() => fstatSync(look));
       if (ino !== identity.inode || dev !== device) throw refused("another file");
       const worn = atimeMs === 1e3 * identity.tagLow && mtimeMs === 1e3 * identity.tagHigh;
-      if (fresh && !worn) throw refused("another tag: somebody else's queue, or one in use");
+      if (fresh && !worn) throw refused("another tag: another process's queue, or one in use");
       const fd = open(`/proc/self/fd/${look}`, file.O_WRONLY | file.O_NONBLOCK);
       return Fd.adopt(must(fd, "open"), "queue socket");
     });
@@ -172,7 +172,7 @@ export class SendQueue {
     return SendQueue.#open(handle, known, { pid, number: -1, tag: NO_TAG, owner, address: name });
   }
 
-  /** Somebody else has the queue now: believed if that process has it open. */
+  /** Another process has the queue now: believed if that process has it open. */
   moved(identity: QueueIdentity): void {
     try {
       const { pidfd } = proven(identity, (look) => {
@@ -244,7 +244,7 @@ const hints = new Map<number, string>([
   [errno.EACCES, "both ends of a queue socket run as the same user"],
 ]);
 
-/** No connection with whoever said that. */
+/** No connection with the process that said that. */
 export function refused(why: string, detail: ErrorDetail = {}): UnixError {
   return new UnixError("connect", -errno.ECONNREFUSED, { hint: why, ...detail });
 }
@@ -284,7 +284,7 @@ function must(result: number, syscall: string): number {
   return check(result, syscall, { hint });
 }
 
-/** The process that locked a file, as /proc/locks has it; null where that does not tell. */
+/** The process that locked a file, as /proc/locks has it; null if that does not tell. */
 function lockedBy(fd: number): number | null {
   let stats: Stats;
   try {

@@ -34,7 +34,7 @@ export interface Connection {
 
 /** Options of one receive. */
 export interface QueueReceiveOptions extends Abortable {
-  /** At most so many bytes; what is left of a frame comes with the next. Default: a whole frame. */
+  /** Bytes at most; what is left of a frame comes with the next. Default: a whole frame. */
   readonly maxBytes?: number | undefined;
 }
 
@@ -159,7 +159,7 @@ export class QueueSocket extends FdOwner implements AsyncDisposable {
     return new QueueMessage(data.length > max ? data.slice(0, max) : data, 0);
   }
 
-  /** Nothing is here. If nobody is there to send more, what was sent last may have come since. */
+  /** Nothing is here. If the peer is gone, what it sent last may have come since. */
   #atEnd(): Uint8Array | null | undefined {
     if (this.#peer.holder.alive()) return undefined;
     for (;;) {
@@ -187,10 +187,10 @@ export class QueueSocket extends FdOwner implements AsyncDisposable {
    * Send; resolves when the other end's queue has taken all of it. Sends are taken in the order
    * they were asked for; data that waits must not be changed until the promise settles.
    *
-   * @throws TypeError at once, and later where data that waits was detached, transferred or made
+   * @throws TypeError at once, and later if data that waits was detached, transferred or made
    *   smaller (a part may be out by then: close it)
-   * @throws UnixError EPIPE (nobody is at the other end, or after `end`),
-   *   ENOBUFS (more than `maxQueuedBytes` wait already), ERR_CLOSED; the signal's reason
+   * @throws UnixError EPIPE (the peer is gone, or after `end`), ENOBUFS (more than `maxQueuedBytes`
+   *   wait already), ERR_CLOSED; the signal's reason
    */
   send(data: Payload, options: Abortable = {}): Promise<void> {
     const piece = onePiece(data);
@@ -292,8 +292,8 @@ export class QueueSocket extends FdOwner implements AsyncDisposable {
    * Let this socket live on in another program: after exec in this process, or in a child. The
    * result goes there (environment, arguments) and is good for one `adoptQueueSocket`. Without `as`
    * both descriptors are no longer close-on-exec; with `as` they are for a child that gets them
-   * under those numbers: `Bun.spawn(…, { stdio: [0, 1, 2, ...socket.fds] })` and `as: [3, 4]`.
-   * From then on `close()` here leaves the connection to whoever has it.
+   * under those numbers: `Bun.spawn(…, { stdio: [0, 1, 2, ...socket.fds] })` and `as: [3, 4]`. From
+   * then on `close()` here leaves the connection to the process that has it.
    *
    * @throws UnixError EBUSY while sends are queued, EPIPE, ERR_CLOSED
    */
@@ -353,12 +353,12 @@ function tryQuietly(call: () => unknown): void {
   try {
     call();
   } catch {
-    // there is nobody to tell
+    // no process is there to be told
   }
 }
 
 function gone(): UnixError {
-  return new UnixError("mq_timedsend", -errno.EPIPE, { hint: "nobody is at the other end" });
+  return new UnixError("mq_timedsend", -errno.EPIPE, { hint: "the peer is gone" });
 }
 
 const maxBytesOf = (maxBytes: number | undefined): number =>

@@ -6,7 +6,7 @@ import { QueueDirection } from "./direction.ts";
 import { MIN_MESSAGE_BYTES } from "./receive-queue.ts";
 import { refused, SendQueue, wrongKind } from "./send-queue.ts";
 
-/** So many stay open, and all to which something waits. */
+/** This many stay open, and all to which something waits. */
 const MAX_TARGETS = 64;
 
 export interface Target {
@@ -32,7 +32,7 @@ export class QueueTargets {
   }
 
   /**
-   * Where to send: somebody reads from it at this moment, or something waits for it already.
+   * Where to send: a process reads from it at this moment, or something waits for it already.
    * @throws UnixError ENOENT, ECONNREFUSED, EACCES, EMFILE
    */
   find(to: string | QueueIdentity): Target {
@@ -60,7 +60,7 @@ export class QueueTargets {
     const address = named ? to : `process ${to.pid}`;
     if (!peer.holder.alive()) {
       peer.close();
-      throw refused("nobody reads from it; a crash leaves a name behind", { address });
+      throw refused("no process reads from it; a crash leaves a name behind", { address });
     }
     if (peer.messageBytes < MIN_MESSAGE_BYTES) {
       peer.close();

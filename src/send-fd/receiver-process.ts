@@ -36,13 +36,15 @@ export function whyNoProc(): string | null {
   }
 }
 
-/** What each side calls; what a filter refuses would else be noticed by the other's deadline. */
+/**
+ * The calls of each side: what a filter refuses would otherwise only be noticed at the deadline.
+ */
 const needed = {
   sender: ["pidfd_open", "pidfd_send_signal"],
   receiver: ["pidfd_open", "pidfd_getfd"],
 } as const;
 
-/** Why this process cannot be that side of it; null where it can. */
+/** Why this process cannot be that side of it; null if it can. */
 export function whyNot(side: keyof typeof needed): string | null {
   const proc = whyNoProc();
   if (proc !== null) return proc;
@@ -59,7 +61,7 @@ export function mustBeAble(side: keyof typeof needed): void {
   if (reason !== null) throw new UnsupportedError("sendFd", reason);
 }
 
-/** null where there is no such process, or none that is shown. @throws UnixError EMFILE, ENFILE */
+/** null if there is no such process, or none that is shown. @throws UnixError EMFILE, ENFILE */
 function readProc(pid: number, file: "stat" | "status"): string | null {
   try {
     return fileCall(() => readFileSync(`/proc/${pid}/${file}`, "utf8"));
@@ -69,7 +71,7 @@ function readProc(pid: number, file: "stat" | "status"): string | null {
   }
 }
 
-/** When the process that has `pid` now started; null where there is none, or none that is shown. */
+/** When the process that has `pid` now started; null if there is none, or none that is shown. */
 export function startOf(pid: number): string | null {
   const stat = readProc(pid, "stat");
   return stat === null ? null : decodeStart(stat);
@@ -92,7 +94,7 @@ export function ownParty(): ProcessIdentity {
 export class Target implements Disposable {
   readonly handle: ProcessHandle;
   readonly #signal: number;
-  /** Who it is, for people. */
+  /** Its name, for messages. */
   readonly name: string;
 
   constructor(to: number | Exclude<FdLike, number>, signal: number) {
@@ -119,7 +121,7 @@ export class Target implements Disposable {
   }
 
   /**
-   * Who it is, once it is sure that it handles the signal: one that does not would be killed.
+   * The process, after a check that it handles the signal: one that does not would be killed.
    * @throws UnixError ECONNREFUSED, ESRCH, EACCES
    */
   listening(): { party: ProcessIdentity; status: ProcessStatus } {
@@ -127,7 +129,7 @@ export class Target implements Disposable {
     const bit = 1n << BigInt(this.#signal - 1);
     if ((found.status.caught & bit) !== 0n) return found;
     const how = (found.status.ignored & bit) === 0n ? "would be ended by" : "ignores";
-    const hint = `nobody listens: ${this.name} ${how} ${signalName(this.#signal)}`;
+    const hint = `it does not listen: ${this.name} ${how} ${signalName(this.#signal)}`;
     throw new UnixError("pidfd_send_signal", -errno.ECONNREFUSED, { hint });
   }
 
@@ -138,8 +140,8 @@ export class Target implements Disposable {
   }
 
   /**
-   * Whether it needs this process's leave to take something from it (Yama).
-   * @throws UnixError EPERM where leave would not help; EOPNOTSUPP from another pid namespace
+   * Whether it needs this process's permission to take something from it (Yama).
+   * @throws UnixError EPERM if permission would not help; EOPNOTSUPP from another pid namespace
    * @see ptrace(2), "Ptrace access mode checking"
    */
   needsLeave(target: ProcessStatus): boolean {
@@ -171,7 +173,7 @@ export class Target implements Disposable {
   }
 }
 
-/** Yama's ptrace_scope: 1, who is named may; 3, nobody may. */
+/** Yama's ptrace_scope: 1, the named process may; 3, none may. */
 const LEAVE = 1;
 const NOBODY = 3;
 

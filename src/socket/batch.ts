@@ -30,7 +30,7 @@ export type BatchMessage =
       readonly to?: AddressInput | undefined;
     });
 
-/** A checked message: text stays as it came. */
+/** A checked message: text stays text. */
 export type Item = string | Piece | (Outgoing & { readonly to: Address | undefined });
 
 /** Data alone, as opposed to data with what goes beside it. */
@@ -80,8 +80,8 @@ const encoder = new TextEncoder();
 const held: { data: Piece[] } = { data: [] };
 
 /**
- * How many of `items` were taken; a negative errno where not even the first one was.
- * @throws TypeError where bytes of the first one are gone
+ * How many of `items` were taken; a negative errno if not even the first one was.
+ * @throws TypeError if bytes of the first one are gone
  */
 export function sendBatchOnce(fd: number, items: readonly Item[]): number {
   outgoing ??= { envelopes: MessageHeader.array(CHUNK), memory: new Memory(CHUNK * SHORT) };
@@ -99,7 +99,10 @@ export function sendBatchOnce(fd: number, items: readonly Item[]): number {
   return total;
 }
 
-/** How many are ready, from item `from` on. One whose bytes are gone waits to be the first. */
+/**
+ * How many are ready, from item `from` on. A message whose bytes are gone is left for the next
+ * call, as its first.
+ */
 function fillChunk({ envelopes, memory }: Room, items: readonly Item[], from: number): number {
   const count = Math.min(items.length - from, CHUNK);
   let i = 0;
@@ -156,7 +159,7 @@ function transferred(item: Item): void {
   if (!isBare(item)) closeTransferred(item);
 }
 
-/** Messages that have to wait, with duplicates of descriptors: the caller may close his own. */
+/** Messages that have to wait, with duplicates of descriptors: the caller may close its own. */
 export class WaitingItems implements Disposable {
   readonly items: readonly Item[];
   readonly #copies: ReceivedFds[] = [];
@@ -174,7 +177,7 @@ export class WaitingItems implements Disposable {
   #hold(item: Item): Item {
     if (isBare(item) || item.transfer || item.numbers.length === 0) return item;
     const closed = item.numbers.some((fd) => descriptorFlags(fd) < 0);
-    if (closed) return item; // its own send will say so, after those before it
+    if (closed) return item; // its own send reports that, after those before it
     const copies = new ReceivedFds(duplicateAll(item.numbers), "sendBatch");
     this.#copies.push(copies);
     return { ...item, fds: copies.owned, numbers: copies.owned };
@@ -185,14 +188,14 @@ export class WaitingItems implements Disposable {
   }
 }
 
-/** True where every address of the batch fits into a sockaddr_un as it is. */
+/** True if every address of the batch fits into a sockaddr_un as it is. */
 export function allFit(items: readonly Item[]): boolean {
   return items.every((item) => isBare(item) || item.to === undefined || fitsSockaddr(item.to));
 }
 
-/** Memory that one batch may fill; where it is not enough, fewer messages come at a time. */
+/** Memory that one batch may fill; if it is not enough, fewer messages come at a time. */
 const MAX_BYTES = 64 * 1024 * 1024;
-/** As many as any batch had: one array, for the kernel takes them as such. */
+/** Enough for the largest batch so far: one array, because the kernel takes one. */
 let incoming: MessageHeader[] = [];
 
 function envelopesFor(count: number): MessageHeader[] {

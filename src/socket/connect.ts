@@ -55,7 +55,7 @@ function begin(input: AddressInput, options: ConnectOptions): Attempt {
     throw new TypeError("connect needs an address: a socket without one cannot be reached");
   const from = options.from === undefined ? null : parseAddress(options.from);
   const settings = toSettings(options);
-  const target = absolute(address); // what the path means now, however long it takes
+  const target = absolute(address); // the directory may change during the wait
   const handle = Fd.of(check(socket(number), "socket"), "connect", originOf(type));
   try {
     applySettings(handle.fd, settings);
@@ -86,7 +86,7 @@ function timedOut({ address }: Attempt): UnixError {
 }
 
 /**
- * Connect to a listening socket. A full backlog is waited for; where nobody listens it fails at
+ * Connect to a listening socket. A full backlog is waited for; if no process listens it fails at
  * once.
  *
  * @throws UnixError ENOENT, ECONNREFUSED, EACCES, EPROTOTYPE, ETIMEDOUT; the signal's reason

@@ -1,4 +1,4 @@
-// SOCK_DGRAM: messages to whoever is named. On one machine none is lost: a send waits for room.
+// SOCK_DGRAM: messages, each to its address. On one machine none is lost: a send waits for room.
 
 import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
@@ -38,7 +38,7 @@ const KIND: Kind = {
   stream: false,
 };
 
-/** Between tries of a thread that sleeps, where the kernel does not tell of room. */
+/** Between tries of a blocked thread, if the kernel does not report room. */
 const UNTOLD_MS = 1;
 
 /** The same for all sends to one place, whatever the current directory is. */
@@ -61,7 +61,7 @@ export class DatagramSocket extends PacketSocket {
   /** Receivers that sends are waiting for, by address. */
   readonly #destinations = new Map<string, ReceiverRoom>();
   readonly #sending = new Set<Promise<void>>();
-  /** A timer will try again. */
+  /** A timer is set to try again. */
   #trying = false;
   /** Where it was connected last. */
   #connected: Address | null = null;
@@ -89,7 +89,7 @@ export class DatagramSocket extends PacketSocket {
 
   /**
    * @internal For `bindDatagram`: `bind` binds the descriptor, which has no address yet. What it
-   * needs is not imported here, so that a program with a pair has none of it in its bundle.
+   *   needs is not imported here, so that a program with a pair has none of it in its bundle.
    */
   bindBy(name: Address, bind: (fd: number) => Binding): void {
     const fd = this.open("bind");
@@ -127,7 +127,7 @@ export class DatagramSocket extends PacketSocket {
    * Send one message; waits for room at the receiver. A queued message keeps its place before later
    * ones to the same receiver.
    *
-   * @throws UnixError ECONNREFUSED (nobody there), ENOENT, EACCES, EMSGSIZE, EPERM, ENOTCONN
+   * @throws UnixError ECONNREFUSED (no process is there), ENOENT, EACCES, EMSGSIZE, EPERM, ENOTCONN
    */
   override send(data: Payload, options?: SendWaitOptions & Recipient): Promise<void> {
     if (options?.to === undefined) return super.send(data, options);
@@ -168,7 +168,7 @@ export class DatagramSocket extends PacketSocket {
 
   #waitTo(message: Outgoing, at: Address, signal: AbortSignal | undefined): Promise<void> {
     this.checkRoom(message.total);
-    const to = absolute(at); // what the path means now, however long it takes
+    const to = absolute(at); // the directory may change during the wait
     const key = formatAddress(to);
     const destination = this.#destinations.get(key) ?? new ReceiverRoom(to);
     this.#destinations.set(key, destination);
@@ -257,7 +257,7 @@ export class DatagramSocket extends PacketSocket {
     this.#binding?.remove();
   }
 
-  /** @internal XNU tells nobody of room at the receiver: who waits for it tries again. */
+  /** @internal XNU does not report room at the receiver: a send that waits for it tries again. */
   protected override enqueue(...args: Parameters<PacketSocket["enqueue"]>): Promise<void> {
     const sending = super.enqueue(...args);
     if (ROOM_IS_UNTOLD) this.#tryAgain(0);
@@ -274,7 +274,7 @@ export class DatagramSocket extends PacketSocket {
     });
   }
 
-  /** @internal The same where the thread sleeps. */
+  /** @internal The same for a blocked thread. */
   protected override blocking<T>(
     syscall: string,
     event: number,

@@ -41,9 +41,9 @@ import {
 /** Options of one asynchronous send. */
 export interface SendWaitOptions extends SendOptions, Abortable {
   /**
-   * Called where the signal came when part of the data was out already, which happens on streams
-   * only: the rest follows all the same, or the peer would take what is sent next for it. `rest`
-   * resolves when it is out and rejects where that failed. Not called: nothing was sent.
+   * Called if the signal was aborted when part of the data was out already, which happens on
+   * streams only: the rest follows all the same, or the peer would take what is sent next for it.
+   * `rest` resolves when it is out and rejects if that failed. Not called: nothing was sent.
    */
   readonly onRest?: ((rest: Promise<void>) => void) | undefined;
 }
@@ -52,7 +52,7 @@ export interface SendWaitOptions extends SendOptions, Abortable {
 export abstract class MessagingSocket extends BaseSocket {
   #queuedBytes = 0;
   #sendEnded = false;
-  /** The plain receive, made once: it is what most programs do most of the time. */
+  /** The plain receive, made once: the most frequent operation. */
   #receiving: Receiving | null = null;
 
   /**
@@ -128,7 +128,7 @@ export abstract class MessagingSocket extends BaseSocket {
     );
   }
 
-  /** @internal One receive. Overridden where a kind has more to say about ends and errors. */
+  /** @internal One receive. A kind overrides it to tell ends and errors apart. */
   take(maxBytes: number, copyOut?: CopyOut): Message | null | undefined {
     return receiveOnce(this.fd, this.rules, maxBytes, copyOut);
   }
@@ -160,8 +160,8 @@ export abstract class MessagingSocket extends BaseSocket {
    * gets the number of bytes, and what came along; the buffer holds them until it returns, or until
    * the promise that it returns is settled.
    *
-   * @throws as consume; TypeError, RangeError (no room) at once; TypeError later where the buffer
-   *   has been detached, transferred or made smaller: what came then is still there to be received
+   * @throws as consume; TypeError, RangeError (no room) at once; TypeError later if the buffer has
+   *   been detached, transferred or made smaller: what came then is still there to be received
    */
   consumeInto(
     buffer: ArrayBufferView,
@@ -209,10 +209,10 @@ export abstract class MessagingSocket extends BaseSocket {
    * taken in the order they were asked for; one that has to wait keeps duplicates of its
    * descriptors, and its data must not be changed until the promise settles.
    *
-   * @throws TypeError, RangeError at once; TypeError later where data that waits was detached,
+   * @throws TypeError, RangeError at once; TypeError later if data that waits was detached,
    *   transferred or made smaller (of a stream's a part may be out by then: close it); UnixError
-   *   EPIPE, ECONNRESET, EMSGSIZE, EPERM, ENOBUFS
-   *   (more than `maxQueuedBytes` wait already), ERR_CLOSED; the signal's reason
+   *   EPIPE, ECONNRESET, EMSGSIZE, EPERM, ENOBUFS (more than `maxQueuedBytes` wait already),
+   *   ERR_CLOSED; the signal's reason
    * @see sendmsg(2)
    */
   send(data: Payload, options?: SendWaitOptions): Promise<void> {
@@ -317,7 +317,7 @@ export abstract class MessagingSocket extends BaseSocket {
 
   /**
    * Send what fits now: the bytes taken (on a stream perhaps not all; descriptors go with the
-   * first), or null where nothing can be sent without waiting.
+   * first), or null if nothing can be sent without waiting.
    */
   trySend(data: Payload, options?: SendOptions): number | null {
     this.open("sendmsg");
@@ -340,7 +340,7 @@ export abstract class MessagingSocket extends BaseSocket {
     return this.#taken(sendShort(this.fd, data, numbers), { fds, credentials: undefined });
   }
 
-  /** @internal {@link trySend} of bytes in memory of ours, with descriptors that were checked. */
+  /** @internal {@link trySend} of bytes in this library's memory, with checked descriptors. */
   trySendFrom(from: Place, numbers: readonly number[]): number | null {
     this.open("sendmsg");
     if (!this.idle) return null;
@@ -372,7 +372,7 @@ export abstract class MessagingSocket extends BaseSocket {
     return sendError(result, message);
   }
 
-  /** @internal Rules of the kind that hold before any call. */
+  /** @internal Checks of the kind, before any call. */
   protected checkMessage(message: Outgoing): void {
     const { total, fds, credentials } = message;
     if (this.kind.stream && total === 0 && (fds.length > 0 || credentials !== undefined)) {

@@ -21,7 +21,7 @@ const bindTo = (fd: number, address: Address, options: BindOptions): Binding =>
   bindExclusive({ fd, type: "datagram", address, options, ready: () => {} });
 
 /**
- * A datagram socket, bound to `address` if there is one: without, nobody can answer it;
+ * A datagram socket, bound to `address` if there is one: without an address no peer can answer it;
  * `{ autobind: true }` lets the kernel choose a free abstract name.
  *
  * @throws UnixError EADDRINUSE, EACCES, ENOENT; for `connect` also ECONNREFUSED, EPERM
@@ -52,7 +52,7 @@ export function openDatagram(
 }
 
 /**
- * Bind a datagram socket that has no address yet, under the rules of `openDatagram`: others can
+ * Bind a datagram socket that has no address yet, under the rules of `openDatagram`: peers can
  * answer it from then on. `{ autobind: true }` lets the kernel choose a name.
  *
  * @throws UnixError EINVAL: it is bound already; EADDRINUSE, EACCES, ENOENT; ERR_CLOSED

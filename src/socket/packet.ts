@@ -24,9 +24,9 @@ const MAX_BATCH = 1024;
 
 /** How much one `receiveBatch` takes. */
 export interface ReceiveBatchOptions {
-  /** At most so many messages, 1 to 1,024. Default 32. */
+  /** Messages at most, 1 to 1,024. Default 32. */
   readonly max?: number | undefined;
-  /** At most so many bytes of each. Default: the socket's `maxMessageBytes`. */
+  /** Bytes of each message at most. Default: the socket's `maxMessageBytes`. */
   readonly maxBytes?: number | undefined;
 }
 

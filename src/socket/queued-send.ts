@@ -1,4 +1,4 @@
-// A send that has to wait: what it holds meanwhile, and how it lets go.
+// A send that has to wait: what it holds meanwhile, and how it releases that.
 
 import type { UnixError } from "../base/errors.ts";
 import { Fd } from "../fd/fd.ts";
@@ -38,7 +38,7 @@ export class SendOperation implements Operation<true> {
   #copies: ReceivedFds | null = null;
   #skip: number;
 
-  /** @throws UnixError EMFILE where the duplicates cannot be made; then nothing is held */
+  /** @throws UnixError EMFILE if the duplicates cannot be made; then nothing is held */
   constructor(message: Outgoing, start: Start) {
     this.#message = message;
     this.#parts = message.parts;

@@ -16,9 +16,9 @@ import { AGAIN } from "../syscalls/result.ts";
 import { knownIds } from "../users/known-ids.ts";
 import { type Ancillary, Message, Received, ReceivedFds } from "./message.ts";
 
-/** How a socket wants its messages. */
+/** How a socket receives its messages. */
 export interface ReceivePolicy {
-  /** What it is called where its descriptors are forgotten. */
+  /** The place named in the warning about forgotten descriptors. */
   readonly place: string;
   /** Descriptors handed to the user per message; those beyond are closed. */
   readonly acceptFds: number;
@@ -41,7 +41,10 @@ export const receiveBytes = 256 * 1024;
 const shared = new Memory(receiveBytes);
 const envelope = MessageHeader.single(1);
 
-/** Room of up to so many bytes is kept; more goes at a garbage collection, unless in use. */
+/**
+ * A buffer of up to this many bytes is kept; a larger one goes at a garbage collection, unless in
+ * use.
+ */
 const KEPT_BYTES = 4 * 1024 * 1024;
 let kept: Memory = shared;
 let large: WeakRef<Memory> | undefined;
@@ -57,7 +60,7 @@ export function roomFor(bytes: number): Memory {
   return memory;
 }
 
-/** Makes bytes of their own from the first so many of `from`. */
+/** A copy of the first `bytes` bytes of `from`. */
 export type CopyOut = (from: Memory, bytes: number) => Uint8Array;
 
 /** One message of at most `maxBytes`; null: the end; undefined: nothing now. */
@@ -75,7 +78,7 @@ export function receiveOnce(
   return new Message(copyOut(memory, bytes), ancillaryOf(envelope, rules));
 }
 
-/** Up to so many bytes a loop is faster than the call of slice. */
+/** Up to this many bytes a loop is faster than slice. */
 const MAX_LOOP_BYTES = 32;
 
 function copy({ bytes: from }: Memory, bytes: number): Uint8Array {
@@ -100,7 +103,7 @@ export type Room = ArrayBufferView | Memory;
 
 /**
  * The same into the first `room` bytes of the caller's own.
- * @throws TypeError where they are gone; the message stays where it is
+ * @throws TypeError if they are gone; the message stays where it is
  */
 export function receiveIntoOnce(
   fd: number,
@@ -115,7 +118,7 @@ export function receiveIntoOnce(
   return new Received(bytes, ancillaryOf(envelope, rules));
 }
 
-/** Whether no data is the end; what came beside an end is nobody's, and closed. */
+/** Whether no data is the end; descriptors that came with an end are closed. */
 export function isEnd(from: MessageHeader, rules: ReceivePolicy): boolean {
   if (rules.empty === "marked") return from.controlBytes === 0;
   if (rules.empty === "end") new Received(0, ancillaryOf(from, rules)).close();

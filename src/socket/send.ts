@@ -148,7 +148,7 @@ function sendPiece(fd: number, piece: Piece): Sent {
   return { sent: send(fd, piece.address(), bytes), bytes };
 }
 
-/** Up to so many bytes copying is cheaper than asking where the caller's are. */
+/** Up to this many bytes copying is cheaper than asking for the address of the caller's. */
 const SHORT = 1024;
 
 const simple = MessageHeader.single(1);
@@ -193,7 +193,7 @@ const held: { parts: readonly Piece[] | null } = { parts: null };
 /**
  * Send what follows the first `skip` bytes of `message`, once. `fds` go along: the numbers that
  * were checked. Bytes taken, or a negative errno.
- * @throws TypeError where bytes of the message are gone; then nothing is sent
+ * @throws TypeError if bytes of the message are gone; then nothing is sent
  */
 export function sendOnce(
   fd: number,
@@ -280,7 +280,7 @@ const hints = new Map<number, string>([
 export type Beside = Pick<Outgoing, "fds" | "credentials">;
 
 /**
- * The error of a send that failed with `result`: to an address, or where the socket is, or was,
+ * The error of a send that failed with `result`: to an address, or if the socket is, or was,
  * connected.
  */
 export function sendError(
@@ -305,7 +305,7 @@ function hintFor(result: number, message: Beside): string | undefined {
 /** A datagram's receiver went away: once the first, and the second from then on (unix(7)). */
 const left = new Map<number, string>([
   [errno.ECONNREFUSED, "the receiver has gone, and the connection with it: connect() again"],
-  [errno.ENOTCONN, "connected to nobody, or to one who has gone: connect() again"],
+  [errno.ENOTCONN, "not connected, or the receiver has gone: connect() again"],
 ]);
 
 function whyForbidden({ fds, credentials }: Beside): string {
@@ -314,5 +314,5 @@ function whyForbidden({ fds, credentials }: Beside): string {
   return "the receiver is connected to another socket";
 }
 
-/** True where `result` only means "not now". */
+/** True if `result` only means "not now". */
 export const wouldBlock = (result: number): boolean => result === AGAIN;

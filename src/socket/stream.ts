@@ -78,8 +78,8 @@ export class StreamSocket extends MessagingSocket {
   }
 
   /**
-   * Read in the pieces of a protocol: so many bytes, a line, up to a byte, the rest. What has been
-   * received before is not part of it. See {@link SocketReader}.
+   * Read in the pieces of a protocol: a number of bytes, a line, up to a byte, the rest. What has
+   * been received before is not part of it. See {@link SocketReader}.
    */
   reader(options?: ReaderOptions): SocketReader {
     if (this.closed) throw closedError("reader");

@@ -85,7 +85,7 @@ type WithChannel<C> = C extends false | undefined
     ? { readonly channel?: never; readonly messages: Channel }
     : { readonly channel: SeqpacketSocket; readonly messages?: never };
 
-/** What {@link spawn} returns: Bun's Subprocess, and the channel where one was asked for. */
+/** What {@link spawn} returns: Bun's Subprocess, and the channel if one was asked for. */
 export type SpawnedProcess<
   I extends In = In,
   O extends Out = Out,
@@ -166,7 +166,7 @@ export function spawn<
 
 /**
  * Run a process to its end with exactly the descriptors in `fds`: {@link spawn}, but blocking.
- * There is no channel, since nobody would be there to read it.
+ * There is no channel, since nothing could read it while the thread blocks.
  *
  * @throws as {@link spawn}
  */
@@ -215,7 +215,7 @@ function openPair(channel: SpawnExtras["channel"]): ChannelPair | null {
   return new ChannelPair(channel);
 }
 
-/** The channel of messages over our end, where one was asked for. @throws TypeError, RangeError */
+/** The channel of messages over our end, if one was asked for. @throws TypeError, RangeError */
 function openMessages(channel: SpawnExtras["channel"], pair: ChannelPair | null): Channel | null {
   if (pair === null) return null;
   if (channel === "messages") return openChannel(pair.ours);

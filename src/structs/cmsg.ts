@@ -16,14 +16,14 @@ const TYPE = cmsghdr.at.cmsg_type;
 const WIDE = cmsghdr.bytes.cmsg_len === 8;
 const { SOL_SOCKET } = option;
 
-/** CMSG_LEN and CMSG_SPACE for so many bytes of payload. */
+/** CMSG_LEN and CMSG_SPACE for a payload of `bytes` bytes. */
 export const cmsgLength = (bytes: number): number => DATA + bytes;
 export const cmsgSpace = (bytes: number): number => DATA + align(bytes);
 
 /** The cmsg_type of the first message in control data; its cmsg_level is not looked at. */
 export const firstType = (control: DataView): number => control.getInt32(TYPE, true);
 
-/** What a control buffer said. Descriptors are the receiver's from here on. */
+/** Decoded control data. The receiver owns the descriptors from here on. */
 export interface Control {
   /** Every descriptor of every SCM_RIGHTS, in order. */
   fds: number[];

@@ -14,7 +14,7 @@ export const frameKind = {
 
 export type FrameKind = keyof typeof frameKind;
 
-/** 64 random bits that a frame must carry to be believed; 0 and 0 where none are asked for. */
+/** 64 random bits that a frame must carry to be believed; 0 and 0 if none are asked for. */
 export interface QueueTag {
   /** The low 32 bits. */
   readonly tagLow: number;
@@ -32,7 +32,7 @@ export interface QueueIdentity extends QueueTag {
   readonly inode: number;
 }
 
-/** Who sent a datagram: its queue's name or identity; null where it does not say. */
+/** Who sent a datagram: its queue's name or identity; null if it does not say. */
 export type Sender = string | QueueIdentity | null;
 
 export type Frame = QueueTag &

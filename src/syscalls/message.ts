@@ -43,7 +43,7 @@ function sendmsgDirectly(fd: number, { header }: MessageHeader): number {
   return sent;
 }
 
-/** Bytes received, or a negative errno; the envelope then says how much control data and name. */
+/** Bytes received, or a negative errno; the header then says how much control data and name. */
 export function recvmsg(fd: number, envelope: MessageHeader, withName: boolean): number {
   let received: number;
   let lost = false;
@@ -62,7 +62,7 @@ export function recvmsg(fd: number, envelope: MessageHeader, withName: boolean):
 }
 
 /**
- * Look at what a receive would bring, leaving it there, with room for so many bytes of control
+ * Look at what a receive would bring, leaving it there, with room for that many bytes of control
  * data: the flags say MSG_CTRUNC if there is more. Room for a descriptor would get one.
  */
 export function peek(fd: number, envelope: MessageHeader, room: number): number {
@@ -76,7 +76,7 @@ export function peek(fd: number, envelope: MessageHeader, room: number): number 
   return received;
 }
 
-/** How many of the first `count` envelopes were sent: an error only where the first one failed. */
+/** How many of the first `count` headers were sent: an error only if the first one failed. */
 export function sendmmsg(fd: number, batch: readonly MessageHeader[], count: number): number {
   if (XNU) return oneByOne(batch, count, (envelope) => sendmsg(fd, envelope));
   const header = batch[0]!.header;
@@ -108,7 +108,7 @@ export function recvmmsg(
   return received;
 }
 
-/** Where there are no calls for batches: how many were done, or the errno of the first one. */
+/** If there are no calls for batches: how many were done, or the errno of the first one. */
 function oneByOne(
   batch: readonly MessageHeader[],
   count: number,

@@ -26,7 +26,7 @@ export interface Dump {
   readonly chunks: number;
 }
 
-/** Ask sock_diag; a negative errno where it is not to be had. */
+/** Ask sock_diag; a negative errno if it is not available. */
 export function dumpUnixSockets(): Dump | number {
   if (protocol.NETLINK_SOCK_DIAG === null || c.AF_NETLINK === null) return -errno.EAFNOSUPPORT;
   const type = c.SOCK_DGRAM | (c.SOCK_CLOEXEC ?? 0);

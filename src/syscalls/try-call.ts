@@ -34,7 +34,7 @@ function prepared(): Attempting | string {
   return (...args) => calls.attempt(...args);
 }
 
-/** What the C says where there was no process to make the call. */
+/** What the C says if there was no process to make the call. */
 const NO_PROCESS = -1000;
 
 /** Make the call in a process of its own, for whose end this waits: a few milliseconds. */

@@ -101,7 +101,7 @@ export class PostBox implements Disposable {
    * Open the box in `directory`, which is made if it is missing. What a box that crashed has left
    * there is taken over, with the messages in it.
    *
-   * @throws UnixError EADDRINUSE where a box is open already, EPERM in another user's directory, …
+   * @throws UnixError EADDRINUSE if a box is open already, EPERM in another user's directory, …
    */
   static open(directory: string): PostBox {
     const box = new PostBox(directory);

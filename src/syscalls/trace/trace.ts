@@ -14,7 +14,7 @@ type Call = (...args: Value[]) => number;
 /** libc's functions, by name. */
 export type Calls = Record<string, Call>;
 
-/** What `BUNIX_DEBUG` asks for: groups of calls; null where it asks for nothing. */
+/** What `BUNIX_DEBUG` asks for: groups of calls; null if it asks for nothing. */
 export function wantedGroups(variable: string | undefined): ReadonlySet<Group> | null {
   if (variable === undefined || variable === "" || variable === "0") return null;
   const words = variable.split(",").map((word) => word.trim());
@@ -110,7 +110,7 @@ class Tracer {
     return `[bunix ${(performance.now() / MS).toFixed(6)}${this.#thread}]`;
   }
 
-  /** A line in one write. Waits where standard error is full, and gives up where it is closed. */
+  /** A line in one write. Waits if standard error is full, and gives up if it is closed. */
   #write(line: string): void {
     const bytes = new TextEncoder().encode(line);
     const { write, poll: wait } = this.#real;

@@ -137,7 +137,7 @@ export const text: Show = (value) => {
   return toJson(String(new CString(asPointer(address))));
 };
 
-/** A sockaddr of so many bytes. */
+/** A sockaddr of that many bytes. */
 export function sockaddr(address: number, length: number): string {
   if (address === 0) return "NULL";
   const bytes = bytesAt(address, length);
