@@ -9,7 +9,7 @@ import { system } from "../../native/platform.ts";
 import { socket as c } from "../../native/socket.ts";
 import { closedError } from "../base/errors.ts";
 import type { SocketType } from "../base/socket-type.ts";
-import { stopWaiting } from "../loop/poller.ts";
+import { stopWaiting } from "../loop/stop-waiting.ts";
 import {
   type ClosingThread,
   endsWithin,

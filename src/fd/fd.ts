@@ -3,7 +3,7 @@
 import type { Socket, TCPSocketListener, UnixSocketListener } from "bun";
 import { file } from "../../native/file.ts";
 import { check, closedError } from "../base/errors.ts";
-import { stopWaiting } from "../loop/poller.ts";
+import { stopWaiting } from "../loop/stop-waiting.ts";
 import { descriptorFlags, duplicate, setNonBlocking, statusFlags } from "../syscalls/fd.ts";
 import { requireCalls } from "../syscalls/libc.ts";
 import { closeOne, type Origin } from "./closing.ts";

@@ -5,6 +5,7 @@ import { close } from "../syscalls/fd.ts";
 import { atThreadEnd } from "../syscalls/thread-teardown.ts";
 import { Rounds, type Source } from "./rounds.ts";
 import { eventFlag as flag } from "./selector.ts";
+import { dropBy } from "./stop-waiting.ts";
 import { ThreadWaker } from "./thread-waker.ts";
 import { append, entries, type Link, prepend, without, withoutFirst } from "./waiter-ring.ts";
 import { chooseWaker, type Waker, type WakerChoice } from "./waker.ts";
@@ -193,11 +194,6 @@ export class Watch {
   }
 }
 
-/** Drop the waiters of a descriptor that is about to be closed; cheap if there are none. */
-export function stopWaiting(fd: number, reason: () => unknown): void {
-  poller?.find(fd)?.close(reason());
-}
-
 class Poller extends WatchSet<Watch> implements Source {
   readonly atEnd: unknown;
   choice: WakerChoice;
@@ -307,7 +303,10 @@ class Poller extends WatchSet<Watch> implements Source {
 let poller: Poller | undefined;
 
 function threadPoller(): Poller {
-  return (poller ??= new Poller());
+  if (poller !== undefined) return poller;
+  const made = new Poller();
+  dropBy((fd, reason) => made.find(fd)?.close(reason()));
+  return (poller = made);
 }
 
 /** This thread's waker and why it is that one; starts the loop if it has not been needed yet. */
