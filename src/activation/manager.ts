@@ -33,7 +33,7 @@ export async function deliver(delivery: Delivery): Promise<boolean> {
   if (where === undefined || where === "") return false;
   const { notices, barrier = false, signal, referenced } = delivery;
   signal?.throwIfAborted();
-  const channel = Channel.enter(where, referenced);
+  const channel = ManagerSocket.enter(where, referenced);
   try {
     for (const notice of notices) {
       const waiting = channel.say(notice, { signal });
@@ -69,8 +69,8 @@ interface Saying {
  * A socket for the notifications that are under way at the same time: so they keep their order, and
  * nothing stays open between them.
  */
-class Channel {
-  static readonly #open = new Map<string, Channel>();
+class ManagerSocket {
+  static readonly #open = new Map<string, ManagerSocket>();
   readonly #key: string;
   readonly #to: AddressInput;
   readonly #socket: DatagramSocket;
@@ -83,13 +83,13 @@ class Channel {
     this.#socket = openDatagram();
   }
 
-  static enter(where: string, referenced: boolean): Channel {
+  static enter(where: string, referenced: boolean): ManagerSocket {
     const key = `${referenced} ${where}`;
-    let channel = Channel.#open.get(key);
+    let channel = ManagerSocket.#open.get(key);
     if (channel === undefined) {
-      channel = new Channel(key, where);
+      channel = new ManagerSocket(key, where);
       if (!referenced) channel.#socket.unref();
-      Channel.#open.set(key, channel);
+      ManagerSocket.#open.set(key, channel);
     }
     channel.#users += 1;
     return channel;
@@ -99,7 +99,7 @@ class Channel {
     this.#users -= 1;
     if (this.#users > 0) return;
     this.#socket.close();
-    Channel.#open.delete(this.#key);
+    ManagerSocket.#open.delete(this.#key);
   }
 
   /**

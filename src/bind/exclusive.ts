@@ -64,7 +64,7 @@ export function checkBindOptions({ lockTimeoutMs, lockFile }: BindOptions): void
   }
 }
 
-interface Start {
+interface BindRequest {
   readonly fd: number;
   readonly type: SocketType;
   readonly address: Address;
@@ -79,14 +79,14 @@ interface Start {
  *
  * @throws AddressInUseError naming the holder; UnixError ERR_UNSAFE_DIRECTORY, ETIMEDOUT, …
  */
-export function bindExclusive(start: Start): Binding {
+export function bindExclusive(start: BindRequest): Binding {
   const address = absolute(start.address);
   const { lockFile } = start.options;
-  if (lockFile === undefined) return take({ ...start, address }, false);
+  if (lockFile === undefined) return bindByRules({ ...start, address }, false);
   const place = placeOf(start);
   const lock = AddressLock.take(lockFile, { address: formatAddress(address), place });
   try {
-    const binding = take({ ...start, address }, true);
+    const binding = bindByRules({ ...start, address }, true);
     binding.attachLockFile(lock);
     return binding;
   } catch (error) {
@@ -95,10 +95,11 @@ export function bindExclusive(start: Start): Binding {
   }
 }
 
-const placeOf = ({ type }: Start): string => (type === "datagram" ? "openDatagram" : "listen");
+const placeOf = ({ type }: BindRequest): string =>
+  type === "datagram" ? "openDatagram" : "listen";
 
 /** @param alone a lock file says that no other process is starting, even if there are no locks */
-function take(start: Start, alone: boolean): Binding {
+function bindByRules(start: BindRequest, alone: boolean): Binding {
   const { fd, address, options, ready } = start;
   const { exclusive = true } = options;
   if (address.kind === "abstract" && exclusive) return takeName(start);
@@ -117,7 +118,7 @@ function take(start: Start, alone: boolean): Binding {
 }
 
 /** Abstract names are exclusive by nature, and go with their socket. */
-function takeName({ fd, address, ready, type }: Start): Binding {
+function takeName({ fd, address, ready, type }: BindRequest): Binding {
   try {
     return bindSocket(fd, address, { ready });
   } catch (error) {
@@ -135,12 +136,12 @@ const LOCKED = { first: 1, max: 16 } as const;
  * stale file, every process takes the lock.)
  */
 class Taking {
-  readonly #start: Start;
+  readonly #start: BindRequest;
   readonly #directory: Directory;
   readonly #deadline: number;
   readonly #pauses = new Backoff(LOCKED);
 
-  constructor(start: Start, directory: Directory) {
+  constructor(start: BindRequest, directory: Directory) {
     this.#start = start;
     this.#directory = directory;
     const { lockTimeoutMs = LOCK_TIMEOUT_MS } = start.options;
@@ -252,7 +253,7 @@ class Taking {
   }
 }
 
-function heldTooLong(holder: string, { address }: Start): UnixError {
+function heldTooLong(holder: string, { address }: BindRequest): UnixError {
   return new UnixError("flock", -errno.ETIMEDOUT, {
     address: formatAddress(address),
     hint: `${holder} has the lock of this name; is it stopped in the middle of starting?`,
@@ -260,7 +261,7 @@ function heldTooLong(holder: string, { address }: Start): UnixError {
 }
 
 /** If any user may rename and remove every file, no promise about a name can be kept. */
-function checkDirectory({ address, options }: Start, directory: Directory): void {
+function checkDirectory({ address, options }: BindRequest, directory: Directory): void {
   if (options.unsafeDirectory === true) return;
   const { mode } = directory.stats();
   if ((mode & format.S_IWOTH) === 0 || (mode & format.S_ISVTX) !== 0) return;
@@ -274,7 +275,7 @@ function checkDirectory({ address, options }: Start, directory: Directory): void
 }
 
 /** A live server stays, unless it is to be replaced. */
-function refuse(found: Probe, start: Start): void {
+function refuse(found: Probe, start: BindRequest): void {
   refuseForeign(found, start);
   if (!isLive(found) || start.options.replace === true) return;
   throw new AddressInUseError(found, start.address, inUse(found));
@@ -299,7 +300,7 @@ const isLive = ({ state }: Probe): boolean => state !== "stale" && state !== "fr
 const UNKNOWN = "65534, which may be any user in this user namespace";
 
 /** A file that is no socket, or that this process cannot judge, stays as it is. */
-function refuseForeign(found: Probe, { address, options }: Start): void {
+function refuseForeign(found: Probe, { address, options }: BindRequest): void {
   if (found.state === "not-a-socket") {
     const hint = `there is ${found.found} of this name, which bunix never removes`;
     throw new AddressInUseError(found, address, hint);
@@ -350,7 +351,7 @@ const ASIDE = /^\.bunix-[0-9a-f]{8}$/;
 const asideName = (): string => `.bunix-${crypto.randomUUID().slice(0, 8)}`;
 
 /** The files of successors that died between bind and rename. */
-function removeAsides(directory: Directory, { options }: Start): void {
+function removeAsides(directory: Directory, { options }: BindRequest): void {
   for (const name of namesIn(directory).filter((one) => ASIDE.test(one))) {
     const stats = directory.stat(name);
     const ours = stats?.isSocket() === true && isOurs(stats.uid, options);

@@ -1,6 +1,6 @@
 // Short messages that go out together, as whole frames one after the other.
 
-import type { Place } from "../socket/send.ts";
+import type { OwnBytes } from "../socket/send.ts";
 import {
   CHANNEL_HEADER,
   type ChannelKind,
@@ -61,7 +61,7 @@ export class Batch {
   }
 
   /** Where all frames are; good until `recycle`. */
-  get place(): Place {
+  get place(): OwnBytes {
     return { address: this.#room.address + BEGIN, bytes: this.#at - BEGIN };
   }
 
@@ -131,13 +131,13 @@ export class Batch {
 const scratch = new Room(ROOM);
 
 /** Where the frame of a message of at most PACKET_BYTES is; good until the next one. */
-export function shortFrame(label: Label, content: Content): Place {
+export function shortFrame(label: Label, content: Content): OwnBytes {
   const bytes = putFrame(scratch, BEGIN, { label, content });
   return { address: scratch.address + BEGIN, bytes };
 }
 
 /** A copy of what follows the first `sent` bytes of that frame. */
-export const restOfShort = ({ bytes }: Place, sent: number): Uint8Array =>
+export const restOfShort = ({ bytes }: OwnBytes, sent: number): Uint8Array =>
   scratch.bytes.slice(BEGIN + sent, BEGIN + bytes);
 
 interface Whole {

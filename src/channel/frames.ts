@@ -51,8 +51,8 @@ interface Parts {
   sender: Sender;
 }
 
-const NOBODY = Symbol("credentials that differ");
-type Sender = Credentials | undefined | typeof NOBODY;
+const MIXED_CREDENTIALS = Symbol("credentials that differ");
+type Sender = Credentials | undefined | typeof MIXED_CREDENTIALS;
 
 /** A view of a frame's bytes. */
 export const dataOf = ({ from, at, bytes }: Frame): Uint8Array =>
@@ -218,7 +218,7 @@ export class FrameReader {
 
   #noteSender(credentials: Credentials | undefined): void {
     if (!this.#known) this.#sender = credentials;
-    else if (!sameSender(this.#sender, credentials)) this.#sender = NOBODY;
+    else if (!sameSender(this.#sender, credentials)) this.#sender = MIXED_CREDENTIALS;
     this.#latest = credentials;
     this.#known = true;
   }
@@ -273,7 +273,7 @@ export class FrameReader {
     this.#parts ??= { first: header, room: EMPTY, bytes: 0, fds: [], sender };
     const parts = this.#parts;
     parts.fds.push(...fds);
-    if (!sameSender(parts.sender, sender)) parts.sender = NOBODY;
+    if (!sameSender(parts.sender, sender)) parts.sender = MIXED_CREDENTIALS;
     this.#noneLeft([]);
     addPart(parts, this.#data.bytes.subarray(at, at + bytes), header.more);
     if (header.more) return undefined;
@@ -328,7 +328,7 @@ function sameSender(a: Sender, b: Sender): boolean {
 }
 
 const credentialsOf = (sender: Sender): Credentials | undefined =>
-  sender === NOBODY ? undefined : sender;
+  sender === MIXED_CREDENTIALS ? undefined : sender;
 
 /** Add a frame's bytes; if more follow, with room for some of them. */
 function addPart(parts: Parts, data: Uint8Array, more: boolean): void {

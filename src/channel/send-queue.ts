@@ -6,7 +6,7 @@ import type { Fd, FdLike } from "../fd/fd.ts";
 import type { SeqpacketSocket } from "../socket/seqpacket.ts";
 import type { StreamSocket } from "../socket/stream.ts";
 import type { Batch } from "./batch.ts";
-import { closeGiven, type Kept, keep, type Piece, type Rest } from "./pieces.ts";
+import { closeGiven, type HeldPieces, holdPieces, type Piece, type Rest } from "./pieces.ts";
 
 /** What a message is sent with. */
 export interface WriteOptions {
@@ -118,9 +118,9 @@ export class SendQueue {
     if (!this.#sending) this.#last = this.#sendAll();
   }
 
-  #keep(pieces: readonly Piece[], begun: boolean): Kept {
+  #keep(pieces: readonly Piece[], begun: boolean): HeldPieces {
     try {
-      return keep(pieces);
+      return holdPieces(pieces);
     } catch (error) {
       if (begun) this.#onBroken(error);
       throw error;

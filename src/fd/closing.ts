@@ -189,14 +189,14 @@ function closeBeside(fd: number, patienceMs: number): void {
 function withoutThread(fd: number): void {
   const family = familyOf(fd);
   if (family >= 0 && family !== c.AF_UNIX && lingerOff(fd) === 0) close(fd);
-  else keep(fd);
+  else postpone(fd);
 }
 
 let warned = false;
 
 /** Closing any descriptor of a file drops this process's record locks on it (fcntl(2)). */
 function keepLocked(fd: number): void {
-  keep(fd);
+  postpone(fd);
   if (warned) return;
   warned = true;
   process.emitWarning(
@@ -206,7 +206,7 @@ function keepLocked(fd: number): void {
   );
 }
 
-function keep(fd: number): void {
+function postpone(fd: number): void {
   kept.add(fd);
   ending?.add(fd);
   sweepLater();

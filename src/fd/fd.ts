@@ -158,3 +158,12 @@ export class Fd implements Disposable {
     this.close();
   }
 }
+
+/**
+ * @internal Own what an `adopt…` function is given: a number or an Fd itself, of any other object a
+ * duplicate. `number` is what {@link fdNumber} said: an object is asked once.
+ */
+export function ownFd(from: FdLike, number: number, place: string, origin: Origin): Fd {
+  if (from instanceof Fd) return Fd.of(from.release(), place, origin);
+  return typeof from === "number" ? Fd.of(number, place, origin) : Fd.duplicate(number);
+}

@@ -17,7 +17,7 @@ const MAX_LOOKS = 512;
 
 const ASKED = poll.POLLIN | poll.POLLPRI;
 
-let seen: { readonly envelope: MessageHeader; readonly memory: Memory } | undefined;
+let seen: { readonly header: MessageHeader; readonly memory: Memory } | undefined;
 
 /**
  * Whether something may be in the socket's queue that is more than bytes: descriptors, or
@@ -73,29 +73,29 @@ function inSteps(fd: number, room: number): boolean {
  * send after send, as far as the first with descriptors.
  */
 function isShort(fd: number): boolean | null {
-  const { envelope } = look();
-  const bytes = peek(fd, envelope, 0);
-  if (bytes < 0 || (envelope.flags & message.MSG_CTRUNC) !== 0) return false;
+  const { header } = look();
+  const bytes = peek(fd, header, 0);
+  if (bytes < 0 || (header.flags & message.MSG_CTRUNC) !== 0) return false;
   return bytes < ROOM ? true : null;
 }
 
 function look(): NonNullable<typeof seen> {
   if (seen !== undefined) return seen;
   const memory = new Memory(ROOM);
-  const envelope = MessageHeader.single(1);
-  envelope.part(0, memory.address, ROOM);
-  seen = { envelope, memory };
+  const header = MessageHeader.single(1);
+  header.part(0, memory.address, ROOM);
+  seen = { header, memory };
   return seen;
 }
 
 /** @param room for control data that is not more than bytes */
 function allBytes(fd: number, room: number): boolean {
-  const { envelope } = look();
+  const { header } = look();
   for (let looks = 0; looks < MAX_LOOKS; looks++) {
-    const bytes = peek(fd, envelope, room);
+    const bytes = peek(fd, header, room);
     if (bytes === AGAIN) return true;
-    if (bytes < 0 || (envelope.flags & message.MSG_CTRUNC) !== 0) return false;
-    if (bytes === 0 && envelope.controlBytes === 0) return true;
+    if (bytes < 0 || (header.flags & message.MSG_CTRUNC) !== 0) return false;
+    if (bytes === 0 && header.controlBytes === 0) return true;
   }
   return false;
 }

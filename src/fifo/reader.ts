@@ -64,7 +64,7 @@ function takeReady(fd: number, maxBytes: number): Taken {
  * read() is 0 both before the first writer and after the last; only poll knows the difference: it
  * says nothing before, and POLLHUP after: fs/pipe.c of Linux (facts: #fifo-ends).
  */
-function take(fd: number, maxBytes: number): Taken {
+function readChunk(fd: number, maxBytes: number): Taken {
   if (ASKS_FIRST) return takeReady(fd, maxBytes);
   for (;;) {
     const bytes = read(fd, room.address, Math.min(maxBytes, CHUNK));
@@ -211,10 +211,10 @@ export class FifoReader extends FifoEnd {
     return iterate(() => this.#wait(options.signal, () => this.#line(max)));
   }
 
-  #wait<T>(signal: AbortSignal | undefined, once: () => T | undefined): Promise<T> {
+  #wait<T>(signal: AbortSignal | undefined, tryOnce: () => T | undefined): Promise<T> {
     try {
       this.open("read");
-      return attempt({ watch: this.watch, direction: "read", signal }, { once });
+      return attempt({ watch: this.watch, direction: "read", signal }, { tryOnce });
     } catch (error) {
       return rejected(error);
     }
@@ -229,7 +229,7 @@ export class FifoReader extends FifoEnd {
   }
 
   #take(max: number): Taken {
-    const taken = take(this.fd, max);
+    const taken = readChunk(this.fd, max);
     // select tells of the end once; it stays the end for who asks again
     if (taken === undefined) return ASKS_FIRST && this.#left ? "left" : undefined;
     this.#left = taken === "left";

@@ -123,7 +123,7 @@ export class WriteQueue {
       run: () => {
         this.#roomWaiter = null;
         this.#advance();
-        return "done";
+        return "finished";
       },
       stop: (reason) => this.fail(reason),
     };

@@ -31,7 +31,7 @@ export interface Arrived {
 }
 
 /** The control socket's connection. It owns the socket. */
-export class Channel implements Disposable {
+export class HandoverChannel implements Disposable {
   readonly #socket: SeqpacketSocket;
   #peer: Credentials | null;
   #process: ProcessHandle | null = null;
@@ -44,9 +44,9 @@ export class Channel implements Disposable {
   /**
    * To the process that has connected. @throws UnixError if the kernel does not know; it is closed
    */
-  static to(socket: SeqpacketSocket): Channel {
+  static to(socket: SeqpacketSocket): HandoverChannel {
     try {
-      return new Channel(socket, socket.peerCredentials());
+      return new HandoverChannel(socket, socket.peerCredentials());
     } catch (error) {
       socket.close();
       throw error;
@@ -57,13 +57,13 @@ export class Channel implements Disposable {
    * To the process that answers at an address. A listener's credentials are those of the process
    * that called listen, which may be long gone; so each message says who has sent it.
    */
-  static async at(address: AddressInput, signal: AbortSignal): Promise<Channel> {
+  static async at(address: AddressInput, signal: AbortSignal): Promise<HandoverChannel> {
     const options = { ...channelOptions, passCredentials: true, signal };
     const socket = await connect(address, { ...options, passPidfd: true }).catch((error) => {
       if (error instanceof UnsupportedError) return connect(address, options);
       throw error;
     });
-    return new Channel(socket, null);
+    return new HandoverChannel(socket, null);
   }
 
   /** The process at the other end; null before its first message. */

@@ -12,10 +12,10 @@ import type { Listener } from "../listener/listener.ts";
 import { type Allow, checkAllow, sameUser } from "../peer/admission.ts";
 import type { Credentials } from "../structs/credentials.ts";
 import { CONTROL } from "../structs/handover-frame.ts";
-import type { Channel } from "./channel.ts";
-import { type Control, controlOf, firstOrNext, within } from "./open.ts";
+import type { HandoverChannel } from "./channel.ts";
+import { type ControlListener, controlOf, firstOrNext, within } from "./open.ts";
 import { Predecessor } from "./predecessor.ts";
-import { type Offer, takeOver } from "./successor.ts";
+import { type HandoverOffer, takeOver } from "./successor.ts";
 import { fileOf, HandoverTable, type NamedFd, renew, takeFile } from "./table.ts";
 
 /** How to hand over, and to whom. The file options are those of the control socket's file. */
@@ -77,20 +77,20 @@ export class Handover extends Referenced {
   readonly #settings: Settings;
   readonly #table = new HandoverTable();
   readonly #replaced = Promise.withResolvers<{ readonly pid: number }>();
-  #listener: Control;
+  #listener: ControlListener;
   /** Removes the control socket's file; null if that is none, or not ours. */
   #binding: Binding | null;
   #holder: Predecessor | null = null;
-  #offer: Offer | null;
+  #offer: HandoverOffer | null;
   /** To the predecessor, until it knows that this process has taken over. */
-  #telling: Channel | null = null;
+  #telling: HandoverChannel | null = null;
   #state: "starting" | "ready" | "replaced" | "closed" = "starting";
   #referenced = true;
   #becoming: Promise<void> | null = null;
   /** The process that the descriptors come from; null if this is the first. */
   readonly predecessor: { readonly pid: number } | null;
 
-  private constructor(settings: Settings, from: Control | Offer) {
+  private constructor(settings: Settings, from: ControlListener | HandoverOffer) {
     super();
     this.#settings = settings;
     this.#offer = "channel" in from ? from : null;
@@ -196,12 +196,12 @@ export class Handover extends Referenced {
   }
 
   /** All at once, so that no successor finds it half done. */
-  #takeOver(offer: Offer): void {
+  #takeOver(offer: HandoverOffer): void {
     const { file } = offer.control.entry;
     this.#binding = file === null ? null : takeFile(file);
     this.#listener = controlOf(this.#listener.surrender().handle, this.#binding);
     renew(this.#listener.fd);
-    this.#table.own();
+    this.#table.takeOwnership();
     this.#telling = offer.channel;
     this.#offer = null;
     this.#state = "ready";

@@ -13,10 +13,10 @@ import { toSettings } from "../socket/options.ts";
 import type { SeqpacketSocket } from "../socket/seqpacket.ts";
 import { familyOf, getOption } from "../syscalls/socket.ts";
 import { channelOptions, handoverError } from "./channel.ts";
-import { ask, type Offer, release } from "./successor.ts";
+import { ask, type HandoverOffer, release } from "./successor.ts";
 
 /** The socket that successors connect to. */
-export type Control = Listener<SeqpacketSocket>;
+export type ControlListener = Listener<SeqpacketSocket>;
 
 export interface OpenOptions extends FileOptions {
   readonly allow: Allow;
@@ -33,7 +33,7 @@ export async function firstOrNext(
   address: AddressInput,
   { allow, mode = CONTROL_MODE, owner }: OpenOptions,
   signal: AbortSignal,
-): Promise<Control | Offer | null> {
+): Promise<ControlListener | HandoverOffer | null> {
   try {
     return checked(await ask(address, { allow, signal }));
   } catch (error) {
@@ -49,7 +49,7 @@ export async function firstOrNext(
 }
 
 /** The control entry's descriptor must be usable as the control socket. */
-function checked(offer: Offer | null): Offer | null {
+function checked(offer: HandoverOffer | null): HandoverOffer | null {
   if (offer === null) return null;
   const { fd } = offer.control.fd;
   const isControl =
@@ -62,14 +62,14 @@ function checked(offer: Offer | null): Offer | null {
 }
 
 /** The control socket around a descriptor that came. */
-export function controlOf(handle: Fd, binding: Binding | null): Control {
+export function controlOf(handle: Fd, binding: Binding | null): ControlListener {
   const settings = toSettings(control);
   return adoptListener(handle, {
     type: "seqpacket",
     settings,
     admission: control,
     binding,
-  }) as Control;
+  }) as ControlListener;
 }
 
 /** `body`, with a signal that also ends when the time is up: then with ETIMEDOUT. */

@@ -8,7 +8,7 @@ import type { Listener } from "../listener/listener.ts";
 import { type Allow, admits } from "../peer/admission.ts";
 import type { SeqpacketSocket } from "../socket/seqpacket.ts";
 import { FRAME_ENTRIES, HANDOVER_VERSION, type HandoverEntry } from "../structs/handover-frame.ts";
-import { type Arrived, Channel, handoverError } from "./channel.ts";
+import { type Arrived, HandoverChannel, handoverError } from "./channel.ts";
 
 /** What a predecessor knows of its process. */
 export interface PredecessorOptions {
@@ -35,10 +35,10 @@ const PAUSE_AFTER_ERROR_MS = 100;
 export class Predecessor {
   readonly #listener: Listener<SeqpacketSocket>;
   readonly #options: PredecessorOptions;
-  readonly #channels = new Set<Channel>();
+  readonly #channels = new Set<HandoverChannel>();
   #stop = new AbortController();
   /** The successor that is taking over at the moment. */
-  #candidate: Channel | null = null;
+  #candidate: HandoverChannel | null = null;
   #ended = false;
 
   constructor(listener: Listener<SeqpacketSocket>, options: PredecessorOptions) {
@@ -63,7 +63,7 @@ export class Predecessor {
   async #accept(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
-        const channel = Channel.to(await this.#listener.accept({ signal }));
+        const channel = HandoverChannel.to(await this.#listener.accept({ signal }));
         if (this.#ended) channel.close();
         else void this.#serve(channel);
       } catch {
@@ -73,7 +73,7 @@ export class Predecessor {
     }
   }
 
-  async #serve(channel: Channel): Promise<void> {
+  async #serve(channel: HandoverChannel): Promise<void> {
     this.#channels.add(channel);
     try {
       if (!this.#allowed(channel)) {
@@ -96,7 +96,7 @@ export class Predecessor {
   }
 
   /** An `allow` that throws admits no process. */
-  #allowed({ peer, pid }: Channel): boolean {
+  #allowed({ peer, pid }: HandoverChannel): boolean {
     try {
       return peer !== null && admits(this.#options.allow, peer);
     } catch (error) {
@@ -105,12 +105,12 @@ export class Predecessor {
     }
   }
 
-  #misunderstood(channel: Channel): void {
+  #misunderstood(channel: HandoverChannel): void {
     const reason = `this process speaks version ${HANDOVER_VERSION} of the protocol`;
     channel.say({ kind: "refused", reason });
   }
 
-  async #handOver(channel: Channel): Promise<void> {
+  async #handOver(channel: HandoverChannel): Promise<void> {
     const { left, failed, lend, takeBack } = this.#options;
     this.#candidate = channel;
     lend();
@@ -130,7 +130,7 @@ export class Predecessor {
   }
 
   /** Returns when the peer has taken over. */
-  async #offer(channel: Channel): Promise<void> {
+  async #offer(channel: HandoverChannel): Promise<void> {
     const late = AbortSignal.timeout(this.#options.readyTimeoutMs);
     const tooLate = (): never => {
       const hint = `not ready after ${this.#options.readyTimeoutMs} ms`;
@@ -149,7 +149,7 @@ export class Predecessor {
     expect(await channel.receive(), "taken"); // without a limit: it may have taken over already
   }
 
-  async #sendTable(channel: Channel, signal: AbortSignal): Promise<void> {
+  async #sendTable(channel: HandoverChannel, signal: AbortSignal): Promise<void> {
     const all = this.#options.list();
     for (let from = 0; from < all.length; from += FRAME_ENTRIES) {
       const part = all.slice(from, from + FRAME_ENTRIES);

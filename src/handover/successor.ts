@@ -6,12 +6,12 @@ import type { UnixError } from "../base/errors.ts";
 import type { Fd } from "../fd/fd.ts";
 import { type Allow, admits } from "../peer/admission.ts";
 import { CONTROL, type HandoverEntry } from "../structs/handover-frame.ts";
-import { Channel, handoverError } from "./channel.ts";
-import { MAX_KEPT } from "./table.ts";
+import { HandoverChannel, handoverError } from "./channel.ts";
+import { MAX_ENTRIES } from "./table.ts";
 
 /** What the predecessor has sent, owned. */
-export interface Offer {
-  readonly channel: Channel;
+export interface HandoverOffer {
+  readonly channel: HandoverChannel;
   readonly control: { readonly fd: Fd; readonly entry: HandoverEntry };
   readonly others: readonly { readonly fd: Fd; readonly entry: HandoverEntry }[];
 }
@@ -29,8 +29,8 @@ interface AskOptions {
 export async function ask(
   address: AddressInput,
   { allow, signal }: AskOptions,
-): Promise<Offer | null> {
-  const channel = await Channel.at(address, signal);
+): Promise<HandoverOffer | null> {
+  const channel = await HandoverChannel.at(address, signal);
   const got: { fd: Fd; entry: HandoverEntry }[] = [];
   try {
     await channel.send({ kind: "hello" }, { signal });
@@ -51,14 +51,14 @@ export async function ask(
 }
 
 /** Close what has come. */
-export function release(channel: Channel, got: readonly { readonly fd: Fd }[]): void {
+export function release(channel: HandoverChannel, got: readonly { readonly fd: Fd }[]): void {
   channel.close();
   for (const { fd } of got) fd.close();
 }
 
 /** false: it has gone before it had sent all. */
 async function collect(
-  channel: Channel,
+  channel: HandoverChannel,
   { allow, signal }: AskOptions,
   got: { fd: Fd; entry: HandoverEntry }[],
 ): Promise<boolean> {
@@ -75,7 +75,7 @@ async function collect(
       throw handoverError(errno.EACCES, whose);
     }
     if (frame.kind !== "table") throw answerError(frame); // what it says is shown only now
-    if (got.length > MAX_KEPT + 1) throw handoverError(errno.EPROTO, "the table does not end");
+    if (got.length > MAX_ENTRIES + 1) throw handoverError(errno.EPROTO, "the table does not end");
     if (frame.last) return true;
     if (fds.length === 0) throw handoverError(errno.EPROTO, "an empty part of a table");
   }
@@ -96,7 +96,7 @@ function answerError(frame: { kind: string; pid?: number; reason?: string }): Un
  * need not answer. When this returns, all is ours; `taken` has to be said then.
  * @throws UnixError: the predecessor goes on
  */
-export async function takeOver(channel: Channel, signal: AbortSignal): Promise<void> {
+export async function takeOver(channel: HandoverChannel, signal: AbortSignal): Promise<void> {
   await channel.send({ kind: "ready" }, { signal });
   const arrived = await channel.receive(signal);
   if (arrived?.frame.kind === "yours") return;
@@ -108,7 +108,7 @@ export async function takeOver(channel: Channel, signal: AbortSignal): Promise<v
 /** A connection ends a moment before its process does. */
 const DYING_MS = 1_000;
 
-async function hasDied(channel: Channel, signal: AbortSignal): Promise<boolean> {
+async function hasDied(channel: HandoverChannel, signal: AbortSignal): Promise<boolean> {
   const predecessor = channel.process;
   if (predecessor === null) return false;
   const enough = AbortSignal.any([signal, AbortSignal.timeout(DYING_MS)]);

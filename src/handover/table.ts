@@ -38,7 +38,7 @@ export interface Entry {
 }
 
 /** As many as one process hands to another. */
-export const MAX_KEPT = 1_024;
+export const MAX_ENTRIES = 1_024;
 
 /** A file that was the predecessor's to remove is ours from now on, if it is still that file. */
 export function takeFile(file: HandoverFile): Binding | null {
@@ -90,7 +90,7 @@ export class HandoverTable {
       if (known.has(name)) fd.close();
       else
         this.put(isHandoverName(name) ? name : "unknown", {
-          fd: keep(fd).fd,
+          fd: entryOf(fd).fd,
           binding: null,
           file: null,
           claimed: false,
@@ -115,11 +115,11 @@ export class HandoverTable {
       known.claimed = true;
       return known.fd;
     }
-    if (this.#kept.size >= MAX_KEPT) {
-      const hint = `${MAX_KEPT} descriptors are the most`;
+    if (this.#kept.size >= MAX_ENTRIES) {
+      const hint = `${MAX_ENTRIES} descriptors are the most`;
       throw new UnixError("handover", -errno.E2BIG, { hint });
     }
-    const made = keep(make());
+    const made = entryOf(make());
     this.#kept.set(name, made);
     return made.fd;
   }
@@ -151,7 +151,7 @@ export class HandoverTable {
   }
 
   /** The files are ours, and what was not asked for is closed. */
-  own(): void {
+  takeOwnership(): void {
     for (const [name, kept] of this.#kept) {
       if (kept.file !== null) kept.binding = takeFile(kept.file);
       if (kept.claimed) {
@@ -179,7 +179,7 @@ function drop({ binding, fd }: Entry): void {
 }
 
 /** A factory's result: a Listener and an Fd are taken, of anything else a duplicate is kept. */
-function keep(from: FdLike | Listener): Entry {
+function entryOf(from: FdLike | Listener): Entry {
   const rest = { file: null, claimed: true };
   if (from instanceof Listener) {
     const { handle, binding } = from.surrender();

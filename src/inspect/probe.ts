@@ -118,16 +118,16 @@ type PathAddress = Extract<Address, { kind: "path" }>;
 type AbstractAddress = Extract<Address, { kind: "abstract" }>;
 
 function probePath(address: PathAddress, { type, follow = true }: ProbeOptions): Probe {
-  const seen = look(address, follow);
+  const seen = lookAtFile(address, follow);
   const begun = { address, ...seen.facts };
   if (seen.state !== null) return { ...begun, state: seen.state, holders: [], source: "lstat" };
   const live = sockets(() => socketsAt(address.path, { follow }));
-  const record = best(live?.records, type);
+  const record = answering(live?.records, type);
   if (live !== null && record !== undefined) {
-    return { ...begun, ...told(record, type), source: live.source };
+    return { ...begun, ...answerOf(record, type), source: live.source };
   }
   const tried = tryConnect(address, type);
-  const answer = outcome(tried, { address, type, refused: "stale" });
+  const answer = outcomeOfConnect(tried, { address, type, refused: "stale" });
   if (hasLibproc && answer.state !== "free") return { ...begun, ...seenBy(answer, address, type) };
   return { ...begun, ...answer, source: "connect" };
 }
@@ -152,15 +152,15 @@ function seenBy(answer: Answer, address: PathAddress, wanted: SocketType | undef
 function probeName(address: AbstractAddress, { type }: ProbeOptions): Probe {
   const live = sockets(() => socketsNamed(address.name));
   const wanted = live?.records.filter((record) => type === undefined || record.type === type);
-  const record = best(wanted, type);
+  const record = answering(wanted, type);
   if (live !== null && record !== undefined) {
     const owner = record.uid === null ? {} : { owner: knownUid(record.uid) };
-    return { address, ...owner, ...told(record, type), source: live.source };
+    return { address, ...owner, ...answerOf(record, type), source: live.source };
   }
   for (const one of type === undefined ? order : [type]) {
     const tried = { type: one, ...connectOnce(address, one) };
     if (tried.result === -errno.ECONNREFUSED) continue;
-    const answer = outcome(tried, { address, type, refused: "free" });
+    const answer = outcomeOfConnect(tried, { address, type, refused: "free" });
     return { address, ...answer, source: "connect" };
   }
   return { address, holders: [], state: "free", source: live?.source ?? "connect" };
@@ -186,7 +186,7 @@ interface Look {
   readonly facts: Pick<Probe, "found" | "owner" | "mode" | "file" | "since">;
 }
 
-function look(address: PathAddress, follow: boolean): Look {
+function lookAtFile(address: PathAddress, follow: boolean): Look {
   const path = typeof address.path === "string" ? address.path : Buffer.from(address.path);
   const here = stat(() => lstatSync(path), address);
   if (typeof here === "string") return { state: here, facts: {} };
@@ -219,7 +219,7 @@ function stat(call: () => Stats, address: Address): Stats | "free" | "forbidden"
 }
 
 /** Of the sockets that have an address, the one that answers: of the type asked for, listening. */
-function best(records: readonly UnixRecord[] = [], type: SocketType | undefined) {
+function answering(records: readonly UnixRecord[] = [], type: SocketType | undefined) {
   const rank = (one: UnixRecord): number =>
     (one.type === type ? 2 : 0) + (stateOf(one) === "listening" ? 1 : 0);
   return records.toSorted((a, b) => rank(b) - rank(a))[0];
@@ -234,7 +234,7 @@ function stateOf(record: UnixRecord): "listening" | "bound" {
 type Answer = Pick<Probe, "state" | "type" | "inode" | "holders">;
 
 /** What the kernel told of the live socket. */
-function told(record: UnixRecord, wanted: SocketType | undefined): Answer {
+function answerOf(record: UnixRecord, wanted: SocketType | undefined): Answer {
   const { type, inode } = record;
   const state = wanted === undefined || wanted === type ? stateOf(record) : "wrong-type";
   return { state, type, inode, holders: holdersOf([inode]).get(inode) ?? [] };
@@ -291,7 +291,7 @@ interface Question {
 }
 
 /** What a try to connect told. */
-function outcome({ result, type, server }: Tried, asked: Question): Answer {
+function outcomeOfConnect({ result, type, server }: Tried, asked: Question): Answer {
   const holders = server === undefined ? [] : [server];
   const wrong = asked.type !== undefined && asked.type !== type;
   switch (-result) {

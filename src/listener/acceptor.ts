@@ -14,7 +14,7 @@ import { accept } from "../syscalls/socket.ts";
 
 const SHORTAGE = { first: 5, max: 1000 } as const;
 /** If at most this many connections come at a time, poll is asked first: see `#isEmpty`. */
-const FEW = 4;
+const MAX_POLLED = 4;
 /** Refused connections closed in one try, before the rest of Bun's loop gets its turn. */
 const REFUSALS = 64;
 
@@ -55,7 +55,7 @@ export class Acceptor<T> {
    * A connection, if there is one and this process has a descriptor for it; else it waits, and
    * warns.
    */
-  once(): T | undefined {
+  tryOnce(): T | undefined {
     try {
       const accepted = this.now() ?? undefined;
       this.#pauses.reset();
@@ -96,7 +96,7 @@ export class Acceptor<T> {
   }
 
   #none(): null {
-    if (this.#taken > 0) this.#sparse = this.#taken < FEW;
+    if (this.#taken > 0) this.#sparse = this.#taken < MAX_POLLED;
     this.#taken = 0;
     return null;
   }

@@ -7,7 +7,7 @@ import { integer } from "../base/checks.ts";
 import type { Payload } from "../base/data.ts";
 import { check, UnixError } from "../base/errors.ts";
 import { type SocketType, typeName } from "../base/socket-type.ts";
-import { Fd, type FdLike, fdNumber } from "../fd/fd.ts";
+import { type FdLike, fdNumber, ownFd } from "../fd/fd.ts";
 import type { DatagramSocket } from "../socket/datagram.ts";
 import { reportBacklog } from "../socket/kernel-limits.ts";
 import type { Message } from "../socket/message.ts";
@@ -130,14 +130,9 @@ export function adoptSocket(
     check(listen(number, backlog), "listen");
     reportBacklog(backlog);
   }
-  const handle = take(from, number);
+  const handle = ownFd(from, number, "adoptSocket", "anybody");
   if (!isListener) return wrapSocket(type, handle, settings);
   return adoptListener(handle, { type, settings, admission: options });
-}
-
-function take(from: FdLike, number: number): Fd {
-  if (from instanceof Fd) return Fd.adopt(from.release(), "adoptSocket");
-  return typeof from === "number" ? Fd.adopt(number, "adoptSocket") : Fd.duplicate(number);
 }
 
 /**
@@ -175,7 +170,13 @@ export function receiveMessage(
   const fd = fdNumber(socket);
   const { acceptFds, maxMessageBytes } = toSettings(options);
   const type = unixSocketType(fd);
-  const named = type === "datagram";
-  const empty = ({ stream: "end", seqpacket: "marked", datagram: "message" } as const)[type];
-  return receiveOnce(fd, { place: "receiveMessage", acceptFds, named, empty }, maxMessageBytes);
+  const wantSender = type === "datagram";
+  const zeroBytes = (
+    { stream: "end", seqpacket: "end-unless-ancillary", datagram: "message" } as const
+  )[type];
+  return receiveOnce(
+    fd,
+    { place: "receiveMessage", acceptFds, wantSender, zeroBytes },
+    maxMessageBytes,
+  );
 }

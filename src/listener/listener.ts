@@ -66,7 +66,7 @@ const throwUncaught = (error: unknown): boolean =>
     throw error;
   });
 
-interface Start {
+interface ListenerParts {
   readonly handle: Fd;
   readonly type: ConnectionType;
   readonly settings: Settings;
@@ -83,7 +83,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
   extends FdOwner
   implements AsyncDisposable
 {
-  readonly #start: Start;
+  readonly #start: ListenerParts;
   readonly #watch = new LazyWatch();
   readonly #acceptor: Acceptor<S>;
   readonly #again: Again<S>;
@@ -94,7 +94,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
   onEnd: (() => void) | null = null;
 
   /** @internal */
-  constructor(start: Start) {
+  constructor(start: ListenerParts) {
     super(start.handle);
     this.#start = start;
     this.#acceptor = new Acceptor<S>({
@@ -132,7 +132,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
   }
 
   /** @internal The rules and options that every accept from this listener follows. */
-  get terms(): Pick<Start, "rules" | "settings"> {
+  get terms(): Pick<ListenerParts, "rules" | "settings"> {
     return this.#start;
   }
 

@@ -11,7 +11,7 @@ type Reject = (reason: unknown) => void;
 /** Of the promise that was made last: one function for all, in the place of one for each. */
 let resolveLast: Resolve | null = null;
 let rejectLast: Reject | null = null;
-function keep(resolve: Resolve, reject: Reject): void {
+function capture(resolve: Resolve, reject: Reject): void {
   resolveLast = resolve;
   rejectLast = reject;
 }
@@ -34,7 +34,9 @@ export class Again<T> implements Waiter {
     if (this.#resolve !== null) return null;
     const now = tried(watch, "read", this.#operation);
     if (now !== null) return now;
-    const promise = new Promise<T>(keep as (resolve: (value: T) => void, reject: Reject) => void);
+    const promise = new Promise<T>(
+      capture as (resolve: (value: T) => void, reject: Reject) => void,
+    );
     this.#resolve = resolveLast;
     this.#reject = rejectLast;
     resolveLast = rejectLast = null;
@@ -50,19 +52,19 @@ export class Again<T> implements Waiter {
   run(): Outcome {
     let value: T | undefined;
     try {
-      value = this.#operation.once();
+      value = this.#operation.tryOnce();
     } catch (error) {
       this.stop(error);
-      return "done";
+      return "finished";
     }
     if (value === undefined) {
       this.#watch!.readable = false;
-      return "nothing";
+      return "blocked";
     }
     const resolve = this.#resolve!;
     this.#ended();
     inOrder(resolve, value);
-    return "done";
+    return "finished";
   }
 
   stop(reason: unknown): void {

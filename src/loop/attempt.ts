@@ -6,11 +6,11 @@ import type { Direction, Outcome, Waiter, Watch } from "./poller.ts";
 /** Something that can be tried until it works. */
 export interface Operation<T> {
   /** One try. undefined: would block. An error ends the operation. */
-  once(): T | undefined;
+  tryOnce(): T | undefined;
   /** Called once, when the operation has ended, for any reason: releases what it held. */
   cleanup?(): void;
   /**
-   * The caller cancels. True: part of the data is out already, so `once` is called until the rest
+   * The caller cancels. True: part of the data is out already, so `tryOnce` is called until the rest
    * is out too, although the caller has been told.
    */
   partlyDone?(): boolean;
@@ -45,7 +45,7 @@ export function tried<T>(
   const ready = direction === "read" ? watch.readable : watch.writable;
   if (!ready || watch.hasWaiters(direction)) return null;
   try {
-    const value = operation.once();
+    const value = operation.tryOnce();
     if (value !== undefined) {
       operation.cleanup?.();
       return settled(value);
@@ -53,7 +53,7 @@ export function tried<T>(
   } catch (error) {
     return failed(operation, error);
   }
-  if (signal?.aborted) return failed(operation, signal.reason); // from inside `once`
+  if (signal?.aborted) return failed(operation, signal.reason); // from inside `tryOnce`
   noteBlocked(watch, direction);
   return null;
 }
@@ -104,18 +104,18 @@ class Pending<T> implements Waiter {
     const abortion = this.#abortion;
     if (abortion !== null) abortion.trying = true;
     try {
-      const value = this.#operation.once();
+      const value = this.#operation.tryOnce();
       if (value === undefined) {
         if (abortion !== null) abortion.tried();
         noteBlocked(this.#watch!, this.#direction);
-        return "nothing";
+        return "blocked";
       }
       this.#finish();
       inOrder(this.#resolve, value);
     } catch (error) {
       this.stop(error);
     }
-    return "done";
+    return "finished";
   }
 
   stop(reason: unknown): void {
@@ -152,7 +152,7 @@ class Pending<T> implements Waiter {
 class Abortion {
   readonly #signal: AbortSignal;
   readonly #abort: () => void;
-  /** `once` is running; an abort from inside it must not lose its result. */
+  /** `tryOnce` is running; an abort from inside it must not lose its result. */
   trying = false;
   #meanwhile = false;
 

@@ -6,7 +6,7 @@ import { check } from "../base/errors.ts";
 import { descriptorFlags } from "../syscalls/fd.ts";
 import { KqueueEvents, keventChange, kq, kqueueCreate } from "../syscalls/kqueue.ts";
 import { type Asked, select } from "../syscalls/select.ts";
-import { BATCH, type Beside, eventFlag, type Selected, type Selector } from "./selector.ts";
+import { BATCH, eventFlag, type Selected, type Selector, type SelectSet } from "./selector.ts";
 
 /** EV_CLEAR: told once, and again when something happens. */
 const ASK = kq.add | kq.clear;
@@ -23,7 +23,7 @@ interface Found {
  * reader if there is no room; select(2) does (facts: #kqueue-and-fifos). select is level-triggered,
  * so it is asked only about descriptors that have a waiter.
  */
-class Fifos implements Beside {
+class Fifos implements SelectSet {
   readonly #all = new Map<number, Selected>();
   /** Of the last look. */
   found: readonly Found[] = [];

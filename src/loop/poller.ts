@@ -18,7 +18,7 @@ const BACKGROUND_DELAY_MS = 5;
 const SHORTAGE_MS = 50;
 
 /** The outcome of a try: it would block; it is finished; it made progress, and waits for more. */
-export type Outcome = "nothing" | "done" | "more";
+export type Outcome = "blocked" | "finished" | "progress";
 
 /** A waiter, in one queue at a time. `run` tries; it never throws. */
 export interface Waiter extends Link<Waiter> {
@@ -34,7 +34,7 @@ export interface Waiter extends Link<Waiter> {
 
 export type Direction = "read" | "write";
 
-const latest = (first: Served, second: Served): Served => (second === "nobody" ? first : second);
+const latest = (first: Served, second: Served): Served => (second === "none" ? first : second);
 
 /** One descriptor in the set. It belongs to the descriptor's owner; ended by `close`. */
 export class Watch {
@@ -138,7 +138,7 @@ export class Watch {
   /** The kernel said `events`: let the waiters try in their order. */
   notify(events: number): Served {
     const gone = (events & flag.gone) !== 0;
-    let served: Served = "nobody";
+    let served: Served = "none";
     if (gone || (events & (flag.readHangUp | flag.urgent)) !== 0) this.ended = true;
     if (gone || (events & (flag.in | flag.readHangUp)) !== 0) {
       this.readable = true;
@@ -159,14 +159,14 @@ export class Watch {
    */
   #serve(direction: Direction): Served {
     const end = this.#last(direction);
-    let served: Served = "nobody";
+    let served: Served = "none";
     for (let last = end; last !== null; last = this.#last(direction)) {
       const waiter = last.next!;
       this.#queue(direction, withoutFirst(last));
       const outcome = waiter.run();
-      if (outcome !== "done") {
+      if (outcome !== "finished") {
         if (!this.closed) this.#queue(direction, prepend(this.#last(direction), waiter));
-        return outcome === "more" ? "callback" : served;
+        return outcome === "progress" ? "callback" : served;
       }
       threadPoller().waiting(this.#referenced, -1);
       served = "promise";
@@ -220,14 +220,14 @@ class Poller extends WatchSet<Watch> implements Source {
   waiting(referenced: boolean, count: number): void {
     if (referenced) this.#referenced += count;
     else this.#unreferenced += count;
-    this.#rounds.touch();
+    this.#rounds.schedule();
   }
 
   get awaited(): boolean {
     return this.#referenced > 0;
   }
 
-  rest(): void {
+  goIdle(): void {
     if (this.#referenced > 0) {
       if (!this.#armed || this.selector.beside !== null) this.#arm();
       this.#armed = true;
@@ -267,7 +267,7 @@ class Poller extends WatchSet<Watch> implements Source {
 
   #armAgain(): void {
     this.#armed = false;
-    this.rest();
+    this.goIdle();
   }
 
   /** The other waker; null while this process is out of descriptors. */

@@ -24,7 +24,7 @@ export interface Source {
   /** Whether there is a waiter that keeps the process alive. */
   readonly awaited: boolean;
   /** All are served, and have queued again if they wanted: arm the waker, or release it. */
-  rest(): void;
+  goIdle(): void;
 }
 
 /** Rounds in one wake-up at most. */
@@ -44,10 +44,10 @@ const PROBE = 64;
 /** Whether something that has often been fruitless is worth another try. */
 class AdaptiveGate {
   #left = LUCK;
-  #vain = 0;
+  #misses = 0;
 
   get shouldTry(): boolean {
-    return this.#left > 0 || ++this.#vain % PROBE === 0;
+    return this.#left > 0 || ++this.#misses % PROBE === 0;
   }
 
   note(found: boolean): void {
@@ -85,11 +85,11 @@ export class Rounds {
   readonly #yielding = new AdaptiveGate();
   readonly #napping = new AdaptiveGate();
   /** The only watch that was served in this round; predicted to be ready next. */
-  #only: Watch | null = null;
+  #lastServed: Watch | null = null;
   /** A served waiter answers in a microtask of its own (a promise). */
-  #patient = false;
+  #servedPromise = false;
   /** The same as in the round before: a single conversation. */
-  #before: Watch | null = null;
+  #previousServed: Watch | null = null;
 
   constructor(source: Source) {
     this.#source = source;
@@ -99,7 +99,7 @@ export class Rounds {
   wake(): void {
     turnBegins();
     this.#look = true;
-    this.#only = null; // however busy it is, the others are asked for first
+    this.#lastServed = null; // however busy it is, the others are asked for first
     this.#rounds = 0;
     this.#hops = MICROTASK_TURNS;
     if (this.#running) return;
@@ -108,7 +108,7 @@ export class Rounds {
   }
 
   /** The number of waiters went from none to some, or back: adjust the waker after this turn. */
-  touch(): void {
+  schedule(): void {
     if (this.#running) return;
     this.#running = true;
     this.#hops = 0;
@@ -127,7 +127,7 @@ export class Rounds {
       queueMicrotask(this.#step);
     else {
       this.#running = false;
-      this.#source.rest();
+      this.#source.goIdle();
     }
   };
 
@@ -135,8 +135,8 @@ export class Rounds {
     do {
       const index = this.#at++;
       const watch = this.#source.watchOf(index);
-      const served = watch === null ? "nobody" : this.#source.serve(watch, index);
-      if (watch === null || served === "nobody") continue;
+      const served = watch === null ? "none" : this.#source.serve(watch, index);
+      if (watch === null || served === "none") continue;
       this.#note(watch, served);
       if (served === "promise") break;
     } while (this.#at < this.#count);
@@ -152,31 +152,31 @@ export class Rounds {
   }
 
   #note(watch: Watch, served: Served): void {
-    this.#only = this.#served === 0 ? watch : null;
+    this.#lastServed = this.#served === 0 ? watch : null;
     this.#served += 1;
-    this.#patient ||= served === "promise";
+    this.#servedPromise ||= served === "promise";
   }
 
   #endRound(): void {
     const more = ++this.#rounds < ROUNDS || busyPollMs > 0;
     this.#look ||= this.#served > 0 && more && !overdue();
     this.#served = 0;
-    this.#hops = this.#patient ? 0 : MICROTASK_TURNS;
-    this.#patient = false;
+    this.#hops = this.#servedPromise ? 0 : MICROTASK_TURNS;
+    this.#servedPromise = false;
   }
 
   #lookAgain(): void {
-    const only = this.#only;
-    const waiting = only === null ? this.#hops >= MICROTASK_TURNS : only.hasWaiters("read");
+    const last = this.#lastServed;
+    const waiting = last === null ? this.#hops >= MICROTASK_TURNS : last.hasWaiters("read");
     if (!waiting && ++this.#hops < MICROTASK_TURNS) {
       queueMicrotask(this.#step);
       return;
     }
     this.#look = false;
-    this.#only = null;
-    const alone = only !== null && only === this.#before;
-    this.#before = only;
-    if (only !== null && this.#retry(only, alone)) {
+    this.#lastServed = null;
+    const sameAsLast = last !== null && last === this.#previousServed;
+    this.#previousServed = last;
+    if (last !== null && this.#retry(last, sameAsLast)) {
       this.#endRound();
       this.#soon();
       return;
@@ -213,15 +213,15 @@ export class Rounds {
    * several peers it is never made: the kernel lets them run before us for a while after it, one by
    * one at each answer.
    */
-  #retry(only: Watch, alone: boolean): boolean {
-    let served = only.retry("read");
-    if (served === "nobody" && alone && busyPollMs === 0 && this.#yielding.shouldTry) {
+  #retry(last: Watch, sameAsLast: boolean): boolean {
+    let served = last.retry("read");
+    if (served === "none" && sameAsLast && busyPollMs === 0 && this.#yielding.shouldTry) {
       schedYield();
-      served = only.retry("read");
-      this.#yielding.note(served !== "nobody");
+      served = last.retry("read");
+      this.#yielding.note(served !== "none");
     }
-    if (served === "nobody") return false;
-    this.#note(only, served);
+    if (served === "none") return false;
+    this.#note(last, served);
     return true;
   }
 }

@@ -39,7 +39,7 @@ export interface Selector {
   /** Readable while something is ready; ours to close. */
   readonly fd: number;
   /** What the waker has to look at beside it, if there is such a thing. */
-  readonly beside: Beside | null;
+  readonly beside: SelectSet | null;
   /** Ask for `events` from now on, or once more, and be told of what holds now. Or an errno. */
   change(watch: Selected, events: number): number;
   /** Ask no more. */
@@ -55,7 +55,7 @@ export interface Selector {
 }
 
 /** Descriptors that the selector itself is not told enough of, for select(2). */
-export interface Beside {
+export interface SelectSet {
   /** Those that have waiters now, and for which directions. */
   asked(): readonly Asked[];
 }

@@ -29,7 +29,7 @@ interface Registered extends Selected {
  * Which of the waiters finished: none; the last was a promise, whose owner runs in a microtask of
  * its own; or the last was a callback, which has run by now.
  */
-export type Served = "nobody" | "promise" | "callback";
+export type Served = "none" | "promise" | "callback";
 
 export class WatchSet<W extends Registered> {
   readonly selector: Selector = openSelector();

@@ -6,7 +6,7 @@ import { file } from "../../native/file.ts";
 import { priorities } from "../../native/message-queue.ts";
 import { integer } from "../base/checks.ts";
 import { check, fileCall, UnixError, UnsupportedError } from "../base/errors.ts";
-import { Fd, type FdLike, fdNumber } from "../fd/fd.ts";
+import { Fd, type FdLike, fdNumber, ownFd } from "../fd/fd.ts";
 import { close, fchmod, setCloseOnExec, statusFlags, tryLock } from "../syscalls/fd.ts";
 import { mqGetattr, mqOpen, mqUnlink } from "../syscalls/message-queue.ts";
 import { checkQueueName, completeSize, openError, type QueueSize } from "./limits.ts";
@@ -231,11 +231,5 @@ export function adoptQueue(from: FdLike): Fd {
   // a duplicate is born so
   const owned = from instanceof Fd || typeof from === "number";
   if (owned) check(setCloseOnExec(number, true), "fcntl");
-  return take(from, number);
-}
-
-function take(from: FdLike, number: number): Fd {
-  if (from instanceof Fd) return Fd.of(from.release(), "MessageQueue.adopt", "ours");
-  if (typeof from !== "number") return Fd.duplicate(number);
-  return Fd.of(number, "MessageQueue.adopt", "ours");
+  return ownFd(from, number, "MessageQueue.adopt", "ours");
 }

@@ -19,7 +19,7 @@ import { Memory } from "../syscalls/memory.ts";
 import { mqGetattr, mqReceive, mqSendFrom, receivedPriority } from "../syscalls/message-queue.ts";
 import { AGAIN } from "../syscalls/result.ts";
 import { checkQueueName, messageTooLong } from "./limits.ts";
-import { QueueMessage, type QueueSendOptions, type Ready, ready } from "./message.ts";
+import { QueueMessage, type QueueSendOptions, type ReadyMessage, ready } from "./message.ts";
 import { notifyBySignal, type QueueNotification } from "./notify.ts";
 import {
   type Access,
@@ -55,7 +55,7 @@ export class MessageQueue extends FdOwner implements AsyncDisposable {
   #queuedBytes = 0;
   #room: Memory | null = null;
   readonly #watch = new LazyWatch();
-  readonly #receiving: Operation<QueueMessage> = { once: () => this.#take() };
+  readonly #receiving: Operation<QueueMessage> = { tryOnce: () => this.#take() };
 
   private constructor(
     handle: Fd,
@@ -178,7 +178,7 @@ export class MessageQueue extends FdOwner implements AsyncDisposable {
     }
   }
 
-  #enqueue(message: Ready, signal: AbortSignal | undefined): Promise<void> {
+  #enqueue(message: ReadyMessage, signal: AbortSignal | undefined): Promise<void> {
     const bytes = message.piece.bytes + 1;
     if (this.#queuedBytes > 0 && this.#queuedBytes + bytes > this.#maxQueuedBytes) {
       const hint = "await send() before sending more";
@@ -186,7 +186,7 @@ export class MessageQueue extends FdOwner implements AsyncDisposable {
     }
     this.#queuedBytes += bytes;
     const operation = {
-      once: () => this.#put(message),
+      tryOnce: () => this.#put(message),
       cleanup: () => void (this.#queuedBytes -= bytes),
     };
     const wait = { watch: this.#watching, direction: "write", signal } as const;
@@ -246,7 +246,7 @@ export class MessageQueue extends FdOwner implements AsyncDisposable {
     return iterateOpen(this, () => this.receive());
   }
 
-  #put({ piece, priority }: Ready): true | undefined {
+  #put({ piece, priority }: ReadyMessage): true | undefined {
     const { bytes } = piece;
     if (bytes > this.messageBytes) throw messageTooLong(bytes, this.messageBytes);
     const sent = mqSendFrom(this.fd, { address: piece.address(), bytes }, priority);
@@ -308,7 +308,7 @@ export class MessageQueue extends FdOwner implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (!this.closed && !this.#idle) {
       const wait = { watch: this.#watching, direction: "write" } as const;
-      await attempt(wait, { once: () => true }).catch(() => {});
+      await attempt(wait, { tryOnce: () => true }).catch(() => {});
     }
     this.close();
   }

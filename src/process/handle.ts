@@ -21,7 +21,7 @@ import { knownGid, knownUid } from "../users/known-ids.ts";
 import { openExitQueue, takeExit } from "./exit-queue.ts";
 import { processInfo, processState } from "./proc-info.ts";
 import { yamaScope } from "./ptrace.ts";
-import { deliver, type SendSignalOptions } from "./send-signal.ts";
+import { type SendSignalOptions, sendTo } from "./send-signal.ts";
 
 /** How a process ended. */
 export interface ExitStatus {
@@ -159,9 +159,9 @@ export class ProcessHandle extends FdOwner {
     return await this.#whenReaped(signal);
   }
 
-  #until<T>(signal: AbortSignal | undefined, once: () => T | undefined): Promise<T> {
+  #until<T>(signal: AbortSignal | undefined, tryOnce: () => T | undefined): Promise<T> {
     this.open("poll");
-    return attempt({ watch: this.#watch.of(this.fd), direction: "read", signal }, { once });
+    return attempt({ watch: this.#watch.of(this.fd), direction: "read", signal }, { tryOnce });
   }
 
   #status(): ExitStatus | undefined {
@@ -196,10 +196,10 @@ export class ProcessHandle extends FdOwner {
    */
   signal(signal: SignalName | number, options: SendSignalOptions = {}): void {
     if (hasKqueue && this.pid !== null) {
-      deliver({ pid: this.pid, ended: this.#state() !== "running" }, signal, options);
+      sendTo({ pid: this.pid, ended: this.#state() !== "running" }, signal, options);
       return;
     }
-    deliver({ pidfd: this.open("pidfd_send_signal") }, signal, options);
+    sendTo({ pidfd: this.open("pidfd_send_signal") }, signal, options);
   }
 
   /**

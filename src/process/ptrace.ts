@@ -18,7 +18,7 @@ export function yamaScope(): number {
 }
 
 /** Settles when the last one in line is done. */
-let line: Promise<void> = Promise.resolve();
+let queue: Promise<void> = Promise.resolve();
 
 /**
  * Let a process trace this one until the result is disposed of, if it is still alive then. Only one
@@ -36,8 +36,8 @@ export async function allowTracer(
     throw new UnsupportedError("sendFd", "under Yama a process allows one receiver: main thread");
   }
   const { promise: done, resolve: end } = Promise.withResolvers<void>();
-  const turn = line;
-  line = turn.then(() => done);
+  const turn = queue;
+  queue = turn.then(() => done);
   try {
     await until(turn, signal);
     // not a later process with its pid; if it ends just now, the next call fails and takes this

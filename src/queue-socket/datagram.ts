@@ -10,7 +10,7 @@ import { MAX_QUEUED_BYTES } from "../base/limits.ts";
 import { FdOwner } from "../fd/owner.ts";
 import { rejected, settled } from "../loop/gate.ts";
 import { checkQueueName } from "../message-queue/limits.ts";
-import { QueueMessage, type Ready, ready } from "../message-queue/message.ts";
+import { QueueMessage, type ReadyMessage, ready } from "../message-queue/message.ts";
 import { expectedOwner, type QueueOwner, type QueueOwnerOptions } from "../message-queue/owner.ts";
 import type { QueueIdentity, Sender } from "../structs/queue-frame.ts";
 import { QueueDirection } from "./direction.ts";
@@ -18,14 +18,14 @@ import { OwnName } from "./own-name.ts";
 import { QueueReader } from "./reader.ts";
 import {
   kernelName,
-  leave,
   makeNamed,
   makeUnnamed,
   type QueueSizeOptions,
   queueSize,
   type ReceiveQueue,
+  stopReading,
 } from "./receive-queue.ts";
-import { QueueTargets, type Target } from "./targets.ts";
+import { QueueTargets, type SendTarget } from "./targets.ts";
 
 /** How a datagram socket is made. `owner` is of all queues that it sends to. */
 export interface QueueDatagramOptions extends QueueSizeOptions, QueueOwnerOptions {
@@ -129,7 +129,7 @@ export class QueueDatagramSocket extends FdOwner implements AsyncDisposable {
   receive(options: Abortable = {}): Promise<QueueDatagram> {
     try {
       this.open("mq_timedreceive");
-      return this.#reading.wait({ once: this.#take }, options.signal);
+      return this.#reading.wait({ tryOnce: this.#take }, options.signal);
     } catch (error) {
       return rejected(error);
     }
@@ -190,7 +190,11 @@ export class QueueDatagramSocket extends FdOwner implements AsyncDisposable {
     }
   }
 
-  #enqueue(target: Target, message: Ready, signal: AbortSignal | undefined): Promise<void> {
+  #enqueue(
+    target: SendTarget,
+    message: ReadyMessage,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
     const bytes = message.piece.bytes + 1;
     if (this.#queuedBytes > 0 && this.#queuedBytes + bytes > this.#maxQueuedBytes) {
       const hint = "await send() before sending more";
@@ -198,7 +202,7 @@ export class QueueDatagramSocket extends FdOwner implements AsyncDisposable {
     }
     this.#queuedBytes += bytes;
     const operation = {
-      once: () => this.#putLater(target, message),
+      tryOnce: () => this.#putLater(target, message),
       cleanup: () => void (this.#queuedBytes -= bytes),
     };
     const sent = target.side.wait(operation, signal).then(() => {});
@@ -210,12 +214,12 @@ export class QueueDatagramSocket extends FdOwner implements AsyncDisposable {
   }
 
   /** True: sent. False: no room. A target that was just found is there. */
-  #put({ peer }: Target, { piece, priority }: Ready): boolean {
+  #put({ peer }: SendTarget, { piece, priority }: ReadyMessage): boolean {
     return peer.putDatagram(piece, { from: this.name ?? this.#own.identity, priority });
   }
 
   /** The same after a while: undefined: no room. @throws UnixError ECONNREFUSED */
-  #putLater(target: Target, message: Ready): true | undefined {
+  #putLater(target: SendTarget, message: ReadyMessage): true | undefined {
     if (!target.peer.holder.alive()) {
       const detail = { address: target.address, hint: "no process reads from it any more" };
       throw new UnixError("mq_timedsend", -errno.ECONNREFUSED, detail);
@@ -252,7 +256,7 @@ export class QueueDatagramSocket extends FdOwner implements AsyncDisposable {
   close(): void {
     if (this.closed) return;
     this.#name?.remove();
-    leave(this.#own);
+    stopReading(this.#own);
     this.#targets.close();
   }
 

@@ -52,12 +52,12 @@ export class QueueDirection {
     if (holder === null) return attempt({ watch, direction: this.#direction, signal }, operation);
     const wake = (): void => void watch.retry(this.#direction);
     const guarded: Operation<T> = {
-      once: () => {
-        const value = operation.once();
+      tryOnce: () => {
+        const value = operation.tryOnce();
         if (value !== undefined) return value;
         holder.onGone(wake);
         // gone before that: nothing would tell
-        return holder.alive() ? undefined : operation.once();
+        return holder.alive() ? undefined : operation.tryOnce();
       },
       cleanup: () => {
         holder.forget(wake);

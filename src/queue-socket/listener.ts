@@ -114,7 +114,7 @@ export class QueueListener extends FdOwner implements AsyncDisposable {
     for (const pauses = new Backoff(SHORTAGE); ; ) {
       try {
         this.open("accept");
-        return await this.#side.wait({ once: () => this.#once() }, signal);
+        return await this.#side.wait({ tryOnce: () => this.#once() }, signal);
       } catch (error) {
         if (this.#held === null || this.closed || signal?.aborted === true) throw error;
       }
@@ -169,7 +169,7 @@ export class QueueListener extends FdOwner implements AsyncDisposable {
     let own: ReceiveQueue | null = null;
     try {
       own = peer.holder.alive() && this.#allowed(peer) ? this.#makeQueue(peer) : null;
-      if (own !== null && told(peer, (it) => it.putIdentity("accept", own!.identity))) {
+      if (own !== null && tellClient(peer, (it) => it.putIdentity("accept", own!.identity))) {
         return new QueueSocket({ own, peer, maxQueuedBytes: this.#options.maxQueuedBytes });
       }
     } catch (error) {
@@ -201,7 +201,7 @@ export class QueueListener extends FdOwner implements AsyncDisposable {
     try {
       allowed = admits(allow ?? sameUser, peer.credentials);
     } finally {
-      if (!allowed) told(peer, (it) => it.putRefusal(errno.EACCES));
+      if (!allowed) tellClient(peer, (it) => it.putRefusal(errno.EACCES));
     }
     return allowed;
   }
@@ -211,7 +211,7 @@ export class QueueListener extends FdOwner implements AsyncDisposable {
       return makeUnnamed(this.#size, "QueueListener.accept");
     } catch (error) {
       if (!(error instanceof UnixError)) throw error;
-      told(peer, (it) => it.putRefusal(-error.errno));
+      tellClient(peer, (it) => it.putRefusal(-error.errno));
       this.#warn(error);
       return null;
     }
@@ -258,7 +258,7 @@ export class QueueListener extends FdOwner implements AsyncDisposable {
 }
 
 /** Whether the client has been told; its queue is its own affair. */
-function told(peer: SendQueue, put: (peer: SendQueue) => boolean): boolean {
+function tellClient(peer: SendQueue, put: (peer: SendQueue) => boolean): boolean {
   try {
     return put(peer);
   } catch (error) {

@@ -104,7 +104,7 @@ export class ReaderLiveness {
         // another process may have inherited it: a frame says so, or the lock is looked at now and
         // then
         this.look();
-        return "done";
+        return "finished";
       },
       stop: () => {},
     };

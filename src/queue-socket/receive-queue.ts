@@ -91,7 +91,7 @@ export function makeUnnamed(size: Size, place: string): ReceiveQueue {
     try {
       const { fd } = openQueue(name, { create: true, exclusive: true, access: "read", ...size });
       mqUnlink(name); // ENOENT: another has removed it for us
-      return own(Fd.of(fd, place, "ours"));
+      return claim(Fd.of(fd, place, "ours"));
     } catch (error) {
       if (!(error instanceof UnixError) || error.code !== "EEXIST" || tries > TRIES) throw error;
       mqUnlink(name);
@@ -106,7 +106,7 @@ function randomTag(): [low: number, high: number] {
 }
 
 /** Lock it, and write the tag where only its owner can: into the times of the queue's inode. */
-function own(handle: Fd): ReceiveQueue {
+function claim(handle: Fd): ReceiveQueue {
   try {
     check(tryLock(handle.fd), "flock");
     const [tagLow, tagHigh] = randomTag();
@@ -136,7 +136,7 @@ export function makeNamed(name: string, size: Size, place: string): ReceiveQueue
   for (let tries = 0; tries < TRIES; tries++) {
     const made = makeNew(kernel, size);
     if (made === null) {
-      if (!buried(kernel, name)) break;
+      if (!removeIfDead(kernel, name)) break;
       continue;
     }
     const handle = Fd.of(made, place, "ours");
@@ -179,7 +179,7 @@ function makeNew(kernel: string, size: Size): number | null {
  * @internal Stop reading from it. First the lock, then room: a sender that waits for room is woken,
  *   and finds the lock free.
  */
-export function leave({ handle, messageBytes }: ReceiveQueue): void {
+export function stopReading({ handle, messageBytes }: ReceiveQueue): void {
   unlock(handle.fd);
   const room = new Memory(messageBytes);
   for (let i = 0; i < TRIES; i++) if (mqReceive(handle.fd, room) < 0) break;
@@ -187,7 +187,7 @@ export function leave({ handle, messageBytes }: ReceiveQueue): void {
 }
 
 /** Remove the queue of that name if no process holds it. False: one does. */
-function buried(kernel: string, name: string): boolean {
+function removeIfDead(kernel: string, name: string): boolean {
   const fd = mqOpen(kernel, file.O_RDONLY | file.O_NONBLOCK);
   if (fd === -errno.ENOENT) return true;
   check(fd, "mq_open", { address: name, hint: "another user's socket has this name, or had it" });

@@ -42,7 +42,7 @@ function room(bytes: number): Memory {
 
 const NO_TAG: QueueTag = { tagLow: 0, tagHigh: 0 };
 
-interface Start {
+interface QueueClaim {
   readonly handle: Fd;
   readonly pidfd: Fd | null;
   readonly credentials: Credentials;
@@ -74,7 +74,7 @@ export class SendQueue {
   /** Who made the queue, by its inode; the process was proven when the queue was opened. */
   credentials: Credentials;
 
-  private constructor({ handle, pidfd, credentials, number, tag, file }: Start) {
+  private constructor({ handle, pidfd, credentials, number, tag, file }: QueueClaim) {
     this.handle = handle;
     this.holder = new ReaderLiveness(handle, pidfd);
     this.credentials = credentials;
@@ -116,19 +116,20 @@ export class SendQueue {
     identity: QueueIdentity,
     { device, fresh, owner }: { device: number; fresh: boolean; owner: QueueOwner },
   ): SendQueue {
-    const { pidfd, value: handle } = proven(identity, (look) => {
+    const { pidfd, value: handle } = openProven(identity, (look) => {
       const { ino, dev, atimeMs, mtimeMs } = fileCall(() => fstatSync(look));
-      if (ino !== identity.inode || dev !== device) throw refused("another file");
+      if (ino !== identity.inode || dev !== device) throw connectionRefused("another file");
       const worn = atimeMs === 1e3 * identity.tagLow && mtimeMs === 1e3 * identity.tagHigh;
-      if (fresh && !worn) throw refused("another tag: another process's queue, or one in use");
+      if (fresh && !worn)
+        throw connectionRefused("another tag: another process's queue, or one in use");
       const fd = open(`/proc/self/fd/${look}`, file.O_WRONLY | file.O_NONBLOCK);
-      return Fd.adopt(must(fd, "open"), "queue socket");
+      return Fd.adopt(checkRemote(fd, "open"), "queue socket");
     });
     const { pid, fd } = identity;
     const peer = SendQueue.#open(handle, pidfd, { pid, number: fd, tag: identity, owner });
     if (peer.messageBytes >= MIN_MESSAGE_BYTES) return peer;
     peer.close();
-    throw refused(`its queue takes less than ${MIN_MESSAGE_BYTES} bytes`);
+    throw connectionRefused(`its queue takes less than ${MIN_MESSAGE_BYTES} bytes`);
   }
 
   /** One that `listener` spoke of, and that is there no longer: nothing can be sent to it. */
@@ -175,9 +176,9 @@ export class SendQueue {
   /** Another process has the queue now: believed if that process has it open. */
   moved(identity: QueueIdentity): void {
     try {
-      const { pidfd } = proven(identity, (look) => {
+      const { pidfd } = openProven(identity, (look) => {
         const { ino, dev } = fileCall(() => fstatSync(look));
-        if (ino !== this.inode || dev !== this.device) throw refused("another file");
+        if (ino !== this.inode || dev !== this.device) throw connectionRefused("another file");
       });
       this.holder.heldBy(pidfd);
       this.credentials = { ...this.credentials, pid: identity.pid };
@@ -245,7 +246,7 @@ const hints = new Map<number, string>([
 ]);
 
 /** No connection with the process that said that. */
-export function refused(why: string, detail: ErrorDetail = {}): UnixError {
+export function connectionRefused(why: string, detail: ErrorDetail = {}): UnixError {
   return new UnixError("connect", -errno.ECONNREFUSED, { hint: why, ...detail });
 }
 
@@ -262,10 +263,13 @@ const absent = new Set([errno.ENOENT, errno.ESRCH, errno.ENOTDIR, errno.EINVAL])
  * The process that has the file that `look` finds good, as a pidfd, and what `look` made of it. The
  * descriptor only points at the file: opening may do something to what is no queue.
  */
-function proven<T>(identity: QueueIdentity, look: (fd: number) => T): { pidfd: Fd; value: T } {
-  const pidfd = Fd.of(must(pidfdOpen(identity.pid), "pidfd_open"), "queue socket", "ours");
+function openProven<T>(identity: QueueIdentity, look: (fd: number) => T): { pidfd: Fd; value: T } {
+  const pidfd = Fd.of(checkRemote(pidfdOpen(identity.pid), "pidfd_open"), "queue socket", "ours");
   try {
-    const fd = must(open(`/proc/${identity.pid}/fd/${identity.fd}`, file.O_PATH ?? 0), "open");
+    const fd = checkRemote(
+      open(`/proc/${identity.pid}/fd/${identity.fd}`, file.O_PATH ?? 0),
+      "open",
+    );
     try {
       return { pidfd, value: look(fd) };
     } finally {
@@ -277,8 +281,8 @@ function proven<T>(identity: QueueIdentity, look: (fd: number) => T): { pidfd: F
   }
 }
 
-function must(result: number, syscall: string): number {
-  if (absent.has(-result)) throw refused("there is no such process or descriptor");
+function checkRemote(result: number, syscall: string): number {
+  if (absent.has(-result)) throw connectionRefused("there is no such process or descriptor");
   const forbidden = result === -errno.EACCES || result === -errno.EPERM;
   const hint = forbidden ? "this process may not look at the other end's" : undefined;
   return check(result, syscall, { hint });

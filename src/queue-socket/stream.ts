@@ -17,7 +17,7 @@ import { QueueDirection } from "./direction.ts";
 import { handOn, type InheritOptions, leaveToHeirs, type StreamState } from "./inherit.ts";
 import { type QueueProcess, verifyReader } from "./peer-process.ts";
 import { QueueReader } from "./reader.ts";
-import { leave, type ReceiveQueue } from "./receive-queue.ts";
+import { type ReceiveQueue, stopReading } from "./receive-queue.ts";
 import type { SendQueue } from "./send-queue.ts";
 
 /** Frames written in one go, before the rest of Bun's loop gets its turn. */
@@ -116,7 +116,7 @@ export class QueueSocket extends FdOwner implements AsyncDisposable {
     const max = maxBytesOf(options.maxBytes);
     try {
       this.open("mq_timedreceive");
-      return this.#reading.wait({ once: () => this.#take(max) }, options.signal);
+      return this.#reading.wait({ tryOnce: () => this.#take(max) }, options.signal);
     } catch (error) {
       return rejected(error);
     }
@@ -217,7 +217,7 @@ export class QueueSocket extends FdOwner implements AsyncDisposable {
     let skip = from;
     let rest = piece;
     const operation = {
-      once: (): true | undefined => {
+      tryOnce: (): true | undefined => {
         skip = this.#put(rest, skip);
         return skip === bytes ? true : undefined;
       },
@@ -280,12 +280,12 @@ export class QueueSocket extends FdOwner implements AsyncDisposable {
   end(): void {
     if (this.closed || this.#sendEnded) return;
     this.#sendEnded = true;
-    const once = (): true | undefined => {
+    const tryOnce = (): true | undefined => {
       if (!this.#peer.holder.alive()) return true;
       return this.#peer.putSign("end") ? true : undefined;
     };
-    if (this.#writing.idle && once() === true) return;
-    this.#writing.wait({ once }, undefined).catch(() => {}); // closed meanwhile
+    if (this.#writing.idle && tryOnce() === true) return;
+    this.#writing.wait({ tryOnce }, undefined).catch(() => {}); // closed meanwhile
   }
 
   /**
@@ -309,11 +309,11 @@ export class QueueSocket extends FdOwner implements AsyncDisposable {
 
   /** @internal This process has it now: tell the other end whose death to wait for. */
   announce(): void {
-    const once = (): true | undefined =>
+    const tryOnce = (): true | undefined =>
       !this.#peer.holder.alive() || this.#peer.putIdentity("moved", this.#own.identity)
         ? true
         : undefined;
-    if (once() === undefined) this.#writing.wait({ once }, undefined).catch(() => {});
+    if (tryOnce() === undefined) this.#writing.wait({ tryOnce }, undefined).catch(() => {});
   }
 
   /** @internal */
@@ -333,7 +333,7 @@ export class QueueSocket extends FdOwner implements AsyncDisposable {
     if (this.#handedOn) leaveToHeirs(handle, () => this.#peer.putSign("close"));
     else {
       // in this order: where there is no room for the sign, the lock is found free later
-      leave(this.#own);
+      stopReading(this.#own);
       tryQuietly(() => this.#peer.putSign("close"));
     }
     this.#peer.close();
@@ -343,7 +343,7 @@ export class QueueSocket extends FdOwner implements AsyncDisposable {
   /** Close once the queued sends are out. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (!this.closed && !this.#writing.idle) {
-      await this.#writing.wait({ once: () => true }, undefined).catch(() => {});
+      await this.#writing.wait({ tryOnce: () => true }, undefined).catch(() => {});
     }
     this.close();
   }

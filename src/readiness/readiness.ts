@@ -66,8 +66,8 @@ function wait(
   try {
     const now = readiness(fd, direction);
     if (now !== undefined) return settled(now);
-    const once = (): Readiness | undefined => readiness(fd, direction);
-    return attempt({ watch: Watch.of(fd, false), direction, signal }, { once });
+    const tryOnce = (): Readiness | undefined => readiness(fd, direction);
+    return attempt({ watch: Watch.of(fd, false), direction, signal }, { tryOnce });
   } catch (error) {
     return rejected(error);
   }

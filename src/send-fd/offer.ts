@@ -10,7 +10,7 @@ import { attempt } from "../loop/attempt.ts";
 import { Watch } from "../loop/poller.ts";
 import { decodeAnswer, encodeOffer, type ProcessIdentity } from "../structs/fd-offer.ts";
 import { bind, setOption, socketpair } from "../syscalls/socket.ts";
-import type { Target } from "./receiver-process.ts";
+import type { ReceiverProcess } from "./receiver-process.ts";
 
 const NONCE_BYTES = 8;
 
@@ -86,8 +86,8 @@ export class Offer implements Disposable {
   }
 
   /** The answer, when there is one. @throws UnixError ESRCH; the signal's reason */
-  answered(target: Target, signal: AbortSignal): Promise<UnixError | null> {
-    const once = (): UnixError | null | undefined => this.answer();
+  answered(target: ReceiverProcess, signal: AbortSignal): Promise<UnixError | null> {
+    const tryOnce = (): UnixError | null | undefined => this.answer();
     const onceGone = (): UnixError | null | undefined => {
       if (target.handle.alive()) return undefined;
       const last = this.answer();
@@ -96,8 +96,8 @@ export class Offer implements Disposable {
     };
     const rest = { direction: "read", signal } as const;
     const waits = [
-      attempt({ watch: Watch.of(this.#near.fd, true), ...rest }, { once }),
-      attempt({ watch: Watch.of(target.handle.fd, true), ...rest }, { once: onceGone }),
+      attempt({ watch: Watch.of(this.#near.fd, true), ...rest }, { tryOnce }),
+      attempt({ watch: Watch.of(target.handle.fd, true), ...rest }, { tryOnce: onceGone }),
     ];
     for (const wait of waits) wait.catch(() => {}); // one of them ends when all is closed
     return Promise.race(waits);

@@ -85,13 +85,13 @@ function statusOf(pid: number): ProcessStatus | null {
 let own: ProcessIdentity | undefined;
 
 /** This process. */
-export function ownParty(): ProcessIdentity {
+export function ownIdentity(): ProcessIdentity {
   own ??= { pid: process.pid, start: startOf(process.pid) ?? "" };
   return own;
 }
 
 /** The process that a descriptor is for, held by a pidfd for as long as it is sent. */
-export class Target implements Disposable {
+export class ReceiverProcess implements Disposable {
   readonly handle: ProcessHandle;
   readonly #signal: number;
   /** Its name, for messages. */
@@ -144,15 +144,15 @@ export class Target implements Disposable {
    * @throws UnixError EPERM if permission would not help; EOPNOTSUPP from another pid namespace
    * @see ptrace(2), "Ptrace access mode checking"
    */
-  needsLeave(target: ProcessStatus): boolean {
+  needsPtracer(target: ProcessStatus): boolean {
     const self = statusOf(process.pid);
     if (self === null) throw this.gone;
     if (target.pids.length !== self.pids.length) throw this.#elsewhere();
     if (this.handle.pid === process.pid) return false;
     const scope = yamaScope();
-    if (scope < NOBODY && mayTraceAll(target)) return false;
-    if (scope > LEAVE || !mayTraceOwn(target, self)) throw this.#forbidden(scope);
-    return scope === LEAVE;
+    if (scope < SCOPE_NO_ATTACH && mayTraceAll(target)) return false;
+    if (scope > SCOPE_RESTRICTED || !mayTraceOwn(target, self)) throw this.#forbidden(scope);
+    return scope === SCOPE_RESTRICTED;
   }
 
   #elsewhere(): UnixError {
@@ -161,7 +161,7 @@ export class Target implements Disposable {
   }
 
   #forbidden(scope: number): UnixError {
-    const yama = scope > LEAVE ? `; Yama's ptrace_scope is ${scope}` : "";
+    const yama = scope > SCOPE_RESTRICTED ? `; Yama's ptrace_scope is ${scope}` : "";
     const hint =
       `${this.name} may take nothing from this one: it takes the right to trace it, that is the ` +
       `same user, with no fewer capabilities, and this process dumpable; or CAP_SYS_PTRACE${yama}`;
@@ -174,8 +174,8 @@ export class Target implements Disposable {
 }
 
 /** Yama's ptrace_scope: 1, the named process may; 3, none may. */
-const LEAVE = 1;
-const NOBODY = 3;
+const SCOPE_RESTRICTED = 1;
+const SCOPE_NO_ATTACH = 3;
 
 const TRACE = capability.CAP_SYS_PTRACE === null ? 0n : 1n << BigInt(capability.CAP_SYS_PTRACE);
 

@@ -27,7 +27,7 @@ import { Disposition } from "../syscalls/signal.ts";
 import { getOption, socketName } from "../syscalls/socket.ts";
 import {
   mustBeAble,
-  ownParty,
+  ownIdentity,
   type RealtimeSignal,
   realtimeNumber,
   startOf,
@@ -349,6 +349,6 @@ export function receiveFds(options: ReceiveFdsOptions): FdReceiver {
   const number = realtimeNumber(options.realtimeSignal);
   const allow = checkAllow(options.allow) ?? everybody;
   mustBeAble("receiver");
-  const self = ownParty();
+  const self = ownIdentity();
   return new FdReceiver({ watcher: watchIgnored(number), allow, self });
 }

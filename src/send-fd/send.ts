@@ -12,10 +12,10 @@ import { checkFds, closeTransferred } from "../socket/send.ts";
 import { Offer } from "./offer.ts";
 import {
   mustBeAble,
-  ownParty,
+  ownIdentity,
   type RealtimeSignal,
+  ReceiverProcess,
   realtimeNumber,
-  Target,
 } from "./receiver-process.ts";
 
 /** How a descriptor is sent to a process. */
@@ -33,7 +33,7 @@ export interface SendFdOptions extends Abortable, TimeLimited {
 const TIMEOUT_MS = 10_000;
 
 interface Sending {
-  readonly target: Target;
+  readonly target: ReceiverProcess;
   readonly offer: Offer;
   readonly number: number;
   readonly signal: AbortSignal;
@@ -91,10 +91,10 @@ export async function sendFd(
   const numbers = checkFds([fd], transfer);
   options.signal?.throwIfAborted();
   mustBeAble("sender");
-  using target = new Target(to, number);
+  using target = new ReceiverProcess(to, number);
   const { party, status } = target.listening();
-  const needsLeave = target.needsLeave(status);
-  using offer = new Offer({ from: ownParty(), to: party, fd: numbers[0]! });
+  const needsLeave = target.needsPtracer(status);
+  using offer = new Offer({ from: ownIdentity(), to: party, fd: numbers[0]! });
   using deadline = new Deadline(options.signal, ms, () => late(target, { number, ms }));
   const { signal } = deadline;
   const tracer = { pid: party.pid, alive: () => target.handle.alive() };
@@ -104,7 +104,7 @@ export async function sendFd(
   closeTransferred({ fds: [fd], numbers, transfer });
 }
 
-function late(target: Target, { number, ms }: { number: number; ms: number }): UnixError {
+function late(target: ReceiverProcess, { number, ms }: { number: number; ms: number }): UnixError {
   const filter = target.underFilter() ? "; its seccomp filter may refuse pidfd_getfd" : "";
   const took = `${target.name} handles ${signalName(number)}, but took nothing for ${ms} ms`;
   const hint = `${took}${filter}`;

@@ -203,11 +203,11 @@ export class HandlerSource implements SignalSource {
     const watch = this.#watch;
     if (this.#interest === "none" || watch === null) {
       this.#waiting = false;
-      return "done";
+      return "finished";
     }
     if (watch.referenced !== (this.#interest === "referenced"))
       queueMicrotask(() => this.#update());
-    return "nothing";
+    return "blocked";
   }
 }
 

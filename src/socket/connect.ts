@@ -37,14 +37,14 @@ export interface ConnectOptions<T extends ConnectionType = ConnectionType>
  */
 const FULL = { first: 1, max: 50 } as const;
 
-interface Attempt {
+interface Connecting {
   readonly handle: Fd;
   readonly address: Address;
   readonly settings: Settings;
   readonly type: ConnectionType;
 }
 
-function begin(input: AddressInput, options: ConnectOptions): Attempt {
+function begin(input: AddressInput, options: ConnectOptions): Connecting {
   const { type = "stream" } = options;
   if ((type as string) === "datagram") {
     throw new TypeError("connect is for stream and seqpacket: openDatagram has { connect }");
@@ -68,7 +68,7 @@ function begin(input: AddressInput, options: ConnectOptions): Attempt {
 }
 
 /** True: connected. False: the backlog is full. */
-function tryOnce({ handle, address }: Attempt): boolean {
+function tryOnce({ handle, address }: Connecting): boolean {
   const result = withShortAddress(address, "connect", (short) => connectOnce(handle.fd, short));
   if (result >= 0) return true;
   if (result === -errno.EAGAIN) return false;
@@ -76,11 +76,11 @@ function tryOnce({ handle, address }: Attempt): boolean {
   throw new UnixError("connect", result, detail);
 }
 
-function finish<T extends ConnectionType>({ type, handle, settings }: Attempt): SocketKinds[T] {
+function finish<T extends ConnectionType>({ type, handle, settings }: Connecting): SocketKinds[T] {
   return wrapSocket(type, handle, settings) as SocketKinds[T];
 }
 
-function timedOut({ address }: Attempt): UnixError {
+function timedOut({ address }: Connecting): UnixError {
   const detail = { address: formatAddress(address), hint: "the server's backlog stayed full" };
   return new UnixError("connect", -errno.ETIMEDOUT, detail);
 }

@@ -62,12 +62,12 @@ export class ReceiverRoom {
   }
 
   /** One more send waits here. */
-  enter(): void {
+  ref(): void {
     this.#users += 1;
   }
 
   /** One fewer; true when it was the last and this is closed. */
-  leave(): boolean {
+  unref(): boolean {
     this.#users -= 1;
     if (this.#users > 0) return false;
     this.close();
@@ -116,7 +116,7 @@ export class ReceiverRoom {
     next: null,
     run: () => {
       if (!this.#probe.closed) this.watch.retry("write");
-      return "done";
+      return "finished";
     },
     stop: () => {},
   };

@@ -22,9 +22,9 @@ import type { Settings } from "./options.ts";
 import { PacketSocket } from "./packet.ts";
 import { SendOperation } from "./queued-send.ts";
 import {
-  type Beside,
   closeTransferred,
   type Outgoing,
+  type OutgoingAncillary,
   prepare,
   type SendOptions,
   sendError,
@@ -34,7 +34,7 @@ import {
 
 const KIND: Kind = {
   name: "datagram",
-  receives: { place: "DatagramSocket.receive", named: true, empty: "message" },
+  receives: { place: "DatagramSocket.receive", wantSender: true, zeroBytes: "message" },
   stream: false,
 };
 
@@ -119,7 +119,7 @@ export class DatagramSocket extends PacketSocket {
   }
 
   /** @internal */
-  protected override sendFailed(result: number, message: Beside): UnixError {
+  protected override sendFailed(result: number, message: OutgoingAncillary): UnixError {
     return sendError(result, message, { connected: this.#connected });
   }
 
@@ -172,7 +172,7 @@ export class DatagramSocket extends PacketSocket {
     const key = formatAddress(to);
     const destination = this.#destinations.get(key) ?? new ReceiverRoom(to);
     this.#destinations.set(key, destination);
-    destination.enter();
+    destination.ref();
     const { watch } = destination;
     watch.referenced = this.referenced;
     let operation: SendOperation;
@@ -196,7 +196,7 @@ export class DatagramSocket extends PacketSocket {
   }
 
   #leave(key: string, destination: ReceiverRoom): void {
-    if (destination.leave() && this.#destinations.get(key) === destination) {
+    if (destination.unref() && this.#destinations.get(key) === destination) {
       this.#destinations.delete(key);
     }
   }
@@ -270,7 +270,7 @@ export class DatagramSocket extends PacketSocket {
     tryLater(vain, () => {
       this.#trying = false;
       if (this.closed) return;
-      this.#tryAgain(this.watch.retry("write") === "nobody" ? vain + 1 : 0);
+      this.#tryAgain(this.watch.retry("write") === "none" ? vain + 1 : 0);
     });
   }
 

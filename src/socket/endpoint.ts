@@ -26,11 +26,11 @@ export interface Kind {
 }
 
 /** Policies by kind and `acceptFds`: many sockets share one. */
-const known = new Map<Kind, ReceivePolicy[]>();
+const policies = new Map<Kind, ReceivePolicy[]>();
 
 function rulesOf(kind: Kind, acceptFds: number): ReceivePolicy {
-  let rules = known.get(kind);
-  if (rules === undefined) known.set(kind, (rules = []));
+  let rules = policies.get(kind);
+  if (rules === undefined) policies.set(kind, (rules = []));
   return (rules[acceptFds] ??= { ...kind.receives, acceptFds });
 }
 
@@ -222,7 +222,7 @@ export abstract class BaseSocket extends FdOwner implements AsyncDisposable {
   /** Close once the queued sends are out. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.idle || this.closed) return this.close();
-    await this.waitFor("write", undefined, { once: () => true }).catch(() => {});
+    await this.waitFor("write", undefined, { tryOnce: () => true }).catch(() => {});
     this.close();
   }
 }

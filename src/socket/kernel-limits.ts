@@ -22,12 +22,12 @@ function sysctl(name: Limited): number | null {
   }
 }
 
-const told = new Set<Limited>();
+const warned = new Set<Limited>();
 
 /** One warning for each: a server that asks with every connection warns once. */
 function tell(name: Limited, asked: number, given: number): void {
-  if (told.has(name)) return;
-  told.add(name);
+  if (warned.has(name)) return;
+  warned.add(name);
   const what = `${name}: ${asked} asked for, ${given} given`;
   const text = `${what}: sysctl ${limits[name]} limits it, and an administrator can raise that`;
   process.emitWarning(text, { type: "KernelLimitWarning", code: "BUNIX_KERNEL_LIMIT" });

@@ -22,12 +22,12 @@ import { type SendOnce, SendOperation } from "./queued-send.ts";
 import { type CopyOut, type Room, receiveIntoOnce, receiveOnce } from "./receive.ts";
 import { EnvelopeConsumer, type ReceiveOptions, Receiving, roomIn } from "./receiving.ts";
 import {
-  type Beside,
   checkFds,
   closeTransferred,
   isShort,
   type Outgoing,
-  type Place,
+  type OutgoingAncillary,
+  type OwnBytes,
   prepare,
   type SendOptions,
   sendError,
@@ -105,7 +105,7 @@ export abstract class MessagingSocket extends BaseSocket {
    */
   receiveInto(buffer: ArrayBufferView, options?: Abortable): Promise<Received | null> {
     const bytes = roomIn(buffer);
-    return this.waitFor("read", options?.signal, { once: () => this.takeInto(buffer, bytes) });
+    return this.waitFor("read", options?.signal, { tryOnce: () => this.takeInto(buffer, bytes) });
   }
 
   /** `receiveInto` if something is here; null: the end; undefined: nothing now. */
@@ -169,7 +169,11 @@ export abstract class MessagingSocket extends BaseSocket {
     options: Abortable = {},
   ): Promise<void> {
     const bytes = roomIn(buffer);
-    return this.consumeFrom({ once: () => this.takeInto(buffer, bytes) }, handler, options.signal);
+    return this.consumeFrom(
+      { tryOnce: () => this.takeInto(buffer, bytes) },
+      handler,
+      options.signal,
+    );
   }
 
   /** @internal The same, and `ended` is called at the peer's end, which `close` is not. */
@@ -177,12 +181,12 @@ export abstract class MessagingSocket extends BaseSocket {
     handler: (message: Message) => unknown,
     { ended, signal }: { readonly ended: () => void; readonly signal: AbortSignal },
   ): Promise<void> {
-    const once = (): Message | null | undefined => {
-      const message = this.#plain.once();
+    const tryOnce = (): Message | null | undefined => {
+      const message = this.#plain.tryOnce();
       if (message === null) ended();
       return message;
     };
-    return this.consumeFrom({ once }, handler, signal);
+    return this.consumeFrom({ tryOnce }, handler, signal);
   }
 
   /** @internal Hand over what a feed of this socket's brings. */
@@ -282,19 +286,19 @@ export abstract class MessagingSocket extends BaseSocket {
   protected endSending(): void {
     if (this.closed || this.#sendEnded) return;
     this.#sendEnded = true;
-    const once = (): true => {
+    const tryOnce = (): true => {
       shutdown(this.fd, c.SHUT_WR);
       return true;
     };
-    if (this.idle) once();
-    else this.waitFor("write", undefined, { once }).catch(() => {}); // closed meanwhile
+    if (this.idle) tryOnce();
+    else this.waitFor("write", undefined, { tryOnce }).catch(() => {}); // closed meanwhile
   }
 
   /** @internal Wait until a send would not block, or fail at once. */
   waitForRoom(signal: AbortSignal | undefined): Promise<true> {
-    const once = (): true | undefined =>
+    const tryOnce = (): true | undefined =>
       poll(this.fd, events.POLLOUT, 0) !== 0 ? true : undefined;
-    return this.waitFor("write", signal, { once });
+    return this.waitFor("write", signal, { tryOnce });
   }
 
   /** Bytes that wait in this process to be sent. */
@@ -309,7 +313,7 @@ export abstract class MessagingSocket extends BaseSocket {
     return this.#taken(sent, message);
   }
 
-  #taken(sent: number, beside: Beside): number | null {
+  #taken(sent: number, beside: OutgoingAncillary): number | null {
     if (sent >= 0) return sent;
     if (wouldBlock(sent)) return null;
     throw this.sendFailed(sent, beside);
@@ -341,7 +345,7 @@ export abstract class MessagingSocket extends BaseSocket {
   }
 
   /** @internal {@link trySend} of bytes in this library's memory, with checked descriptors. */
-  trySendFrom(from: Place, numbers: readonly number[]): number | null {
+  trySendFrom(from: OwnBytes, numbers: readonly number[]): number | null {
     this.open("sendmsg");
     if (!this.idle) return null;
     const sent = sendFrom(this.fd, from, numbers);
@@ -368,7 +372,7 @@ export abstract class MessagingSocket extends BaseSocket {
   }
 
   /** @internal The error of a send. */
-  protected sendFailed(result: number, message: Beside): UnixError {
+  protected sendFailed(result: number, message: OutgoingAncillary): UnixError {
     return sendError(result, message);
   }
 

@@ -89,7 +89,7 @@ export abstract class PacketSocket extends MessagingSocket {
    */
   receiveBatch(options: ReceiveBatchOptions & Abortable = {}): Promise<Message[] | null> {
     const [max, maxBytes] = this.#bounds(options);
-    return this.waitFor("read", options.signal, { once: () => this.takeBatch(max, maxBytes) });
+    return this.waitFor("read", options.signal, { tryOnce: () => this.takeBatch(max, maxBytes) });
   }
 
   /** The messages that are here; null: the peer has ended; undefined: nothing now. */

@@ -23,13 +23,13 @@ export interface ReceivePolicy {
   /** Descriptors handed to the user per message; those beyond are closed. */
   readonly acceptFds: number;
   /** Ask who sent it: datagrams, and what may come from a bound peer. */
-  readonly named: boolean;
+  readonly wantSender: boolean;
   /**
-   * What no data means. "end": a stream has ended, even if the kernel says something beside it
-   * (with SO_PASSCRED it does). "marked": an empty packet if something is beside it, else the end.
-   * "message": an empty datagram.
+   * What no data means. "end": a stream has ended, even if there is ancillary data (with
+   * SO_PASSCRED it does). "end-unless-ancillary": an empty packet if it has ancillary data, else
+   * the end. "message": an empty datagram.
    */
-  readonly empty: "end" | "marked" | "message";
+  readonly zeroBytes: "end" | "end-unless-ancillary" | "message";
 }
 
 /**
@@ -39,7 +39,7 @@ export interface ReceivePolicy {
 export const receiveBytes = 256 * 1024;
 
 const shared = new Memory(receiveBytes);
-const envelope = MessageHeader.single(1);
+const header = MessageHeader.single(1);
 
 /**
  * A buffer of up to this many bytes is kept; a larger one goes at a garbage collection, unless in
@@ -71,11 +71,11 @@ export function receiveOnce(
   copyOut: CopyOut = copy,
 ): Message | null | undefined {
   const memory = maxBytes <= receiveBytes ? shared : roomFor(maxBytes);
-  envelope.part(0, memory.address, maxBytes);
-  const bytes = recvmsg(fd, envelope, rules.named);
+  header.part(0, memory.address, maxBytes);
+  const bytes = recvmsg(fd, header, rules.wantSender);
   if (bytes < 0) return blockedOrError(bytes);
-  if (bytes === 0 && isEnd(envelope, rules)) return null;
-  return new Message(copyOut(memory, bytes), ancillaryOf(envelope, rules));
+  if (bytes === 0 && isEnd(header, rules)) return null;
+  return new Message(copyOut(memory, bytes), ancillaryOf(header, rules));
 }
 
 /** Up to this many bytes a loop is faster than slice. */
@@ -111,18 +111,18 @@ export function receiveIntoOnce(
   into: Room,
   room: number,
 ): Received | null | undefined {
-  envelope.part(0, into instanceof Memory ? into.address : addressOf(into, room), room);
-  const bytes = recvmsg(fd, envelope, rules.named);
+  header.part(0, into instanceof Memory ? into.address : addressOf(into, room), room);
+  const bytes = recvmsg(fd, header, rules.wantSender);
   if (bytes < 0) return blockedOrError(bytes);
-  if (bytes === 0 && isEnd(envelope, rules)) return null;
-  return new Received(bytes, ancillaryOf(envelope, rules));
+  if (bytes === 0 && isEnd(header, rules)) return null;
+  return new Received(bytes, ancillaryOf(header, rules));
 }
 
 /** Whether no data is the end; descriptors that came with an end are closed. */
 export function isEnd(from: MessageHeader, rules: ReceivePolicy): boolean {
-  if (rules.empty === "marked") return from.controlBytes === 0;
-  if (rules.empty === "end") new Received(0, ancillaryOf(from, rules)).close();
-  return rules.empty === "end";
+  if (rules.zeroBytes === "end-unless-ancillary") return from.controlBytes === 0;
+  if (rules.zeroBytes === "end") new Received(0, ancillaryOf(from, rules)).close();
+  return rules.zeroBytes === "end";
 }
 
 function blockedOrError(result: number): undefined {
@@ -151,9 +151,9 @@ function isStampOnly({ controlBytes, control }: MessageHeader): boolean {
 
 const CUT = flag.MSG_TRUNC | flag.MSG_CTRUNC;
 
-/** What came beside the data of a filled envelope; null for data alone, all of it. */
+/** What came beside the data of a filled header; null for data alone, all of it. */
 export function ancillaryOf(from: MessageHeader, rules: ReceivePolicy): Ancillary | null {
-  const address = rules.named ? sender(from) : undefined;
+  const address = rules.wantSender ? sender(from) : undefined;
   const alone = from.controlBytes === 0 || isStampOnly(from);
   if (alone && address === undefined && (from.flags & CUT) === 0) return null;
   const control = decodeControl(from.control, alone ? 0 : from.controlBytes);

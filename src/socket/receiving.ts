@@ -31,7 +31,7 @@ export class Receiving implements Operation<Message | null>, Feed<Message> {
     this.#maxBytes = maxBytes;
   }
 
-  once(): Message | null | undefined {
+  tryOnce(): Message | null | undefined {
     return this.#socket.take(this.#maxBytes);
   }
 }

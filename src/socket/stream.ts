@@ -16,7 +16,7 @@ import { readableOf, writableOf } from "./web-streams.ts";
 
 const KIND: Kind = {
   name: "stream",
-  receives: { place: "StreamSocket.receive", named: false, empty: "end" },
+  receives: { place: "StreamSocket.receive", wantSender: false, zeroBytes: "end" },
   stream: true,
 };
 
@@ -58,7 +58,7 @@ export class StreamSocket extends MessagingSocket {
   /** @internal {@link consume}, with Buffers for data. */
   consumeBuffers(handler: (message: Message) => unknown): Promise<void> {
     const { maxMessageBytes } = this.settings;
-    return this.consumeFrom({ once: () => this.take(maxMessageBytes, copyToBuffer) }, handler);
+    return this.consumeFrom({ tryOnce: () => this.take(maxMessageBytes, copyToBuffer) }, handler);
   }
 
   /** @internal */

@@ -72,7 +72,7 @@ export function parentChannel(options?: SocketOptions): SeqpacketSocket | null {
   const value = process.env[CHANNEL];
   if (value === undefined) return channel;
   const meant = meantFor(value);
-  if (meant !== null) channel = take(meant.fd, { ...meant.options, ...options });
+  if (meant !== null) channel = adoptChannel(meant.fd, { ...meant.options, ...options });
   delete process.env[CHANNEL];
   return channel;
 }
@@ -104,7 +104,7 @@ function optionsOf(said: string | undefined): SocketOptions | null {
   }
 }
 
-function take(fd: number, options: SocketOptions | undefined): SeqpacketSocket {
+function adoptChannel(fd: number, options: SocketOptions | undefined): SeqpacketSocket {
   const { socket } = describeFd(fd);
   if (socket?.family !== "unix" || socket.type !== "seqpacket" || socket.listening) {
     const hint = `descriptor ${fd}, which ${CHANNEL} names, is no seqpacket Unix socket`;

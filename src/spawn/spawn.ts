@@ -146,7 +146,7 @@ export function spawn<
   command: readonly string[],
   options: SpawnOptions<I, O, E, C> = {} as SpawnOptions<I, O, E, C>,
 ): SpawnedProcess<I, O, E, C> {
-  const request = check(command, options as unknown as Options);
+  const request = checkRequest(command, options as unknown as Options);
   const pair = openPair(request.options.channel);
   try {
     const messages = openMessages(request.options.channel, pair);
@@ -178,14 +178,14 @@ export function spawnSync<
   command: readonly string[],
   options: SpawnSyncOptions<I, O, E> = {} as SpawnSyncOptions<I, O, E>,
 ): SyncSubprocess<O, E> {
-  const request = check(command, options as unknown as Options);
+  const request = checkRequest(command, options as unknown as Options);
   if (request.options.channel) throw new TypeError("spawnSync has no channel: use spawn");
   return launch(request, null, (words, bunOptions) =>
     Bun.spawnSync(words, bunOptions as BunOptions.SpawnSyncOptions<I, O, E>),
   );
 }
 
-function check(command: readonly string[], options: Options): Request {
+function checkRequest(command: readonly string[], options: Options): Request {
   if (!Array.isArray(command) || command.some((word) => typeof word !== "string")) {
     throw new TypeError("a command is an array of strings: the program and its arguments");
   }

@@ -151,12 +151,12 @@ function decodeAttributes(record: Draft, { view, from, to }: Span): void {
     const stated = view.getUint16(at + nlattr.at.nla_len, true);
     if (stated < nlattr.size) return;
     const type = view.getUint16(at + nlattr.at.nla_type, true);
-    take(record, type, { view, from: at + nlattr.size, to: Math.min(at + stated, to) });
+    decodeAttribute(record, type, { view, from: at + nlattr.size, to: Math.min(at + stated, to) });
     at += align(stated);
   }
 }
 
-function take(record: Draft, type: number, { view, from, to }: Span): void {
+function decodeAttribute(record: Draft, type: number, { view, from, to }: Span): void {
   const word = (at: number): number => view.getUint32(from + at, true);
   const bytes = to - from;
   if (type === attribute.UNIX_DIAG_NAME && bytes > 0) {

@@ -10,7 +10,7 @@ import { REFUSED, underFilter } from "../base/filter.ts";
 import { type KernelVersion, kernelIsAtLeast } from "../base/kernel.ts";
 import { libc } from "./libc.ts";
 import { result } from "./result.ts";
-import { type Attempt, tryCall } from "./try-call.ts";
+import { type TriedCall, tryCall } from "./try-call.ts";
 
 const NOTHING = -1;
 
@@ -43,7 +43,7 @@ export const sinceOf = (name: AskedCall): KernelVersion => calls[name].since;
 /** Errors that the kernel gives for such arguments, and a filter would not. */
 const answers = new Set([0, errno.EBADF, errno.EFAULT, errno.EINVAL]);
 
-function ask(name: AskedCall): Attempt {
+function ask(name: AskedCall): TriedCall {
   const { number, args } = calls[name];
   const [first = NOTHING, second = NOTHING, third = NOTHING] = args.map((one) => one ?? NOTHING);
   if (number === null) return { unknown: "only Linux has it" };
@@ -79,7 +79,7 @@ export function whyRefused(name: AskedCall): string | null {
   return why;
 }
 
-function reasonOf(name: AskedCall, found: Attempt): string | null {
+function reasonOf(name: AskedCall, found: TriedCall): string | null {
   if (typeof found === "number") {
     return answers.has(-found) ? null : (explain(name, found) ?? `${name}: ${errnoName(-found)}`);
   }

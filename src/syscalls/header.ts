@@ -35,7 +35,7 @@ const LENGTH = (mmsghdr.size > 0 ? mmsghdr.at.msg_len : align(msghdrBytes)) >> 2
 const CONTROL = addressRoom;
 const IOVECS = CONTROL + controlRoom;
 
-interface Place {
+interface Slot {
   readonly memory: Memory;
   readonly header: number;
   readonly body: number;
@@ -43,7 +43,7 @@ interface Place {
 
 export class MessageHeader {
   /** Address of the msghdr. */
-  readonly header: number;
+  readonly address: number;
   /** The name and the control data, as the codecs take them. */
   readonly name: Uint8Array;
   readonly control: DataView;
@@ -52,11 +52,11 @@ export class MessageHeader {
   readonly #iovec: number;
   readonly #nameAddress: number;
 
-  private constructor({ memory, header, body }: Place) {
+  private constructor({ memory, header, body }: Slot) {
     this.#memory = memory;
     this.#words = memory.words.subarray(header >> 2, (header + HEADER_BYTES) >> 2);
     this.#iovec = (body + IOVECS) >> 2;
-    this.header = memory.address + header;
+    this.address = memory.address + header;
     this.name = new Uint8Array(memory.buffer, body, addressRoom);
     this.control = new DataView(memory.buffer, body + CONTROL, controlRoom);
     this.#nameAddress = memory.address + body;

@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { decodeIdMap } from "../structs/id-map.ts";
 
 const OVERFLOW = 65_534;
-const NOBODY = -1;
+const NO_OVERFLOW = -1;
 
 /** What cannot be read counts as the usual value: the cautious answer. */
 function readText(path: string): string | null {
@@ -38,10 +38,11 @@ class Overflow {
    */
   #read(): number {
     const map = readText(`/proc/self/${this.#kind}_map`);
-    if (map === null) return NOBODY; // no user namespaces, no overflow: macOS
+    if (map === null) return NO_OVERFLOW; // no user namespaces, no overflow: macOS
     const extent = decodeIdMap(map);
     const text = readText(`/proc/sys/kernel/overflow${this.#kind}`);
-    const id = extent === "all" ? NOBODY : text === null ? OVERFLOW : Number.parseInt(text, 10);
+    const id =
+      extent === "all" ? NO_OVERFLOW : text === null ? OVERFLOW : Number.parseInt(text, 10);
     if (extent !== "none") this.#known = id;
     return id;
   }

@@ -8,7 +8,7 @@ import { nr } from "../../../native/numbers.ts";
 import { poll } from "../../../native/poll.ts";
 import { asPointer, Memory } from "../memory.ts";
 import { type Direct, directCall, type Group, groups, type Traced, tracedCalls } from "./calls.ts";
-import { decimal, hex, int, outcome, type Value } from "./values.ts";
+import { decimal, hex, int, resultText, type Value } from "./values.ts";
 
 type Call = (...args: Value[]) => number;
 /** libc's functions, by name. */
@@ -101,7 +101,7 @@ class Tracer {
     const shown = traced.args.map((show, i) =>
       (bad && show !== decimal ? hex : show)(args[i] ?? null, { args, result }),
     );
-    const back = failed ? outcome(result, error) : (traced.result ?? plain)({ args, result });
+    const back = failed ? resultText(result, error) : (traced.result ?? plain)({ args, result });
     this.#write(`${this.#stamp()} ${name}(${shown.join(", ")}) = ${back}\n`);
   }
 
