@@ -10,8 +10,8 @@ export interface Operation<T> {
   /** Called once, when the operation has ended, for any reason: releases what it held. */
   cleanup?(): void;
   /**
-   * The caller cancels. True: part of the data is out already, so `tryOnce` is called until the rest
-   * is out too, although the caller has been told.
+   * The caller cancels. True: part of the data is out already, so `tryOnce` is called until the
+   * rest is out too, even though the caller has been told.
    */
   partlyDone?(): boolean;
   /** Told what becomes of the rest then, if the caller asked for it. */

@@ -120,15 +120,11 @@ function tooManyOpen(result: number, address: string): QueueLimitError {
   close(other);
   const value = rlimit("Max msgqueue size");
   const bytes = value === null ? "" : ` of ${value} bytes`;
-  const hint = `all queues of this user together exceed RLIMIT_MSGQUEUE${bytes}; make smaller ones,
- unlink those left behind, or raise it (prlimit --msgqueue)`;
+  const hint =
+    `all queues of this user together exceed RLIMIT_MSGQUEUE${bytes}; make smaller ones, ` +
+    "unlink those left behind, or raise it (prlimit --msgqueue)";
   const limit = "RLIMIT_MSGQUEUE";
-  return new QueueLimitError("mq_open", result, {
-    address,
-    hint: hint.replace("\n", ""),
-    limit,
-    value,
-  });
+  return new QueueLimitError("mq_open", result, { address, hint, limit, value });
 }
 
 function rlimit(title: string): number | null {

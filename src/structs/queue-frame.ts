@@ -108,12 +108,6 @@ function senderField(view: DataView, kind: number, bytes: number): number {
   return bytes;
 }
 
-/** Bytes of a datagram's frame that are not data. */
-export function datagramOverhead(from: Sender): number {
-  if (from === null) return headerBytes;
-  return headerBytes + (typeof from === "string" ? encoder.encode(from).length : identityBytes);
-}
-
 function encodeIdentity(view: DataView, at: number, identity: QueueIdentity): void {
   view.setUint32(at, identity.pid, true);
   view.setUint32(at + 4, identity.fd, true);
