@@ -1,5 +1,5 @@
-// Telling what waits on a descriptor that it is about to be closed. The poller says here how, once it
-// is there: what never waits does not need it in order to close.
+// Telling the waiters of a descriptor that it is about to be closed. The poller registers here how,
+// once it exists: a program that never waits closes without it.
 
 /** Drops the waiters of a descriptor, with a reason. */
 type Drop = (fd: number, reason: () => unknown) => void;
