@@ -41,7 +41,7 @@ export interface BindOptions extends FileOptions {
    * server keeps its connections and does not remove the new file. For handing over.
    */
   readonly replace?: boolean | undefined;
-  /** Listen even in a directory where everybody may remove and replace the socket. */
+  /** Listen even in a directory where any user may remove and replace the socket. */
   readonly unsafeDirectory?: boolean | undefined;
   /**
    * How long to wait for another starter that is just taking over the same stale file, or replacing

@@ -80,7 +80,7 @@ async function main([name, ...args]: readonly string[]): Promise<number> {
   }
 }
 
-/** To standard error, with what to do about it; what nobody foresaw keeps its stack. */
+/** To standard error, with what to do about it; unexpected errors keep their stack. */
 function complain(error: unknown): number {
   if (error instanceof UsageError || error instanceof TypeError || error instanceof RangeError) {
     sayWrong(error, "(bunix help says what there is)");

@@ -36,7 +36,7 @@ export interface Peer {
   readonly source: VerifiedPeer["source"] | null;
 }
 
-/** null if the kernel recorded nobody. */
+/** null if the kernel recorded no process. */
 export function peerOf(socket: FdLike): Peer | null {
   try {
     using found = verifyPeer(socket);

@@ -35,7 +35,7 @@ export function print(text: string): void {
 
 const stops = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
-/** Somebody wants this to end. */
+/** A signal asks this command to end. */
 export class Stop implements Disposable {
   #told = Promise.withResolvers<void>();
   readonly #listener = (): void => this.#told.resolve();
@@ -72,7 +72,7 @@ export class Output implements Disposable {
     process.stdout.on("error", this.#failed);
   }
 
-  /** When nobody reads it any more. Rejects with the UnixError of any other end. */
+  /** When its reader has gone. Rejects with the UnixError of any other end. */
   get gone(): Promise<void> {
     return this.#gone.promise;
   }

@@ -21,7 +21,7 @@ let seen: { readonly header: MessageHeader; readonly memory: Memory } | undefine
 
 /**
  * Whether something may be in the socket's queue that is more than bytes: descriptors, or
- * connections that nobody has accepted. What comes after the look is not seen.
+ * connections that were not accepted. What comes after the look is not seen.
  * @param stream whether it is known to be a stream
  */
 export function holdsMore(fd: number, stream: boolean): boolean {
