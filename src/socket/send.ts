@@ -280,7 +280,7 @@ const hints = new Map<number, string>([
 export type OutgoingAncillary = Pick<Outgoing, "fds" | "credentials">;
 
 /**
- * The error of a send that failed with `result`: to an address, or if the socket is, or was,
+ * The error of a send that failed with `result`: to an address, or on a socket that is, or was,
  * connected.
  */
 export function sendError(
