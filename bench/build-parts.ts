@@ -24,10 +24,10 @@ const without: Readonly<Record<string, readonly Edit[]>> = {
   whole: [],
   tables: [["plugins.ts", "await nativeSources()", "new Map<string, string>()"]],
   builtins: [
-    ["build.ts", "[program, builtins, atFirstUse, sources]", "[program, atFirstUse, sources]"],
+    ["build.ts", "[builtins, atFirstUse, sources]", "[atFirstUse, sources]"],
   ],
   "texts until first use": [
-    ["build.ts", "[program, builtins, atFirstUse, sources]", "[program, builtins, sources]"],
+    ["build.ts", "[builtins, atFirstUse, sources]", "[builtins, sources]"],
   ],
   "short names": [
     ["plugins.ts", "minifyIdentifiers: true", "minifyIdentifiers: false"],
