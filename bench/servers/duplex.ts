@@ -1,6 +1,7 @@
-// duplex.ts PATH FORM: an echo server on streams of node:stream, until it is killed. FORM: "toDuplex",
-// "net" (Bun's own net.Socket), or "bare": the floor, a Duplex of which `_read` does nothing and
-// `_write` a send, both by bare calls through the FFI. It stops the whole thread while it waits.
+// duplex.ts PATH FORM: an echo server on streams of node:stream, until it is killed. FORM:
+// "toDuplex", "net" (Bun's own net.Socket), or "bare": the floor, a Duplex of which `_read` does
+// nothing and `_write` a send, by bare calls through the FFI. It stops the whole thread while it
+// waits.
 
 import { createServer } from "node:net";
 import { Duplex } from "node:stream";
