@@ -6,7 +6,7 @@ import { closedError, UnixError } from "../base/errors.ts";
 import { printable, toJson } from "../base/printable.ts";
 import { deliver } from "./manager.ts";
 
-/** How a watchdog decides, and where it reports errors. */
+/** How a watchdog decides, and if it reports errors. */
 export interface WatchdogOptions {
   /**
    * Asked before each sign of life. If it says false, throws, or has not answered yet, none is

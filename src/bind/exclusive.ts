@@ -29,7 +29,7 @@ export interface BindOptions extends FileOptions {
   readonly exclusive?: boolean | undefined;
   /**
    * Hold a lock on this file for as long as the socket is open, with the pid inside; for network
-   * file systems and for namespaces that share a path, where nothing else can tell, and for "one
+   * file systems and for namespaces that share a path, if nothing else can tell, and for "one
    * instance only". Only a file of this user that is empty or has a pid in it is used, no other is
    * touched. It is removed on close and at exit, and never the reason that a stale socket stays.
    */
@@ -41,7 +41,7 @@ export interface BindOptions extends FileOptions {
    * server keeps its connections and does not remove the new file. For handing over.
    */
   readonly replace?: boolean | undefined;
-  /** Listen even in a directory where any user may remove and replace the socket. */
+  /** Listen even in a directory if any user may remove and replace the socket. */
   readonly unsafeDirectory?: boolean | undefined;
   /**
    * How long to wait for another starter that is just taking over the same stale file, or replacing

@@ -24,8 +24,8 @@ import { ending } from "./thread-end.ts";
 import { holdsMore } from "./unread.ts";
 
 /**
- * Where a descriptor comes from, which says what it may stand for. "ours": this library, and it is
- * of a kind whose close does not wait. "socket": the same, a Unix socket into which others write;
+ * If a descriptor comes from, which says what it may stand for. "ours": this library, and it is of
+ * a kind whose close does not wait. "socket": the same, a Unix socket into which others write;
  * "stream": one of SOCK_STREAM that is connected. "anybody": a peer sent it, or the caller gave it.
  */
 export type Origin = "ours" | "socket" | "stream" | "anybody";
