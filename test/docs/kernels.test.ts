@@ -4,12 +4,13 @@ import { expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { release } from "node:os";
 import { errno } from "../../native/errno.ts";
+import { mapping } from "../../native/mapping.ts";
 import { nr } from "../../native/numbers.ts";
 import { poll as events } from "../../native/poll.ts";
 import { isAtLeast } from "../../src/base/kernel.ts";
 import { capabilities } from "../../src/capabilities/capabilities.ts";
 import { besides, type Requirement, requirements } from "../../src/capabilities/table.ts";
-import { ProcessHandle } from "../../src/index.ts";
+import { ProcessHandle, SharedMemory } from "../../src/index.ts";
 import { ownPidfdInode } from "../../src/process/pidfd-inode.ts";
 import { poll } from "../../src/syscalls/fd.ts";
 import { libc } from "../../src/syscalls/libc.ts";
@@ -96,12 +97,24 @@ process.exit(0);`;
   return succeeded(said).trim() === "aio";
 }
 
+/** As other programs do it: bunix maps such memory with MAP_PRIVATE. */
+function sealedIsMappedShared(): boolean {
+  using memory = SharedMemory.create("x", { seal: true });
+  const { PROT_READ, MAP_SHARED } = mapping;
+  const mapped = libc.syscall(nr.SYS_mmap ?? -1, 0, 1, PROT_READ, MAP_SHARED, memory.fd, 0);
+  if (result(mapped) === -errno.EPERM) return false;
+  expect(result(mapped)).toBeGreaterThan(0);
+  libc.munmap(mapped, 1);
+  return true;
+}
+
 /** How the rows without an entry are tried, by the first words of each. */
 const tried: Readonly<Record<string, () => boolean | Promise<boolean>>> = {
   "waiting without a thread": waitsWithoutThread,
   "naps of less than a millisecond": () =>
     result(libc.syscall(nr.SYS_epoll_pwait2 ?? -1, -1, 0, 0, 0, 0, 0)) !== -errno.ENOSYS,
   "a bound socket refuses a second": secondBindLeavesNothing,
+  "programs can map memory that is sealed": sealedIsMappedShared,
   "each process has a number for ever": () => ownPidfdInode() !== null,
   "`ProcessHandle` tells a zombie": () =>
     ofReaped((pidfd) => (poll(pidfd, events.POLLIN, 0) & events.POLLHUP) !== 0),
