@@ -6,10 +6,10 @@
 //                           [part of a file name …]
 //
 // A kernel is a version, or "newest"; those after "arm64" are for that processor (none: 6.12).
-// --short: a part of the files; --root: of which Debian suite the rest is (bookworm has systemd
-// 252, trixie 257; default: what was current with the kernel); --seconds: after which a machine is
-// switched off; --slower: how many times longer everything may take in there. The last lines are a
-// table of the kernels, and the sum.
+// --short: a part of the files, and those that have one of the parts in their names; --root: of
+// which Debian suite the rest is (bookworm has systemd 252, trixie 257; default: what was current
+// with the kernel); --seconds: after which a machine is switched off; --slower: how many times
+// longer everything may take in there. The last lines are a table of the kernels, and the sum.
 
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -78,7 +78,8 @@ const slower = String(Number(asked.slower));
 
 /** An arm64 root is unpacked only: its init is a shell, not systemd. */
 const job = (arch: Arch): string => {
-  const list = parts.length > 0 ? parts : listFor(asked.short, arch === "amd64");
+  const usual = asked.short || parts.length === 0 ? listFor(asked.short, arch === "amd64") : [];
+  const list = [...parts, ...usual];
   return `export BUNIX_RIG=kernels TMPDIR=/tmp
 unset CI
 ip link set lo up
