@@ -5,14 +5,14 @@ import { type Plugin, transform } from "esbuild";
 import { nativeSources } from "./tables.ts";
 
 /**
- * node:fs and node:path take 4 ms to load, which a program that only has sockets need not pay: in
- * dist each of their functions gets its module when it is called.
+ * node:fs and node:path take 4 ms to load, node:util as much, which a program that only has sockets
+ * need not pay: in dist each of their functions gets its module when it is called.
  */
 export const builtins: Plugin = {
   name: "builtins at first use",
   setup({ onResolve, onLoad }) {
     const namespace = "builtin";
-    onResolve({ filter: /^node:(fs|os|path)$/ }, ({ path }) => ({ path, namespace }));
+    onResolve({ filter: /^node:(fs|os|path|util)$/ }, ({ path }) => ({ path, namespace }));
     onLoad({ filter: /./, namespace }, async ({ path }) => {
       const functions = Object.entries(await import(path))
         .filter(([name, value]) => typeof value === "function" && /^(?!default)[a-z]/.test(name))

@@ -115,17 +115,21 @@ function unescapeBytes(text: string): Uint8Array {
  */
 export function formatAddress(address: Address): string {
   if (address.kind === "unnamed") return "";
-  if (address.kind === "abstract") return `@${printable(address.name)}`;
-  const text = printable(toBytes(address.path));
+  if (address.kind === "abstract") return `@${printable(fromBytes(address.name))}`;
+  const text = printable(address.path);
+  if (text.startsWith("/")) return text;
   return text.startsWith("@") || PREFIX.test(text) ? `./${text}` : text;
 }
 
-function printable(bytes: Uint8Array): string {
-  const text = fromBytes(bytes);
+/** Nothing of it is written otherwise: most addresses. */
+const PLAIN = /^[\x20-\x5b\x5d-\x7e]*$/;
+
+function printable(text: string | Uint8Array): string {
   if (typeof text === "string") {
+    if (PLAIN.test(text)) return text;
     return text.replace(/\\(?=x[0-9a-fA-F]{2})|[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, hex);
   }
-  return Array.from(bytes, (byte) => hexOrSelf(byte)).join("");
+  return Array.from(text, (byte) => hexOrSelf(byte)).join("");
 }
 
 function hex(text: string): string {

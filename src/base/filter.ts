@@ -3,14 +3,23 @@
 import { readFileSync } from "node:fs";
 import { system } from "../../native/platform.ts";
 
-/** Whether this thread is under one; without /proc it may be. @see seccomp(2) */
-export function underFilter(): boolean {
+/**
+ * Whether this thread is under one; without /proc it may be. `read`: what reads a text, null where
+ * it cannot.
+ *
+ * @see seccomp(2)
+ */
+export function underFilter(read: (path: string) => string | null = byNode): boolean {
   if (system !== "linux") return false;
+  const status = read("/proc/thread-self/status");
+  return status === null || /^Seccomp:\s*0/m.exec(status) === null;
+}
+
+function byNode(path: string): string | null {
   try {
-    const status = readFileSync("/proc/thread-self/status", "utf8");
-    return /^Seccomp:\s*0/m.exec(status) === null;
+    return readFileSync(path, "utf8");
   } catch {
-    return true;
+    return null;
   }
 }
 

@@ -1,11 +1,13 @@
 // What a command that runs for a while has to do with whoever started it: signals that end it,
 // standard output, which may be slow or end, and standard input.
 
-import { fstatSync, read, readSync, type Stats, writeSync } from "node:fs";
+import { fstatSync, read, readSync, type Stats } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
 import { UnixError } from "../base/errors.ts";
-import { poll } from "../syscalls/fd.ts";
+import { poll, write } from "../syscalls/fd.ts";
+import { bytesToC } from "../syscalls/memory.ts";
+import { AGAIN } from "../syscalls/result.ts";
 
 const STDIN = 0;
 const STDOUT = 1;
@@ -22,14 +24,15 @@ const isCode = (error: unknown, ...codes: string[]): boolean =>
 
 /** Lines to standard output, all of them before this returns. @throws UnixError, but for EPIPE */
 export function print(text: string): void {
-  for (let rest = Buffer.from(`${text}\n`); rest.length > 0; ) {
-    try {
-      rest = rest.subarray(writeSync(STDOUT, rest));
-    } catch (error) {
-      if (isCode(error, "EPIPE")) return; // the reader has gone, and has had enough
-      if (!isCode(error, "EAGAIN", "EINTR")) throw failed("write", error);
-      poll(STDOUT, events.POLLOUT, -1);
-    }
+  const bytes = new TextEncoder().encode(`${text}\n`);
+  const copy = bytesToC(bytes);
+  for (let from = 0; from < bytes.length; ) {
+    const written = write(STDOUT, copy.address + from, bytes.length - from);
+    if (written >= 0) from += written;
+    else if (written === -errno.EPIPE)
+      return; // the reader has gone, and has had enough
+    else if (written === AGAIN) poll(STDOUT, events.POLLOUT, -1);
+    else throw failed("write", { errno: written });
   }
 }
 

@@ -51,11 +51,20 @@ export function listSockets(
   if (all === null) throw new UnsupportedError("sockDiag", "neither sock_diag nor /proc/net/unix");
   const byInode = new Map(all.records.map((record) => [record.inode, record]));
   const holders = options.holders === false ? null : holdersOf(byInode.keys());
-  return [...byInode.values()].map(({ name, peer, uid, ...rest }) => ({
-    ...rest,
-    uid: uid === null ? null : knownUid(uid),
-    address: name,
-    peer: peer ? { inode: peer, address: byInode.get(peer)?.name ?? null } : null,
-    holders: holders?.get(rest.inode) ?? [],
-  }));
+  return [...byInode.values()].map((record): UnixSocketInfo => {
+    const { type, state, inode, file, receiveQueue, sendQueue, shutdown, uid, peer } = record;
+    return {
+      type,
+      state,
+      inode,
+      file,
+      receiveQueue,
+      sendQueue,
+      shutdown,
+      uid: uid === null ? null : knownUid(uid),
+      address: record.name,
+      peer: peer ? { inode: peer, address: byInode.get(peer)?.name ?? null } : null,
+      holders: holders?.get(inode) ?? [],
+    };
+  });
 }

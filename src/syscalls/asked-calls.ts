@@ -9,6 +9,7 @@ import { errnoName } from "../base/errors.ts";
 import { REFUSED, underFilter } from "../base/filter.ts";
 import { type KernelVersion, kernelIsAtLeast } from "../base/kernel.ts";
 import { libc } from "./libc.ts";
+import { smallText } from "./proc.ts";
 import { result } from "./result.ts";
 import { type Attempt, tryCall } from "./try-call.ts";
 
@@ -62,7 +63,7 @@ const known = new Map<AskedCall, string | null>();
 export function whyFatal(name: AskedCall): string | null {
   let why = known.get(name);
   if (why === undefined) {
-    const found = underFilter() ? ask(name) : 0;
+    const found = underFilter(smallText) ? ask(name) : 0;
     why = typeof found === "object" && "endedBy" in found ? reasonOf(name, found) : null;
     known.set(name, why);
   }

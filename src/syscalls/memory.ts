@@ -192,10 +192,11 @@ function answers(getter: Getter, value: unknown): boolean {
   }
 }
 
+const encoder = new TextEncoder();
+
 /** A NUL-terminated copy of `text` as UTF-8, for C. Hold it for as long as C reads it. */
 export function cString(text: string): Memory {
-  const bytes = new TextEncoder().encode(text);
-  return bytesToC(bytes);
+  return bytesToC(encoder.encode(text));
 }
 
 /** A NUL-terminated copy of `bytes`. */

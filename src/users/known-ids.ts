@@ -2,20 +2,11 @@
 // that it has no name for as the same number, the overflow id (65534, usually "nobody"): strangers
 // would look alike, and like a process of ours that runs as 65534.
 
-import { readFileSync } from "node:fs";
 import { decodeIdMap } from "../structs/id-map.ts";
+import { smallText } from "../syscalls/proc.ts";
 
 const OVERFLOW = 65_534;
 const NOBODY = -1;
-
-/** What cannot be read is not known to be anything else than the usual: cautious. */
-function readText(path: string): string | null {
-  try {
-    return readFileSync(path, "latin1");
-  } catch {
-    return null;
-  }
-}
 
 /** The number that may stand for anybody, of users or of groups. */
 class Overflow {
@@ -37,10 +28,10 @@ class Overflow {
    * map is whole.
    */
   #read(): number {
-    const map = readText(`/proc/self/${this.#kind}_map`);
+    const map = smallText(`/proc/self/${this.#kind}_map`);
     if (map === null) return NOBODY; // no user namespaces, no overflow: macOS
     const extent = decodeIdMap(map);
-    const text = readText(`/proc/sys/kernel/overflow${this.#kind}`);
+    const text = smallText(`/proc/sys/kernel/overflow${this.#kind}`);
     const id = extent === "all" ? NOBODY : text === null ? OVERFLOW : Number.parseInt(text, 10);
     if (extent !== "none") this.#known = id;
     return id;

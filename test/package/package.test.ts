@@ -83,7 +83,7 @@ test("the tarball has what is needed and nothing else", () => {
     if (typeof entry === "string") return [];
     return [entry.default.replace(/^\.\//, "")];
   });
-  for (const name of ["core", "rest", "src/cli/main"]) {
+  for (const name of ["core", "rest", "src/cli/main", "src/cli/others"]) {
     programs.push(`dist/${name}.js`, `dist/${name}.js.map`);
   }
   const chunks = files.filter((file) => file.startsWith("dist/chunks/"));
