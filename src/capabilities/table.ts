@@ -190,6 +190,11 @@ export const besides: readonly Requirement[] = [
     otherwise: "the file stays; nothing here binds twice",
   },
   {
+    since: "6.7",
+    what: "programs can map memory that is sealed against writing with MAP_SHARED, to read it",
+    otherwise: "EPERM for them; MAP_PRIVATE works, and is what is used here",
+  },
+  {
     since: "6.9",
     what: "each process has a number for ever (the inode of its pidfd): LISTEN_PIDFDID is checked",
     otherwise: "LISTEN_PID alone is believed",
