@@ -7,7 +7,7 @@ import { runSource, succeeded } from "../support/child.ts";
 
 const watched = `
 process.env.WATCHDOG_USEC = "20000";
-process.env.NOTIFY_SOCKET = \`@callbacks-\${process.pid}\`;
+process.env.NOTIFY_SOCKET = import.meta.dir + "/notify";
 using manager = openDatagram(process.env.NOTIFY_SOCKET);
 let asked = 0;
 const sick = (what) => () => {
@@ -43,7 +43,7 @@ await heard();`,
   {
     what: "failed of a handover, and an allow that throws what is no text by itself",
     source: `
-const address = \`@callbacks-\${process.pid}\`;
+const address = import.meta.dir + "/control";
 let answer = () => { throw Object.create(null); };
 const failed = ({ reason }) => fail(reason);
 const old = await Handover.open(address, { failed, allow: () => answer() });

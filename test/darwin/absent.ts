@@ -109,7 +109,7 @@ export const absent: Readonly<Record<string, Absent>> = {
 /** Entries that macOS does not have, and that make no call fail: their docstrings say what then. */
 export const without: Readonly<Record<string, string>> = {
   closeOnExecAtomic: "close-on-exec is set afterwards",
-  longPaths: "a RangeError says how long a path may be",
+  longPaths: "ENAMETOOLONG says how long a path may be",
   notifyVsock: "nor on Linux",
   refuseFds: "descriptors are closed when they come",
   requestCallers: "nor with this Bun on Linux",
