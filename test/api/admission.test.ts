@@ -12,7 +12,7 @@ import { listenTcp } from "../../src/serve/listen-tcp.ts";
 import { type Child, start, succeeded, writeSource } from "../support/child.ts";
 import { missing, peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";
-import { lacking } from "../support/unless.ts";
+import { lacking, testsUnless, testUnless } from "../support/unless.ts";
 import { addressRoutes, freshAddress, freshPath } from "./pairs.ts";
 import { leakFree, thrown } from "./tools.ts";
 import { everyWay, servers, sockets, type Way, works } from "./ways.ts";
@@ -76,6 +76,7 @@ const strangersOnly: Rules = {
 const everybody: Rules = { allow: () => true, source: "{ allow: () => true }" };
 
 describe.each(everyWay.map((way) => [way.name, way] as const))("%s", (_, way) => {
+  const { peerTest } = testsUnless(way.takes === undefined ? null : lacking(way.takes));
   peerTest("an abstract name: this process's own user only", needs, () =>
     leakFree(async () => {
       const address = freshAddress("abstract");
@@ -158,7 +159,8 @@ describe("only true is yes", () => {
     }),
   );
 
-  peerTest("under serveOn it is an uncaught exception, and the server goes on", needs, async () => {
+  const why = lacking("serveOn") ?? missing(needs);
+  testUnless(why, "under serveOn it is an uncaught exception, and the server goes on", async () => {
     const source = `
 import { serveOn, listen } from "@/src/index.ts";
 let answer = async () => true;
@@ -228,6 +230,8 @@ async function stop(server: object): Promise<void> {
   else (server as net.Server).close();
 }
 
+const noServing = lacking("serveOn");
+
 describe("maxConnections", () => {
   test.each(Object.entries(answering))("%s: more wait until one ends", (_, begin) =>
     leakFree(async () => {
@@ -252,7 +256,7 @@ describe("maxConnections", () => {
     }),
   );
 
-  test("of an adopted listener, and of a bare descriptor by options", () =>
+  testUnless(noServing, "of an adopted listener, and of a bare descriptor by options", () =>
     leakFree(async () => {
       const begin = answering["Bun.serve"]!;
       for (const how of ["adoptSocket", "serveOn"] as const) {
@@ -274,7 +278,7 @@ describe("maxConnections", () => {
     }));
 });
 
-test("what cannot be kept is refused before anything is started", async () => {
+testUnless(noServing, "what cannot be kept is refused before anything is started", async () => {
   using listener = listen(freshPath(), { allow: () => true });
   using tcp = listenTcp({ hostname: "127.0.0.1", port: 0 });
   const never = (): never => {

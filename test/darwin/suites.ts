@@ -9,6 +9,7 @@ export const missingThere: Readonly<Record<string, string>> = {
   passCredentials: "macOS has no SCM_CREDENTIALS",
   peerPidfd: "SO_PEERPIDFD is Linux's",
   seqpacket: "macOS has no seqpacket sockets",
+  serveOn: "serveOn takes epoll, its entry in /proc, and dup3: a kqueue tells nobody what it watches",
 };
 
 export interface LeftOut {
