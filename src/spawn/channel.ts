@@ -59,8 +59,8 @@ export class ChannelPair {
 let channel: ChannelSocket | null = null;
 
 /**
- * The channel to the process that spawned this one with `channel: true` (not on macOS); null where
- * there is none.
+ * The channel to the process that spawned this one with `channel: true`; null where there is none,
+ * as always on macOS.
  * The first call takes it: the descriptor becomes close-on-exec, the variable BUNIX_CHANNEL goes.
  * Later ones return the same object, in the main thread; a Worker gets null.
  *

@@ -275,7 +275,8 @@ describe("maxConnections", () => {
         second.destroy();
         await stop(server);
       }
-    }));
+    }),
+  );
 });
 
 testUnless(noServing, "what cannot be kept is refused before anything is started", async () => {

@@ -63,10 +63,7 @@ function served(
 }
 
 /** As the kernel tells them: XNU's begin with the effective one. */
-const ownGroups = [
-  ...(system === "darwin" ? [process.getegid!()] : []),
-  ...process.getgroups!(),
-];
+const ownGroups = [...(system === "darwin" ? [process.getegid!()] : []), ...process.getgroups!()];
 
 const tell: http.RequestListener = (request, response) => {
   response.end(told(callerOf(request)));

@@ -10,8 +10,8 @@ import {
   sendMessage,
   spawnSync,
 } from "../../src/index.ts";
-import { disguised, lies, proxied } from "../support/views.ts";
 import { lacking } from "../support/unless.ts";
+import { disguised, lies, proxied } from "../support/views.ts";
 import { fifo, text } from "./fifos.ts";
 import { forms, pairVariants } from "./pairs.ts";
 import { newQueue } from "./queues.ts";

@@ -29,7 +29,9 @@ export const kinds: readonly SocketType[] = everywhere
   ? ["stream", "seqpacket", "datagram"]
   : ["stream", "datagram"];
 const routes: readonly Route[] = everywhere ? ["path", "abstract", "pair"] : ["path", "pair"];
-export const connectionTypes = everywhere ? (["stream", "seqpacket"] as const) : (["stream"] as const);
+export const connectionTypes = everywhere
+  ? (["stream", "seqpacket"] as const)
+  : (["stream"] as const);
 /** Where there is something to connect to. */
 export const addressRoutes = everywhere ? (["abstract", "path"] as const) : (["path"] as const);
 

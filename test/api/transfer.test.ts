@@ -115,7 +115,8 @@ testUnless(
   },
 );
 
-const kept = asOnMac("a terminated Worker's descriptors stay open there") ?? (await keptOfWorkers());
+const kept =
+  asOnMac("a terminated Worker's descriptors stay open there") ?? (await keptOfWorkers());
 
 testUnless(kept, "a Worker ended while a send waits: no duplicate", async () => {
   using dir = tempDir();

@@ -100,6 +100,11 @@ export const absent: Readonly<Record<string, Absent>> = {
     capability: "sendFd",
     call: () => bunix.receiveFds({ ...OFFER, allow: () => true }),
   },
+  "SpawnExtras.channel": {
+    capability: "seqpacket",
+    call: () => bunix.spawn(["true"], { channel: true }),
+  },
+  "Handover.open": { capability: "seqpacket", call: () => bunix.Handover.open("/nowhere/at-all") },
   serveOn: {
     capability: "serveOn",
     call: () => bunix.serveOn(0, (at) => Bun.serve({ ...at, fetch: () => new Response() })),
