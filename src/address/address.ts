@@ -10,8 +10,9 @@ import { asLatin, fromLatin } from "./path-bytes.ts";
  * What users write for an address.
  *
  * A string is a path, unless it begins with "@" or NUL: then it is an abstract name ("./@x" is a
- * path again). Abstract names, and so `autobind`, are not on macOS. In a plain string `\xHH` stands for one byte, as
- * `formatAddress` writes it; the forms with `path` and `abstract` are taken to the letter. A plain
+ * path again). Abstract names, and so `autobind`, are not on macOS. In a plain string `\xHH` stands
+ * for one byte, as `formatAddress` writes it; the forms with `path` and `abstract` are taken to the
+ * letter. A plain
  * string is no URL: one that begins like one ("unix:", "file:") is refused ("./unix:x" is a path
  * again). A path that ends in "/" is a directory's, and refused.
  *

@@ -143,8 +143,12 @@ export const notRun: Readonly<Record<string, readonly string[]>> = {
     "signals",
     "signals-copies",
   ],
-  "it is about Linux itself: older kernels, seccomp, user namespaces, memory that is not executable":
-    ["older-kernels", "seccomp", "user-namespace", "without-jit"],
+  "it is Linux's own: older kernels, seccomp, user namespaces, memory that nobody may execute": [
+    "older-kernels",
+    "seccomp",
+    "user-namespace",
+    "without-jit",
+  ],
   "libc's tdestroy, by which a terminated Worker's descriptors are closed, is not on macOS": [
     "worker-teardown",
   ],
