@@ -25,14 +25,20 @@ export const builtins: Plugin = {
 
 let native: Promise<Map<string, string>> | undefined;
 
-/** Short names for what a module keeps to itself; what it exports keeps its name in stack traces. */
+/**
+ * Short names for what a module keeps to itself; what it exports keeps its name in stack traces. The
+ * text of a module, which a thread runs, is minified.
+ */
 export const sources: Plugin = {
   name: "sources",
   async setup({ onLoad }) {
     const tables = await (native ??= nativeSources());
     onLoad({ filter: /\/(native|src)\/.*\.ts$/ }, async ({ path, with: attributes }) => {
       const text = tables.get(path) ?? (await Bun.file(path).text());
-      if (attributes["type"] === "text") return { contents: text, loader: "text" };
+      if (attributes["type"] === "text") {
+        const { code } = await transform(text, { loader: "ts", target: "esnext", minify: true });
+        return { contents: code, loader: "text" };
+      }
       const { code } = await transform(text, {
         loader: "ts",
         target: "esnext",

@@ -1,7 +1,7 @@
-// Text that others chose (names of processes, paths, messages of peers), made safe to show. Nothing
-// else in the library escapes such text.
+// Foreign text (names of processes, paths, messages of peers), made safe to print. Nothing else in
+// the library escapes such text.
 
-/** What a terminal, a log or a reader's eye would obey: controls, directions, ends of lines. */
+/** Characters with an effect on a terminal or a log: controls, text directions, line ends. */
 const obeyed = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 /** Most texts; to build the other pattern takes a millisecond. */
 const plain = /^[\x20-\x7e]*$/;
@@ -9,7 +9,7 @@ const encoder = new TextEncoder();
 
 const hex = (byte: number): string => `\\x${byte.toString(16).padStart(2, "0")}`;
 
-/** The text with `\xHH` for each byte of such a character. What was made so once stays the same. */
+/** The text with `\xHH` for each byte of such a character. Escaping twice changes nothing. */
 export const printable = (text: string): string =>
   plain.test(text)
     ? text

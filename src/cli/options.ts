@@ -93,7 +93,7 @@ function unknownOption(args: string[], options: Options): string {
   throw new Error("all options are known");
 }
 
-/** "; did you mean …?", where one of `words` is near. */
+/** "; did you mean …?", if one of `words` is near. */
 export function didYouMean(word: string, words: Iterable<string>, before = ""): string {
   const meant = nearest(word, words);
   return meant === undefined ? "" : `; did you mean ${before}${meant}?`;

@@ -38,7 +38,7 @@ export function print(text: string): void {
 
 const stops = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
-/** Somebody wants this to end. */
+/** A signal asks this command to end. */
 export class Stop implements Disposable {
   #told = Promise.withResolvers<void>();
   readonly #listener = (): void => this.#told.resolve();
@@ -75,12 +75,12 @@ export class Output implements Disposable {
     process.stdout.on("error", this.#failed);
   }
 
-  /** When nobody reads it any more. Rejects with the UnixError of any other end. */
+  /** When its reader has gone. Rejects with the UnixError of any other end. */
   get gone(): Promise<void> {
     return this.#gone.promise;
   }
 
-  /** A promise where the reader has to catch up first. */
+  /** A promise if the reader has to catch up first. */
   line(text: string): Promise<void> | undefined {
     return this.bytes(`${text}\n`);
   }
@@ -102,7 +102,7 @@ export class Output implements Disposable {
   }
 }
 
-/** What standard input is; null where it is closed: reading will say so. */
+/** What standard input is; null if it is closed: reading will say so. */
 function input(): Stats | null {
   try {
     return fstatSync(STDIN);
@@ -113,7 +113,7 @@ function input(): Stats | null {
 
 const PIECE = 64 * 1024;
 
-/** The next piece of a file; null at its end. Bun 1.3's stream keeps quiet where that fails. */
+/** The next piece of a file; null at its end. Bun 1.3's stream keeps quiet if that fails. */
 function readFile(): Promise<Uint8Array | null> {
   const room = new Uint8Array(PIECE);
   return new Promise((resolve, reject) => {
@@ -170,7 +170,7 @@ export class Input implements Disposable {
     process.stdin.on("data", this.#data).on("end", this.#end).on("error", this.#failed).pause();
   }
 
-  /** The next piece; null at the end. @throws UnixError where it cannot be read */
+  /** The next piece; null at the end. @throws UnixError if it cannot be read */
   async next(): Promise<Uint8Array | null> {
     if (!this.#begun && !this.#isFile) this.#begin();
     if (this.#isFile) return await readFile();

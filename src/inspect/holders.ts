@@ -6,9 +6,9 @@ import { processIds, smallText, socketsOf } from "../syscalls/proc.ts";
 export interface SocketHolder {
   /** The process, in this pid namespace. */
   readonly pid: number;
-  /** The process's name (comm, at most 15 bytes); "" where it ended meanwhile. */
+  /** The process's name (comm, at most 15 bytes); "" if it ended meanwhile. */
   readonly command: string;
-  /** Its number there; null where the kernel only told who called `listen`. */
+  /** Its number there; null if the kernel only told who called `listen`. */
   readonly fd: number | null;
 }
 

@@ -31,7 +31,7 @@ export interface SocketFile {
 /** What the kernel says of one Unix socket. */
 export interface UnixRecord {
   readonly type: "stream" | "datagram" | "seqpacket";
-  /** A datagram socket is also "connected" once somebody has connected to it: look at `peer`. */
+  /** A datagram socket is also "connected" once a peer has connected to it: look at `peer`. */
   readonly state: "listening" | "connected" | "unconnected";
   /** The socket's own inode, as in `socket:[4711]`. */
   readonly inode: number;
@@ -39,15 +39,15 @@ export interface UnixRecord {
   readonly name: Address | null;
   /** The file that bind made, wherever it is now; accepted sockets have their listener's. */
   readonly file: SocketFile | null;
-  /** The inode of the socket at the other end; 0 where it is closed, or not accepted yet. */
+  /** The inode of the socket at the other end; 0 if it is closed, or not accepted yet. */
   readonly peer: number | null;
-  /** Bytes to be received; of a listener: connections to be accepted. Null where not told. */
+  /** Bytes to be received; of a listener: connections to be accepted. Null if not told. */
   readonly receiveQueue: number | null;
-  /** Bytes that the other side has to receive; of a listener: its backlog. Null where not told. */
+  /** Bytes that the other side has to receive; of a listener: its backlog. Null if not told. */
   readonly sendQueue: number | null;
-  /** What was shut down; null where not told. */
+  /** What was shut down; null if not told. */
   readonly shutdown: "none" | "read" | "write" | "both" | null;
-  /** The user that made it; null where the kernel does not say (before Linux 5.3). */
+  /** The user that made it; null if the kernel does not say (before Linux 5.3). */
   readonly uid: number | null;
 }
 
@@ -81,7 +81,7 @@ export function encodeDumpRequest(view: DataView): void {
 
 /**
  * Add the sockets in the first `length` bytes of `view` to `records`. The result: 1 when more is to
- * come, 0 at the end of the dump, a negative errno where the kernel refused.
+ * come, 0 at the end of the dump, a negative errno if the kernel refused.
  */
 export function decodeDump(view: DataView, length: number, records: UnixRecord[]): number {
   const end = Math.min(length, view.byteLength);
@@ -139,14 +139,20 @@ function decodeRecord(view: DataView, from: number, to: number): UnixRecord | nu
     const stated = view.getUint16(at + nlattr.at.nla_len, true);
     if (stated < nlattr.size) break;
     const kind = view.getUint16(at + nlattr.at.nla_type, true);
-    take(record, kind, view, at + nlattr.size, Math.min(at + stated, to));
+    decodeAttribute(record, kind, view, at + nlattr.size, Math.min(at + stated, to));
     at += align(stated);
   }
   return record;
 }
 
 /** One attribute, in the bytes `from` to `to`. */
-function take(record: Draft, kind: number, view: DataView, from: number, to: number): void {
+function decodeAttribute(
+  record: Draft,
+  kind: number,
+  view: DataView,
+  from: number,
+  to: number,
+): void {
   const bytes = to - from;
   if (kind === attribute.UNIX_DIAG_NAME && bytes > 0) {
     record.name = nameAt(view, from, to);

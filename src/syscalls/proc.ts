@@ -30,7 +30,7 @@ const SOCKET = "socket:[";
 const PREFIX_BYTES = SOCKET.length;
 const LINK_BYTES = 64;
 
-/** The text of a small file, as UTF-8; null where it cannot be read. */
+/** The text of a small file, as UTF-8; null if it cannot be read. */
 export function smallText(path: string): string | null {
   const fd = open(path, file.O_RDONLY);
   if (fd < 0) return null;
@@ -58,14 +58,14 @@ function numberAt(bytes: Uint8Array, at: number): number {
   }
 }
 
-/** What getdents64 has put into the room: how many bytes, 0 at the end or where it fails. */
+/** What getdents64 has put into the room: how many bytes, 0 at the end or if it fails. */
 function entries(directory: number): number {
   if (nr.SYS_getdents64 === null) return 0;
   const { address } = room().names;
   return libc.syscall(nr.SYS_getdents64, directory, address, ROOM_BYTES, 0, 0, 0);
 }
 
-/** All processes that /proc shows; none where it is not there. */
+/** All processes that /proc shows; none if it is not there. */
 export function processIds(): number[] {
   const pids: number[] = [];
   inDirectory("/proc", (directory) => {
@@ -84,9 +84,8 @@ const lengthAt = (bytes: Uint8Array, at: number): number =>
   bytes[at + dirent.at.d_reclen]! | (bytes[at + dirent.at.d_reclen + 1]! << 8);
 
 /**
- * The descriptors of a process that are sockets, each followed by its inode; none where this
- * process may not look. One loop: each function of it that is compiled would take longer than it
- * saves.
+ * The descriptors of a process that are sockets, each followed by its inode; none if this process
+ * may not look. One loop: each function of it that is compiled would take longer than it saves.
  */
 export function socketsOf(pid: number): number[] {
   const found: number[] = [];
