@@ -19,9 +19,9 @@ const quickGroups: Record<string, number> = {
   accept: 1,
   crowd: 0.2,
   descriptor: 1,
-  duplex: 0.2,
+  duplex: 0.3,
   flow: 1,
-  list: 0.25,
+  list: 0.5,
   pair: 1,
   start: 0.25,
 };
