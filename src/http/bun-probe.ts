@@ -11,7 +11,6 @@ import { exchange } from "../serve/epoll-entry.ts";
 import { openHidden, through } from "../serve/hidden.ts";
 import { keepsSettings } from "../serve/rules.ts";
 import { bind, connect, getOption, rawName, socket } from "../syscalls/socket.ts";
-import { tellsTimes } from "./bun-connection.ts";
 import { startShadow, stopShadow } from "./bun-intake.ts";
 import type { Hall } from "./hall.ts";
 import type { AnyServer } from "./kinds.ts";
@@ -61,7 +60,7 @@ async function attempt(): Promise<boolean> {
     accepted: (stream) => {
       told = true;
       const fd = which?.of(stream) ?? -1;
-      works = fd >= 0 && nameAtOtherEnd(fd) === name && tellsTimes(stream);
+      works = fd >= 0 && nameAtOtherEnd(fd) === name && stream.localFamily === undefined;
       stream.destroy();
     },
     admitted: () => false,

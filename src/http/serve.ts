@@ -166,13 +166,11 @@ export class HttpService implements Disposable, AsyncDisposable {
   #gone(connection: Served): void {
     if (!this.#open.delete(connection)) return;
     this.#intake?.room();
-    if (this.#open.size > 0) return;
-    this.#sweep.stop();
-    if (this.#closed) this.#intake?.end();
+    if (this.#closed && this.#open.size === 0) this.#intake?.end();
   }
 
-  /** What Bun does not do for connections. */
-  #look(now: number): void {
+  /** What Bun does not do for connections. Whether there are any. */
+  #look(now: number): boolean {
     const limits = limitsOf(this.#server);
     for (const connection of this.#open) {
       if (connection.late) connection.destroy();
@@ -182,6 +180,7 @@ export class HttpService implements Disposable, AsyncDisposable {
         else if (overdue === "late") giveUp(connection, this.#server);
       }
     }
+    return this.#open.size > 0;
   }
 
   /**
