@@ -1,6 +1,7 @@
 // time limit: 600 s
 // dbus-native's own tests of its work with a bus, over its own transport and over toDuplex(): with
-// the same result each. Its package at npm leaves them out, so a checkout of it has to be here.
+// the same result each. Its package at npm leaves them out, so a checkout of it has to be here,
+// with its own dependencies.
 
 import { expect, test } from "bun:test";
 import { existsSync, readdirSync } from "node:fs";
@@ -29,7 +30,7 @@ async function suite(preload: readonly string[]): Promise<Results> {
   using dir = tempDir();
   await using bus = await startBus(dir, `unix:path=${dir.file("bus")}`);
   const command = [process.execPath, "test", ...preload, "--timeout", "60000", ...files];
-  const env = { DBUS_SESSION_BUS_ADDRESS: bus.address, NODE_PATH: join(root, "node_modules") };
+  const env = { DBUS_SESSION_BUS_ADDRESS: bus.address };
   const { stderr } = await run(command, { cwd: checkout, env, timeoutMs: LIMIT_MS });
   const named = (result: string): string[] => {
     const all = stderr.matchAll(new RegExp(`^\\(${result}\\) (.*?)(?: \\[.*)?$`, "gm"));
@@ -57,7 +58,7 @@ function testIfHere(fn: () => Promise<void>): void {
     peerTest(name, ["dbus-daemon"], fn, 2 * LIMIT_MS);
     return;
   }
-  const how = "DBUS_NATIVE_CHECKOUT=… of github.com/sidorares/dbus-native";
+  const how = "DBUS_NATIVE_CHECKOUT=… of github.com/sidorares/dbus-native, after npm ci";
   console.log(`skip: ${name} (npm's package leaves them out; run it with ${how})`);
   // biome-ignore lint/suspicious/noSkippedTests: the reason has been printed
   test.skip(name, fn);
