@@ -23,7 +23,7 @@ import { duplicate } from "../../src/syscalls/fd.ts";
 import { freshPath } from "../api/pairs.ts";
 import { HttpClient } from "../api/servers.ts";
 import { codeOf, eventually, leakFree, pairWith, withLibc } from "../api/tools.ts";
-import { fewer, run, runSource, start, succeeded } from "../support/child.ts";
+import { fewer, run, runSource, succeeded } from "../support/child.ts";
 import { compileC } from "../support/peers.ts";
 import { setMode, tempDir } from "../support/tmp.ts";
 import { testsUnless } from "../support/unless.ts";

@@ -133,7 +133,7 @@ print(c.getresponse().read().decode())`;
         serving(http.createServer(tell), async (path) => {
           const child = start([compileC("test/fixtures/http-pipeline.c"), path, "20"]);
           const said = succeeded(await child.exited);
-          const answers = said.match(/^\d+ \/\d+ \d+/gm);
+          const answers = Array.from(said.matchAll(/^\d+ \/\d+ \d+/gm), ([one]) => one);
           expect(answers).toEqual(
             Array.from({ length: 20 }, (_, i) => `${child.pid} /${i} ${i % 5 === 4 ? 3 : 0}`),
           );
