@@ -23,12 +23,8 @@ type Edit = readonly [file: string, from: string, to: string];
 const without: Readonly<Record<string, readonly Edit[]>> = {
   whole: [],
   tables: [["plugins.ts", "await nativeSources()", "new Map<string, string>()"]],
-  builtins: [
-    ["build.ts", "[program, builtins, atFirstUse, sources]", "[program, atFirstUse, sources]"],
-  ],
-  "texts until first use": [
-    ["build.ts", "[program, builtins, atFirstUse, sources]", "[program, builtins, sources]"],
-  ],
+  builtins: [["build.ts", "[builtins, atFirstUse, sources]", "[atFirstUse, sources]"]],
+  "texts until first use": [["build.ts", "[builtins, atFirstUse, sources]", "[builtins, sources]"]],
   "short names": [
     ["plugins.ts", "minifyIdentifiers: true", "minifyIdentifiers: false"],
     ["build.ts", "withOwnNames(text)", "text"],

@@ -83,7 +83,7 @@ export function markdown({
   rows,
   calls,
 }: Results): string {
-  const warning = scale < 1 ? `\nOnly ${scale} of the work was done: no figures to go by.\n` : "";
+  const warning = scale < 1 ? ` Only ${scale} of the work was done: no figures to go by.` : "";
   const parts = [
     `${when.slice(0, 10)}, ${where}. ${times} rounds.${warning}`,
     table(headings, rows.map(cells)),

@@ -17,13 +17,13 @@ import { syscalls } from "./syscalls.ts";
  */
 const quickGroups: Record<string, number> = {
   accept: 1,
-  crowd: 0.3,
+  crowd: 0.2,
   descriptor: 1,
-  duplex: 0.3,
+  duplex: 0.2,
   flow: 1,
-  list: 0.3,
+  list: 0.25,
   pair: 1,
-  start: 0.3,
+  start: 0.25,
 };
 const QUICK_ROUNDS = 3;
 /** Of a run of everything that is published: ten minutes where nothing else runs. */

@@ -2,37 +2,11 @@
 // message through a pair, against an empty program. Then what of that is whose: one part of it
 // imported, a bundle with what is used, that with bytecode, and the same message by bare FFI calls.
 
-import { cpSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { libcNames, system } from "../native/platform.ts";
 import { darwin, linux, posix } from "../native/symbols.ts";
-import {
-  folder,
-  interleave,
-  median,
-  output,
-  pinned,
-  report,
-  scaled,
-  scratch,
-  type Taken,
-} from "./harness.ts";
-
-/** Starts in one round, after one that does not count. */
-const STARTS = 12;
-const root = join(folder, "..");
-const built = join(scratch, "package");
-const app = join(scratch, "app");
-
-/** dist/ as npm run build makes it, without types, from a copy: the working tree stays as it is. */
-function build(): void {
-  mkdirSync(built);
-  for (const name of ["native", "src", "scripts", "package.json", "tsconfig.json"]) {
-    cpSync(join(root, name), join(built, name), { recursive: true });
-  }
-  symlinkSync(join(root, "node_modules"), join(built, "node_modules"));
-  output([process.execPath, join(built, "scripts/build.ts")]);
-}
+import { interleave, output, report, type Taken } from "./harness.ts";
+import { app, build, printedBy, program, startOf } from "./package.ts";
 
 const firstMessage = (module: string): string => `import { socketPair } from "${module}";
 const [a, b] = socketPair("stream");
@@ -61,12 +35,6 @@ const status = await Bun.file("/proc/self/status").text();
 console.log(status.match(/VmHWM:\\s*(\\d+) kB/)[1]);
 `;
 
-function program(name: string, text: string): string {
-  const file = join(app, name);
-  writeFileSync(file, text);
-  return file;
-}
-
 /** One file with what `file` uses, and perhaps its bytecode beside it. */
 function bundle(file: string, name: string, options: readonly string[] = []): string {
   const outdir = join(app, name);
@@ -75,30 +43,12 @@ function bundle(file: string, name: string, options: readonly string[] = []): st
   return join(outdir, basename(file).replace(/\.mjs$/, ".js"));
 }
 
-/** The median time of some starts, in ms. */
-function start(file: string): number {
-  const took: number[] = [];
-  const command = pinned(0, [process.execPath, file]);
-  for (let i = 0; i <= scaled(STARTS); i++) {
-    const begin = Bun.nanoseconds();
-    const { success } = Bun.spawnSync(command, { cwd: app });
-    const ms = (Bun.nanoseconds() - begin) / 1e6;
-    if (!success) throw new Error(`${file} failed`);
-    if (i > 0) took.push(ms);
-  }
-  return median(took);
-}
+const start = (file: string): number => startOf([process.execPath, file]);
 
 /** The median peak of some starts, in MB. */
-function peak(file: string): number {
-  const command = pinned(0, [process.execPath, file]);
-  const kib = Array.from({ length: scaled(STARTS) }, () => Number(output(command, { cwd: app })));
-  return (median(kib) * 1024) / 1e6;
-}
+const peak = (file: string): number => (printedBy(file) * 1024) / 1e6;
 
 build();
-mkdirSync(join(app, "node_modules"), { recursive: true });
-symlinkSync(built, join(app, "node_modules/bunix"));
 const whole = program("whole.mjs", firstMessage("bunix"));
 const part = program("part.mjs", firstMessage("bunix/socket"));
 const bare = program("bare.mjs", BARE);
@@ -121,6 +71,17 @@ report({ work, unit: "ms", as: "difference" }, taken, [
   ["bunix, bundled", "empty program"],
   ["bunix, bundled with bytecode", "empty program"],
   ["bare FFI calls", "empty program"],
+]);
+
+/** As a part of an empty program's time, which says how fast the machine is. */
+function beyond({ "bunix/socket": part = [], ...more }: Taken): Taken {
+  const bare = more["bare FFI calls"] ?? [];
+  const empty = more["empty program"] ?? [];
+  const ours = part.map((ms, i) => ms - (bare[i] ?? Number.NaN));
+  return { "bunix/socket beyond bare FFI calls": ours, "empty program": empty };
+}
+report({ work, unit: "ms" }, beyond(taken), [
+  ["bunix/socket beyond bare FFI calls", "empty program", 0.48],
 ]);
 
 if (system === "linux") {

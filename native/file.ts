@@ -70,6 +70,18 @@ export const pollfd = layout("struct pollfd", ["poll.h"], [8, 8], {
   ],
 });
 
+/** An entry of a directory as getdents64(2) writes it. */
+export const dirent = layout("struct dirent", ["dirent.h"], [280, null], {
+  d_reclen: [
+    [16, null],
+    [2, null],
+  ],
+  d_name: [
+    [19, null],
+    [256, null],
+  ],
+});
+
 /** The system's own number of a device that is memory: /dev/null, /dev/zero and their like. */
 export const MEM_MAJOR = 1;
 

@@ -3,16 +3,10 @@
 import { constants, layout } from "./table.ts";
 
 export const netlink = constants(["linux/netlink.h"], {
-  NETLINK_SOCK_DIAG: [4, null],
   NLM_F_REQUEST: [1, null],
-  NLM_F_MULTI: [2, null],
   NLM_F_DUMP: [0x300, null],
-  NLMSG_NOOP: [1, null],
   NLMSG_ERROR: [2, null],
   NLMSG_DONE: [3, null],
-  NLMSG_OVERRUN: [4, null],
-  NLMSG_ALIGNTO: [4, null],
-  NLA_ALIGNTO: [4, null],
 });
 
 export const sockDiag = constants(["linux/sock_diag.h"], {
@@ -24,9 +18,7 @@ export const show = constants(["linux/unix_diag.h"], {
   UDIAG_SHOW_NAME: [0x01, null],
   UDIAG_SHOW_VFS: [0x02, null],
   UDIAG_SHOW_PEER: [0x04, null],
-  UDIAG_SHOW_ICONS: [0x08, null],
   UDIAG_SHOW_RQLEN: [0x10, null],
-  UDIAG_SHOW_MEMINFO: [0x20, null],
   UDIAG_SHOW_UID: [0x40, null, "since Linux 5.3"],
 });
 
@@ -35,9 +27,7 @@ export const attribute = constants(["linux/unix_diag.h"], {
   UNIX_DIAG_NAME: [0, null, "enumerator"],
   UNIX_DIAG_VFS: [1, null, "enumerator"],
   UNIX_DIAG_PEER: [2, null, "enumerator"],
-  UNIX_DIAG_ICONS: [3, null, "enumerator"],
   UNIX_DIAG_RQLEN: [4, null, "enumerator"],
-  UNIX_DIAG_MEMINFO: [5, null, "enumerator"],
   UNIX_DIAG_SHUTDOWN: [6, null, "enumerator"],
   UNIX_DIAG_UID: [7, null, "enumerator"],
 });
@@ -45,7 +35,6 @@ export const attribute = constants(["linux/unix_diag.h"], {
 /** Unix sockets borrow their states from TCP; they are never in another one. */
 export const state = constants(["netinet/tcp.h"], {
   TCP_ESTABLISHED: [1, null, "enumerator"],
-  TCP_CLOSE: [7, null, "enumerator"],
   TCP_LISTEN: [10, null, "enumerator"],
 });
 
@@ -164,6 +153,5 @@ export const KERNEL_MINOR_BITS = 20;
 /** /proc/net/unix: in its column `Flags` a listening socket, and the values of its column `St`. */
 export const procNetUnix = constants(["linux/net.h"], {
   __SO_ACCEPTCON: [1 << 16, null],
-  SS_UNCONNECTED: [1, null, "enumerator"],
   SS_CONNECTED: [3, null, "enumerator"],
 });

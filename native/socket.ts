@@ -21,6 +21,9 @@ export const socket = constants(socketHeaders, {
   SHUT_RDWR: [2, 2],
 });
 
+/** What is behind a socket of AF_NETLINK. */
+export const protocol = constants(["linux/netlink.h"], { NETLINK_SOCK_DIAG: [4, null] });
+
 export const option = constants(socketHeaders, {
   SOL_SOCKET: [1, 0xffff],
   SO_TYPE: [3, 0x1008],

@@ -5,7 +5,7 @@
 
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, relative } from "node:path";
-import { build, type Plugin } from "esbuild";
+import { type BuildOptions, build, type Plugin } from "esbuild";
 import manifest from "../package.json";
 import { firstUse } from "./first-use.ts";
 import { builtins, sources, withOwnNames } from "./plugins.ts";
@@ -17,6 +17,9 @@ const source = (file: string): string =>
 
 /** Says that Bun need not transpile it once more. */
 const PLAIN = "// @bun";
+
+/** The program's commands that need most of the library, which it loads when they are asked for. */
+const OTHERS = "src/cli/others.ts";
 
 /** Modules that most programs begin with. */
 const ofCore = new Set(["address", "errors", "fd", "inspect", "listener", "readiness", "socket"]);
@@ -60,9 +63,9 @@ const entries = [
   { name: "core", out: "core", lines: core },
   { name: "rest", out: "rest", lines: [...core, ...exportsOf("rest")] },
   {
-    name: "main",
-    out: "src/cli/main",
-    lines: ["#!/usr/bin/env bun", `import "${source(manifest.bin.bunix)}";`, ...core],
+    name: "others",
+    out: "src/cli/others",
+    lines: [`export { others } from "${join(root, OTHERS)}";`, ...core],
   },
 ].map(({ name, out, lines }) => {
   const entry = join(dist, `${name}.ts`);
@@ -76,18 +79,18 @@ const program: Plugin = {
   setup({ onResolve }) {
     const path = source(manifest.bin.bunix);
     onResolve({ filter: /\/cli\/main\.ts$/ }, () => ({ path, sideEffects: true }));
+    onResolve({ filter: /\/others\.ts$/, namespace: "file" }, ({ kind }) =>
+      kind === "dynamic-import" ? { path: "./others.js", external: true } : null,
+    );
   },
 };
 
-const atFirstUse = await firstUse([...files.map(source), source(manifest.bin.bunix)]);
+const atFirstUse = await firstUse([...files.map(source), join(root, OTHERS)]);
 
-const { outputFiles } = await build({
-  entryPoints: entries,
+const common = {
   outdir: dist,
   write: false,
-  chunkNames: "chunks/[hash]",
   bundle: true,
-  splitting: true,
   format: "esm",
   platform: "node",
   target: "esnext",
@@ -96,11 +99,24 @@ const { outputFiles } = await build({
   minifyWhitespace: true,
   minifySyntax: true,
   sourcemap: "linked",
-  plugins: [program, builtins, atFirstUse, sources],
   logLevel: "warning",
+} as const satisfies BuildOptions;
+
+const library = await build({
+  ...common,
+  entryPoints: entries,
+  chunkNames: "chunks/[hash]",
+  splitting: true,
+  plugins: [builtins, atFirstUse, sources],
 });
 for (const entry of entries) rmSync(entry.in);
-for (const { path, text } of outputFiles) {
+/** With a library of its own, as much of it as the commands use that only look: one file to load. */
+const main = await build({
+  ...common,
+  entryPoints: [{ in: source(manifest.bin.bunix), out: "src/cli/main" }],
+  plugins: [program, builtins, sources],
+});
+for (const { path, text } of [...library.outputFiles, ...main.outputFiles]) {
   mkdirSync(dirname(path), { recursive: true });
   writeFileSync(path, path.endsWith(".js") ? withOwnNames(text) : text);
 }

@@ -17,7 +17,7 @@ const AT_ONCE = [
   /^src\/structs\/(?:cmsg|credentials|msghdr|sockaddr-un)\.ts/,
   /^src\/syscalls\/(?:fd|header|libc|memory|message|piece|result|socket|thread-teardown)\.ts/,
   /^src\/fd\/(?:closing|fd|finalizer|owner|thread-end)\.ts/,
-  /^src\/loop\/(?:gate|lazy-watch|turn)\.ts/,
+  /^src\/loop\/(?:gate|lazy-watch|stop-waiting|turn)\.ts/,
   /^src\/socket\/(?:datagram|endpoint|message|messaging|options|packet|pair|receive|send)\.ts/,
   /^src\/socket\/(?:seqpacket|stream|types)\.ts/,
 ];

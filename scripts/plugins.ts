@@ -5,14 +5,14 @@ import { type Plugin, transform } from "esbuild";
 import { nativeSources } from "./tables.ts";
 
 /**
- * node:fs and node:path take 4 ms to load, which a program that only has sockets need not pay: in
- * dist each of their functions gets its module when it is called.
+ * node:fs and node:path take 4 ms to load, node:util as much, which a program that only has sockets
+ * need not pay: in dist each of their functions gets its module when it is called.
  */
 export const builtins: Plugin = {
   name: "builtins at first use",
   setup({ onResolve, onLoad }) {
     const namespace = "builtin";
-    onResolve({ filter: /^node:(fs|os|path)$/ }, ({ path }) => ({ path, namespace }));
+    onResolve({ filter: /^node:(fs|os|path|util)$/ }, ({ path }) => ({ path, namespace }));
     onLoad({ filter: /./, namespace }, async ({ path }) => {
       const functions = Object.entries(await import(path))
         .filter(([name, value]) => typeof value === "function" && /^(?!default)[a-z]/.test(name))
@@ -25,14 +25,20 @@ export const builtins: Plugin = {
 
 let native: Promise<Map<string, string>> | undefined;
 
-/** Short names for what a module keeps to itself; what it exports keeps its name in stack traces. */
+/**
+ * Short names for what a module keeps to itself; what it exports keeps its name in stack traces. The
+ * text of a module, which a thread runs, is minified.
+ */
 export const sources: Plugin = {
   name: "sources",
   async setup({ onLoad }) {
     const tables = await (native ??= nativeSources());
     onLoad({ filter: /\/(native|src)\/.*\.ts$/ }, async ({ path, with: attributes }) => {
       const text = tables.get(path) ?? (await Bun.file(path).text());
-      if (attributes["type"] === "text") return { contents: text, loader: "text" };
+      if (attributes["type"] === "text") {
+        const { code } = await transform(text, { loader: "ts", target: "esnext", minify: true });
+        return { contents: code, loader: "text" };
+      }
       const { code } = await transform(text, {
         loader: "ts",
         target: "esnext",

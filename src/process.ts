@@ -1,4 +1,4 @@
-// Processes as descriptors: a pidfd stays that process, whoever gets its pid.
+// Processes as descriptors: a pidfd stays that process, even if another gets its pid.
 
 export { type ExitStatus, ProcessHandle, type ProcessInfo } from "./process/handle.ts";
 export { type SendSignalOptions, sendSignal } from "./process/send-signal.ts";

@@ -1,4 +1,4 @@
-// Bun's servers on a socket that somebody else opened: systemd, a predecessor, this library.
+// Bun's servers on a socket that Bun did not open: from systemd, a predecessor, this library.
 
 export {
   type AdoptOptions,

@@ -29,7 +29,7 @@ export { DatagramSocket, type Recipient } from "./socket/datagram.ts";
 export { Message, Received } from "./socket/message.ts";
 export type { SendWaitOptions } from "./socket/messaging.ts";
 export type { DescriptorDuplex, DuplexOptions } from "./socket/node-stream.ts";
-export { type DatagramOptions, openDatagram } from "./socket/open-datagram.ts";
+export { bindDatagram, type DatagramOptions, openDatagram } from "./socket/open-datagram.ts";
 export type { SocketOptions } from "./socket/options.ts";
 export type { ReceiveBatchOptions } from "./socket/packet.ts";
 export { type SocketPair, socketPair } from "./socket/pair.ts";

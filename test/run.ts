@@ -282,11 +282,15 @@ function stop(code: number): never {
 process.on("SIGINT", () => stop(130));
 process.on("SIGTERM", () => stop(143));
 
+/** Files come in the order in which their parts are asked for. */
+const place = (file: string): number => filters.findIndex((part) => file.includes(part));
+
 const found = globSync(asked.files, { cwd: root })
   .map((file) => file.replaceAll("\\", "/"))
   .filter((file) => filters.length === 0 || filters.some((part) => file.includes(part)))
   .filter((file) => !asked.not.some((part) => file.includes(part)))
-  .sort();
+  .sort()
+  .sort((a, b) => place(a) - place(b));
 const checks = [
   check("tsc --noEmit", ["tsc", "--noEmit", "-p", "."]),
   check("biome check", ["biome", "check", "."]),

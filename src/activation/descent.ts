@@ -1,8 +1,8 @@
-// Whose child a process is.
+// Whether a process descends from another.
 
 import { readFileSync } from "node:fs";
 
-/** Processes are seldom deeper below their service. */
+/** Processes are rarely deeper below their service. */
 const MAX_DEPTH = 64;
 
 /** The parent's pid; 0: gone, or not to be seen. The name before it may have anything in it. */

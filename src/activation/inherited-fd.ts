@@ -3,7 +3,7 @@ import type { Fd } from "../fd/fd.ts";
 
 /** A descriptor that this process was started with. */
 export interface InheritedFd {
-  /** The manager's name for it (`FileDescriptorName=`, `FDNAME=`); "unknown" where it gave none. */
+  /** The manager's name for it (`FileDescriptorName=`, `FDNAME=`); "unknown" if it gave none. */
   readonly name: string;
   /** It owns the descriptor, which is close-on-exec by now. */
   readonly fd: Fd;

@@ -18,7 +18,7 @@ import { launchdSockets } from "./launchd.ts";
 export interface InheritedFdsOptions {
   /**
    * macOS: the names under `Sockets` in the job's launchd.plist(5). launchd tells no process which
-   * there are, so the program says it. Elsewhere, and where launchd did not start it, they mean
+   * there are, so the program says it. Elsewhere, and if launchd did not start it, they mean
    * nothing.
    */
   readonly launchd?: readonly string[] | undefined;
@@ -35,14 +35,14 @@ let warned = false;
 
 /**
  * The descriptors that a service manager passed to this process, in its order: systemd's protocol
- * (`LISTEN_FDS`), which `systemd-socket-activate` and others speak too. None where the variables
- * name another process, or are not there: they are then left alone. Where they name another, this
- * process is warned once: a wrapper (`bun run start`) gets descriptors that it does not pass on.
+ * (`LISTEN_FDS`), which `systemd-socket-activate` and others speak too. None if the variables name
+ * another process, or are not there: they are then left alone. If they name another, this process
+ * is warned once: a wrapper (`bun run start`) gets descriptors that it does not pass on.
  *
  * The first call takes the descriptors over: each is owned by its `fd` and close-on-exec, and the
  * variables go from `process.env`. (A child that Bun.spawn starts without `env` gets them all the
  * same; LISTEN_PID tells it that they are not for it.) Further calls give the same objects, taken
- * or not, so that each part of a program can look for its own by name. What nobody takes stays
+ * or not, so that each part of a program can look for its own by name. What is not taken stays
  * open.
  *
  * `adoptSocket(entry.fd)` makes a listener or socket of a Unix socket; its file stays when that is
@@ -111,7 +111,7 @@ function meantForUs(): boolean {
   return fds !== undefined && sameProcess();
 }
 
-/** Empty in silence is what a program under a wrapper would have, and nobody would know why. */
+/** A program under a wrapper would silently get no descriptors; the warning says why. */
 function sayWhose(): void {
   const [pid, fds] = [process.env["LISTEN_PID"], process.env["LISTEN_FDS"]];
   if (warned || pid === undefined || fds === undefined || fds === "0") return;
@@ -143,7 +143,7 @@ function wrong(hint: string): UnixError {
   return new UnixError("inheritedFds", -errno.EINVAL, { hint });
 }
 
-/** Why this thread cannot take them over; null where it can. */
+/** Why this thread cannot take them over; null if it can. */
 export function whyNotInherited(): string | null {
   if (Bun.isMainThread) return null;
   return "they are the process's: take them over in its main thread and pass them on";
@@ -177,9 +177,9 @@ function namesFor(count: bigint): readonly string[] | null {
 }
 
 /**
- * 3, 4, …, all of them open. A number that the variables promise and nobody passed is free when Bun
- * starts, and the first thing that Bun opens is its epoll instance: no manager passes one of those.
- * Close-on-exec tells nothing: Bun 1.4.5 sets it on all numbers from 4 up when it starts
+ * 3, 4, …, all of them open. A number that the variables promise and that was not passed is free
+ * when Bun starts, and the first thing that Bun opens is its epoll instance: no manager passes one
+ * of those. Close-on-exec tells nothing: Bun 1.4.5 sets it on all numbers from 4 up when it starts
  * (facts: #close-on-exec-from-4-at-start).
  */
 function describeAll(count: bigint): FdDescription[] {

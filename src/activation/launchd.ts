@@ -16,7 +16,7 @@ const HINTS = new Map<number, string>([
 const taken = new Map<string, readonly InheritedFd[]>();
 
 /**
- * The sockets of one name, the same objects each time; none where launchd did not start us.
+ * The sockets of one name, the same objects each time; none if launchd did not start us.
  * @throws UnixError ENOENT, EALREADY, EMFILE
  */
 export function launchdSockets(name: string): readonly InheritedFd[] {

@@ -1,4 +1,4 @@
-// The way to the service manager's notification socket.
+// Sending to the service manager's notification socket.
 
 import { errno } from "../../native/errno.ts";
 import type { AddressInput } from "../address/address.ts";
@@ -25,15 +25,15 @@ export interface Delivery {
 }
 
 /**
- * Send to the manager, if there is one; false: there is none. Where the manager has room it is all
- * out when this returns.
+ * Send to the manager, if there is one; false: there is none. If the manager has room it is all out
+ * when this returns.
  */
 export async function deliver(delivery: Delivery): Promise<boolean> {
   const where = process.env["NOTIFY_SOCKET"];
   if (where === undefined || where === "") return false;
   const { notices, barrier = false, signal, referenced } = delivery;
   signal?.throwIfAborted();
-  const channel = Channel.enter(where, referenced);
+  const channel = ManagerSocket.enter(where, referenced);
   try {
     for (const notice of notices) {
       const waiting = channel.say(notice, { signal });
@@ -46,7 +46,7 @@ export async function deliver(delivery: Delivery): Promise<boolean> {
   return true;
 }
 
-/** Why a manager outside of this virtual machine is not told. */
+/** Why a manager outside of this virtual machine cannot be reached. */
 export const whyNoVsock = "only Unix sockets are spoken to";
 
 /** @throws UnixError EINVAL, UnsupportedError */
@@ -69,8 +69,8 @@ interface Saying {
  * A socket for the notifications that are under way at the same time: so they keep their order, and
  * nothing stays open between them.
  */
-class Channel {
-  static readonly #open = new Map<string, Channel>();
+class ManagerSocket {
+  static readonly #open = new Map<string, ManagerSocket>();
   readonly #key: string;
   readonly #to: AddressInput;
   readonly #socket: DatagramSocket;
@@ -83,13 +83,13 @@ class Channel {
     this.#socket = openDatagram();
   }
 
-  static enter(where: string, referenced: boolean): Channel {
+  static enter(where: string, referenced: boolean): ManagerSocket {
     const key = `${referenced} ${where}`;
-    let channel = Channel.#open.get(key);
+    let channel = ManagerSocket.#open.get(key);
     if (channel === undefined) {
-      channel = new Channel(key, where);
+      channel = new ManagerSocket(key, where);
       if (!referenced) channel.#socket.unref();
-      Channel.#open.set(key, channel);
+      ManagerSocket.#open.set(key, channel);
     }
     channel.#users += 1;
     return channel;
@@ -99,13 +99,13 @@ class Channel {
     this.#users -= 1;
     if (this.#users > 0) return;
     this.#socket.close();
-    Channel.#open.delete(this.#key);
+    ManagerSocket.#open.delete(this.#key);
   }
 
   /**
    * null: it is out. It carries this process's credentials, whether or not the receiver has asked
-   * the kernel for them yet. In a user namespace where they cannot be named (EINVAL) only the
-   * kernel's own remain.
+   * the kernel for them yet. In a user namespace that cannot name them (EINVAL) only the kernel's
+   * own remain.
    */
   say(notice: Notice, options: Saying): Promise<void> | null {
     try {
@@ -124,7 +124,7 @@ class Channel {
     return this.#socket.send(text, { ...options, signal });
   }
 
-  /** Send one end of a pipe and wait until nobody has it any more. @see sd_notify_barrier(3) */
+  /** Send one end of a pipe and wait until no process has it any more. @see sd_notify_barrier(3) */
   async barrier(signal: AbortSignal | undefined): Promise<void> {
     const made = pipe();
     if (typeof made === "number") throw new UnixError("pipe2", made);
@@ -133,7 +133,7 @@ class Channel {
     const notice = { text: "BARRIER=1", fds: [writer] };
     await this.say(notice, { signal, transfer: true });
     while (!(await waitReadable(reader, { signal })).ended) {
-      check(discard(reader.fd), "read"); // somebody wrote into it
+      check(discard(reader.fd), "read"); // a process wrote into it
     }
   }
 }

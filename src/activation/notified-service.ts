@@ -20,8 +20,8 @@ export interface ServiceOptions {
    */
   readonly exited?: Promise<unknown> | undefined;
   /**
-   * Whose word counts. "main", the default: the process's own. "all": also its descendants', such
-   * as `systemd-notify` in a script, as long as they live and their parents do.
+   * Whose notifications count. "main", the default: the process's own. "all": also its
+   * descendants', such as `systemd-notify` in a script, as long as they live and their parents do.
    */
   readonly access?: "main" | "all" | undefined;
   /**
@@ -71,7 +71,7 @@ const LONG_MS = 2 ** 31 - 1;
 
 /** What a manager knows of one process. Made by `NotifyServer.service`. */
 export class NotifiedService implements Disposable {
-  /** Whose word counts. */
+  /** Whose notifications count. */
   readonly access: "main" | "all";
   readonly #options: ServiceOptions;
   readonly #forget: () => void;
@@ -190,7 +190,7 @@ export class NotifiedService implements Disposable {
     for (const { resolve } of this.#waiting) resolve();
   }
 
-  /** A process that is none of its own could be one that the manager must not touch. */
+  /** A pid that is not a descendant could be a process that the manager must not touch. */
   #setMain(text: string | undefined): void {
     if (text === undefined || !/^[1-9]\d{0,8}$/.test(text)) return;
     const pid = Number(text);
@@ -222,7 +222,7 @@ export class NotifiedService implements Disposable {
     else if (sign === "1" && this.#state !== "starting") this.#expect();
   }
 
-  /** From now on so long. */
+  /** The watchdog's interval from now on. */
   #expect(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
@@ -237,7 +237,7 @@ export class NotifiedService implements Disposable {
     this.#options.onWatchdog?.(this);
   }
 
-  /** @internal Listen to it no more; what it has stored stays for the next run. */
+  /** @internal Stop listening to it; what it has stored stays for the next run. */
   end(): void {
     if (this.#ended) return;
     this.#ended = true;
@@ -247,7 +247,7 @@ export class NotifiedService implements Disposable {
   }
 
   /**
-   * Listen to it no more, and close what it has stored and nobody took. Does nothing the second
+   * Stop listening to it, and close what it has stored and was not taken. Does nothing the second
    * time, never throws.
    */
   close(): void {
@@ -261,7 +261,7 @@ export class NotifiedService implements Disposable {
   }
 }
 
-/** The first so many, and the rest. */
+/** The first `count`, and the rest. */
 const split = <T>(list: readonly T[], count: number): [T[], T[]] => [
   list.slice(0, count),
   list.slice(count),

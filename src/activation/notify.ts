@@ -1,4 +1,5 @@
-// Telling the service manager how it goes, and having it keep descriptors: sd_notify(3).
+// Telling the service manager the state of this service, and having it store descriptors:
+// sd_notify(3).
 
 import type { Abortable } from "../base/deadline.ts";
 import type { FdLike } from "../fd/fd.ts";
@@ -35,8 +36,8 @@ export interface NotifyOptions extends Abortable {
 /**
  * Tell the service manager (`NOTIFY_SOCKET`) how this service is doing: `notify({ ready: true })`.
  * Resolves to true when the kernel has taken the message for it, with `barrier` when the manager
- * has dealt with it; false where no manager wants to know. What it made of the message, it does not
- * say.
+ * has dealt with it; false if no manager wants to know. The manager does not say what it did with
+ * the message.
  *
  * Names to be removed go first, then descriptors to be stored, then the state, each in messages of
  * their own; one that fails keeps the rest from being sent. As long as the manager's queue has room

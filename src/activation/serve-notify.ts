@@ -1,4 +1,4 @@
-// The manager's side of sd_notify(3): children say how they are doing, and who said it is checked.
+// The manager's side of sd_notify(3): children report their state, and the sender is checked.
 
 import { type AddressInput, formatAddress, parseAddress } from "../address/address.ts";
 import { integer } from "../base/checks.ts";
@@ -15,7 +15,7 @@ export interface ServeNotifyOptions {
   /**
    * What children are told as NOTIFY_SOCKET: an absolute path, or an abstract name. Default: an
    * abstract name that the kernel chooses. Children in another network namespace need a path;
-   * anybody may send to an abstract name, and is not listened to, but takes room in its queue.
+   * anybody may send to an abstract name, and its messages are dropped, but take room in the queue.
    */
   readonly address?: AddressInput | undefined;
   /** Permissions of the socket's file, e.g. 0o600, if it has one. */

@@ -20,7 +20,7 @@ export interface NotifyState {
   /** One line for people to read: "66 % of the files are checked". */
   readonly status?: string | undefined;
   /**
-   * The service's main process, where it is not the one that was started. A handle also tells the
+   * The service's main process, if it is not the one that was started. A handle also tells the
    * manager which process of that pid is meant (`MAINPIDFDID`, Linux 6.9).
    */
   readonly mainPid?: number | ProcessHandle | undefined;
@@ -34,9 +34,12 @@ export interface NotifyState {
   readonly exitStatus?: number | undefined;
   /** True: it is alive, which {@link watchdog} says for you. "trigger": act as if it were not. */
   readonly watchdog?: boolean | "trigger" | undefined;
-  /** From now on expect a sign of life within so many milliseconds. */
+  /** From now on expect a sign of life within this many milliseconds. */
   readonly watchdogTimeoutMs?: number | undefined;
-  /** Starting, running or stopping takes longer: expect the next word in so many milliseconds. */
+  /**
+   * Starting, running or stopping takes longer: expect the next message within this many
+   * milliseconds.
+   */
   readonly extendTimeoutMs?: number | undefined;
   /** Whose notifications the manager takes from now on. */
   readonly notifyAccess?: "none" | "main" | "exec" | "all" | undefined;
@@ -46,7 +49,7 @@ export interface NotifyState {
   readonly variables?: Readonly<Record<string, string | number>> | undefined;
 }
 
-/** Managers read so many bytes of a message, and ignore longer ones (NOTIFY_BUFFER_MAX). */
+/** The bytes of a message that managers read; they ignore longer ones (NOTIFY_BUFFER_MAX). */
 const MAX_BYTES = 4096;
 const MICROSECONDS = 1000;
 const NANOSECONDS = 1000n;
@@ -54,7 +57,7 @@ const MAX_EXIT_STATUS = 255;
 const LONG_MS = Number.MAX_SAFE_INTEGER / MICROSECONDS;
 const accesses: readonly unknown[] = ["none", "main", "exec", "all"];
 
-/** The assignments, one a line; "" where there are none. @throws TypeError, RangeError */
+/** The assignments, one a line; "" if there are none. @throws TypeError, RangeError */
 export function encodeState(state: NotifyState): string {
   const lines = [
     flag("READY", "ready", state.ready),
@@ -97,7 +100,7 @@ function flag(name: string, field: string, value: unknown): string | null {
 const text = (name: string, field: string, value: unknown): string | null =>
   given(name, value, () => oneLine(field, value));
 
-/** A line break would begin another assignment, of whoever wrote the value. */
+/** A line break in a value would begin another assignment. */
 function oneLine(field: string, value: unknown): string {
   if (typeof value !== "string") throw new TypeError(`${field} is a string, not ${typeof value}`);
   if (!/[\n\r\0]/.test(value)) return value;

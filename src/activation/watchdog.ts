@@ -6,10 +6,10 @@ import { closedError, UnixError } from "../base/errors.ts";
 import { printable, toJson } from "../base/printable.ts";
 import { deliver } from "./manager.ts";
 
-/** How a watchdog decides, and whom it tells what goes wrong. */
+/** How a watchdog decides, and if it reports errors. */
 export interface WatchdogOptions {
   /**
-   * Asked before each sign of life. Where it says false, throws, or has not answered yet, none is
+   * Asked before each sign of life. If it says false, throws, or has not answered yet, none is
    * sent, and the manager will act.
    */
   readonly healthy?: (() => boolean | Promise<boolean>) | undefined;
@@ -31,7 +31,7 @@ const NEVER = 2n ** 64n - 1n;
  * {@link watchdog}. It does not keep the process alive.
  */
 export class Watchdog implements Disposable {
-  /** The manager acts when it has heard nothing for so long. */
+  /** The manager acts when no sign of life came for this long. */
   readonly timeoutMs: number;
   /** How often a sign of life is sent: half of that, in whole milliseconds. */
   readonly intervalMs: number;
@@ -93,7 +93,7 @@ export class Watchdog implements Disposable {
   }
 
   /**
-   * A sign of life now, without asking `healthy`; false where no manager wants to know.
+   * A sign of life now, without asking `healthy`; false if no manager wants to know.
    * @throws UnixError ERR_CLOSED, and as {@link notify}
    */
   ping(): Promise<boolean> {
@@ -119,10 +119,10 @@ export class Watchdog implements Disposable {
 
 /**
  * The watchdog that the manager of this process keeps (`WATCHDOG_USEC`, systemd: `WatchdogSec=`),
- * or null where it keeps none, or keeps it for another process: `watchdog()?.start()`. The
- * variables stay as they are.
+ * or null if it keeps none, or keeps it for another process: `watchdog()?.start()`. The variables
+ * stay as they are.
  *
- * Start it in the thread whose life counts: where that is stuck, no timer runs, no sign is sent.
+ * Start it in the thread whose life counts: if that is stuck, no timer runs, no sign is sent.
  *
  * @throws TypeError; UnixError EINVAL: the variables are no numbers
  * @see sd_watchdog_enabled(3)

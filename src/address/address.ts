@@ -7,15 +7,15 @@ import { copyOf, hasByteElements, isView } from "../syscalls/memory.ts";
 import { asLatin, fromLatin } from "./path-bytes.ts";
 
 /**
- * What users write for an address.
+ * What callers write for an address.
  *
  * A string is a path, unless it begins with "@" or NUL: then it is an abstract name ("./@x" is a
  * path again). Abstract names are not on macOS. In a plain string `\xHH` stands for one byte, as
- * `formatAddress` writes it; the forms with `path` and `abstract` are taken to the letter. A plain
+ * `formatAddress` writes it; the forms with `path` and `abstract` are taken literally. A plain
  * string is no URL: one that begins like one ("unix:", "file:") is refused ("./unix:x" is a path
  * again). A path that ends in "/" is a directory's, and refused.
  *
- * A relative path means what it means at the moment of the call, also where the call has to wait.
+ * A relative path means what it means at the moment of the call, also if the call has to wait.
  */
 export type AddressInput =
   | string
@@ -55,7 +55,7 @@ function textOrBytes(value: unknown): Uint8Array {
   throw new TypeError("a path or abstract name is a string or a Uint8Array");
 }
 
-/** How other programs write that a path follows. */
+/** Prefixes by which other programs mark a path. */
 const PREFIX = /^(?:unix|unix-(?:abstract|connect|listen)|file|https?\+unix):/i;
 
 function parseText(text: string): Address {
@@ -115,17 +115,21 @@ function unescapeBytes(text: string): Uint8Array {
  */
 export function formatAddress(address: Address): string {
   if (address.kind === "unnamed") return "";
-  if (address.kind === "abstract") return `@${printable(address.name)}`;
-  const text = printable(toBytes(address.path));
+  if (address.kind === "abstract") return `@${printable(fromBytes(address.name))}`;
+  const text = printable(address.path);
+  if (text.startsWith("/")) return text;
   return text.startsWith("@") || PREFIX.test(text) ? `./${text}` : text;
 }
 
-function printable(bytes: Uint8Array): string {
-  const text = fromBytes(bytes);
+/** Nothing of it is written otherwise: most addresses. */
+const PLAIN = /^[\x20-\x5b\x5d-\x7e]*$/;
+
+function printable(text: string | Uint8Array): string {
   if (typeof text === "string") {
+    if (PLAIN.test(text)) return text;
     return text.replace(/\\(?=x[0-9a-fA-F]{2})|[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, hex);
   }
-  return Array.from(bytes, (byte) => hexOrSelf(byte)).join("");
+  return Array.from(text, (byte) => hexOrSelf(byte)).join("");
 }
 
 function hex(text: string): string {
@@ -146,7 +150,7 @@ export function isAbsolute(address: Address): boolean {
 
 /**
  * @internal With a relative path made absolute, so that it stays the same after a chdir. A ".." is
- * left to the kernel: what is before it may be a link.
+ *   left to the kernel: what is before it may be a link.
  */
 export function absolute(address: Address): Address {
   if (address.kind !== "path" || isAbsolute(address)) return address;

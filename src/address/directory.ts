@@ -1,5 +1,5 @@
-// The directory of a path, itself: all that is done to a name goes through one descriptor of it, so
-// that it stays there whatever the path leads to by then.
+// The directory of a path, held open: everything that is done to a name in it goes through one
+// descriptor, so that it happens there even if the path leads elsewhere by then.
 
 import { fstatSync, lstatSync, readlinkSync, type Stats, unlinkSync } from "node:fs";
 import { basename, dirname } from "node:path";
@@ -11,7 +11,7 @@ import { open } from "../syscalls/fd.ts";
 import { formatAddress } from "./address.ts";
 import { asLatin, fromLatin } from "./path-bytes.ts";
 
-/** Which file it is, whatever its name. */
+/** The identity of a file, whatever its name. */
 export type FileIdentity = { readonly dev: number; readonly ino: number };
 
 const isSame = (one: FileIdentity | undefined, { dev, ino }: FileIdentity): boolean =>
@@ -19,7 +19,7 @@ const isSame = (one: FileIdentity | undefined, { dev, ino }: FileIdentity): bool
 
 export class Directory implements Disposable {
   readonly #path: string;
-  /** Null where there is no O_PATH (macOS): then it goes by its name. */
+  /** Null if there is no O_PATH (macOS): then it goes by its name. */
   readonly #handle: Fd | null;
   /** The last part of the path, as latin-1 text. */
   readonly name: string;
@@ -54,7 +54,7 @@ export class Directory implements Disposable {
     return Buffer.concat([this.directory, fromLatin(`/${name}`)]);
   }
 
-  /** Where that is by the path that was given. */
+  /** Its path, below the path that was given. */
   address(name = this.name): Address {
     return { kind: "path", path: fromBytes(fromLatin(join(this.#path, name))) };
   }
@@ -82,7 +82,7 @@ export class Directory implements Disposable {
     try {
       return this.look(name);
     } catch {
-      return undefined; // too long, or not ours to look at: bind will say
+      return undefined; // too long, or not readable for this process: bind reports it
     }
   }
 
@@ -108,8 +108,8 @@ export class Directory implements Disposable {
 
   /**
    * The path of a file in it without links, under which the kernel may be told of it, and show it
-   * to others: only where nobody but root and this user can have that path lead elsewhere. Null
-   * where somebody could, and where it has no such path (removed, or outside of our root).
+   * to others: only if no user but root and this one can make that path lead elsewhere. Null if
+   * another could, and if it has no such path (removed, or outside of our root).
    */
   steadyPath(name = this.name): Buffer | null {
     if (this.#handle === null) return fromLatin(join(this.#path, name));
@@ -130,7 +130,7 @@ export class Directory implements Disposable {
 const join = (directory: string, name: string): string =>
   directory.endsWith("/") ? `${directory}${name}` : `${directory}/${name}`;
 
-/** Whether nobody but root and this user can rename a directory on the way, and it ends there. */
+/** Whether only root and this user can rename a directory on the way, and it ends there. */
 function isSteady(real: string, end: FileIdentity): boolean {
   let at = "/";
   let here = lstatSync(at);
@@ -143,7 +143,7 @@ function isSteady(real: string, end: FileIdentity): boolean {
   return isSame(here, end);
 }
 
-/** Whether a directory's entry for `child` is only for root and this user to change. */
+/** Whether only root and this user can change a directory's entry for `child`. */
 function keeps(parent: Stats, child: Stats): boolean {
   if (!isTrusted(parent)) return false;
   // the group that has its user's number is that user's own, as most systems make them

@@ -12,11 +12,10 @@ import { asLatin, fromLatin } from "./path-bytes.ts";
 const procPath = (fd: number): string => `/proc/self/fd/${fd}`;
 
 /**
- * @internal
- * Call `use` with an address that fits into sun_path and leads to the same place. A path that is
- * too long goes through a descriptor, on Linux (facts: #long-paths-through-proc): of its directory
- * where the socket is yet to be made, of the socket's file itself where that exists, so that no
- * part is too long.
+ * @internal Call `use` with an address that fits into sun_path and leads to the same place. A path
+ *   that is too long goes through a descriptor, on Linux (facts: #long-paths-through-proc): of its
+ *   directory if the socket is yet to be made, of the socket's file itself if that exists, so that
+ *   no part is too long.
  */
 export function withShortAddress<T>(
   address: Address,

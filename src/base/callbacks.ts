@@ -1,6 +1,6 @@
-// Functions of the caller's that are called in the middle of something of ours.
+// The caller's functions, called in the middle of this library's own work.
 
-/** Throw where nothing of ours is around it: an uncaught exception of the process. */
+/** Throw in a microtask, outside of this library's calls: an uncaught exception of the process. */
 export function throwAlone(error: unknown): void {
   queueMicrotask(() => {
     throw error;
@@ -8,8 +8,8 @@ export function throwAlone(error: unknown): void {
 }
 
 /**
- * Call one. What it throws is nobody's to catch here: it is an uncaught exception of the process,
- * as from a listener of an event. False where it threw.
+ * Call one. What it throws becomes an uncaught exception of the process, as from an event listener.
+ * False if it threw.
  */
 export function callAlone(callback: () => unknown): boolean {
   try {
@@ -21,7 +21,7 @@ export function callAlone(callback: () => unknown): boolean {
   }
 }
 
-/** Whatever was thrown, as text: not everything that can be thrown becomes text by itself. */
+/** What was thrown, as text: `String` fails for some values. */
 export function textOf(thrown: unknown): string {
   try {
     return String(thrown);

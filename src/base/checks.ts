@@ -1,8 +1,8 @@
-// Checks of what callers give, before anything is done with it.
+// Checks of arguments, before anything is done with them.
 
 const INT_MAX = 2 ** 31 - 1;
 
-/** An integer within bounds, or an error that names it. */
+/** @throws TypeError, RangeError with the argument's name, unless it is an integer within bounds */
 export function integer(
   name: string,
   value: unknown,

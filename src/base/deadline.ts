@@ -1,28 +1,28 @@
-// Waiting no longer than asked: time limits, pauses, a signal and a limit as one.
+// Time limits and pauses; an AbortSignal and a time limit as one signal.
 
 import { integer } from "./checks.ts";
 import type { UnixError } from "./errors.ts";
 
-/** The rest of a deadline, as poll wants it. */
+/** The time left until a deadline, as poll(2) takes it. */
 export function remaining(timeoutMs: number | undefined): () => number {
   if (timeoutMs === undefined) return () => -1;
   const end = performance.now() + integer("timeoutMs", timeoutMs);
   return () => Math.max(0, Math.ceil(end - performance.now()));
 }
 
-/** What can be given up while it waits: part of the options of every call that waits. */
+/** A wait that the caller can cancel: part of the options of every call that waits. */
 export interface Abortable {
   /** When it is aborted the call fails with its reason. Default: none. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What fails when a time is over: part of the options of calls that block or connect. */
+/** A wait with a time limit: part of the options of calls that block or connect. */
 export interface TimeLimited {
   /** Milliseconds until it fails with ETIMEDOUT. Default: no limit, unless the call names one. */
   readonly timeoutMs?: number | undefined;
 }
 
-/** Options of one call that blocks the thread, which no signal could reach. */
+/** Options of one call that blocks the thread: no AbortSignal can fire meanwhile. */
 export interface SyncOptions extends TimeLimited {}
 
 /** A pause that a signal can end. */

@@ -1,5 +1,5 @@
 // Every error that this library throws. All layers may import this file; it imports only numbers,
-// and what makes the text of others safe to show.
+// and what makes foreign text safe to print.
 
 import { type ErrnoName, errno, meanings } from "../../native/errno.ts";
 import { printable } from "../base/printable.ts";
@@ -8,7 +8,7 @@ import { filterHint } from "./filter.ts";
 const names = new Map<number, ErrnoName>();
 for (const [name, number] of Object.entries(errno)) names.set(number, name as ErrnoName);
 
-/** @internal The name of a positive errno: "EADDRINUSE"; "E999" where the table has none. */
+/** @internal The name of a positive errno: "EADDRINUSE"; "E999" if the table has none. */
 export function errnoName(number: number): string {
   return names.get(number) ?? `E${number}`;
 }
@@ -26,9 +26,9 @@ export interface ErrorDetail {
  * A call to the system failed, or an object was used after it was closed.
  *
  * The fields are Node's: `code` ("EADDRINUSE", or "ERR_CLOSED" after close), `errno` (negative),
- * `syscall` ("bind"), and `address`/`path` where there is one. The message has all of them in
- * words, and for the common mistakes what to do. What others chose (a process's name, a path) has
- * no control characters there: they are written `\xHH`.
+ * `syscall` ("bind"), and `address`/`path` if there is one. The message has all of them in words,
+ * and for the common mistakes what to do. What others chose (a process's name, a path) has no
+ * control characters there: they are written `\xHH`.
  *
  * @see errno(3)
  */
@@ -41,7 +41,7 @@ export class UnixError extends Error {
   readonly errno: number;
   /** The call that failed, "connect". */
   readonly syscall: string;
-  /** The address in words, as `formatAddress` has it; absent where the call had none. */
+  /** The address in words, as `formatAddress` has it; absent if the call had none. */
   declare readonly address?: string;
   /** The same, if it is a path. */
   declare readonly path?: string;
@@ -101,14 +101,17 @@ export function check(result: number, syscall: string, detail?: ErrorDetail): nu
   return result;
 }
 
-/** As a container has it with `-v /run/x.sock:/run/x.sock`: no other file can take its place. */
+/**
+ * A bind mount, as `-v /run/x.sock:/run/x.sock` makes in a container: no other file can take its
+ * place.
+ */
 const MOUNTED =
   "the file is a mount of its own: mount its directory instead, in which files can come and go";
 const moves: ReadonlySet<string> = new Set(["unlink", "rename"]);
 
 /**
- * @internal A call of node:fs's, made again for as long as signals interrupt it; what it throws is
- * made an error like all the others.
+ * @internal A call of node:fs, made again for as long as signals interrupt it. What it throws
+ *   becomes a UnixError.
  */
 export function fileCall<T>(call: () => T, detail?: ErrorDetail): T {
   for (;;) {
@@ -127,22 +130,22 @@ export function fileCall<T>(call: () => T, detail?: ErrorDetail): T {
 const shortages = new Set([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM]);
 
 /**
- * @internal Out of descriptors or memory: whoever waits may fare better later. Of an error, or of a
- * call's result.
+ * @internal Out of resources (descriptors or memory): a later try may succeed. Takes an error, or a
+ *   call's result.
  */
 export function isShortage(found: unknown): found is UnixError {
   const number = found instanceof UnixError ? found.errno : found;
   return typeof number === "number" && shortages.has(-number);
 }
 
-/** @internal What to do where an address cannot be reached, by errno. */
+/** @internal What to do if an address cannot be reached, by errno. */
 export const unreachable: ReadonlyMap<number, string> = new Map([
   [errno.ECONNREFUSED, "no process listens there; a socket's file outlives its server"],
   [errno.ENOENT, "there is no such socket; is the server running?"],
   [errno.EACCES, "write permission on the socket and search permission on its directories"],
   [errno.EPROTOTYPE, "the socket there is of another type"],
 ]);
-/** @internal Sends are queued, and what was asked for would overtake them. */
+/** @internal Sends are queued, and this call would overtake them. */
 export function busy(): UnixError {
   const hint = "sends are queued: await them first";
   return new UnixError("sendmsg", -errno.EBUSY, { hint });

@@ -1,16 +1,25 @@
-// Filters for system calls (seccomp), which a service manager or a container puts on a process.
+// System call filters (seccomp), which a service manager or a container sets for a process.
 
 import { readFileSync } from "node:fs";
 import { system } from "../../native/platform.ts";
 
-/** Whether this thread is under one; without /proc it may be. @see seccomp(2) */
-export function underFilter(): boolean {
+/**
+ * Whether this thread is under one; without /proc it may be. `read`: what reads a text, null if it
+ * cannot.
+ *
+ * @see seccomp(2)
+ */
+export function underFilter(read: (path: string) => string | null = byNode): boolean {
   if (system !== "linux") return false;
+  const status = read("/proc/thread-self/status");
+  return status === null || /^Seccomp:\s*0/m.exec(status) === null;
+}
+
+function byNode(path: string): string | null {
   try {
-    const status = readFileSync("/proc/thread-self/status", "utf8");
-    return /^Seccomp:\s*0/m.exec(status) === null;
+    return readFileSync(path, "utf8");
   } catch {
-    return true;
+    return null;
   }
 }
 
@@ -27,7 +36,7 @@ const hints: ReadonlyMap<string, string> = new Map([
   ["EAFNOSUPPORT", FAMILIES],
 ]);
 
-/** Of an error that nobody has a better explanation for. */
+/** For an error that has no better explanation. */
 export function filterHint(code: string): string | undefined {
   const hint = hints.get(code);
   return hint !== undefined && underFilter() ? hint : undefined;

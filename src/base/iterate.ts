@@ -1,4 +1,4 @@
-// Async iterators over what is asked for one by one.
+// Async iterators over values that are requested one by one.
 
 type Result<T> = IteratorResult<T, undefined>;
 

@@ -1,4 +1,5 @@
-// Which kernel this is. What it can do is asked by trying; its version only explains the answer.
+// The kernel's version. What a kernel can do is found out by trying; the version only explains the
+// answer.
 
 import { release } from "node:os";
 import { system } from "../../native/platform.ts";

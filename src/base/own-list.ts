@@ -11,7 +11,7 @@ export interface ListRule {
 }
 
 /**
- * What is in `list` now, each element read once.
+ * The elements of `list`, each read once.
  * @throws TypeError for what is no array, RangeError for one of more than `most` elements
  */
 export function ownList<T>(list: readonly T[], { what, max, rule }: ListRule): T[] {

@@ -1,6 +1,8 @@
-// What waits on Bun's event loop and is closed in the end.
+// Objects that wait on Bun's event loop until they are closed.
 
-/** What may keep the process alive while it waits, until it is closed. */
+/**
+ * An object that keeps the process alive while something waits on it, unless `unref` was called.
+ */
 export abstract class Referenced implements Disposable {
   /** Keep the process alive while something waits here. The default. */
   ref(): this {

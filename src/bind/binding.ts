@@ -1,4 +1,5 @@
-// A name that a socket of ours has taken: made with the right mode, removed only if still ours.
+// The name of a bound socket: its file gets the right mode, and is removed only if it is still
+// ours.
 
 import { fstatSync, lstatSync, renameSync, type Stats } from "node:fs";
 import { errno } from "../../native/errno.ts";
@@ -20,8 +21,8 @@ import { type AddressLock, tryLockName } from "./name-lock.ts";
 /** How a socket's file is made, and whether it goes with the socket. */
 export interface FileOptions {
   /**
-   * Permissions of the socket's file, e.g. 0o660, whatever the umask. Default: 0o777 less that.
-   * Where the kernel shows the socket under another path than its file's (`replace`, long paths,
+   * Permissions of the socket's file, e.g. 0o660, whatever the umask. Default: 0o777 less that. If
+   * the kernel shows the socket under another path than its file's (`replace`, long paths,
    * directories that others can exchange) the sticky bit comes on top: cleaners then leave it.
    */
   readonly mode?: number | undefined;
@@ -54,7 +55,7 @@ export class Binding {
     cleanUpAtExit(this);
   }
 
-  /** The file that goes with the socket; null where none does. */
+  /** The file that goes with the socket; null if none does. */
   get file(): FileIdentity | null {
     return this.#made?.file ?? null;
   }
@@ -79,7 +80,7 @@ export class Binding {
     this.release();
   }
 
-  /** Give the name up, and leave the file to whoever has the socket now. */
+  /** Give the name up, and leave the file to the process that has the socket now. */
   release(): void {
     forgetCleanup(this);
     this.#made?.place[Symbol.dispose]();
@@ -91,8 +92,8 @@ export class Binding {
 
 /**
  * Under the name's lock, so that no successor renames its own file to this name between the look
- * and the removal. Never waits: whoever has the lock is taking the name, and a stale file is the
- * lesser evil.
+ * and the removal. Never waits: the holder of the lock is taking the name, and a stale file does
+ * less harm.
  */
 function removeFile({ file, place }: { file: FileIdentity; place: Directory }): void {
   try {
@@ -104,13 +105,13 @@ function removeFile({ file, place }: { file: FileIdentity; place: Directory }): 
       lock?.release();
     }
   } catch {
-    // gone already, or not ours to remove
+    // removed already, or this process may not remove it
   }
 }
 
 /**
- * Null: it cannot be had, because there are no locks here, its file cannot be made (nor could that
- * of a successor), or no descriptor is left.
+ * Null: it cannot be taken, because the file system has no locks, its file cannot be made (nor
+ * could a successor make it), or no descriptor is left.
  */
 function lockOf(place: Directory): ReturnType<typeof tryLockName> {
   try {
@@ -133,7 +134,7 @@ interface BindSocketOptions extends FileOptions {
   readonly ready?: () => void;
   /**
    * Bind under this name in the same directory, and rename it over the address's own when it is
-   * ready: whoever connects finds the old socket or the new one, never none.
+   * ready: a client finds the old socket or the new one, never none.
    */
   readonly aside?: string;
   /** The directory of the address's path, if it is open: the binding's, if that has a `file`. */
@@ -141,7 +142,7 @@ interface BindSocketOptions extends FileOptions {
 }
 
 /**
- * Bind `fd` and call `ready` (listen). With `mode` the file is born with no more than that, by
+ * Bind `fd` and call `ready` (listen). With `mode` the file is made with no more than that, by
  * fchmod before bind (facts: #mode-before-bind), and gets what the umask took away before anybody
  * can connect.
  */
@@ -188,18 +189,18 @@ function rename(place: Directory, from: string): void {
   fileCall(() => renameSync(place.at(from), place.at()), { address });
 }
 
-/** What is left of a name that could not be taken; why it could not is what there is to say. */
+/** Remove what was made for a name that could not be taken; the caller throws the reason. */
 function removeQuietly(place: Directory, made: FileIdentity, name: string): void {
   try {
     place.removeIf(made, name);
   } catch {
-    // not ours to remove
+    // this process may not remove it
   }
 }
 
 /**
- * Bind in that very directory. By its path only where that leads there for certain: then the kernel
- * shows the socket by it, to cleaners among others. Else through the directory's descriptor.
+ * Bind in that very directory: by its path only if that certainly leads there, so that the kernel
+ * shows the socket under it (cleaners look at that), else through the directory's descriptor.
  */
 function make(fd: number, place: Directory, { aside, mode }: BindSocketOptions): Stats {
   const name = aside ?? place.name;
@@ -216,7 +217,7 @@ function make(fd: number, place: Directory, { aside, mode }: BindSocketOptions):
   }
   const bound = withShortAddress(at, "bind", (short) => bind(fd, short));
   check(bound, "bind", detail);
-  const made = place.look(name); // what cannot be looked at is left: it may be anybody's
+  const made = place.look(name); // a file that cannot be looked at is left: it may be another's
   if (made !== undefined) return made;
   const hint = "its directory was replaced in the meantime";
   throw new UnixError("bind", -errno.ENOENT, { ...detail, hint });
@@ -233,7 +234,7 @@ function bornWith(mode: number | undefined, shown: boolean): number | undefined 
   return (mode ?? ALL) | format.S_ISVTX;
 }
 
-/** The name the kernel chose, where it was asked to. */
+/** The name the kernel chose, if it was asked to. */
 function named(fd: number, address: Address): Address {
   if (address.kind !== "unnamed") return address;
   const name = socketName(fd, "getsockname");
@@ -264,10 +265,10 @@ function finish(path: Buffer, made: Stats, { mode: asked, owner }: FileOptions):
 }
 
 /**
- * macOS: fchmod(2) refuses sockets there, and a descriptor of the file alone is not to be had. The
- * file is born with what the umask leaves, and gets its mode by its name before anybody can
- * connect (a datagram may come earlier); whoever may write into its directory can put another file
- * in its place meanwhile.
+ * macOS: fchmod(2) refuses sockets there, and there are no descriptors of the file alone. The file
+ * is made with what the umask leaves, and gets its mode by its name before anybody can connect (a
+ * datagram may come earlier); a process that may write into its directory can put another file in
+ * its place meanwhile.
  */
 function finishByName(path: Buffer, made: Stats, { mode, owner }: FileOptions): void {
   const { dev, ino, mode: found } = fileCall(() => lstatSync(path));

@@ -29,7 +29,7 @@ export interface BindOptions extends FileOptions {
   readonly exclusive?: boolean | undefined;
   /**
    * Hold a lock on this file for as long as the socket is open, with the pid inside; for network
-   * file systems and for namespaces that share a path, where nothing else can tell, and for "one
+   * file systems and for namespaces that share a path, if nothing else can tell, and for "one
    * instance only". Only a file of this user that is empty or has a pid in it is used, no other is
    * touched. It is removed on close and at exit, and never the reason that a stale socket stays.
    */
@@ -41,7 +41,7 @@ export interface BindOptions extends FileOptions {
    * server keeps its connections and does not remove the new file. For handing over.
    */
   readonly replace?: boolean | undefined;
-  /** Listen even in a directory where everybody may remove and replace the socket. */
+  /** Listen even in a directory if any user may remove and replace the socket. */
   readonly unsafeDirectory?: boolean | undefined;
   /**
    * How long to wait for another starter that is just taking over the same stale file, or replacing
@@ -52,7 +52,7 @@ export interface BindOptions extends FileOptions {
 }
 
 const LOCK_TIMEOUT_MS = 5000;
-/** Others may come and go between looking and binding, but not for ever. */
+/** Other processes may take and leave the name between looking and binding; tries are bounded. */
 const TRIES = 16;
 
 /** Check what can be checked before there is a socket. */
@@ -64,7 +64,7 @@ export function checkBindOptions({ lockTimeoutMs, lockFile }: BindOptions): void
   }
 }
 
-interface Start {
+interface BindRequest {
   readonly fd: number;
   readonly type: SocketType;
   readonly address: Address;
@@ -79,14 +79,14 @@ interface Start {
  *
  * @throws AddressInUseError naming the holder; UnixError ERR_UNSAFE_DIRECTORY, ETIMEDOUT, …
  */
-export function bindExclusive(start: Start): Binding {
+export function bindExclusive(start: BindRequest): Binding {
   const address = absolute(start.address);
   const { lockFile } = start.options;
-  if (lockFile === undefined) return take({ ...start, address }, false);
+  if (lockFile === undefined) return bindByRules({ ...start, address }, false);
   const place = placeOf(start);
   const lock = AddressLock.take(lockFile, { address: formatAddress(address), place });
   try {
-    const binding = take({ ...start, address }, true);
+    const binding = bindByRules({ ...start, address }, true);
     binding.attachLockFile(lock);
     return binding;
   } catch (error) {
@@ -95,10 +95,11 @@ export function bindExclusive(start: Start): Binding {
   }
 }
 
-const placeOf = ({ type }: Start): string => (type === "datagram" ? "openDatagram" : "listen");
+const placeOf = ({ type }: BindRequest): string =>
+  type === "datagram" ? "openDatagram" : "listen";
 
-/** @param alone a lock file says that nobody else is starting, even where there are no locks */
-function take(start: Start, alone: boolean): Binding {
+/** @param alone a lock file says that no other process is starting, even if there are no locks */
+function bindByRules(start: BindRequest, alone: boolean): Binding {
   const { fd, address, options, ready } = start;
   const { exclusive = true } = options;
   if (address.kind === "abstract" && exclusive) return takeName(start);
@@ -117,7 +118,7 @@ function take(start: Start, alone: boolean): Binding {
 }
 
 /** Abstract names are exclusive by nature, and go with their socket. */
-function takeName({ fd, address, ready, type }: Start): Binding {
+function takeName({ fd, address, ready, type }: BindRequest): Binding {
   try {
     return bindSocket(fd, address, { ready });
   } catch (error) {
@@ -130,17 +131,17 @@ function takeName({ fd, address, ready, type }: Start): Binding {
 const LOCKED = { first: 1, max: 16 } as const;
 
 /**
- * Taking a path. bind(2) is atomic and needs no lock; the name's lock is for whoever takes it from
- * another file. (Where only connect can tell a server between bind and listen from a stale file,
- * the lock is for everybody.)
+ * Taking a path. bind(2) is atomic and needs no lock; the name's lock is for a process that takes
+ * the name from another file. (If only connect can tell a server between bind and listen from a
+ * stale file, every process takes the lock.)
  */
 class Taking {
-  readonly #start: Start;
+  readonly #start: BindRequest;
   readonly #directory: Directory;
   readonly #deadline: number;
   readonly #pauses = new Backoff(LOCKED);
 
-  constructor(start: Start, directory: Directory) {
+  constructor(start: BindRequest, directory: Directory) {
     this.#start = start;
     this.#directory = directory;
     const { lockTimeoutMs = LOCK_TIMEOUT_MS } = start.options;
@@ -171,19 +172,19 @@ class Taking {
   }
 
   /**
-   * Whether the kernel knows of a socket there, by its path, which /proc/net/unix knows too.
-   * Without the lock nobody is connected to: whom that meets may change.
+   * Whether the kernel knows of a socket there, by its path, which /proc/net/unix knows too. No
+   * connection is tried without the lock: its target may change.
    */
   #isHeld(): boolean {
     const { address } = this.#start;
     try {
       return address.kind === "path" && (socketsAt(address.path)?.records.length ?? 0) > 0;
     } catch {
-      return false; // bind will say what is wrong
+      return false; // bind reports what is wrong
     }
   }
 
-  /** Null: no lock is to be had; "busy": somebody has it, and it was waited for a while. */
+  /** Null: there are no locks; "busy": another process has it, and it was waited for a while. */
   #tryLock(): HeldLock | "busy" | null {
     try {
       const lock = tryLockName(this.#directory);
@@ -192,7 +193,7 @@ class Taking {
       Bun.sleepSync(this.#pauses.next());
       return "busy";
     } catch (error) {
-      if (isForbidden(error)) return null; // nor can anything be taken over
+      if (isForbidden(error)) return null; // nor can a stale file be taken over
       throw error;
     }
   }
@@ -235,8 +236,8 @@ class Taking {
 
   /**
    * What is there, asked of the name in that very directory: by its path one question could be
-   * answered from here and the next from where somebody's link leads by then. What is stale must be
-   * so by its path too, which is all that /proc/net/unix knows.
+   * answered from here and the next from another directory, if a link was changed in between. What
+   * is stale must be so by its path too, which is all that /proc/net/unix knows.
    */
   #look(): Probe {
     const { address, type } = this.#start;
@@ -252,17 +253,15 @@ class Taking {
   }
 }
 
-function heldTooLong(holder: string, { address }: Start): UnixError {
+function heldTooLong(holder: string, { address }: BindRequest): UnixError {
   return new UnixError("flock", -errno.ETIMEDOUT, {
     address: formatAddress(address),
     hint: `${holder} has the lock of this name; is it stopped in the middle of starting?`,
   });
 }
 
-/**
- * Where everybody may rename and remove everybody's files, no promise about a name can be kept.
- */
-function checkDirectory({ address, options }: Start, directory: Directory): void {
+/** If any user may rename and remove every file, no promise about a name can be kept. */
+function checkDirectory({ address, options }: BindRequest, directory: Directory): void {
   if (options.unsafeDirectory === true) return;
   const { mode } = directory.stats();
   if ((mode & format.S_IWOTH) === 0 || (mode & format.S_ISVTX) !== 0) return;
@@ -270,13 +269,13 @@ function checkDirectory({ address, options }: Start, directory: Directory): void
     code: "ERR_UNSAFE_DIRECTORY",
     address: formatAddress(address),
     hint:
-      `anybody may replace files in ${directory.text("")}; use a directory of your own, set its ` +
+      `any user may replace files in ${directory.text("")}; use a directory of your own, set its ` +
       "sticky bit, or pass unsafeDirectory: true",
   });
 }
 
-/** Whoever is live stays, unless it is to be replaced. */
-function refuse(found: Probe, start: Start): void {
+/** A live server stays, unless it is to be replaced. */
+function refuse(found: Probe, start: BindRequest): void {
   refuseForeign(found, start);
   if (!isLive(found) || start.options.replace === true) return;
   throw new AddressInUseError(found, start.address, inUse(found));
@@ -290,7 +289,7 @@ const CANNOT_TELL =
 
 const CANNOT_LOCK =
   "a stale socket, but it cannot be locked (no permission to write to the directory, or a file " +
-  "system without locks), so it is not certain that nobody else is taking it over: use lockFile";
+  "system without locks), so another process may be taking it over: use lockFile";
 
 /** The address is; listen says the same of other things. */
 const isTaken = (error: unknown): boolean =>
@@ -298,10 +297,10 @@ const isTaken = (error: unknown): boolean =>
 
 const isLive = ({ state }: Probe): boolean => state !== "stale" && state !== "free";
 
-const UNKNOWN = "65534, which is anybody in this user namespace";
+const UNKNOWN = "65534, which may be any user in this user namespace";
 
-/** What is no socket, or not ours to judge, stays as it is. */
-function refuseForeign(found: Probe, { address, options }: Start): void {
+/** A file that is no socket, or that this process cannot judge, stays as it is. */
+function refuseForeign(found: Probe, { address, options }: BindRequest): void {
   if (found.state === "not-a-socket") {
     const hint = `there is ${found.found} of this name, which bunix never removes`;
     throw new AddressInUseError(found, address, hint);
@@ -319,7 +318,10 @@ function refuseForeign(found: Probe, { address, options }: Start): void {
   throw new AddressInUseError(found, address, `${whose}; ${state}`);
 }
 
-/** Whether files of that user are ours: what this very call would give to him is. */
+/**
+ * Whether a stale file of that user may be taken over: this process's own user, or the `uid` of
+ * this call.
+ */
 const isOurs = (uid: number | null, { owner }: BindOptions): boolean =>
   isOwnUid(uid) || (uid !== null && knownUid(uid) === owner?.uid);
 
@@ -348,8 +350,8 @@ const ASIDE = /^\.bunix-[0-9a-f]{8}$/;
 
 const asideName = (): string => `.bunix-${crypto.randomUUID().slice(0, 8)}`;
 
-/** What a successor left that died between bind and rename. */
-function removeAsides(directory: Directory, { options }: Start): void {
+/** The files of successors that died between bind and rename. */
+function removeAsides(directory: Directory, { options }: BindRequest): void {
   for (const name of namesIn(directory).filter((one) => ASIDE.test(one))) {
     const stats = directory.stat(name);
     const ours = stats?.isSocket() === true && isOurs(stats.uid, options);
@@ -362,6 +364,6 @@ function namesIn({ directory }: Directory): string[] {
   try {
     return readdirSync(directory, { encoding: "latin1" });
   } catch {
-    return []; // not ours to read
+    return []; // this process may not read it
   }
 }

@@ -1,4 +1,4 @@
-// What is thrown when another process has the address.
+// The error when another process has the address.
 
 import { errno } from "../../native/errno.ts";
 import { formatAddress } from "../address/address.ts";
@@ -9,9 +9,7 @@ import type { Address } from "../structs/sockaddr-un.ts";
 
 const HIDDEN: PropertyDescriptor = { enumerable: false };
 
-/**
- * EADDRINUSE with what is known of whoever is in the way.
- */
+/** EADDRINUSE, with what is known of the process that has the address. */
 export class AddressInUseError extends UnixError {
   /** What was found at the address. */
   readonly found: Probe;
@@ -22,7 +20,7 @@ export class AddressInUseError extends UnixError {
     super("bind", -errno.EADDRINUSE, { address: formatAddress(address), hint });
     this.found = found;
     this.holders = found.holders;
-    // the message has them, escaped; whoever prints the error would print them as they are
+    // the message has them, escaped; printing the error would print these as they are
     for (const name of ["found", "holders"]) Object.defineProperty(this, name, HIDDEN);
   }
 }

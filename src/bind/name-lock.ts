@@ -1,4 +1,5 @@
-// The two locks of an address: a lifetime's on a file of the user's choice, a moment's of a name.
+// The two locks of an address: one for its lifetime, on a file that the caller names, and a short
+// one of its name.
 
 import { errno } from "../../native/errno.ts";
 import { absolute } from "../address/address.ts";
@@ -7,7 +8,7 @@ import { UnixError } from "../base/errors.ts";
 import { type Busy, HeldLock, isBusy, isWithoutLocks, type Rules } from "../lock/held.ts";
 
 const content = `${process.pid}\n`;
-/** For its owner only, so that nobody else can open it and hold its lock. */
+/** For its owner only, so that no other user can open it and hold its lock. */
 const mode = 0o600;
 const RULES = { shared: false, mode, content, unlink: true } as const;
 
@@ -43,7 +44,7 @@ export class AddressLock {
     }
   }
 
-  /** Let go. Never throws. */
+  /** Release it. Never throws. */
   release(): void {
     this.#lock.release();
     this.#directory[Symbol.dispose]();
@@ -51,10 +52,10 @@ export class AddressLock {
 }
 
 /**
- * One try to take the lock of a name in `directory`, for a moment: whoever takes that name over or
- * gives it up has it. Its file is hidden, and there for that moment only.
+ * One try to take the lock of a name in `directory`. A process holds it for a moment, while it
+ * takes the name over or gives it up. Its file is hidden, and exists for that moment only.
  *
- * @returns the lock; who has it; null where there are no locks
+ * @returns the lock; who has it; null if there are no locks
  * @throws UnixError EACCES, EPERM, EROFS: the directory is not to be changed by this process;
  *   EMFILE, ENOSPC, …; EINVAL, ELOOP for what is no lock file
  */

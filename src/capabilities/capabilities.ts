@@ -49,7 +49,7 @@ export interface Capabilities {
   readonly bun: string;
   /** "verified": tests ran on such a system. "unverified": written from its headers only. */
   readonly tier: "verified" | "unverified";
-  /** How waiting reaches Bun's event loop; `reason` where it is not the first choice. */
+  /** How waiting reaches Bun's event loop; `reason` if it is not the first choice. */
   readonly waker: { readonly kind: "aio" | "thread"; readonly reason?: string } | null;
   /** Whether anything can be awaited: without it only `try…` and `…Sync` work. */
   readonly waiting: Capability;
@@ -281,8 +281,8 @@ function nothing(reason: string): Capabilities {
 
 /**
  * What works here; each entry that does not says why. Starts the event loop's waker. Under a
- * seccomp filter, which may end whoever makes a call, short-lived processes ask in our place. Where
- * Bun can call no C at all (`MemoryDenyWriteExecute=yes`) every entry says so.
+ * seccomp filter, which may kill the process that makes a call, short-lived processes ask in our
+ * place. If Bun can call no C at all (`MemoryDenyWriteExecute=yes`) every entry says so.
  */
 export function capabilities(): Capabilities {
   const why = whyNoCalls();

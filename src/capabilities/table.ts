@@ -6,7 +6,7 @@ import { sinceOf } from "../syscalls/asked-calls.ts";
 
 /** A feature, and the first kernel that has it. */
 export interface Requirement {
-  /** Linux's first version with it; null where it is not the kernel's to give. */
+  /** Linux's first version with it; null if it is not the kernel's to give. */
   readonly since: KernelVersion | null;
   /** What it is, for people. */
   readonly what: string;
@@ -172,7 +172,7 @@ export const requirements = {
   },
 } as const satisfies Readonly<Record<string, Requirement>>;
 
-/** What has no entry there: it is used where it is, and done without where it is not. */
+/** What has no entry there: it is used if it is there. */
 export const besides: readonly Requirement[] = [
   {
     since: sinceOf("io_setup"),
@@ -190,6 +190,11 @@ export const besides: readonly Requirement[] = [
     otherwise: "the file stays; nothing here binds twice",
   },
   {
+    since: "6.7",
+    what: "programs can map memory that is sealed against writing with MAP_SHARED, to read it",
+    otherwise: "EPERM for them; MAP_PRIVATE works, and is what is used here",
+  },
+  {
     since: "6.9",
     what: "each process has a number for ever (the inode of its pidfd): LISTEN_PIDFDID is checked",
     otherwise: "LISTEN_PID alone is believed",
@@ -197,11 +202,11 @@ export const besides: readonly Requirement[] = [
   {
     since: "6.9",
     what: "`ProcessHandle` tells a zombie from a process that was waited for",
-    otherwise: "`exited` of somebody else's child takes half a second longer",
+    otherwise: "`exited` of another process's child takes half a second longer",
   },
   {
     since: "6.15",
-    what: "`ProcessHandle.exited` knows how somebody else's child ended (PIDFD_GET_INFO)",
+    what: "`ProcessHandle.exited` knows how another process's child ended (PIDFD_GET_INFO)",
     otherwise: "it resolves to undefined",
   },
 ];

@@ -1,6 +1,6 @@
 // Short messages that go out together, as whole frames one after the other.
 
-import type { Place } from "../socket/send.ts";
+import type { OwnBytes } from "../socket/send.ts";
 import {
   CHANNEL_HEADER,
   type ChannelKind,
@@ -17,7 +17,7 @@ export interface Label {
   readonly number: number;
 }
 
-/** Is told of a message that nobody awaits and that will not go out. Does not throw. */
+/** Called for a message without a promise that will not go out. Does not throw. */
 export interface Unsent {
   unsent(number: number, reason: unknown): void;
 }
@@ -34,7 +34,7 @@ const SMALL_ROOM = 4096;
 /** Memory of a batch that was sent, for the next one. */
 let spare: Room | null = null;
 
-/** A message that nobody awaits. */
+/** A message without a promise. */
 interface Posted {
   readonly end: number;
   readonly number: number;
@@ -61,7 +61,7 @@ export class Batch {
   }
 
   /** Where all frames are; good until `recycle`. */
-  get place(): Place {
+  get place(): OwnBytes {
     return { address: this.#room.address + BEGIN, bytes: this.#at - BEGIN };
   }
 
@@ -75,7 +75,7 @@ export class Batch {
     return this.#at - BEGIN + most <= frameBytes;
   }
 
-  /** Add a message there is room for, which somebody awaits; the promise is that of all these. */
+  /** Add a message that fits and has a promise, one for all of these. */
   addAwaited(label: Label, content: Content): Promise<void> {
     this.#add(label, content);
     this.#awaited ??= Promise.withResolvers<void>();
@@ -83,7 +83,7 @@ export class Batch {
     return this.#awaited.promise;
   }
 
-  /** The same, which nobody awaits. */
+  /** The same, without a promise. */
   addPosted(label: Label, content: Content, whom: Unsent): void {
     this.#add(label, content);
     this.#posted.push({ end: this.#at - BEGIN, number: label.number, whom });
@@ -101,7 +101,7 @@ export class Batch {
     this.#room = room;
   }
 
-  /** So many of the bytes are out: those whose messages are whole are told. */
+  /** The first `bytes` bytes are out: the messages that they complete are settled. */
   sent(bytes: number): void {
     if (this.#awaitedEnd <= bytes) {
       this.#awaited?.resolve();
@@ -114,14 +114,14 @@ export class Batch {
     else posted.splice(0, out);
   }
 
-  /** The rest will not go. */
+  /** The rest will not be sent. */
   failed(reason: unknown): void {
     this.#awaited?.reject(reason);
     this.#awaited = null;
     for (const { whom, number } of this.#posted.splice(0)) whom.unsent(number, reason);
   }
 
-  /** Nobody looks at the bytes any more. */
+  /** The bytes are not used any more. */
   recycle(): void {
     if (spare === null || spare.bytes.length <= this.#room.bytes.length) spare = this.#room;
   }
@@ -131,13 +131,13 @@ export class Batch {
 const scratch = new Room(ROOM);
 
 /** Where the frame of a message of at most PACKET_BYTES is; good until the next one. */
-export function shortFrame(label: Label, content: Content): Place {
+export function shortFrame(label: Label, content: Content): OwnBytes {
   const bytes = putFrame(scratch, BEGIN, { label, content });
   return { address: scratch.address + BEGIN, bytes };
 }
 
 /** A copy of what follows the first `sent` bytes of that frame. */
-export const restOfShort = ({ bytes }: Place, sent: number): Uint8Array =>
+export const restOfShort = ({ bytes }: OwnBytes, sent: number): Uint8Array =>
   scratch.bytes.slice(BEGIN + sent, BEGIN + bytes);
 
 interface Whole {

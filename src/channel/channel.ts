@@ -29,8 +29,8 @@ const NO_OPTIONS: ChannelSendOptions = {};
  * Whole messages over a connected socket, which the channel owns. Made by {@link openChannel}.
  *
  * Messages come in the order they were sent, and each descriptor with its message. Reading follows
- * demand: while nobody receives, consumes, serves or waits for an answer, nothing is read, and the
- * peer's sends wait.
+ * demand: without a receive, a consumer, a handler or a request that waits, nothing is read, and
+ * the peer's sends wait.
  */
 export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDisposable {
   /** The socket underneath: for its peer, its address. Do not send or receive on it. */
@@ -43,7 +43,7 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
   readonly #inbox: Inbox<In>;
   readonly #maxRequests: number;
   #server: Server<In> | null = null;
-  /** Tells whoever called `serve` of the end. */
+  /** Settles the promise of `serve` at the end. */
   #tellServer: ((end: End) => void) | null = null;
   #end: End | null = null;
   #broken: unknown = null;
@@ -96,7 +96,7 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
    * begun; one that has begun is sent whole. Descriptors stay the caller's, unless `transfer`.
    * Short messages without any that are sent in a row, no `await` between them, go out together,
    * and are told together: the fastest way to send many. The first one goes at once, the others
-   * when the turn of Bun's loop ends, also where the process exits in it.
+   * when the turn of Bun's loop ends, also if the process exits in it.
    *
    * @throws TypeError (the codec cannot encode it); UnixError EPIPE, ENOBUFS, ERR_CLOSED
    */
@@ -142,7 +142,7 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
   /**
    * Send a request and wait for its answer, a message that is yours to close. Many may be under
    * way, in both directions; answers come in any order. A signal or the time limit ends the wait
-   * and tells the peer. Where messages come that nobody receives, reading stops after a few, and
+   * and tells the peer. If messages come that are not received, reading stops after a few, and
    * answers behind them wait.
    *
    * @throws RemoteError (the peer's handler failed); UnixError ETIMEDOUT, ENOBUFS (`maxRequests`),
@@ -163,8 +163,8 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
    * Answer the peer's requests, many at once, until the peer ends or this channel is closed. What
    * `handler` throws goes to the peer as an error with its `message` and `code`. A request's
    * descriptors are closed when it has been answered, if the handler did not take them. Call it
-   * before anything that reads: requests that come while nobody serves are answered with ENOSYS,
-   * and those beyond `maxRequests` with EBUSY.
+   * before anything that reads: requests that come without a handler are answered with ENOSYS, and
+   * those beyond `maxRequests` with EBUSY.
    *
    * @throws as {@link receive}; TypeError (it is served already)
    */
@@ -183,7 +183,7 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
     return promise;
   }
 
-  /** Somebody waits for what comes. */
+  /** Whether something waits for what comes. */
   get #wanted(): boolean {
     if (this.#inbox.wanted) return true;
     return (this.#server !== null || this.#requests.underWay > 0) && this.#inbox.hasRoom;
@@ -218,7 +218,7 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
     }
   }
 
-  /** What nobody waits for could not be sent. */
+  /** A message without a promise could not be sent. */
   #lost(reason: unknown): void {
     if (!this.closed && !this.#writer.ended && !isPeerGone(reason, this.fd)) this.#break(reason);
   }
@@ -261,14 +261,17 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
     return this;
   }
 
-  /** Close at once: what waits gets ERR_CLOSED, messages that nobody took are closed. */
+  /** Close at once: what waits gets ERR_CLOSED, messages that were not taken are closed. */
   close(): void {
     this.#writer.flush();
     this.socket.close();
     this.#inbox.close();
   }
 
-  /** By this channel, or by whoever has the socket. What waits for the next message ends. */
+  /**
+   * Closed by this channel, or by other code that has the socket. What waits for the next message
+   * ends.
+   */
   #socketClosed(): void {
     if (this.#broken === null) this.#inbox.close();
     if (!this.#intake.started) this.#finish(null);

@@ -44,7 +44,7 @@ export interface Codec<In = unknown, Out = unknown> {
   decode(data: Uint8Array, fds: readonly Fd[]): In;
 }
 
-/** A codec that looks at bytes where they are; what it returns must not lean on them. */
+/** A codec that looks at bytes where they are; what it returns must not refer to them. */
 export interface FrameCodec<In = unknown, Out = unknown> {
   encode(value: Out): Content;
   open(frame: Frame): In;
@@ -72,7 +72,7 @@ function carriesFd(value: unknown): value is { readonly fd: number } {
   return typeof (value as { fd?: unknown }).fd === "number";
 }
 
-/** Deeper than this nobody looks; JSON.stringify's own way is slower, and always right. */
+/** Deeper than this nothing is looked at; JSON.stringify's own way is slower, and always right. */
 const MAX_LOOK = 64;
 
 /** A method that JSON.stringify asks for the value, which may name descriptors; a Date does not. */

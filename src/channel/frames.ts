@@ -14,7 +14,7 @@ import {
 import type { Credentials } from "../structs/credentials.ts";
 import { Room } from "./room.ts";
 
-/** One message as it came, before its bytes are a value. Whoever has it owns the descriptors. */
+/** One message as it came, before its bytes are a value. Its holder owns the descriptors. */
 export interface Frame {
   readonly kind: ChannelKind;
   readonly number: number;
@@ -51,8 +51,8 @@ interface Parts {
   sender: Sender;
 }
 
-const NOBODY = Symbol("credentials that differ");
-type Sender = Credentials | undefined | typeof NOBODY;
+const MIXED_CREDENTIALS = Symbol("credentials that differ");
+type Sender = Credentials | undefined | typeof MIXED_CREDENTIALS;
 
 /** A view of a frame's bytes. */
 export const dataOf = ({ from, at, bytes }: Frame): Uint8Array =>
@@ -179,7 +179,7 @@ export class FrameReader {
     return group?.fds ?? NO_FDS;
   }
 
-  /** Close what nobody will ask for any more. */
+  /** Close what will not be asked for any more. */
   close(): void {
     for (const { fds } of this.#groups) for (const fd of fds) fd.close();
     for (const fd of this.#parts?.fds ?? []) fd.close();
@@ -218,7 +218,7 @@ export class FrameReader {
 
   #noteSender(credentials: Credentials | undefined): void {
     if (!this.#known) this.#sender = credentials;
-    else if (!sameSender(this.#sender, credentials)) this.#sender = NOBODY;
+    else if (!sameSender(this.#sender, credentials)) this.#sender = MIXED_CREDENTIALS;
     this.#latest = credentials;
     this.#known = true;
   }
@@ -273,7 +273,7 @@ export class FrameReader {
     this.#parts ??= { first: header, room: EMPTY, bytes: 0, fds: [], sender };
     const parts = this.#parts;
     parts.fds.push(...fds);
-    if (!sameSender(parts.sender, sender)) parts.sender = NOBODY;
+    if (!sameSender(parts.sender, sender)) parts.sender = MIXED_CREDENTIALS;
     this.#noneLeft([]);
     addPart(parts, this.#data.bytes.subarray(at, at + bytes), header.more);
     if (header.more) return undefined;
@@ -304,7 +304,7 @@ export class FrameReader {
     return claimed;
   }
 
-  /** Descriptors whose byte has been read belong to a frame, or nobody can say to which. */
+  /** Descriptors whose byte has been read must belong to a frame by now. */
   #noneLeft(held: readonly Fd[]): void {
     const oldest = this.#groups[0];
     if (oldest === undefined || oldest.before > this.#passed) return;
@@ -328,9 +328,9 @@ function sameSender(a: Sender, b: Sender): boolean {
 }
 
 const credentialsOf = (sender: Sender): Credentials | undefined =>
-  sender === NOBODY ? undefined : sender;
+  sender === MIXED_CREDENTIALS ? undefined : sender;
 
-/** Add a frame's bytes; where more follow, with room for some of them. */
+/** Add a frame's bytes; if more follow, with room for some of them. */
 function addPart(parts: Parts, data: Uint8Array, more: boolean): void {
   const need = parts.bytes + data.length;
   if (need > parts.room.bytes.length) {
@@ -342,7 +342,7 @@ function addPart(parts: Parts, data: Uint8Array, more: boolean): void {
   parts.bytes = need;
 }
 
-/** Close the descriptors of a message that nobody gets. */
+/** Close the descriptors of a message that is dropped. */
 export function closeFrame({ fds }: Frame): void {
   for (const fd of fds) fd.close();
 }

@@ -1,4 +1,4 @@
-// Messages that came, on their way to whoever receives or consumes them.
+// Messages that came, until they are received or consumed.
 
 import { closedError } from "../base/errors.ts";
 import { isPromise } from "../loop/consume.ts";
@@ -26,7 +26,7 @@ interface Consumer<T> {
 /** Messages that wait while only requests are asked for. */
 const MAX_WAITING = 64;
 
-/** A message that nobody has asked for yet. */
+/** A message that has not been asked for yet. */
 interface Waiting<T> {
   readonly message: ChannelMessage<T>;
   readonly bytes: number;
@@ -54,7 +54,7 @@ export class Inbox<T> {
     this.#wake = wake;
   }
 
-  /** Somebody would get the next message at once. */
+  /** Whether a receive or a consumer would get the next message at once. */
   get wanted(): boolean {
     return this.#receivers.length > 0 || (this.#consumer !== null && !this.#busy);
   }
@@ -67,7 +67,9 @@ export class Inbox<T> {
     return this.#bytes < maxMessageBytes && this.#fds <= maxFds;
   }
 
-  /** A message of so many bytes came. A handler may be running: it gets none before its turn. */
+  /**
+   * A message of `bytes` bytes came. A handler that is running gets none before it has returned.
+   */
   deliver(message: ChannelMessage<T>, bytes: number): void {
     if (this.#receivers.length > 0) this.#receivers.shift()!.resolve(message);
     else if (this.#consumer === null || this.#busy || this.#messages.length > 0) {
@@ -196,7 +198,7 @@ export class Inbox<T> {
     this.#settleConsumer();
   }
 
-  /** Close the messages that nobody took. */
+  /** Close the messages that were not taken. */
   close(): void {
     for (let one = this.#next(); one !== undefined; one = this.#next()) one.close();
   }

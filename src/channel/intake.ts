@@ -1,4 +1,4 @@
-// Reads frames while somebody wants them, and only then.
+// Reads frames while they are wanted, and only then.
 
 import { overdue, turnBegins } from "../loop/turn.ts";
 import type { Received } from "../socket/message.ts";
@@ -10,9 +10,9 @@ import { ReceiveRoom } from "./receive-room.ts";
 /** Messages in a row before the clock is looked at. */
 const SPREE = 64;
 
-/** Who gets what is read. */
+/** The receiver of what is read. */
 export interface Taker {
-  /** Somebody waits for what comes. */
+  /** Whether something waits for what comes. */
   wanted(): boolean;
   /** @throws what ends the channel */
   take(frame: Frame): void;
@@ -26,7 +26,7 @@ export class Intake {
   readonly #reader: FrameReader;
   readonly #taker: Taker;
   #started = false;
-  /** Nobody wants what comes: going on is to call this. */
+  /** Set while nothing is wanted: call it to go on. */
   #resume: ((later: Promise<unknown> | undefined) => void) | null = null;
 
   constructor(socket: StreamSocket | SeqpacketSocket, limits: FrameLimits, taker: Taker) {
@@ -85,7 +85,7 @@ export class Intake {
     });
   }
 
-  /** Give out what is here; false: nobody wants more, or not in this turn of Bun's loop. */
+  /** Give out what is here; false: no more is wanted, or not in this turn of Bun's loop. */
   #giveOut(): boolean {
     let left = SPREE;
     while (this.#taker.wanted()) {
@@ -105,7 +105,7 @@ export class Intake {
     return false;
   }
 
-  /** Let go of what nobody will ask for any more; whoever waits here goes on. */
+  /** Drop what will not be asked for any more; what waits here goes on. */
   close(): void {
     this.#reader.close();
     const resume = this.#resume;

@@ -8,8 +8,8 @@ import type { ChannelOptions } from "./options.ts";
 
 /**
  * A channel over a connected socket: from `connect`, `accept`, `socketPair`, `spawn`'s channel or
- * `parentChannel`. The channel owns the socket from then on; nobody else may send or receive on it.
- * The peer is another channel, or a program that knows docs/channel.md.
+ * `parentChannel`. The channel owns the socket from then on; nothing else may send or receive on
+ * it. The peer is another channel, or a program that knows docs/channel.md.
  *
  * @throws TypeError (no stream or seqpacket socket, or unknown codec), RangeError; UnixError
  *   ERR_CLOSED

@@ -46,13 +46,13 @@ export function checkOpen(fds: readonly FdLike[]): void {
   for (const fd of fds) check(descriptorFlags(fdNumber(fd)), "fcntl");
 }
 
-export interface Kept {
+export interface HeldPieces {
   readonly owned: Fd[];
   readonly pieces: Piece[];
 }
 
-/** Duplicates for as long as the message waits: the caller may close his own. */
-export function keep(pieces: readonly Piece[]): Kept {
+/** Duplicates for as long as the message waits: the caller may close its own. */
+export function holdPieces(pieces: readonly Piece[]): HeldPieces {
   const owned: Fd[] = [];
   try {
     const kept = pieces.map(({ bytes, fds }) => {

@@ -23,14 +23,14 @@ export class ReceiveRoom implements Feed<Received> {
     this.#socket = socket;
   }
 
-  once(): Received | null | undefined {
+  tryOnce(): Received | null | undefined {
     this.#room = used ? new Room(BYTES) : (shared ??= new Room(BYTES));
     return this.#socket.tryReceiveHere(this.#room);
   }
 
   /**
-   * What `once` received is looked at from now on. Whoever called it calls `end` with the result
-   * when nothing of it is needed any more.
+   * What `tryOnce` received is looked at from now on. The caller passes the result to `end` when it
+   * needs nothing of it any more.
    */
   begin(): boolean {
     const before = used;
@@ -42,7 +42,7 @@ export class ReceiveRoom implements Feed<Received> {
     used = before;
   }
 
-  /** What `once` received begins here. */
+  /** What `tryOnce` received begins here. */
   get room(): Room {
     return this.#room ?? EMPTY;
   }

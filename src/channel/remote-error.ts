@@ -3,8 +3,8 @@
 import { toJson } from "../base/printable.ts";
 
 /**
- * A request failed at the other side. `message` and `code` are what that side said: text of the
- * peer's, not of this process. Its stack does not travel.
+ * The peer's handler of a request failed. `message` and `code` are the peer's text, not this
+ * process's. Its stack does not travel.
  */
 export class RemoteError extends Error {
   /** Always "RemoteError". */

@@ -10,7 +10,7 @@ import type { RequestOptions } from "./options.ts";
 import { decodeError } from "./remote-error.ts";
 import type { FrameWriter } from "./writer.ts";
 
-/** How to tell whoever asked. */
+/** Settles the caller's promise. */
 interface Pending<T> {
   readonly resolve: (answer: ChannelMessage<T>) => void;
   readonly reject: (reason: unknown) => void;
@@ -84,7 +84,7 @@ export class Requests<T> implements Unsent {
     pending?.reject(reason);
   }
 
-  /** The caller gives up; the number stays taken until the answer has come. */
+  /** The caller cancels; the number stays in use until the answer has come. */
   #cancel(number: number, reason: unknown): boolean {
     const pending = this.#pending.get(number);
     if (pending === undefined || pending === null) return false;
@@ -113,12 +113,15 @@ export class Requests<T> implements Unsent {
     answer.then(forget, forget);
   }
 
-  /** An answer or an error came. @throws UnixError EPROTO (nobody asked, or it is no error) */
+  /**
+   * An answer or an error came. @throws UnixError EPROTO (there was no such request, or it is no
+   * error)
+   */
   answered(frame: Frame): void {
     const pending = this.#pending.get(frame.number);
     if (pending === undefined) {
       closeFrame(frame);
-      throw notAFrame("an answer came that nobody asked for");
+      throw notAFrame("an answer came without a request");
     }
     this.#pending.delete(frame.number);
     if (pending === null) {

@@ -6,7 +6,7 @@ import type { Fd, FdLike } from "../fd/fd.ts";
 import type { SeqpacketSocket } from "../socket/seqpacket.ts";
 import type { StreamSocket } from "../socket/stream.ts";
 import type { Batch } from "./batch.ts";
-import { closeGiven, type Kept, keep, type Piece, type Rest } from "./pieces.ts";
+import { closeGiven, type HeldPieces, holdPieces, type Piece, type Rest } from "./pieces.ts";
 
 /** What a message is sent with. */
 export interface WriteOptions {
@@ -16,7 +16,7 @@ export interface WriteOptions {
   readonly transfer?: boolean | undefined;
 }
 
-/** What has to wait, and whom to tell. Neither way of telling may throw. */
+/** A message that has to wait, and its callbacks. They must not throw. */
 interface Entry {
   /** Part of it is out. */
   begun: boolean;
@@ -26,7 +26,7 @@ interface Entry {
   /** The caller's, to be closed once all of it is out. */
   readonly given: readonly FdLike[];
   readonly bytes: number;
-  /** More than one where they were collected. */
+  /** More than one if they were collected. */
   readonly messages: number;
   readonly signal: AbortSignal | undefined;
   readonly resolve: () => void;
@@ -69,7 +69,7 @@ export class SendQueue {
     while (this.#sending) await this.#last;
   }
 
-  /** @throws UnixError ENOBUFS: so many bytes more, with those of `batch`, are too many */
+  /** @throws UnixError ENOBUFS: with these bytes and those of `batch` too many would wait */
   checkRoom(bytes: number, batch: Batch | null): void {
     const waiting = this.#bytes + (batch?.place.bytes ?? 0);
     const messages = this.#messages + (batch?.messages ?? 0);
@@ -78,7 +78,7 @@ export class SendQueue {
     throw new UnixError("send", -errno.ENOBUFS, { hint });
   }
 
-  /** Have a message wait, with duplicates of its descriptors: the caller may close his own. */
+  /** Have a message wait, with duplicates of its descriptors: the caller may close its own. */
   add({ begun, pieces }: Rest, fds: readonly FdLike[], options: WriteOptions): Promise<void> {
     const bytes = pieces.reduce((sum, piece) => sum + piece.bytes.length, 0);
     if (!begun) this.checkRoom(bytes, null);
@@ -118,9 +118,9 @@ export class SendQueue {
     if (!this.#sending) this.#last = this.#sendAll();
   }
 
-  #keep(pieces: readonly Piece[], begun: boolean): Kept {
+  #keep(pieces: readonly Piece[], begun: boolean): HeldPieces {
     try {
-      return keep(pieces);
+      return holdPieces(pieces);
     } catch (error) {
       if (begun) this.#onBroken(error);
       throw error;

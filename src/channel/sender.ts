@@ -1,4 +1,4 @@
-// From values to frames that go out; what answers requests is sent with nobody waiting for it.
+// From values to frames that go out; answers to requests are sent without a promise.
 
 import type { Label, Unsent } from "./batch.ts";
 import { bytes as bytesCodec, type Content, content, type FrameCodec } from "./codec.ts";
@@ -19,7 +19,7 @@ export class Sender<Out> implements Unsent {
   readonly #codec: FrameCodec<unknown, Out>;
   readonly #lost: (reason: unknown) => void;
 
-  /** @param lost what nobody waits for could not be sent */
+  /** @param lost called when a message without a promise could not be sent */
   constructor(
     codec: FrameCodec<unknown, Out>,
     writer: FrameWriter,
@@ -51,7 +51,7 @@ export class Sender<Out> implements Unsent {
     void this.#tell({ kind: "cancel", number }, NO_DATA);
   }
 
-  /** Answer a request; a promise where that has to wait for room. */
+  /** Answer a request; a promise if that has to wait for room. */
   answer(number: number, value: unknown, options: ReplyOptions): Promise<void> | undefined {
     let encoded: Content;
     try {
@@ -93,7 +93,7 @@ export class Sender<Out> implements Unsent {
     }
   }
 
-  /** What was collected, and is nobody's. */
+  /** Drop what was collected. */
   unsent(_: number, reason: unknown): void {
     this.#lost(reason);
   }

@@ -16,7 +16,9 @@ export class RequestContext {
   #controller: AbortController | null = null;
   #cancelled: { readonly reason: unknown } | null = null;
 
-  /** Aborted when the peer cancels the request, or the channel ends: nobody reads the answer. */
+  /**
+   * Aborted when the peer cancels the request, or the channel ends: the answer will not be read.
+   */
   get signal(): AbortSignal {
     if (this.#controller === null) {
       this.#controller = new AbortController();
@@ -62,7 +64,7 @@ export class Reply<T> {
   }
 }
 
-/** Sends answers; a promise where one has to wait for room. Never throws or rejects. */
+/** Sends answers; a promise if one has to wait for room. Never throws or rejects. */
 export interface Answering {
   answer(number: number, value: unknown, options: ReplyOptions): Promise<void> | undefined;
   fail(number: number, error: unknown): Promise<void> | undefined;
@@ -141,7 +143,7 @@ export class Server<T> {
     this.#contexts.get(number)?.cancel(reason);
   }
 
-  /** Nobody will read the answers. */
+  /** The answers will not be read. */
   end(reason: unknown): void {
     for (const context of this.#contexts.values()) context.cancel(reason);
   }

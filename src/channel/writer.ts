@@ -31,7 +31,7 @@ const nothing = (): void => {};
 /** What the kernel keeps back of SO_SNDBUF, as it counts it: twice what one asks for. */
 const PACKET_OVERHEAD = 32;
 
-/** How a message is posted, which nobody awaits. */
+/** How a message without a promise is sent. */
 export interface Posted {
   readonly options: WriteOptions;
   readonly whom: Unsent;
@@ -117,7 +117,7 @@ export class FrameWriter implements Collecting {
 
   /**
    * {@link write} without a promise for a message that is collected: `whom` is told if it does not
-   * go out. A promise where it waits by itself.
+   * go out. A promise if it waits by itself.
    * @throws as write rejects
    */
   post(label: Label, content: Content, { options, whom }: Posted): Promise<void> | undefined {
@@ -141,8 +141,8 @@ export class FrameWriter implements Collecting {
   }
 
   /**
-   * The first message of a turn goes at once; what follows in it is collected: false. A promise
-   * where only part of it is out.
+   * The first message of a turn goes at once; what follows in it is collected: false. A promise if
+   * only part of it is out.
    */
   #lead(label: Label, content: Content): boolean | Promise<void> {
     this.#checkOpen();
@@ -194,7 +194,7 @@ export class FrameWriter implements Collecting {
     batch.recycle();
   }
 
-  /** {@link write}, or undefined where the kernel has all of it at once. @throws as that rejects */
+  /** {@link write}, or undefined if the kernel has all of it at once. @throws as that rejects */
   start(label: Label, content: Content, options: WriteOptions): Promise<void> | undefined {
     options.signal?.throwIfAborted();
     this.#checkOpen();

@@ -7,12 +7,12 @@ import { join } from "node:path";
 /** A check takes no longer; a wait inside it neither. */
 export const LIMIT_MS = 5_000;
 
-/** @throws where it is something else */
+/** @throws if it is something else */
 export function expect(is: unknown, wanted: unknown, what: string): void {
   if (is !== wanted) throw new Error(`${what}: ${String(is)} instead of ${String(wanted)}`);
 }
 
-/** Both; where one of them fails, what the other gets is closed. */
+/** Both; if one of them fails, what the other gets is closed. */
 export async function both<A extends Disposable, B extends Disposable>(
   a: Promise<A>,
   b: Promise<B>,

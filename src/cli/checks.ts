@@ -1,5 +1,5 @@
-// What bunix doctor tries out. Each check cleans up after itself, and throws where something is not
-// as promised.
+// What bunix doctor tries out. Each check cleans up after itself, and throws if something is not as
+// promised.
 
 import { mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -22,7 +22,7 @@ type Need = {
   [K in keyof Capabilities]: Capabilities[K] extends { readonly available: boolean } ? K : never;
 }[keyof Capabilities];
 
-/** Something that must work where the capabilities that it needs are there. */
+/** Something that must work if the capabilities that it needs are there. */
 export interface Check {
   readonly name: string;
   readonly needs: readonly Need[];

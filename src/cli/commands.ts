@@ -178,7 +178,7 @@ export const commands: readonly Command[] = [
   { name: "version", takes: "", max: 0, about: "the version, as --version", options: [] },
 ];
 
-/** @throws where there is none of that name */
+/** @throws if there is none of that name */
 export function commandNamed(name: string): Command {
   const found = commands.find((one) => one.name === name);
   if (found === undefined) throw new Error(`no command ${name}`);

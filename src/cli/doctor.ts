@@ -21,7 +21,7 @@ export async function doctor(args: readonly string[]): Promise<number> {
   const found = capabilities();
   const results: Result[] = [];
   for (const check of checks) results.push(await tryOut(check, found));
-  // where nothing can be called nothing failed, and nothing works either
+  // if nothing can be called nothing failed, and nothing works either
   const ok = found.libc !== "none" && results.every(({ result }) => result !== "fails");
   if (asJson) print(json({ capabilities: found, checks: results, ok }));
   else print(asText(found, results));

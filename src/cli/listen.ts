@@ -109,7 +109,7 @@ class Connections implements Disposable {
     if (this.#open.size === 0) this.#someone = Promise.withResolvers();
   }
 
-  /** Standard input to all that are connected; while there is nobody it waits. */
+  /** Standard input to all clients; while there are none it waits. */
   async type(): Promise<void> {
     await this.#someone.promise;
     const { input } = this.#parts;

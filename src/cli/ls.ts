@@ -27,14 +27,28 @@ interface Found {
 function finder(parsed: Parsed): () => Found[] {
   const type = typeOption(parsed);
   const [text = ""] = parsed.rest;
-  return () =>
-    listSockets({ holders: !parsed.flags.has("no-holders") })
-      .filter((one) => type === undefined || one.type === type)
-      .filter((one) => !parsed.flags.has("listening") || one.state === "listening")
-      .map((socket) => ({ socket, row: rowOf(socket) }))
-      .filter(({ row }) => row.join(" ").includes(text))
-      .sort((a, b) => byPlace(a.socket, b.socket));
+  const [holders, listening] = [!parsed.flags.has("no-holders"), parsed.flags.has("listening")];
+  return () => {
+    const places = new Map<string, Found>();
+    for (const socket of listSockets({ holders })) {
+      if (type !== undefined && socket.type !== type) continue;
+      if (listening && socket.state !== "listening") continue;
+      const row = rowOf(socket);
+      if (text !== "" && !row.join(" ").includes(text)) continue;
+      places.set(placeOf(socket, row), { socket, row });
+    }
+    return [...places.keys()].sort().map((place) => places.get(place)!);
+  };
 }
+
+const ranks = { listening: 0, unconnected: 1, connected: 2 } as const;
+
+/** Servers first, by their address; those without one last. As text, which is soon compared. */
+const placeOf = (
+  { state, address, inode }: UnixSocketInfo,
+  { [ADDRESS]: name }: string[],
+): string =>
+  `${ranks[state]}${address === null ? "1" : `0${name}`}\0${String(inode).padStart(INODE_DIGITS)}`;
 
 const LOOK_MS = 500;
 
@@ -71,44 +85,46 @@ function identity({ socket }: Found): string {
 }
 
 const head = ["TYPE", "STATE", "RECV-Q", "SEND-Q", "INODE", "ADDRESS", "PEER", "UID", "PROCESSES"];
+const ADDRESS = head.indexOf("ADDRESS");
+const INODE_DIGITS = 10;
 const numbers = new Set(["RECV-Q", "SEND-Q", "INODE", "UID"]);
 
 function rowOf(socket: UnixSocketInfo): string[] {
   const { type, state, receiveQueue, sendQueue, inode, address, peer, uid, holders } = socket;
-  const [received, sent, user] = [receiveQueue, sendQueue, uid].map((n) => String(n ?? "-"));
   const name = address === null ? "-" : formatAddress(address);
-  const other = peer?.address ? formatAddress(peer.address) : "-";
-  const end = peer === null ? "-" : `${other} ${peer.inode}`.replace(/^- /, "");
-  const who = holders.map(({ pid, command, fd }) => `${printable(command)}[${pid}]:${fd}`);
-  return [type, state, received!, sent!, String(inode), name, end, user!, who.join(" ") || "-"];
+  const other = peer?.address ? `${formatAddress(peer.address)} ` : "";
+  const end = peer === null ? "-" : `${other}${peer.inode}`;
+  let who = "";
+  for (const { pid, command, fd } of holders) {
+    who += `${who === "" ? "" : " "}${printable(command)}[${pid}]:${fd}`;
+  }
+  const [received, sent] = [digits(receiveQueue), digits(sendQueue)];
+  return [type, state, received, sent, digits(inode), name, end, digits(uid), who || "-"];
 }
+
+const digits = (number: number | null): string => (number === null ? "-" : `${number}`);
 
 /** Columns as wide as what is in them; numbers to the right, the last column as it comes. */
 function table(rows: readonly string[][]): string {
-  const all = [head, ...rows];
-  const widths = head.map((_, i) => all.reduce((width, row) => Math.max(width, row[i]!.length), 0));
-  const cell = (text: string, i: number): string => {
-    if (i === head.length - 1) return text;
-    return numbers.has(head[i]!) ? text.padStart(widths[i]!) : text.padEnd(widths[i]!);
-  };
-  return all.map((row) => row.map(cell).join("  ")).join("\n");
+  const last = head.length - 1;
+  const widths = head.map(({ length }) => length);
+  for (const row of rows) {
+    for (let i = 0; i < last; i++) if (row[i]!.length > widths[i]!) widths[i] = row[i]!.length;
+  }
+  const right = head.map((name) => numbers.has(name));
+  const blanks = Array.from({ length: Math.max(...widths) + 1 }, (_, count) => " ".repeat(count));
+  let text = "";
+  for (const row of [head, ...rows]) {
+    if (text !== "") text += "\n";
+    for (let i = 0; i < last; i++) {
+      const cell = row[i]!;
+      const blank = blanks[widths[i]! - cell.length]!;
+      text += right[i] ? `${blank}${cell}  ` : `${cell}${blank}  `;
+    }
+    text += row[last];
+  }
+  return text;
 }
-
-const states: readonly UnixSocketInfo["state"][] = ["listening", "unconnected", "connected"];
-
-/** Servers first, by their address; those without one last. */
-function byPlace(a: UnixSocketInfo, b: UnixSocketInfo): number {
-  return (
-    states.indexOf(a.state) - states.indexOf(b.state) ||
-    Number(a.address === null) - Number(b.address === null) ||
-    compare(textOf(a), textOf(b)) ||
-    a.inode - b.inode
-  );
-}
-
-const textOf = ({ address }: UnixSocketInfo): string =>
-  address === null ? "" : formatAddress(address);
-const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 /** Addresses as text. */
 function plain(socket: UnixSocketInfo): unknown {

@@ -1,31 +1,30 @@
 #!/usr/bin/env bun
 // bunx bunix …: which command, and with what it ends.
 
-import { UnixError, UnsupportedError } from "../base/errors.ts";
-import { printable } from "../base/printable.ts";
 import { commandNamed, commands, wanted } from "./commands.ts";
+import { complain } from "./complain.ts";
 import { completion } from "./completion.ts";
-import { doctor } from "./doctor.ts";
-import { graph } from "./graph/graph.ts";
 import { help, helpFor } from "./help.ts";
-import { listenCommand } from "./listen.ts";
 import { ls } from "./ls.ts";
-import { didYouMean, json, OSERR, parse, UsageError, usageCode, version } from "./options.ts";
-import { postbox } from "./postbox/postbox.ts";
-import { probeCommand } from "./probe.ts";
-import { send } from "./send.ts";
+import { didYouMean, json, parse, UsageError, version } from "./options.ts";
 import { print } from "./terminal.ts";
 
 type Run = (args: readonly string[]) => number | Promise<number>;
 
+/** One of the commands that are loaded when they are asked for: those here need little. */
+const other =
+  (name: keyof typeof import("./others.ts").others): Run =>
+  async (args) =>
+    await (await import("./others.ts")).others[name](args);
+
 const runs = new Map<string, Run>([
-  ["probe", probeCommand],
+  ["probe", other("probe")],
   ["ls", ls],
-  ["graph", graph],
-  ["listen", listenCommand],
-  ["send", send],
-  ["doctor", doctor],
-  ["postbox", postbox],
+  ["graph", other("graph")],
+  ["listen", other("listen")],
+  ["send", other("send")],
+  ["doctor", other("doctor")],
+  ["postbox", other("postbox")],
   ["completion", completion],
   ["help", helpCommand],
   ["version", versionCommand],
@@ -78,29 +77,6 @@ async function main([name, ...args]: readonly string[]): Promise<number> {
   } catch (error) {
     return complain(error);
   }
-}
-
-/** To standard error, with what to do about it; what nobody foresaw keeps its stack. */
-function complain(error: unknown): number {
-  if (error instanceof UsageError || error instanceof TypeError || error instanceof RangeError) {
-    sayWrong(error, "(bunix help says what there is)");
-    return usageCode;
-  }
-  if (error instanceof UnsupportedError) {
-    sayWrong(error, "(bunix doctor says what works here)");
-    return OSERR;
-  }
-  if (error instanceof UnixError) {
-    sayWrong(error);
-    return OSERR;
-  }
-  throw error;
-}
-
-/** An argument may have come from elsewhere, and the message repeats it. */
-function sayWrong({ message }: Error, ...more: string[]): void {
-  const lines = message.split("\n").map(printable);
-  console.error([`bunix: ${lines.join("\n")}`, ...more].join("\n"));
 }
 
 process.exitCode = await main(process.argv.slice(2));

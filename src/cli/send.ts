@@ -18,7 +18,7 @@ import { Input, Output, Stop } from "./terminal.ts";
 
 const MS = 1000;
 
-/** Send, and wait for an answer where that is asked for; the result is the exit code. */
+/** Send, and wait for an answer if that is asked for; the result is the exit code. */
 export async function send(args: readonly string[]): Promise<number> {
   const parsed = parse(args, wanted("send"));
   const timeoutMs = timeoutOf(parsed);
@@ -188,7 +188,7 @@ class Sending {
   }
 }
 
-/** Print the answer; false where the peer ended, or time, without one. */
+/** Print the answer; false if the peer ended, or time, without one. */
 async function answered(socket: Socket, report: Reporter, signal: AbortSignal): Promise<boolean> {
   let came = false;
   for (;;) {

@@ -21,7 +21,7 @@ export function typeOf({ flags }: Parsed): SocketType {
   return flags.has("seqpacket") ? "seqpacket" : flags.has("datagram") ? "datagram" : "stream";
 }
 
-/** The address, abstract where --abstract says so. */
+/** The address, abstract if --abstract says so. */
 export function addressOf({ flags }: Parsed, text: string): AddressInput {
   return flags.has("abstract") ? { abstract: text.replace(/^@/, "") } : text;
 }
@@ -36,7 +36,7 @@ export interface Peer {
   readonly source: VerifiedPeer["source"] | null;
 }
 
-/** null where the kernel recorded nobody. */
+/** null if the kernel recorded no process. */
 export function peerOf(socket: FdLike): Peer | null {
   try {
     using found = verifyPeer(socket);
@@ -57,7 +57,7 @@ const trust: Readonly<Record<NonNullable<Peer["source"]>, string>> = {
 
 /** "pid=1 uid=0 gid=0 executable=/bin/x (how far to trust it)". */
 export function peerText(peer: Peer | Credentials | null): string {
-  if (peer === null) return "nobody that the kernel knows";
+  if (peer === null) return "a process that the kernel does not name";
   const { pid, uid, gid } = peer;
   const text = `pid=${pid ?? "?"} uid=${uid ?? "?"} gid=${gid ?? "?"}`;
   if (!("source" in peer) || peer.source === null) return text;
@@ -114,7 +114,7 @@ export class Reporter {
     this.#mode = json ? "json" : flags.has("raw") ? "raw" : "text";
   }
 
-  /** With --raw to standard error. A promise where the reader has to catch up first. */
+  /** With --raw to standard error. A promise if the reader has to catch up first. */
   say({ text, json }: Report): Promise<void> | undefined {
     if (this.#mode === "json") return this.#output.line(toJson(json));
     if (this.#mode === "text") return this.#output.line(text);

@@ -1,11 +1,13 @@
 // What a command that runs for a while has to do with whoever started it: signals that end it,
 // standard output, which may be slow or end, and standard input.
 
-import { fstatSync, read, readSync, type Stats, writeSync } from "node:fs";
+import { fstatSync, read, readSync, type Stats } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
 import { UnixError } from "../base/errors.ts";
-import { poll } from "../syscalls/fd.ts";
+import { poll, write } from "../syscalls/fd.ts";
+import { bytesToC } from "../syscalls/memory.ts";
+import { AGAIN } from "../syscalls/result.ts";
 
 const STDIN = 0;
 const STDOUT = 1;
@@ -22,20 +24,21 @@ const isCode = (error: unknown, ...codes: string[]): boolean =>
 
 /** Lines to standard output, all of them before this returns. @throws UnixError, but for EPIPE */
 export function print(text: string): void {
-  for (let rest = Buffer.from(`${text}\n`); rest.length > 0; ) {
-    try {
-      rest = rest.subarray(writeSync(STDOUT, rest));
-    } catch (error) {
-      if (isCode(error, "EPIPE")) return; // the reader has gone, and has had enough
-      if (!isCode(error, "EAGAIN", "EINTR")) throw failed("write", error);
-      poll(STDOUT, events.POLLOUT, -1);
-    }
+  const bytes = new TextEncoder().encode(`${text}\n`);
+  const copy = bytesToC(bytes);
+  for (let from = 0; from < bytes.length; ) {
+    const written = write(STDOUT, copy.address + from, bytes.length - from);
+    if (written >= 0) from += written;
+    else if (written === -errno.EPIPE)
+      return; // the reader has gone, and has had enough
+    else if (written === AGAIN) poll(STDOUT, events.POLLOUT, -1);
+    else throw failed("write", { errno: written });
   }
 }
 
 const stops = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
-/** Somebody wants this to end. */
+/** A signal asks this command to end. */
 export class Stop implements Disposable {
   #told = Promise.withResolvers<void>();
   readonly #listener = (): void => this.#told.resolve();
@@ -72,12 +75,12 @@ export class Output implements Disposable {
     process.stdout.on("error", this.#failed);
   }
 
-  /** When nobody reads it any more. Rejects with the UnixError of any other end. */
+  /** When its reader has gone. Rejects with the UnixError of any other end. */
   get gone(): Promise<void> {
     return this.#gone.promise;
   }
 
-  /** A promise where the reader has to catch up first. */
+  /** A promise if the reader has to catch up first. */
   line(text: string): Promise<void> | undefined {
     return this.bytes(`${text}\n`);
   }
@@ -99,7 +102,7 @@ export class Output implements Disposable {
   }
 }
 
-/** What standard input is; null where it is closed: reading will say so. */
+/** What standard input is; null if it is closed: reading will say so. */
 function input(): Stats | null {
   try {
     return fstatSync(STDIN);
@@ -110,7 +113,7 @@ function input(): Stats | null {
 
 const PIECE = 64 * 1024;
 
-/** The next piece of a file; null at its end. Bun 1.3's stream keeps quiet where that fails. */
+/** The next piece of a file; null at its end. Bun 1.3's stream keeps quiet if that fails. */
 function readFile(): Promise<Uint8Array | null> {
   const room = new Uint8Array(PIECE);
   return new Promise((resolve, reject) => {
@@ -167,7 +170,7 @@ export class Input implements Disposable {
     process.stdin.on("data", this.#data).on("end", this.#end).on("error", this.#failed).pause();
   }
 
-  /** The next piece; null at the end. @throws UnixError where it cannot be read */
+  /** The next piece; null at the end. @throws UnixError if it cannot be read */
   async next(): Promise<Uint8Array | null> {
     if (!this.#begun && !this.#isFile) this.#begin();
     if (this.#isFile) return await readFile();

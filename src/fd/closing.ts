@@ -1,7 +1,7 @@
 // How descriptors are closed. close(2) can wait: for the other end of a connection (SO_LINGER), a
 // file system in user space or on the network, a terminal, the pages of a large file; and closing a
-// socket closes what lies unread in it. Anybody can send such a descriptor, so what others may have
-// chosen is closed on a thread beside this one unless it is of a kind that does not wait.
+// socket closes what lies unread in it. Any peer can send such a descriptor, so a foreign
+// descriptor is closed on another thread unless it is of a kind whose close does not wait.
 
 import { readFileSync, readlinkSync } from "node:fs";
 import { MEM_MAJOR, mode } from "../../native/file.ts";
@@ -9,7 +9,7 @@ import { system } from "../../native/platform.ts";
 import { socket as c } from "../../native/socket.ts";
 import { closedError } from "../base/errors.ts";
 import type { SocketType } from "../base/socket-type.ts";
-import { stopWaiting } from "../loop/poller.ts";
+import { stopWaiting } from "../loop/stop-waiting.ts";
 import {
   type ClosingThread,
   endsWithin,
@@ -24,9 +24,9 @@ import { ending } from "./thread-end.ts";
 import { holdsMore } from "./unread.ts";
 
 /**
- * Who has chosen what a descriptor stands for. "ours": this library, and it is of a kind whose
- * close does not wait. "socket": the same, a Unix socket into which others write; "stream": one of
- * SOCK_STREAM that is connected. "anybody": it came, or the user gave it.
+ * If a descriptor comes from, which says what it may stand for. "ours": this library, and it is of
+ * a kind whose close does not wait. "socket": the same, a Unix socket into which others write;
+ * "stream": one of SOCK_STREAM that is connected. "anybody": a peer sent it, or the caller gave it.
  */
 export type Origin = "ours" | "socket" | "stream" | "anybody";
 
@@ -43,7 +43,7 @@ export function closeOne(fd: number, origin: Origin = "anybody"): void {
   else closeSocket(fd, origin === "stream");
 }
 
-/** The same for many that came, or that the user gave. */
+/** The same for many that peers sent, or that the caller gave. */
 export function closeMany(fds: readonly number[]): void {
   const now: number[] = [];
   for (const fd of fds) {
@@ -87,7 +87,7 @@ function verdictOn(fd: number): Verdict {
   }
 }
 
-/** On a disk, or in memory: file systems that ask nobody. */
+/** On a disk, or in memory: file systems that need no other process or machine. */
 function onFile(fd: number): Verdict {
   const { inode, blocks } = kind;
   const local = kind.major > 0 || seals(fd) >= 0;
@@ -98,7 +98,7 @@ function onFile(fd: number): Verdict {
 
 const PLAIN = /^(?:anon_inode:\[(?:eventfd|timerfd|signalfd|pidfd)\]|pidfd:.*)$/;
 
-/** Others have much to do when they go: an inotify instance, an epoll set, a virtual machine. */
+/** Others take long to close: an inotify instance, an epoll set, a virtual machine. */
 function isPlainKernelObject(fd: number): boolean {
   try {
     return PLAIN.test(readlinkSync(`/proc/self/fd/${fd}`));
@@ -115,7 +115,10 @@ function isLockedHere(inode: bigint): boolean {
   );
 }
 
-/** Whether it was taken through this very open file: whoever closes it knows what goes with it. */
+/**
+ * Whether the lock was taken through this very open file: the caller that closes it expects to lose
+ * the lock.
+ */
 function lockedThrough(fd: number): boolean {
   return linesOf(`/proc/self/fdinfo/${fd}`).some((line) => /^lock:.* POSIX /.test(line));
 }
@@ -128,9 +131,9 @@ function linesOf(path: string): string[] {
   }
 }
 
-/** Until a close that waits is left to itself. Who reads the name of a listener wants it free. */
+/** How long to wait for such a close. A process that binds a listener's name next wants it free. */
 const PATIENCE_MS = 10;
-/** Once one has waited so long, no other is waited for during this time. */
+/** After one close took that long, no other is waited for during this time. */
 const IMPATIENCE_MS = 1000;
 let impatientUntil = 0;
 
@@ -152,7 +155,7 @@ function collectCycles(): void {
   if (any >= 0) close(any);
 }
 
-/** Threads at a time, in each JS thread. */
+/** Closing threads at a time, in each JS thread. */
 const MAX_THREADS = 64;
 const SWEEP_MS = 100;
 let threads: ClosingThread[] = [];
@@ -160,7 +163,7 @@ let threads: ClosingThread[] = [];
 const kept = new Set<number>();
 let scheduled = false;
 
-/** Close it on another thread, and wait for that so long. */
+/** Close it on another thread, and wait that long for it. */
 function closeBeside(fd: number, patienceMs: number): void {
   forgetEnded();
   const thread = threads.length < MAX_THREADS ? startClosing(fd) : 0;
@@ -180,20 +183,20 @@ function closeBeside(fd: number, patienceMs: number): void {
 }
 
 /**
- * No thread is to be had. A connection of another family is told not to linger, which whoever else
- * has it sees too; of anything else the descriptor is kept for a while.
+ * No thread can be started. For a connection of another family SO_LINGER is switched off, which
+ * also holds for other processes that have it; any other descriptor is kept for a while.
  */
 function withoutThread(fd: number): void {
   const family = familyOf(fd);
   if (family >= 0 && family !== c.AF_UNIX && lingerOff(fd) === 0) close(fd);
-  else keep(fd);
+  else postpone(fd);
 }
 
 let warned = false;
 
 /** Closing any descriptor of a file drops this process's record locks on it (fcntl(2)). */
 function keepLocked(fd: number): void {
-  keep(fd);
+  postpone(fd);
   if (warned) return;
   warned = true;
   process.emitWarning(
@@ -203,7 +206,7 @@ function keepLocked(fd: number): void {
   );
 }
 
-function keep(fd: number): void {
+function postpone(fd: number): void {
   kept.add(fd);
   ending?.add(fd);
   sweepLater();

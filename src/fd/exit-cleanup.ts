@@ -2,12 +2,15 @@
 // a library to say, so no signal is listened to. What a signal ends leaves its files, and the next
 // process takes them over.
 
-/** Something that can be removed at any moment, and more than once. */
+/** A file that can be removed at any moment; removing it twice does nothing. */
 export interface Cleanup {
   remove(): void;
 }
 
-/** Weak: what nobody refers to is closed by its finalizer, and its name may be another's then. */
+/**
+ * Weak: an owner that is no longer referenced is closed by its finalizer, and its name may be
+ * another's then.
+ */
 const all = new Set<WeakRef<Cleanup>>();
 const references = new WeakMap<Cleanup, WeakRef<Cleanup>>();
 const forgotten = new FinalizationRegistry<WeakRef<Cleanup>>(drop);

@@ -3,7 +3,7 @@
 import type { Socket, TCPSocketListener, UnixSocketListener } from "bun";
 import { file } from "../../native/file.ts";
 import { check, closedError } from "../base/errors.ts";
-import { stopWaiting } from "../loop/poller.ts";
+import { stopWaiting } from "../loop/stop-waiting.ts";
 import { descriptorFlags, duplicate, setNonBlocking, statusFlags } from "../syscalls/fd.ts";
 import { requireCalls } from "../syscalls/libc.ts";
 import { closeOne, type Origin } from "./closing.ts";
@@ -69,9 +69,9 @@ export class Fd implements Disposable {
   }
 
   /**
-   * Own `fd`: from now on this object closes it, and nobody else may.
+   * Own `fd`: from now on this object closes it, and nothing else may.
    * @param place where it comes from, for the warning should it be forgotten
-   * @throws TypeError, RangeError; UnsupportedError where it could not be closed (no libc)
+   * @throws TypeError, RangeError; UnsupportedError if it could not be closed (no libc)
    */
   static adopt(fd: number, place = "Fd.adopt"): Fd {
     requireCalls();
@@ -145,7 +145,7 @@ export class Fd implements Disposable {
     return fd;
   }
 
-  /** Close it. Whoever waits on it gets ERR_CLOSED. Does nothing the second time, never throws. */
+  /** Close it. What waits on it gets ERR_CLOSED. Does nothing the second time, never throws. */
   close(): void {
     const fd = this.#fd;
     if (fd < 0) return;
@@ -157,4 +157,13 @@ export class Fd implements Disposable {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/**
+ * @internal Own what an `adopt…` function is given: a number or an Fd itself, of any other object a
+ * duplicate. `number` is what {@link fdNumber} said: an object is asked once.
+ */
+export function ownFd(from: FdLike, number: number, place: string, origin: Origin): Fd {
+  if (from instanceof Fd) return Fd.of(from.release(), place, origin);
+  return typeof from === "number" ? Fd.of(number, place, origin) : Fd.duplicate(number);
 }

@@ -1,9 +1,9 @@
-// Closing what users forget to close, without making those pay who do not forget.
+// Closing descriptors that users forget to close, at little cost for those who close them.
 
 import { closeMany } from "./closing.ts";
 import { ending } from "./thread-end.ts";
 
-/** Somebody who owns descriptors. */
+/** An object that owns descriptors. */
 export interface Owner {
   /** The descriptor or descriptors that it would close; negative or none once it has. */
   readonly owned: Owned;
@@ -57,14 +57,14 @@ const registry = new FinalizationRegistry<Packed>((held) => {
 
 /**
  * Most descriptors are closed soon after they came, and registering costs more than closing. So an
- * owner is first held here for a moment; only who is still open then is registered.
+ * owner is first held here for a moment; only one that is still open then is registered.
  */
 const pending: Owner[] = [];
 const MAX_PENDING = 512;
 const MOMENT_MS = 50;
 let scheduled = false;
 
-/** Watch over `owner` from now on. */
+/** Track `owner` from now on. */
 export function track(owner: Owner): void {
   if (ending !== null) for (const fd of list(owner.owned)) ending.add(fd);
   pending.push(owner);
@@ -88,13 +88,13 @@ function registerPending(): void {
   pending.length = 0;
 }
 
-/** `owner` no longer owns `fds`: it is closing them, or gives them away. */
+/** `owner` no longer owns `fds`: it is closing or transferring them. */
 export function untrack(owner: Owner, owned: Owned): void {
   if (ending !== null) for (const fd of list(owned)) ending.remove(fd);
   ownershipMoved(owner);
 }
 
-/** What `owner` owned is owned by others, who are watched over already. */
+/** The descriptors moved to other owners, which are tracked themselves. */
 export function ownershipMoved(owner: Owner): void {
   if (owner.registered) registry.unregister(owner);
 }

@@ -2,7 +2,7 @@
 
 import { fstatSync } from "node:fs";
 
-/** The inode's number; −1 where nothing is open under that number. */
+/** The inode's number; −1 if nothing is open under that number. */
 export function inodeOf(fd: number): number {
   try {
     return fstatSync(fd).ino;

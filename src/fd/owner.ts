@@ -36,7 +36,7 @@ export abstract class FdOwner extends Referenced {
 
   /**
    * @internal Try until it works or no time is left, blocking the thread. The deadline of poll is
-   * the monotonic clock's: setting the time of day does not move it.
+   *   the monotonic clock's: setting the time of day does not move it.
    */
   protected blocking<T>(
     syscall: string,

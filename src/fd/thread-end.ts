@@ -2,6 +2,6 @@
 
 import { EndSlots, whyNoTeardown } from "../syscalls/thread-teardown.ts";
 
-/** null in the main thread, which ends with the process, and where nothing can be done. */
+/** null in the main thread, which ends with the process, and on systems without such a hook. */
 export const ending: EndSlots | null =
   Bun.isMainThread || whyNoTeardown() !== null ? null : new EndSlots();

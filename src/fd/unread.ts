@@ -10,18 +10,18 @@ import { peek } from "../syscalls/message.ts";
 import { AGAIN } from "../syscalls/result.ts";
 import { getOption, setOption, unreadBytes } from "../syscalls/socket.ts";
 
-/** So much is looked at in one call. */
+/** Bytes that one call looks at. */
 const ROOM = 64 * 1024;
 /** Calls until a queue is too long to be looked at: a full one of the default size takes fewer. */
 const MAX_LOOKS = 512;
 
 const ASKED = poll.POLLIN | poll.POLLPRI;
 
-let seen: { readonly envelope: MessageHeader; readonly memory: Memory } | undefined;
+let seen: { readonly header: MessageHeader; readonly memory: Memory } | undefined;
 
 /**
  * Whether something may be in the socket's queue that is more than bytes: descriptors, or
- * connections that nobody has accepted. What comes after the look is not seen.
+ * connections that were not accepted. What comes after the look is not seen.
  * @param stream whether it is known to be a stream
  */
 export function holdsMore(fd: number, stream: boolean): boolean {
@@ -33,7 +33,7 @@ export function holdsMore(fd: number, stream: boolean): boolean {
   return !isPlain(fd) && !isPlainWithout(fd);
 }
 
-/** Who sent it is no descriptor, but a look has no room for that: without what tells it. */
+/** Credentials are no descriptors, but the look has no room for them: switched off meanwhile. */
 function isPlainWithout(fd: number): boolean {
   const on = [option.SO_PASSCRED, option.SO_PASSPIDFD, option.SO_PASSSEC].filter(
     (which) => which !== null && getOption(fd, which) === 1,
@@ -49,7 +49,7 @@ function isPlainWithout(fd: number): boolean {
 const STAMP = cmsgSpace(16);
 const OFF = -1;
 
-/** True where nothing but bytes is there: the end is readable, too. */
+/** True if nothing but bytes is there: the end is readable, too. */
 function isPlain(fd: number): boolean {
   const type = getOption(fd, option.SO_TYPE);
   if (type === c.SOCK_STREAM) return isShort(fd) ?? inSteps(fd, 0);
@@ -73,29 +73,29 @@ function inSteps(fd: number, room: number): boolean {
  * send after send, as far as the first with descriptors.
  */
 function isShort(fd: number): boolean | null {
-  const { envelope } = look();
-  const bytes = peek(fd, envelope, 0);
-  if (bytes < 0 || (envelope.flags & message.MSG_CTRUNC) !== 0) return false;
+  const { header } = look();
+  const bytes = peek(fd, header, 0);
+  if (bytes < 0 || (header.flags & message.MSG_CTRUNC) !== 0) return false;
   return bytes < ROOM ? true : null;
 }
 
 function look(): NonNullable<typeof seen> {
   if (seen !== undefined) return seen;
   const memory = new Memory(ROOM);
-  const envelope = MessageHeader.single(1);
-  envelope.part(0, memory.address, ROOM);
-  seen = { envelope, memory };
+  const header = MessageHeader.single(1);
+  header.part(0, memory.address, ROOM);
+  seen = { header, memory };
   return seen;
 }
 
 /** @param room for control data that is not more than bytes */
 function allBytes(fd: number, room: number): boolean {
-  const { envelope } = look();
+  const { header } = look();
   for (let looks = 0; looks < MAX_LOOKS; looks++) {
-    const bytes = peek(fd, envelope, room);
+    const bytes = peek(fd, header, room);
     if (bytes === AGAIN) return true;
-    if (bytes < 0 || (envelope.flags & message.MSG_CTRUNC) !== 0) return false;
-    if (bytes === 0 && envelope.controlBytes === 0) return true;
+    if (bytes < 0 || (header.flags & message.MSG_CTRUNC) !== 0) return false;
+    if (bytes === 0 && header.controlBytes === 0) return true;
   }
   return false;
 }

@@ -1,9 +1,9 @@
-// An end of a pipe that somebody else opened: a service manager (ListenFIFO=), a parent, a peer.
+// An end of a pipe that another process opened: a service manager (ListenFIFO=), a parent, a peer.
 
 import { errno } from "../../native/errno.ts";
 import { check, UnixError } from "../base/errors.ts";
 import { describeFd } from "../fd/description.ts";
-import { Fd, type FdLike, fdNumber } from "../fd/fd.ts";
+import { Fd, type FdLike, fdNumber, ownFd } from "../fd/fd.ts";
 import { setCloseOnExec, setNonBlocking } from "../syscalls/fd.ts";
 import { notAFifo } from "./file.ts";
 import { NotAFifoError } from "./not-a-fifo.ts";
@@ -30,10 +30,5 @@ export function adoptEnd(from: FdLike, access: "read" | "write", place: string):
   check(setNonBlocking(number, true), "fcntl", { address: path });
   const owned = from instanceof Fd || typeof from === "number";
   if (owned) check(setCloseOnExec(number, true), "fcntl", { address: path });
-  return { end: take(from, number, place), path };
-}
-
-function take(from: FdLike, number: number, place: string): Fd {
-  if (from instanceof Fd) return Fd.of(from.release(), place, "ours");
-  return typeof from === "number" ? Fd.of(number, place, "ours") : Fd.duplicate(number);
+  return { end: ownFd(from, number, place, "ours"), path };
 }

@@ -29,7 +29,7 @@ export abstract class FifoEnd extends Referenced {
     this.#end = end;
   }
 
-  /** The descriptor's number, borrowed; −1 where there is none. */
+  /** The descriptor's number, borrowed; −1 if there is none. */
   get fd(): number {
     return this.#end?.fd ?? -1;
   }

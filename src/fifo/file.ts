@@ -39,7 +39,7 @@ export const notAFifo = (kind: string): NotAFifo =>
 const SLASH = 0x2f;
 const DEFAULT_MODE = 0o666;
 
-/** A path in both forms: for the kernel, and for people. */
+/** A path in both forms: for the kernel, and for messages. */
 export interface FifoPath {
   readonly bytes: Uint8Array;
   readonly text: string;
@@ -64,7 +64,7 @@ export function fifoPath(path: string | Uint8Array): FifoPath {
  * @returns true if it was made, false if it was there already (`exclusive: false`)
  * @throws TypeError, RangeError before any call; UnixError EEXIST, ENOENT, EACCES, EROFS
  * @throws NotAFifoError for something else of that name (`exclusive: false`)
- * @throws UnixError ESTALE if somebody put another file in its place meanwhile
+ * @throws UnixError ESTALE if another file was put in its place meanwhile
  * @see mkfifo(3), fifo(7)
  */
 export function makeFifo(path: string | Uint8Array, options: MakeFifoOptions = {}): boolean {
@@ -88,7 +88,9 @@ function absolutePath({ bytes }: FifoPath): string | Uint8Array {
   return address.kind === "path" ? address.path : bytes;
 }
 
-/** A look that does not open: by O_PATH, or without it by an open that waits for nobody. */
+/**
+ * A look that does not open: by O_PATH, or without it by an open that does not wait for a writer.
+ */
 const LOOK = file.O_NOFOLLOW | (file.O_PATH ?? file.O_RDONLY | file.O_NONBLOCK);
 
 function requireFifo(where: FifoPath, directory: Directory): void {
@@ -114,7 +116,7 @@ function checkFifo(syscall: string, where: FifoPath, stats: Stats): void {
 const statOf = (fd: number, { text }: FifoPath): Stats =>
   fileCall(() => fstatSync(fd), { address: text });
 
-/** Give back the bits that the umask took, to the file that was made and to no other. */
+/** Set the bits that the umask took away, on the file that was made and on no other. */
 function setMode(where: FifoPath, directory: Directory, mode: number): void {
   const fd = check(open(directory.at(), LOOK), "open", { address: where.text });
   try {

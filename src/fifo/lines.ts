@@ -11,7 +11,7 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 const MIN_BUFFER_BYTES = 256;
 const MAX_KEPT_BYTES = 64 * 1024;
 
-/** What has been read and not yet been asked for. */
+/** Bytes that were read and not yet taken. */
 export class LineBuffer {
   /** The beginning of a line whose end has not come yet, in room that is doubled where it ends. */
   #begun: Uint8Array = NONE;

@@ -36,7 +36,7 @@ export interface LinesOptions extends FifoWaitOptions {
   readonly maxLineBytes?: number | undefined;
 }
 
-/** What a pipe holds unless somebody made it larger; one copy out of it per read. */
+/** The default size of a pipe; one copy out of it per read. */
 const CHUNK = 65_536;
 const LINE_BYTES = 2 ** 20;
 const room = new Memory(CHUNK);
@@ -64,7 +64,7 @@ function takeReady(fd: number, maxBytes: number): Taken {
  * read() is 0 both before the first writer and after the last; only poll knows the difference: it
  * says nothing before, and POLLHUP after: fs/pipe.c of Linux (facts: #fifo-ends).
  */
-function take(fd: number, maxBytes: number): Taken {
+function readChunk(fd: number, maxBytes: number): Taken {
   if (ASKS_FIRST) return takeReady(fd, maxBytes);
   for (;;) {
     const bytes = read(fd, room.address, Math.min(maxBytes, CHUNK));
@@ -108,10 +108,10 @@ export class FifoReader extends FifoEnd {
   }
 
   /**
-   * Take over a descriptor that reads from a pipe, named or not, and that somebody else opened:
-   * inherited (`ListenFIFO=`), or received over a socket. A number or an Fd is owned by the result
-   * from then on, of an object with an `fd` a duplicate is used; on failure it is still yours. The
-   * open file no longer blocks, for all who share it. `path` is what /proc says it is.
+   * Adopt a descriptor that reads from a pipe, named or not, and that other code opened: inherited
+   * (`ListenFIFO=`), or received over a socket. A number or an Fd is owned by the result from then
+   * on, of an object with an `fd` a duplicate is used; on failure it is still yours. The open file
+   * no longer blocks, for all who share it. `path` is what /proc says it is.
    *
    * A descriptor that is open for writing too, as systemd's are, counts as a writer: then no writer
    * is ever the last, and `endWhenWritersLeave` never comes true.
@@ -127,7 +127,7 @@ export class FifoReader extends FifoEnd {
   }
 
   /**
-   * True from when the last writer has left until another comes; there may still be data to read.
+   * True after the last writer has closed, until a new one opens; there may still be data to read.
    * False while there is a writer, and before the first. macOS tells it once all has been read, and
    * then it is true until another has written.
    */
@@ -139,7 +139,7 @@ export class FifoReader extends FifoEnd {
 
   /**
    * What is there, as soon as something is: at least one byte, at most `maxBytes` or 65,536. null
-   * where `endWhenWritersLeave` says that this is the end; asked again, it is null again until the
+   * if `endWhenWritersLeave` says that this is the end; asked again, it is null again until the
    * next writer comes (on macOS: until it has written). Reads are served in the order they were
    * asked for.
    *
@@ -193,7 +193,7 @@ export class FifoReader extends FifoEnd {
     }
   }
 
-  /** Chunks as they come; ends where `read` gives null. Leaving the loop does not close. */
+  /** Chunks as they come; ends if `read` gives null. Leaving the loop does not close. */
   [Symbol.asyncIterator](): AsyncIterableIterator<Uint8Array> {
     return iterate(() => this.read());
   }
@@ -211,10 +211,10 @@ export class FifoReader extends FifoEnd {
     return iterate(() => this.#wait(options.signal, () => this.#line(max)));
   }
 
-  #wait<T>(signal: AbortSignal | undefined, once: () => T | undefined): Promise<T> {
+  #wait<T>(signal: AbortSignal | undefined, tryOnce: () => T | undefined): Promise<T> {
     try {
       this.open("read");
-      return attempt({ watch: this.watch, direction: "read", signal }, { once });
+      return attempt({ watch: this.watch, direction: "read", signal }, { tryOnce });
     } catch (error) {
       return rejected(error);
     }
@@ -229,7 +229,7 @@ export class FifoReader extends FifoEnd {
   }
 
   #take(max: number): Taken {
-    const taken = take(this.fd, max);
+    const taken = readChunk(this.fd, max);
     // select tells of the end once; it stays the end for who asks again
     if (taken === undefined) return ASKS_FIRST && this.#left ? "left" : undefined;
     this.#left = taken === "left";
@@ -274,7 +274,7 @@ class Edge implements Disposable {
     check(added, "epoll_ctl");
   }
 
-  /** Forget what has happened so far. */
+  /** Forget earlier events. */
   clear(): void {
     check(this.#events.wait(this.#epfd), "epoll_wait");
   }

@@ -1,6 +1,6 @@
-// Writes that wait: for room, on Bun's event loop; for a reader, by asking again, because a writing
-// end gets no word when a reader comes: fs/pipe.c wakes only who opens
-// (facts: #fifo-writer-is-not-told).
+// Writes that wait: for room, on Bun's event loop; for a reader, by asking again, because the
+// kernel does not tell a writing end when a reader comes: fs/pipe.c wakes only who opens (facts:
+// #fifo-writer-is-not-told).
 
 import { errno } from "../../native/errno.ts";
 import { Backoff } from "../base/backoff.ts";
@@ -9,7 +9,7 @@ import { inOrder } from "../loop/gate.ts";
 import type { Waiter, Watch } from "../loop/poller.ts";
 import type { Piece } from "../syscalls/piece.ts";
 
-/** Between looks whether a reader has come: there is nothing to wait on. */
+/** Pause between looks for a reader: there is nothing to wait on. */
 export const RETRY = { first: 1, max: 64 } as const;
 
 /** One try to write. null: no room now. */
@@ -35,7 +35,7 @@ interface Job {
   readonly forget: () => void;
 }
 
-/** No reader, where that is not waited for, or in the middle of something. */
+/** No reader, if that is not waited for, or in the middle of something. */
 export function noReader(
   path: string,
   { done, total }: { done: number; total: number },
@@ -65,7 +65,7 @@ export class WriteQueue {
     return this.#jobs.length === 0;
   }
 
-  /** When nothing waits any more, whether written or given up. */
+  /** Resolves when nothing waits any more, whether written or cancelled. */
   drained(): Promise<void> {
     if (this.idle) return Promise.resolve();
     return new Promise((resolve) => this.#onDrained.push(resolve));
@@ -123,7 +123,7 @@ export class WriteQueue {
       run: () => {
         this.#roomWaiter = null;
         this.#advance();
-        return "done";
+        return "finished";
       },
       stop: (reason) => this.fail(reason),
     };
@@ -145,7 +145,7 @@ export class WriteQueue {
     else this.#timer?.unref();
   }
 
-  /** What is half written goes on, although its caller has been told. */
+  /** A write that is partly out goes on, although its caller has been told. */
   #abort(job: Job, reason: unknown): void {
     inOrder(job.reject, reason);
     if (job.done > 0) return;
@@ -176,7 +176,7 @@ export class WriteQueue {
 
   /** Drop all that waits. */
   fail(reason: unknown = closedError("write")): void {
-    this.#roomWaiter = null; // whoever calls this has ended the watch, or is about to
+    this.#roomWaiter = null; // the caller has ended the watch, or is about to
     this.#rest();
     for (const job of [...this.#jobs]) inOrder(this.#end(job).reject, reason);
   }

@@ -24,14 +24,14 @@ import { FifoEnd, type FifoWaitOptions } from "./end.ts";
 import { FifoFile, type FifoPath } from "./file.ts";
 import { noReader, RETRY, WriteQueue, type Written } from "./write-queue.ts";
 
-/** PIPE_BUF in bytes: a write of so many or fewer is never mixed with another's. @see pipe(7) */
+/** PIPE_BUF in bytes: a write of at most this many is never mixed with another's. @see pipe(7) */
 export const pipeBuf: number = pipe.PIPE_BUF;
 
 /** How a FIFO is written. */
 export interface FifoWriterOptions {
   /**
-   * Whether `write` and `writeSync` wait for a reader where there is none, and for the next where
-   * the last has left. Default true. false: ENXIO at once.
+   * Whether `write` and `writeSync` wait for a reader if there is none, and for the next if the
+   * last has left. Default true. false: ENXIO at once.
    */
   readonly waitForReader?: boolean | undefined;
   /** Bytes that may wait in this process before `write` fails with ENOBUFS. Default 64 MiB. */
@@ -41,7 +41,7 @@ export interface FifoWriterOptions {
 /** What is promised of one write. */
 export interface FifoWriteOptions {
   /**
-   * All or nothing, and in one piece, whoever else writes: the kernel's promise for at most
+   * All or nothing, and in one piece, even if others write: the kernel's promise for at most
    * `pipeBuf` bytes, so that more are a RangeError. Without it a longer write may be taken in
    * parts, with parts of other writers' between them.
    */
@@ -60,7 +60,7 @@ function checkOptions({ maxQueuedBytes = MAX_QUEUED_BYTES }: FifoWriterOptions):
  * @see fifo(7), pipe(7)
  */
 export class FifoWriter extends FifoEnd implements AsyncDisposable {
-  /** To open it anew; null where the end came from elsewhere. */
+  /** To open it anew; null if the end came from elsewhere. */
   readonly #file: FifoFile | null;
   readonly #waits: boolean;
   readonly #maxQueuedBytes: number;
@@ -154,7 +154,7 @@ export class FifoWriter extends FifoEnd implements AsyncDisposable {
    * reader (asking again every few milliseconds: nothing tells that one has come) and for room.
    * Writes are taken in the order they were asked for; the data must not be changed meanwhile.
    *
-   * @throws TypeError, RangeError at once; UnixError EPIPE where the reader left in the middle of a
+   * @throws TypeError, RangeError at once; UnixError EPIPE if the reader left in the middle of a
    *   long write, ENXIO (`waitForReader: false`), ENOBUFS, ERR_CLOSED; the signal's reason
    * @see write(2)
    */
@@ -191,7 +191,8 @@ export class FifoWriter extends FifoEnd implements AsyncDisposable {
 
   /**
    * Write what fits now. The bytes taken: all of them, or for more than `pipeBuf` perhaps only the
-   * first; null: no room (or other writes wait already); "no-reader": nobody has it open to read.
+   * first; null: no room (or other writes wait already); "no-reader": no process has it open for
+   * reading.
    */
   tryWrite(data: Payload, options: FifoWriteOptions = {}): number | null | "no-reader" {
     const piece = this.#prepare(data, options);

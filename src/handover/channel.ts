@@ -1,4 +1,4 @@
-// One connection of a handover: whole frames, within a time, from somebody who may.
+// One connection of a handover: whole frames, within a time limit, from an admitted process.
 
 import { errno } from "../../native/errno.ts";
 import type { AddressInput } from "../address/address.ts";
@@ -31,7 +31,7 @@ export interface Arrived {
 }
 
 /** The control socket's connection. It owns the socket. */
-export class Channel implements Disposable {
+export class HandoverChannel implements Disposable {
   readonly #socket: SeqpacketSocket;
   #peer: Credentials | null;
   #process: ProcessHandle | null = null;
@@ -41,10 +41,12 @@ export class Channel implements Disposable {
     this.#peer = peer;
   }
 
-  /** To whoever has connected. @throws UnixError where the kernel does not know; it is closed */
-  static to(socket: SeqpacketSocket): Channel {
+  /**
+   * To the process that has connected. @throws UnixError if the kernel does not know; it is closed
+   */
+  static to(socket: SeqpacketSocket): HandoverChannel {
     try {
-      return new Channel(socket, socket.peerCredentials());
+      return new HandoverChannel(socket, socket.peerCredentials());
     } catch (error) {
       socket.close();
       throw error;
@@ -52,19 +54,19 @@ export class Channel implements Disposable {
   }
 
   /**
-   * To whoever answers at an address. A listener's credentials are those of the process that called
-   * listen, which may be long gone; so each message says who has sent it.
+   * To the process that answers at an address. A listener's credentials are those of the process
+   * that called listen, which may be long gone; so each message says who has sent it.
    */
-  static async at(address: AddressInput, signal: AbortSignal): Promise<Channel> {
+  static async at(address: AddressInput, signal: AbortSignal): Promise<HandoverChannel> {
     const options = { ...channelOptions, passCredentials: true, signal };
     const socket = await connect(address, { ...options, passPidfd: true }).catch((error) => {
       if (error instanceof UnsupportedError) return connect(address, options);
       throw error;
     });
-    return new Channel(socket, null);
+    return new HandoverChannel(socket, null);
   }
 
-  /** Who is at the other end; null where that has said nothing yet. */
+  /** The process at the other end; null before its first message. */
   get peer(): Credentials | null {
     return this.#peer;
   }
@@ -79,8 +81,8 @@ export class Channel implements Disposable {
   }
 
   /**
-   * Send one; the descriptors stay ours. That nobody hears it is no error: the next `receive` has
-   * the other side's last word. @throws the signal's reason; UnixError ETOOMANYREFS, …
+   * Send one; the descriptors stay ours. It is no error if the peer does not get it: the next
+   * `receive` has the peer's last message. @throws the signal's reason; UnixError ETOOMANYREFS, …
    */
   async send(
     frame: HandoverFrame,
@@ -92,24 +94,24 @@ export class Channel implements Disposable {
         return await this.#socket.send(encodeFrame(frame), { fds: numbers, signal });
       } catch (error) {
         if (isGone(error)) return;
-        if (!isShortage(error)) throw error; // a lost word leaves two who serve, or none
+        if (!isShortage(error)) throw error; // a lost message: two processes serve, or none
       }
       await sleep(PAUSE_MS, signal);
     }
   }
 
-  /** A last word, if it can be said at once. */
+  /** A last message, if it can be sent at once. */
   say(frame: HandoverFrame): void {
     try {
       this.#socket.trySend(encodeFrame(frame));
     } catch {
-      // nobody hears it
+      // the peer does not get it
     }
   }
 
   /**
-   * The next frame; null where the other side has closed the connection, or died.
-   * @throws UnixError EPROTO for what is no frame, EMFILE where descriptors were lost
+   * The next frame; null if the other side has closed the connection, or died.
+   * @throws UnixError EPROTO for what is no frame, EMFILE if descriptors were lost
    */
   async receive(signal?: AbortSignal): Promise<Arrived | null> {
     const message = await this.#next(signal);
@@ -128,10 +130,10 @@ export class Channel implements Disposable {
     throw handoverError(errno.EPROTO, "what came is no message of this version of the protocol");
   }
 
-  /** Who it is, and that it stays the same. */
+  /** Check the sender, and that it stays the same. */
   #note(message: Message): void {
     const { credentials, pidfd } = message;
-    if (credentials === undefined) return; // from one whom the kernel has told us at connect
+    if (credentials === undefined) return; // from the process that the kernel named at connect
     try {
       if (this.#process !== null) {
         if (credentials.pid === this.#peer?.pid) return;
@@ -151,7 +153,7 @@ export class Channel implements Disposable {
       try {
         return await this.#socket.receive({ signal });
       } catch (error) {
-        // it went without reading our last word (facts: #seqpacket-reset-first)
+        // it ended without reading our last message (facts: #seqpacket-reset-first)
         if (isGone(error)) return null;
         if (!isShortage(error)) throw error;
       }

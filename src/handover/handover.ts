@@ -12,10 +12,10 @@ import type { Listener } from "../listener/listener.ts";
 import { type Allow, checkAllow, sameUser } from "../peer/admission.ts";
 import type { Credentials } from "../structs/credentials.ts";
 import { CONTROL } from "../structs/handover-frame.ts";
-import type { Channel } from "./channel.ts";
-import { type Control, controlOf, firstOrNext, within } from "./open.ts";
+import type { HandoverChannel } from "./channel.ts";
+import { type ControlListener, controlOf, firstOrNext, within } from "./open.ts";
 import { Predecessor } from "./predecessor.ts";
-import { type Offer, takeOver } from "./successor.ts";
+import { type HandoverOffer, takeOver } from "./successor.ts";
 import { fileOf, HandoverTable, type NamedFd, renew, takeFile } from "./table.ts";
 
 /** How to hand over, and to whom. The file options are those of the control socket's file. */
@@ -26,9 +26,9 @@ export interface HandoverOptions extends Omit<FileOptions, "unlinkOnClose">, Tim
    */
   readonly inherited?: Iterable<NamedFd> | undefined;
   /**
-   * Who may take over, and from whom this process takes anything: both sides have to agree.
-   * Only `true` is yes. A promise, or what it throws, is a no: a newcomer's `open` fails with it, a
-   * holder's `failed` is told. Default: the same user, and nobody else, not even root.
+   * Which processes may take over from this one, and it from which: both sides have to agree. Only
+   * `true` is yes. A promise, or what it throws, is a no: a successor's `open` fails with it, a
+   * predecessor's `failed` is called. Default: the same user, and no other, not even root.
    */
   readonly allow?: ((peer: Credentials) => boolean) | undefined;
   /** How long a successor may take until it is ready, in milliseconds. Default 60,000. */
@@ -77,20 +77,20 @@ export class Handover extends Referenced {
   readonly #settings: Settings;
   readonly #table = new HandoverTable();
   readonly #replaced = Promise.withResolvers<{ readonly pid: number }>();
-  #listener: Control;
-  /** Removes the control socket's file; null where that is none, or not ours. */
+  #listener: ControlListener;
+  /** Removes the control socket's file; null if that is none, or not ours. */
   #binding: Binding | null;
   #holder: Predecessor | null = null;
-  #offer: Offer | null;
-  /** To whoever is being told that this process has taken over. */
-  #telling: Channel | null = null;
+  #offer: HandoverOffer | null;
+  /** To the predecessor, until it knows that this process has taken over. */
+  #telling: HandoverChannel | null = null;
   #state: "starting" | "ready" | "replaced" | "closed" = "starting";
   #referenced = true;
   #becoming: Promise<void> | null = null;
-  /** The process that the descriptors come from; null where this is the first. */
+  /** The process that the descriptors come from; null if this is the first. */
   readonly predecessor: { readonly pid: number } | null;
 
-  private constructor(settings: Settings, from: Control | Offer) {
+  private constructor(settings: Settings, from: ControlListener | HandoverOffer) {
     super();
     this.#settings = settings;
     this.#offer = "channel" in from ? from : null;
@@ -141,8 +141,8 @@ export class Handover extends Referenced {
 
   /**
    * The descriptor of that name: the predecessor's, an inherited one, or else what `make` makes. Of
-   * a `Listener` its file goes along, and is removed by whoever is the last; a Listener and an Fd
-   * are taken, of anything else a duplicate is kept. The result is borrowed: it stays open until
+   * a `Listener` its file goes along, and is removed by the last process; a Listener and an Fd are
+   * taken, of anything else a duplicate is kept. The result is borrowed: it stays open until
    * `close`. (Give `adoptSocket` a duplicate.)
    *
    * @throws TypeError for a name that is not 1 to 255 printable ASCII characters, or has ":" in it;
@@ -160,13 +160,13 @@ export class Handover extends Referenced {
 
   /**
    * This process is able to serve: take over. When this returns the predecessor accepts no other
-   * successor and is told to leave; what it had and nobody here has asked for is closed. Accept
+   * successor and is told to leave; what it had and was not asked for here is closed. Accept
    * connections only now: before, this process may still have to go without a trace.
    *
    * Asked again it answers the same.
    *
-   * @throws UnixError where the predecessor goes on, for it found this too late, or has not
-   *   answered; this process should close and leave
+   * @throws UnixError if the predecessor goes on, for it found this too late, or has not answered;
+   *   this process should close and leave
    */
   ready(options: Abortable = {}): Promise<void> {
     if (this.closed) return Promise.reject(closedError("ready"));
@@ -174,7 +174,7 @@ export class Handover extends Referenced {
     return this.#becoming;
   }
 
-  /** Once: a second word would confuse the predecessor. */
+  /** Once: a second message would confuse the predecessor. */
   async #become(given: AbortSignal | undefined): Promise<void> {
     const offer = this.#offer;
     if (offer === null) {
@@ -187,7 +187,7 @@ export class Handover extends Referenced {
       if (this.closed) throw closedError("ready");
     } catch (error) {
       channel.say({ kind: "failed", reason: textOf(error) });
-      channel.close(); // its word would come too late
+      channel.close(); // its message would come too late
       throw error;
     }
     this.#takeOver(offer);
@@ -195,13 +195,13 @@ export class Handover extends Referenced {
     channel.close();
   }
 
-  /** All at once, so that nobody finds it half done. */
-  #takeOver(offer: Offer): void {
+  /** All at once, so that no successor finds it half done. */
+  #takeOver(offer: HandoverOffer): void {
     const { file } = offer.control.entry;
     this.#binding = file === null ? null : takeFile(file);
     this.#listener = controlOf(this.#listener.surrender().handle, this.#binding);
     renew(this.#listener.fd);
-    this.#table.own();
+    this.#table.takeOwnership();
     this.#telling = offer.channel;
     this.#offer = null;
     this.#state = "ready";
@@ -242,7 +242,7 @@ export class Handover extends Referenced {
 
   /**
    * Resolves when a successor has taken over: stop accepting, serve what was accepted, and leave.
-   * Stays as it is where there never is one.
+   * Stays as it is if there never is one.
    */
   get replaced(): Promise<{ readonly pid: number }> {
     return this.#replaced.promise;
@@ -256,8 +256,8 @@ export class Handover extends Referenced {
   }
 
   /**
-   * Close all descriptors. Where this process was the last the sockets' files go too; where it has
-   * not taken over the predecessor is told why, and goes on. Never throws.
+   * Close all descriptors. If this process was the last the sockets' files go too; if it has not
+   * taken over the predecessor is told why, and goes on. Never throws.
    */
   close(reason = "closed"): void {
     if (this.#state === "closed") return;
@@ -265,7 +265,7 @@ export class Handover extends Referenced {
     this.#offer?.channel.say({ kind: "failed", reason });
     this.#offer?.channel.close();
     this.#telling?.close();
-    const lent = this.#holder?.lent === true; // somebody has them, and may stay
+    const lent = this.#holder?.lent === true; // a successor has them, and may stay
     this.#holder?.end();
     if (lent) this.#binding?.release();
     if (lent) this.#table.leave();

@@ -13,17 +13,17 @@ import { toSettings } from "../socket/options.ts";
 import type { SeqpacketSocket } from "../socket/seqpacket.ts";
 import { familyOf, getOption } from "../syscalls/socket.ts";
 import { channelOptions, handoverError } from "./channel.ts";
-import { ask, type Offer, release } from "./successor.ts";
+import { ask, type HandoverOffer, release } from "./successor.ts";
 
-/** The socket that newcomers connect to. */
-export type Control = Listener<SeqpacketSocket>;
+/** The socket that successors connect to. */
+export type ControlListener = Listener<SeqpacketSocket>;
 
 export interface OpenOptions extends FileOptions {
   readonly allow: Allow;
 }
 
 const CONTROL_MODE = 0o600;
-/** Whoever connects is looked at, and told why he may not (src/handover/predecessor.ts). */
+/** A client is checked, and told why it is refused (src/handover/predecessor.ts). */
 const control = { ...channelOptions, acceptFds: "refuse", allow: everybody } as const;
 
 const nobody = new Set([errno.ENOENT, errno.ECONNREFUSED]);
@@ -33,7 +33,7 @@ export async function firstOrNext(
   address: AddressInput,
   { allow, mode = CONTROL_MODE, owner }: OpenOptions,
   signal: AbortSignal,
-): Promise<Control | Offer | null> {
+): Promise<ControlListener | HandoverOffer | null> {
   try {
     return checked(await ask(address, { allow, signal }));
   } catch (error) {
@@ -48,8 +48,8 @@ export async function firstOrNext(
   }
 }
 
-/** What the control entry brought must be able to be it. */
-function checked(offer: Offer | null): Offer | null {
+/** The control entry's descriptor must be usable as the control socket. */
+function checked(offer: HandoverOffer | null): HandoverOffer | null {
   if (offer === null) return null;
   const { fd } = offer.control.fd;
   const isControl =
@@ -62,14 +62,14 @@ function checked(offer: Offer | null): Offer | null {
 }
 
 /** The control socket around a descriptor that came. */
-export function controlOf(handle: Fd, binding: Binding | null): Control {
+export function controlOf(handle: Fd, binding: Binding | null): ControlListener {
   const settings = toSettings(control);
   return adoptListener(handle, {
     type: "seqpacket",
     settings,
     admission: control,
     binding,
-  }) as Control;
+  }) as ControlListener;
 }
 
 /** `body`, with a signal that also ends when the time is up: then with ETIMEDOUT. */

@@ -1,4 +1,4 @@
-// The process that has the descriptors: it waits for the next one, and hands them over.
+// The process that has the descriptors: it waits for a successor, and hands them over.
 
 import { errno } from "../../native/errno.ts";
 import { textOf } from "../base/callbacks.ts";
@@ -8,9 +8,9 @@ import type { Listener } from "../listener/listener.ts";
 import { type Allow, admits } from "../peer/admission.ts";
 import type { SeqpacketSocket } from "../socket/seqpacket.ts";
 import { FRAME_ENTRIES, HANDOVER_VERSION, type HandoverEntry } from "../structs/handover-frame.ts";
-import { type Arrived, Channel, handoverError } from "./channel.ts";
+import { type Arrived, HandoverChannel, handoverError } from "./channel.ts";
 
-/** What a holder knows of its process. */
+/** What a predecessor knows of its process. */
 export interface PredecessorOptions {
   readonly allow: Allow;
   readonly readyTimeoutMs: number;
@@ -18,12 +18,12 @@ export interface PredecessorOptions {
   readonly isReady: () => boolean;
   /** All of it, with the control socket's own entry first. */
   readonly list: () => { readonly entry: HandoverEntry; readonly fd: FdLike }[];
-  /** Somebody else may have all of it from now on; or has not taken it. */
+  /** A successor may have all of it from now on; or has not taken it. */
   readonly lend: () => void;
   readonly takeBack: () => void;
   /** The peer has taken over. */
   readonly left: (peer: { readonly pid: number }) => void;
-  /** The peer has given up, or died. */
+  /** The successor gave up, or died. */
   readonly failed: (attempt: { readonly pid: number; readonly reason: string }) => void;
 }
 
@@ -31,14 +31,14 @@ export interface PredecessorOptions {
 const HELLO_TIMEOUT_MS = 5_000;
 const PAUSE_AFTER_ERROR_MS = 100;
 
-/** Serves the control socket until the descriptors are somebody else's. */
+/** Serves the control socket until a successor owns the descriptors. */
 export class Predecessor {
   readonly #listener: Listener<SeqpacketSocket>;
   readonly #options: PredecessorOptions;
-  readonly #channels = new Set<Channel>();
+  readonly #channels = new Set<HandoverChannel>();
   #stop = new AbortController();
-  /** Who is taking over at the moment. */
-  #candidate: Channel | null = null;
+  /** The successor that is taking over at the moment. */
+  #candidate: HandoverChannel | null = null;
   #ended = false;
 
   constructor(listener: Listener<SeqpacketSocket>, options: PredecessorOptions) {
@@ -47,12 +47,12 @@ export class Predecessor {
     void this.#accept(this.#stop.signal);
   }
 
-  /** Somebody has the descriptors, and may take them over. */
+  /** A successor has the descriptors, and may take over. */
   get lent(): boolean {
     return this.#candidate !== null;
   }
 
-  /** Serve nobody more. The listener stays open. */
+  /** Serve no more successors. The listener stays open. */
   end(): void {
     if (this.#ended) return;
     this.#ended = true;
@@ -63,7 +63,7 @@ export class Predecessor {
   async #accept(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
-        const channel = Channel.to(await this.#listener.accept({ signal }));
+        const channel = HandoverChannel.to(await this.#listener.accept({ signal }));
         if (this.#ended) channel.close();
         else void this.#serve(channel);
       } catch {
@@ -73,7 +73,7 @@ export class Predecessor {
     }
   }
 
-  async #serve(channel: Channel): Promise<void> {
+  async #serve(channel: HandoverChannel): Promise<void> {
     this.#channels.add(channel);
     try {
       if (!this.#allowed(channel)) {
@@ -95,8 +95,8 @@ export class Predecessor {
     }
   }
 
-  /** An `allow` that throws allows nothing. */
-  #allowed({ peer, pid }: Channel): boolean {
+  /** An `allow` that throws admits no process. */
+  #allowed({ peer, pid }: HandoverChannel): boolean {
     try {
       return peer !== null && admits(this.#options.allow, peer);
     } catch (error) {
@@ -105,12 +105,12 @@ export class Predecessor {
     }
   }
 
-  #misunderstood(channel: Channel): void {
+  #misunderstood(channel: HandoverChannel): void {
     const reason = `this process speaks version ${HANDOVER_VERSION} of the protocol`;
     channel.say({ kind: "refused", reason });
   }
 
-  async #handOver(channel: Channel): Promise<void> {
+  async #handOver(channel: HandoverChannel): Promise<void> {
     const { left, failed, lend, takeBack } = this.#options;
     this.#candidate = channel;
     lend();
@@ -130,7 +130,7 @@ export class Predecessor {
   }
 
   /** Returns when the peer has taken over. */
-  async #offer(channel: Channel): Promise<void> {
+  async #offer(channel: HandoverChannel): Promise<void> {
     const late = AbortSignal.timeout(this.#options.readyTimeoutMs);
     const tooLate = (): never => {
       const hint = `not ready after ${this.#options.readyTimeoutMs} ms`;
@@ -149,7 +149,7 @@ export class Predecessor {
     expect(await channel.receive(), "taken"); // without a limit: it may have taken over already
   }
 
-  async #sendTable(channel: Channel, signal: AbortSignal): Promise<void> {
+  async #sendTable(channel: HandoverChannel, signal: AbortSignal): Promise<void> {
     const all = this.#options.list();
     for (let from = 0; from < all.length; from += FRAME_ENTRIES) {
       const part = all.slice(from, from + FRAME_ENTRIES);
@@ -169,7 +169,7 @@ export class Predecessor {
   }
 }
 
-/** @throws UnixError where something else came, or nothing more will */
+/** @throws UnixError if something else came, or nothing more will */
 function expect(arrived: Arrived | null, kind: "ready" | "taken"): void {
   if (arrived === null) throw handoverError(errno.ECONNRESET, "it ended before it was ready");
   const { frame } = arrived;

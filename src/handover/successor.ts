@@ -1,4 +1,4 @@
-// The process that comes after: it gets the descriptors, and takes over when it is ready.
+// The next process: it gets the descriptors, and takes over when it is ready.
 
 import { errno } from "../../native/errno.ts";
 import type { AddressInput } from "../address/address.ts";
@@ -6,12 +6,12 @@ import type { UnixError } from "../base/errors.ts";
 import type { Fd } from "../fd/fd.ts";
 import { type Allow, admits } from "../peer/admission.ts";
 import { CONTROL, type HandoverEntry } from "../structs/handover-frame.ts";
-import { Channel, handoverError } from "./channel.ts";
-import { MAX_KEPT } from "./table.ts";
+import { HandoverChannel, handoverError } from "./channel.ts";
+import { MAX_ENTRIES } from "./table.ts";
 
 /** What the predecessor has sent, owned. */
-export interface Offer {
-  readonly channel: Channel;
+export interface HandoverOffer {
+  readonly channel: HandoverChannel;
   readonly control: { readonly fd: Fd; readonly entry: HandoverEntry };
   readonly others: readonly { readonly fd: Fd; readonly entry: HandoverEntry }[];
 }
@@ -22,14 +22,15 @@ interface AskOptions {
 }
 
 /**
- * Ask whoever listens at `address`. null: it has gone in the meantime, somebody else may be there.
- * @throws UnixError EBUSY, EACCES, EPROTO; ENOENT, ECONNREFUSED where nobody listens
+ * Ask the process that listens at `address`. null: it has ended in the meantime, another may be
+ * there.
+ * @throws UnixError EBUSY, EACCES, EPROTO; ENOENT, ECONNREFUSED if no process listens
  */
 export async function ask(
   address: AddressInput,
   { allow, signal }: AskOptions,
-): Promise<Offer | null> {
-  const channel = await Channel.at(address, signal);
+): Promise<HandoverOffer | null> {
+  const channel = await HandoverChannel.at(address, signal);
   const got: { fd: Fd; entry: HandoverEntry }[] = [];
   try {
     await channel.send({ kind: "hello" }, { signal });
@@ -49,15 +50,15 @@ export async function ask(
   }
 }
 
-/** Let go of what has come. */
-export function release(channel: Channel, got: readonly { readonly fd: Fd }[]): void {
+/** Close what has come. */
+export function release(channel: HandoverChannel, got: readonly { readonly fd: Fd }[]): void {
   channel.close();
   for (const { fd } of got) fd.close();
 }
 
 /** false: it has gone before it had sent all. */
 async function collect(
-  channel: Channel,
+  channel: HandoverChannel,
   { allow, signal }: AskOptions,
   got: { fd: Fd; entry: HandoverEntry }[],
 ): Promise<boolean> {
@@ -74,7 +75,7 @@ async function collect(
       throw handoverError(errno.EACCES, whose);
     }
     if (frame.kind !== "table") throw answerError(frame); // what it says is shown only now
-    if (got.length > MAX_KEPT + 1) throw handoverError(errno.EPROTO, "the table does not end");
+    if (got.length > MAX_ENTRIES + 1) throw handoverError(errno.EPROTO, "the table does not end");
     if (frame.last) return true;
     if (fds.length === 0) throw handoverError(errno.EPROTO, "an empty part of a table");
   }
@@ -91,11 +92,11 @@ function answerError(frame: { kind: string; pid?: number; reason?: string }): Un
 }
 
 /**
- * Say that we are ready, and wait for the predecessor's word. One that has died in the meantime
- * needs no word. When this returns, all is ours; `taken` has to be said then.
+ * Say that we are ready, and wait for the predecessor's answer. One that has died in the meantime
+ * need not answer. When this returns, all is ours; `taken` has to be said then.
  * @throws UnixError: the predecessor goes on
  */
-export async function takeOver(channel: Channel, signal: AbortSignal): Promise<void> {
+export async function takeOver(channel: HandoverChannel, signal: AbortSignal): Promise<void> {
   await channel.send({ kind: "ready" }, { signal });
   const arrived = await channel.receive(signal);
   if (arrived?.frame.kind === "yours") return;
@@ -107,7 +108,7 @@ export async function takeOver(channel: Channel, signal: AbortSignal): Promise<v
 /** A connection ends a moment before its process does. */
 const DYING_MS = 1_000;
 
-async function hasDied(channel: Channel, signal: AbortSignal): Promise<boolean> {
+async function hasDied(channel: HandoverChannel, signal: AbortSignal): Promise<boolean> {
   const predecessor = channel.process;
   if (predecessor === null) return false;
   const enough = AbortSignal.any([signal, AbortSignal.timeout(DYING_MS)]);

@@ -29,7 +29,7 @@ export interface NamedFd {
 /** A descriptor, and its socket's file as far as that is ours. */
 export interface Entry {
   readonly fd: Fd;
-  /** What removes the file; null where there is none, or not yet. */
+  /** What removes the file; null if there is none, or not yet. */
   binding: Binding | null;
   /** The file of which the predecessor said that it goes with the socket. */
   readonly file: HandoverFile | null;
@@ -38,7 +38,7 @@ export interface Entry {
 }
 
 /** As many as one process hands to another. */
-export const MAX_KEPT = 1_024;
+export const MAX_ENTRIES = 1_024;
 
 /** A file that was the predecessor's to remove is ours from now on, if it is still that file. */
 export function takeFile(file: HandoverFile): Binding | null {
@@ -62,7 +62,7 @@ function textOf(path: Uint8Array): string | Uint8Array {
   return Buffer.compare(Buffer.from(text), path) === 0 ? text : path;
 }
 
-/** What the next process is told of a file; null where none goes with the socket. */
+/** What the next process is told of a file; null if none goes with the socket. */
 export function fileOf(binding: Binding | null): HandoverFile | null {
   const file = binding?.file ?? null;
   if (file === null || binding?.address.kind !== "path") return null;
@@ -90,7 +90,7 @@ export class HandoverTable {
       if (known.has(name)) fd.close();
       else
         this.put(isHandoverName(name) ? name : "unknown", {
-          fd: keep(fd).fd,
+          fd: entryOf(fd).fd,
           binding: null,
           file: null,
           claimed: false,
@@ -115,11 +115,11 @@ export class HandoverTable {
       known.claimed = true;
       return known.fd;
     }
-    if (this.#kept.size >= MAX_KEPT) {
-      const hint = `${MAX_KEPT} descriptors are the most`;
+    if (this.#kept.size >= MAX_ENTRIES) {
+      const hint = `${MAX_ENTRIES} descriptors are the most`;
       throw new UnixError("handover", -errno.E2BIG, { hint });
     }
-    const made = keep(make());
+    const made = entryOf(make());
     this.#kept.set(name, made);
     return made.fd;
   }
@@ -128,13 +128,13 @@ export class HandoverTable {
     return this.list().map(({ entry: { name }, fd }) => ({ name, fd }));
   }
 
-  /** What is sent: all but what somebody has closed. */
+  /** What is sent: all that is still open. */
   list(): { readonly entry: HandoverEntry; readonly fd: Fd }[] {
     const open = [...this.#kept].filter(([, { fd }]) => !fd.closed);
     return open.map(([name, { fd, binding }]) => ({ entry: { name, file: fileOf(binding) }, fd }));
   }
 
-  /** While somebody else has them too, the files stay whatever becomes of this process. */
+  /** While a successor has them too, the files stay, whatever becomes of this process. */
   lend(on: boolean): void {
     for (const { binding } of this.#kept.values()) {
       if (on) binding?.suspendCleanup();
@@ -142,7 +142,7 @@ export class HandoverTable {
     }
   }
 
-  /** The files are somebody else's. */
+  /** The files belong to the successor. */
   leave(): void {
     for (const kept of this.#kept.values()) {
       kept.binding?.release();
@@ -150,8 +150,8 @@ export class HandoverTable {
     }
   }
 
-  /** The files are ours, and what nobody has asked for goes. */
-  own(): void {
+  /** The files are ours, and what was not asked for is closed. */
+  takeOwnership(): void {
     for (const [name, kept] of this.#kept) {
       if (kept.file !== null) kept.binding = takeFile(kept.file);
       if (kept.claimed) {
@@ -179,7 +179,7 @@ function drop({ binding, fd }: Entry): void {
 }
 
 /** A factory's result: a Listener and an Fd are taken, of anything else a duplicate is kept. */
-function keep(from: FdLike | Listener): Entry {
+function entryOf(from: FdLike | Listener): Entry {
   const rest = { file: null, claimed: true };
   if (from instanceof Listener) {
     const { handle, binding } = from.surrender();

@@ -95,7 +95,7 @@ export interface SocketGraphOptions {
  * question to the kernel and one walk through /proc. Only sockets of this network namespace; of
  * other users' processes only root sees anything, and what it may not see has no `pids`.
  *
- * @throws TypeError; UnsupportedError where the system tells nothing: not on macOS
+ * @throws TypeError; UnsupportedError if the system tells nothing: not on macOS
  * @see sock_diag(7), ss(8)
  */
 export function socketGraph(options: SocketGraphOptions = {}): SocketGraph {

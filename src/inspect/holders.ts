@@ -1,14 +1,14 @@
 // Which processes have a socket open, as /proc tells.
 
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { processIds, smallText, socketsOf } from "../syscalls/proc.ts";
 
 /** A process that has a socket open, and under which number. */
 export interface SocketHolder {
   /** The process, in this pid namespace. */
   readonly pid: number;
-  /** The process's name (comm, at most 15 bytes); "" where it ended meanwhile. */
+  /** The process's name (comm, at most 15 bytes); "" if it ended meanwhile. */
   readonly command: string;
-  /** Its number there; null where the kernel only told who called `listen`. */
+  /** Its number there; null if the kernel only told who called `listen`. */
   readonly fd: number | null;
 }
 
@@ -19,47 +19,20 @@ export interface SocketHolder {
  */
 export function holdersOf(inodes: Iterable<number>): Map<number, SocketHolder[]> {
   const holders = new Map<number, SocketHolder[]>();
-  const wanted = new Map<string, number>();
-  for (const inode of inodes) wanted.set(`socket:[${inode}]`, inode);
+  const wanted = new Set(inodes);
   if (wanted.size === 0) return holders;
-  for (const pid of list("/proc")) {
-    if (!/^\d+$/.test(pid)) continue;
+  for (const pid of processIds()) {
+    const sockets = socketsOf(pid);
     let command: string | undefined;
-    for (const [fd, inode] of socketsOf(pid, wanted)) {
-      command ??= commandOf(pid);
+    for (let i = 0; i < sockets.length; i += 2) {
+      const [fd, inode] = [sockets[i]!, sockets[i + 1]!];
+      if (!wanted.has(inode)) continue;
+      command ??= (smallText(`/proc/${pid}/comm`) ?? "").trimEnd();
+      const holder: SocketHolder = { pid, command, fd };
       const known = holders.get(inode);
-      const holder: SocketHolder = { pid: Number(pid), command, fd };
       if (known === undefined) holders.set(inode, [holder]);
       else known.push(holder);
     }
   }
   return holders;
-}
-
-/** Not to be read: ended meanwhile, or somebody else's. */
-function list(directory: string): string[] {
-  try {
-    return readdirSync(directory);
-  } catch {
-    return [];
-  }
-}
-
-function* socketsOf(pid: string, wanted: Map<string, number>): Generator<[number, number]> {
-  for (const fd of list(`/proc/${pid}/fd`)) {
-    try {
-      const inode = wanted.get(readlinkSync(`/proc/${pid}/fd/${fd}`));
-      if (inode !== undefined) yield [Number(fd), inode];
-    } catch {
-      // closed meanwhile
-    }
-  }
-}
-
-function commandOf(pid: string): string {
-  try {
-    return readFileSync(`/proc/${pid}/comm`, "utf8").trimEnd();
-  } catch {
-    return "";
-  }
 }

@@ -1,6 +1,6 @@
 // Who has a socket of some path open, as macOS's libproc tells. It knows names only, as they were
-// given to bind(2), and of other users' processes only root is told: what is not found here may be
-// there all the same.
+// given to bind(2), and of other users' processes only root is told: a socket that is not found
+// here may exist all the same.
 
 import { socket as c } from "../../native/socket.ts";
 import { type SocketType, typeName } from "../base/socket-type.ts";
@@ -15,7 +15,7 @@ export interface NamedSocket {
   readonly holders: readonly SocketHolder[];
 }
 
-/** The one that answers, of the type that is asked for; null where none is to be seen. */
+/** The one that answers, of the type that is asked for; null if none is to be seen. */
 export function findNamed(
   path: string | Uint8Array,
   wanted: SocketType | undefined,

@@ -12,11 +12,11 @@ import { allSockets } from "./unix-sockets.ts";
 export interface UnixSocketInfo {
   /** The socket's type. */
   readonly type: SocketType;
-  /** A datagram socket is also "connected" once somebody has connected to it: look at `peer`. */
+  /** A datagram socket is also "connected" once a peer has connected to it: look at `peer`. */
   readonly state: "listening" | "connected" | "unconnected";
   /** The socket's own inode, as in `socket:[4711]`. */
   readonly inode: number;
-  /** Its name; an accepted socket has its listener's. Null where it has none. */
+  /** Its name; an accepted socket has its listener's. Null if it has none. */
   readonly address: Address | null;
   /** The file that bind made, even if it was renamed or removed since; see {@link SocketFile}. */
   readonly file: SocketFile | null;
@@ -38,10 +38,10 @@ export interface UnixSocketInfo {
  * All Unix sockets of this network namespace, as `ss -x` lists them: one question to the kernel,
  * and one walk through /proc for the processes, which takes most of the time; `holders: false`
  * leaves it out. Sockets that wait to be accepted are not in the list; their listener's
- * `receiveQueue` counts them. Where sock_diag is refused, /proc/net/unix has less: some fields are
+ * `receiveQueue` counts them. If sock_diag is refused, /proc/net/unix has less: some fields are
  * null.
  *
- * @throws UnsupportedError where the system tells nothing: not on macOS
+ * @throws UnsupportedError if the system tells nothing: not on macOS
  * @see sock_diag(7), ss(8)
  */
 export function listSockets(
@@ -51,11 +51,20 @@ export function listSockets(
   if (all === null) throw new UnsupportedError("sockDiag", "neither sock_diag nor /proc/net/unix");
   const byInode = new Map(all.records.map((record) => [record.inode, record]));
   const holders = options.holders === false ? null : holdersOf(byInode.keys());
-  return [...byInode.values()].map(({ name, peer, uid, ...rest }) => ({
-    ...rest,
-    uid: uid === null ? null : knownUid(uid),
-    address: name,
-    peer: peer ? { inode: peer, address: byInode.get(peer)?.name ?? null } : null,
-    holders: holders?.get(rest.inode) ?? [],
-  }));
+  return [...byInode.values()].map((record): UnixSocketInfo => {
+    const { type, state, inode, file, receiveQueue, sendQueue, shutdown, uid, peer } = record;
+    return {
+      type,
+      state,
+      inode,
+      file,
+      receiveQueue,
+      sendQueue,
+      shutdown,
+      uid: uid === null ? null : knownUid(uid),
+      address: record.name,
+      peer: peer ? { inode: peer, address: byInode.get(peer)?.name ?? null } : null,
+      holders: holders?.get(inode) ?? [],
+    };
+  });
 }

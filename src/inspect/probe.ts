@@ -28,9 +28,9 @@ type SocketType = UnixRecord["type"];
  * - `listening`: a process takes connections here, or, with a datagram socket, messages. It may be
  *   stopped or overloaded: that the address is taken says nothing about an answer.
  * - `bound`: a live socket has the address but takes nothing: between `bind` and `listen`, shut
- *   down, or a datagram socket that is connected to somebody else.
+ *   down, or a datagram socket that is connected to another peer.
  * - `wrong-type`: live, but not of the type that was asked for.
- * - `stale`: a socket's file whose socket is gone; connecting is refused for good.
+ * - `stale`: a socket's file whose socket is gone; connecting is always refused.
  * - `not-a-socket`: a file of another kind, or a symbolic link to nowhere; see `found`.
  * - `forbidden`: this process may not look, or there is a socket's file that no process of this
  *   network namespace has, and that it may not connect to: stale, or alive in another namespace.
@@ -56,7 +56,7 @@ export interface Probe {
   readonly inode?: number;
   /**
    * The processes that have the socket open, as far as this one may see; only root sees other
-   * users'. Where the socket lives in another network namespace: who called `listen`.
+   * users'. If the socket lives in another network namespace: who called `listen`.
    */
   readonly holders: readonly SocketHolder[];
   /** What kind of file is there, in words: "a socket", "a regular file", … */
@@ -70,7 +70,7 @@ export interface Probe {
   readonly mode?: number;
   /** The very file at this path (not what a link leads to), to be recognized later. */
   readonly file?: SocketFile;
-  /** When the socket's file was made, where the file system knows. */
+  /** When the socket's file was made, if the file system knows. */
   readonly since?: Date;
   /**
    * How the state was found out. "sock_diag": the kernel said so. "proc": /proc/net/unix did, which
@@ -90,9 +90,9 @@ export interface ProbeOptions {
 }
 
 /**
- * What is at `address`, and who has it?
+ * What is at `address`, and which process has it?
  *
- * The kernel is asked first, and then no server notices. Only where no socket of this network
+ * The kernel is asked first, and then no server notices. Only if no socket of this network
  * namespace has the file (another namespace's may) a connection is tried and closed at once. Never
  * waits. The answer is true of the moment it is given.
  *
@@ -118,24 +118,24 @@ type PathAddress = Extract<Address, { kind: "path" }>;
 type AbstractAddress = Extract<Address, { kind: "abstract" }>;
 
 function probePath(address: PathAddress, { type, follow = true }: ProbeOptions): Probe {
-  const seen = look(address, follow);
+  const seen = lookAtFile(address, follow);
   const begun = { address, ...seen.facts };
   if (seen.state !== null) return { ...begun, state: seen.state, holders: [], source: "lstat" };
   const live = sockets(() => socketsAt(address.path, { follow }));
-  const record = best(live?.records, type);
+  const record = answering(live?.records, type);
   if (live !== null && record !== undefined) {
-    return { ...begun, ...told(record, type), source: live.source };
+    return { ...begun, ...answerOf(record, type), source: live.source };
   }
   const tried = tryConnect(address, type);
-  const answer = outcome(tried, { address, type, refused: "stale" });
+  const answer = outcomeOfConnect(tried, { address, type, refused: "stale" });
   if (hasLibproc && answer.state !== "free") return { ...begun, ...seenBy(answer, address, type) };
   return { ...begun, ...answer, source: "connect" };
 }
 
 /**
  * macOS: what libproc adds to what connect told: who has it, and whether a refusal was a live
- * server's, for want of room in its backlog. A path is only a name to it: whoever answers does, and
- * who was bound to it may have lost it since, which connect knows better.
+ * server's, because its backlog is full. libproc knows a path only as a name: the process that
+ * answers has it, and one that was bound to it may have lost it since, which connect knows better.
  */
 function seenBy(answer: Answer, address: PathAddress, wanted: SocketType | undefined) {
   const named = findNamed(address.path, wanted);
@@ -152,22 +152,22 @@ function seenBy(answer: Answer, address: PathAddress, wanted: SocketType | undef
 function probeName(address: AbstractAddress, { type }: ProbeOptions): Probe {
   const live = sockets(() => socketsNamed(address.name));
   const wanted = live?.records.filter((record) => type === undefined || record.type === type);
-  const record = best(wanted, type);
+  const record = answering(wanted, type);
   if (live !== null && record !== undefined) {
     const owner = record.uid === null ? {} : { owner: knownUid(record.uid) };
-    return { address, ...owner, ...told(record, type), source: live.source };
+    return { address, ...owner, ...answerOf(record, type), source: live.source };
   }
   for (const one of type === undefined ? order : [type]) {
     const tried = { type: one, ...connectOnce(address, one) };
     if (tried.result === -errno.ECONNREFUSED) continue;
-    const answer = outcome(tried, { address, type, refused: "free" });
+    const answer = outcomeOfConnect(tried, { address, type, refused: "free" });
     return { address, ...answer, source: "connect" };
   }
   return { address, holders: [], state: "free", source: live?.source ?? "connect" };
 }
 
 /**
- * Null where the kernel tells nothing, be it that /proc may not be searched.
+ * Null if the kernel tells nothing, for example because /proc may not be searched.
  * @throws UnixError EMFILE, …: what connect says is not enough to go by (a server that has bound
  *   and does not listen yet refuses, too)
  */
@@ -176,7 +176,7 @@ function sockets(ask: () => Sockets | null): Sockets | null {
     return fileCall(ask);
   } catch (error) {
     if (isShortage(error)) throw error;
-    return null; // connect will say what is forbidden
+    return null; // connect reports what is forbidden
   }
 }
 
@@ -186,7 +186,7 @@ interface Look {
   readonly facts: Pick<Probe, "found" | "owner" | "mode" | "file" | "since">;
 }
 
-function look(address: PathAddress, follow: boolean): Look {
+function lookAtFile(address: PathAddress, follow: boolean): Look {
   const path = typeof address.path === "string" ? address.path : Buffer.from(address.path);
   const here = stat(() => lstatSync(path), address);
   if (typeof here === "string") return { state: here, facts: {} };
@@ -219,7 +219,7 @@ function stat(call: () => Stats, address: Address): Stats | "free" | "forbidden"
 }
 
 /** Of the sockets that have an address, the one that answers: of the type asked for, listening. */
-function best(records: readonly UnixRecord[] = [], type: SocketType | undefined) {
+function answering(records: readonly UnixRecord[] = [], type: SocketType | undefined) {
   const rank = (one: UnixRecord): number =>
     (one.type === type ? 2 : 0) + (stateOf(one) === "listening" ? 1 : 0);
   return records.toSorted((a, b) => rank(b) - rank(a))[0];
@@ -234,7 +234,7 @@ function stateOf(record: UnixRecord): "listening" | "bound" {
 type Answer = Pick<Probe, "state" | "type" | "inode" | "holders">;
 
 /** What the kernel told of the live socket. */
-function told(record: UnixRecord, wanted: SocketType | undefined): Answer {
+function answerOf(record: UnixRecord, wanted: SocketType | undefined): Answer {
   const { type, inode } = record;
   const state = wanted === undefined || wanted === type ? stateOf(record) : "wrong-type";
   return { state, type, inode, holders: holdersOf([inode]).get(inode) ?? [] };
@@ -243,7 +243,7 @@ function told(record: UnixRecord, wanted: SocketType | undefined): Answer {
 interface Tried {
   readonly type: SocketType;
   readonly result: number;
-  /** Who called `listen`, where a connection was made. */
+  /** Who called `listen`, if a connection was made. */
   readonly server?: SocketHolder;
 }
 
@@ -286,12 +286,12 @@ function serverOf(fd: number): SocketHolder | null {
 interface Question {
   readonly address: Address;
   readonly type: SocketType | undefined;
-  /** What it means that nobody answers. */
+  /** What a refused connection means. */
   readonly refused: "stale" | "free";
 }
 
 /** What a try to connect told. */
-function outcome({ result, type, server }: Tried, asked: Question): Answer {
+function outcomeOfConnect({ result, type, server }: Tried, asked: Question): Answer {
   const holders = server === undefined ? [] : [server];
   const wrong = asked.type !== undefined && asked.type !== type;
   switch (-result) {

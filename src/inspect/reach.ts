@@ -7,8 +7,8 @@ import { fileKindInWords } from "../base/file-kind.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
 
 /**
- * What to do about a failed connect or send, by its errno and by what is there; undefined where
- * there is nothing to say. The kernel refuses a file of any other kind as it refuses a socket whose
+ * What to do about a failed connect or send, by its errno and by what is there; undefined if there
+ * is nothing to say. The kernel refuses a file of any other kind as it refuses a socket whose
  * server has gone.
  */
 export function whyUnreachable(address: Address, result: number): string | undefined {
@@ -25,6 +25,6 @@ function otherThanSocket(address: Address): string | null {
     );
     return stats.isSocket() ? null : fileKindInWords(stats);
   } catch {
-    return null; // gone since, or not ours to look at
+    return null; // removed since, or this process may not look at it
   }
 }

@@ -32,7 +32,7 @@ function isStale(path: string): boolean {
   try {
     return probe(path, { follow: false }).state === "stale";
   } catch {
-    return false; // gone, or not ours to look at
+    return false; // removed, or this process may not look at it
   }
 }
 
@@ -74,7 +74,7 @@ function entriesOf(directory: string) {
   try {
     return readdirSync(directory, { withFileTypes: true });
   } catch {
-    return []; // not ours to read
+    return []; // this process may not read it
   }
 }
 

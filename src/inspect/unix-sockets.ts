@@ -21,13 +21,16 @@ export interface Sockets {
   readonly source: SocketSource;
 }
 
-/** A negative errno where sock_diag is not to be had, also where the question would be the end. */
+/**
+ * A negative errno if sock_diag is not available, also if a filter would kill this process for
+ * asking.
+ */
 const askKernel = (): Dump | number =>
   whyFatal("socket") === null ? dumpUnixSockets() : -errno.EPERM;
 
 /**
  * Every Unix socket of this network namespace that a process holds, from one question to the
- * kernel. Null where it tells nothing.
+ * kernel. Null if it tells nothing.
  */
 export function allSockets(): Sockets | null {
   const dump = askKernel();
@@ -38,26 +41,26 @@ export function allSockets(): Sockets | null {
 
 let tells = false;
 
-/** Whether sock_diag is to be had, which knows a bound socket from a stale file in any case. */
+/** Whether sock_diag is available, which always tells a bound socket from a stale file. */
 export function kernelTells(): boolean {
   tells ||= typeof askKernel() !== "number";
   return tells;
 }
 
 /**
- * Whether a socket has its name for itself. An accepted connection has its listener's name and
- * file for as long as it lives, even when the listener is long gone; nobody can reach it by them.
- * A client that was bound before it connected looks the same, and cannot be reached either.
+ * Whether a socket has its name for itself. An accepted connection has its listener's name and file
+ * for as long as it lives, even when the listener is long gone; no client can reach it by them. A
+ * client that was bound before it connected looks the same, and cannot be reached either.
  */
 export function holdsItsName({ type, state }: UnixRecord): boolean {
   return state !== "connected" || type === "datagram";
 }
 
 /**
- * Live sockets of this network namespace that were bound to that file: listening or not, under
- * this name or one that it was renamed to. Without accepted connections (`holdsItsName`). Null
- * where sock_diag is not to be had. `stat`'s numbers are not the kernel's on every file system:
- * prefer {@link socketsAt}, which knows the difference.
+ * Live sockets of this network namespace that were bound to that file: listening or not, under this
+ * name or one that it was renamed to. Without accepted connections (`holdsItsName`). Null if
+ * sock_diag is not available. `stat`'s numbers are not the kernel's on every file system: prefer
+ * {@link socketsAt}, which knows the difference.
  */
 export function socketsBoundTo(wanted: SocketFile): UnixRecord[] | null {
   return search((record) => isBoundTo(record, wanted));
@@ -78,11 +81,11 @@ function search(matches: (record: UnixRecord) => boolean): UnixRecord[] | null {
 
 /**
  * Live sockets bound to the file at `path`, as {@link socketsBoundTo}; a symbolic link at its end
- * is followed only with `follow`. Where sock_diag is not to be had: sockets that were bound to this
- * very path, be their file still there or not. Null where the kernel tells nothing at all. No
- * sockets where there is no file.
+ * is followed only with `follow`. If sock_diag is not available: sockets that were bound to this
+ * very path, whether their file is still there or not. Null if the kernel tells nothing at all. No
+ * sockets if there is no file.
  *
- * @throws Error of `open` (EACCES where a directory may not be searched)
+ * @throws Error of `open` (EACCES if a directory may not be searched)
  */
 export function socketsAt(
   path: string | Uint8Array,
@@ -98,7 +101,7 @@ export function socketsAt(
     const records = search(same);
     return records === null ? procSocketsAt(path) : { records, source: "sock_diag" };
   } finally {
-    closeSync(fd); // until here nobody else could get the same inode
+    closeSync(fd); // until here no other file could get the same inode
   }
 }
 
@@ -141,7 +144,7 @@ function inodeInFdinfo(fd: number): number | null {
   }
 }
 
-/** Live sockets with that abstract name. Null where the kernel tells nothing. */
+/** Live sockets with that abstract name. Null if the kernel tells nothing. */
 export function socketsNamed(name: Uint8Array): Sockets | null {
   const wanted = Buffer.from(name);
   const records = search(({ name }) => name?.kind === "abstract" && wanted.equals(name.name));
@@ -170,8 +173,8 @@ const line =
   /^[0-9a-fA-F]+: [0-9A-F]{8} [0-9A-F]{8} ([0-9A-F]{8}) ([0-9A-F]{4}) (\d\d) +(\d+)(?: (.*))?$/s;
 
 /**
- * /proc/net/unix, for where sock_diag is refused. It has no files, peers, queues and users, a NUL
- * in an abstract name reads "@", and a name with a line feed in it can forge a line.
+ * /proc/net/unix, for when sock_diag is refused. It has no files, peers, queues and users, a NUL in
+ * an abstract name reads "@", and a name with a line feed in it can forge a line.
  */
 function procSockets(): UnixRecord[] | null {
   if (system !== "linux") return null;

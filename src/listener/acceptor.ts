@@ -1,4 +1,4 @@
-// Accepting by rules: the same whoever gets the connection.
+// Accepting by rules, the same for all takers of a connection.
 
 import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
@@ -13,8 +13,8 @@ import { pollNow } from "../syscalls/fd.ts";
 import { accept } from "../syscalls/socket.ts";
 
 const SHORTAGE = { first: 5, max: 1000 } as const;
-/** Connections that come so few at a time are asked for with poll: see `#isEmpty`. */
-const FEW = 4;
+/** If at most this many connections come at a time, poll is asked first: see `#isEmpty`. */
+const MAX_POLLED = 4;
 /** Refused connections closed in one try, before the rest of Bun's loop gets its turn. */
 const REFUSALS = 64;
 
@@ -22,7 +22,7 @@ interface Source<T> {
   readonly handle: Fd;
   readonly watch: LazyWatch;
   readonly rules: Rules;
-  /** Where it listens, for people. */
+  /** The address it listens on, for messages. */
   readonly where: () => string;
   /** Called before each accept; what it throws is thrown, and nothing has been accepted. */
   readonly before?: () => void;
@@ -30,7 +30,7 @@ interface Source<T> {
   readonly take: (fd: number) => T;
 }
 
-/** Connections that may come in, one by one. */
+/** Admitted connections, one by one. */
 export class Acceptor<T> {
   readonly #source: Source<T>;
   #warned = false;
@@ -51,8 +51,11 @@ export class Acceptor<T> {
     return handle.fd;
   }
 
-  /** A connection, if there is one and this process can have it now; else it waits, and warns. */
-  once(): T | undefined {
+  /**
+   * A connection, if there is one and this process has a descriptor for it; else it waits, and
+   * warns.
+   */
+  tryOnce(): T | undefined {
     try {
       const accepted = this.now() ?? undefined;
       this.#pauses.reset();
@@ -85,15 +88,15 @@ export class Acceptor<T> {
   }
 
   /**
-   * An accept in vain costs the kernel a socket, which is as much as half a connection, and after
-   * each event there are two. poll costs an eighth of that, which is too much where many come.
+   * A fruitless accept costs the kernel a socket, which is as much as half a connection, and after
+   * each event there are two. poll costs an eighth of that, which is too much if many come.
    */
   #isEmpty(listening: number): boolean {
     return this.#sparse && pollNow(listening, events.POLLIN) === 0;
   }
 
   #none(): null {
-    if (this.#taken > 0) this.#sparse = this.#taken < FEW;
+    if (this.#taken > 0) this.#sparse = this.#taken < MAX_POLLED;
     this.#taken = 0;
     return null;
   }
@@ -122,8 +125,8 @@ export class Acceptor<T> {
   };
 
   /**
-   * Try again in a while: the kernel says nothing when a descriptor is free again
-   * (facts: #accept-at-emfile-stays-readable).
+   * Try again later: the kernel reports nothing when a descriptor is free again (facts:
+   * #accept-at-emfile-stays-readable).
    */
   #pause(): void {
     if (this.#pausing) return;
@@ -145,7 +148,7 @@ export class Acceptor<T> {
   }
 }
 
-/** It may pass (facts: #accept-at-emfile-stays-readable). */
+/** A shortage may pass (facts: #accept-at-emfile-stays-readable). */
 function cannotAccept(error: unknown): error is UnixError {
   return isShortage(error) && error.syscall === "accept";
 }

@@ -1,4 +1,4 @@
-// Sockets that somebody else opened: taken over, or used once by their number.
+// Sockets that other code opened: adopted, or used once by their number.
 
 import { errno } from "../../native/errno.ts";
 import { system } from "../../native/platform.ts";
@@ -7,7 +7,7 @@ import { integer } from "../base/checks.ts";
 import type { Payload } from "../base/data.ts";
 import { check, UnixError } from "../base/errors.ts";
 import { type SocketType, typeName } from "../base/socket-type.ts";
-import { Fd, type FdLike, fdNumber } from "../fd/fd.ts";
+import { type FdLike, fdNumber, ownFd } from "../fd/fd.ts";
 import type { DatagramSocket } from "../socket/datagram.ts";
 import { reportBacklog } from "../socket/kernel-limits.ts";
 import type { Message } from "../socket/message.ts";
@@ -38,8 +38,8 @@ function unixSocketType(fd: number): SocketType {
 
 /**
  * How to take a socket over. `allow`, `maxConnections` and `backlog` are for one that listens: the
- * kernel keeps no rules with a socket, so whoever accepts from it brings them. Socket options hold
- * for what is accepted.
+ * kernel keeps no rules with a socket, so the process that accepts from it brings them. Socket
+ * options hold for what is accepted.
  */
 export interface AdoptSocketOptions extends SocketOptions, AdmissionOptions {
   /**
@@ -82,24 +82,24 @@ function checkKind(kind: keyof AdoptedSockets, expect: keyof AdoptedSockets | un
 }
 
 /**
- * Take over a Unix socket that somebody else opened; the kernel says of which kind it is. A number
- * or an Fd is owned by the result from then on, an object with an `fd` (a Bun socket) keeps its own
- * and a duplicate is used. On failure everything is as it was.
+ * Adopt a Unix socket that other code opened; the kernel says of which kind it is. A number or an
+ * Fd is owned by the result from then on, an object with an `fd` (a Bun socket) keeps its own and a
+ * duplicate is used. On failure everything is as it was.
  *
  * A listener on an abstract name admits this process's own user only, exactly as `listen` has it,
- * unless `allow` says otherwise: also if whoever opened it had other rules.
+ * unless `allow` says otherwise: also if the process that opened it had other rules.
  *
  * With `expect` the result has one type, and no other kind of socket is taken.
  *
  * @throws UnixError ENOTSOCK, EBADF, EAFNOSUPPORT (not a Unix socket), EPROTOTYPE (not `expect`)
- * @throws TypeError, RangeError; TypeError for rules of a listener where the socket is none
+ * @throws TypeError, RangeError; TypeError for rules of a listener if the socket is none
  * @see getsockopt(2), socket(7)
  */
 export function adoptSocket<K extends keyof AdoptedSockets>(
   from: FdLike,
   options: AdoptSocketOptions & { readonly expect: K },
 ): AdoptedSockets[K];
-/** Whatever kind it is: for `instanceof` to tell. */
+/** Any kind: `instanceof` tells which. */
 export function adoptSocket(
   from: FdLike,
   options?: AdoptSocketOptions,
@@ -130,19 +130,14 @@ export function adoptSocket(
     check(listen(number, backlog), "listen");
     reportBacklog(backlog);
   }
-  const handle = take(from, number);
+  const handle = ownFd(from, number, "adoptSocket", "anybody");
   if (!isListener) return wrapSocket(type, handle, settings);
   return adoptListener(handle, { type, settings, admission: options });
 }
 
-function take(from: FdLike, number: number): Fd {
-  if (from instanceof Fd) return Fd.adopt(from.release(), "adoptSocket");
-  return typeof from === "number" ? Fd.adopt(number, "adoptSocket") : Fd.duplicate(number);
-}
-
 /**
  * One try to send one message on a socket that stays whose it is: the bytes taken (on a stream
- * perhaps not all), or null where it would block.
+ * perhaps not all), or null if it would block.
  *
  * @throws UnixError as `send` does
  * @see sendmsg(2)
@@ -162,8 +157,8 @@ export type ReceiveMessageOptions = Pick<SocketOptions, "acceptFds" | "maxMessag
 
 /**
  * One try to receive one message, with its descriptors, on a socket that stays whose it is: null at
- * the end, undefined where nothing is here. (On a seqpacket socket an empty message reads as the
- * end here; `adoptSocket` tells them apart.)
+ * the end, undefined if nothing is here. (On a seqpacket socket an empty message reads as the end
+ * here; `adoptSocket` tells them apart.)
  *
  * @throws UnixError ECONNRESET, ENOTSOCK, EBADF
  * @see recvmsg(2)
@@ -175,7 +170,13 @@ export function receiveMessage(
   const fd = fdNumber(socket);
   const { acceptFds, maxMessageBytes } = toSettings(options);
   const type = unixSocketType(fd);
-  const named = type === "datagram";
-  const empty = ({ stream: "end", seqpacket: "marked", datagram: "message" } as const)[type];
-  return receiveOnce(fd, { place: "receiveMessage", acceptFds, named, empty }, maxMessageBytes);
+  const wantSender = type === "datagram";
+  const zeroBytes = (
+    { stream: "end", seqpacket: "end-unless-ancillary", datagram: "message" } as const
+  )[type];
+  return receiveOnce(
+    fd,
+    { place: "receiveMessage", acceptFds, wantSender, zeroBytes },
+    maxMessageBytes,
+  );
 }

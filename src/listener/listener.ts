@@ -34,9 +34,9 @@ import { Acceptor } from "./acceptor.ts";
 export interface AdmissionOptions {
   /**
    * Who may connect: `true` is yes, anything else is no. Others are closed as soon as they are
-   * accepted. It is not waited for: a promise is a TypeError for whoever accepts, and a no, as is
-   * what it throws. Default: everyone whom the file's permissions admit; for an abstract name,
-   * which has none, this process's own user.
+   * accepted. It is not waited for: a promise is a TypeError for the caller of accept, and a no, as
+   * is what `allow` throws. Default: every user whom the file's permissions admit; for an abstract
+   * name, which has none, this process's own user.
    */
   readonly allow?: ((peer: Credentials) => boolean) | undefined;
   /** Accepted sockets that may be open at a time; more wait in the backlog. Default: no limit. */
@@ -60,13 +60,13 @@ export interface ServeConnectionsOptions extends Abortable {
   readonly onError?: ((error: unknown) => void) | undefined;
 }
 
-/** As if a listener of an event had thrown it. */
+/** As if an event listener had thrown it. */
 const throwUncaught = (error: unknown): boolean =>
   callAlone(() => {
     throw error;
   });
 
-interface Start {
+interface ListenerParts {
   readonly handle: Fd;
   readonly type: ConnectionType;
   readonly settings: Settings;
@@ -83,15 +83,18 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
   extends FdOwner
   implements AsyncDisposable
 {
-  readonly #start: Start;
+  readonly #start: ListenerParts;
   readonly #watch = new LazyWatch();
   readonly #acceptor: Acceptor<S>;
   readonly #again: Again<S>;
-  /** @internal Told before the descriptor is closed or handed on: others accept from it. */
+  /**
+   * @internal Called before the descriptor is closed or handed on: a server of Bun may accept from
+   *   it.
+   */
   onEnd: (() => void) | null = null;
 
   /** @internal */
-  constructor(start: Start) {
+  constructor(start: ListenerParts) {
     super(start.handle);
     this.#start = start;
     this.#acceptor = new Acceptor<S>({
@@ -128,8 +131,8 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
     return this.#start.rules.count();
   }
 
-  /** @internal By what rules, and with what options, whoever accepts from this has to accept. */
-  get terms(): Pick<Start, "rules" | "settings"> {
+  /** @internal The rules and options that every accept from this listener follows. */
+  get terms(): Pick<ListenerParts, "rules" | "settings"> {
     return this.#start;
   }
 
@@ -172,7 +175,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
 
   /**
    * Call `handler` with each connection in the moment it comes, and do not wait for what it
-   * returns: all are served at the same time, where {@link consume} serves one after the other. The
+   * returns: all are served at the same time, while {@link consume} serves one after the other. The
    * handler closes the socket; what it throws, or its promise rejects with, closes it too, and goes
    * to `onError`, by default an uncaught exception.
    *
@@ -231,7 +234,7 @@ export class Listener<S extends SocketKinds[ConnectionType] = SocketKinds[Connec
     return Fd.of(this.handle.release(), "Listener.release", "socket");
   }
 
-  /** @internal Hand everything on: the descriptor, and the file with whoever removes it. */
+  /** @internal Hand everything on: the descriptor, and the binding that removes the file. */
   surrender(): { readonly handle: Fd; readonly binding: Binding | null } {
     this.onEnd?.();
     const handle = Fd.of(this.handle.release(), "Listener.surrender", "socket");
@@ -292,7 +295,8 @@ export function checkAdmission({ allow, maxConnections = Infinity }: AdmissionOp
 }
 
 /**
- * @internal The rules that `options` make. `permissions`: a file's decide who gets so far at all.
+ * @internal The rules that `options` make. `permissions`: those of a file decide which users can
+ *   connect at all.
  * @throws TypeError, RangeError
  */
 export function rulesFor(options: AdmissionOptions, permissions: boolean): Rules {
@@ -307,7 +311,7 @@ export function hasPermissions(fd: number): boolean {
   return typeof name !== "number" && name.kind === "path";
 }
 
-/** @internal A listener around a descriptor that somebody else opened and bound. */
+/** @internal A listener around a descriptor that other code opened and bound. */
 export function adoptListener(
   handle: Fd,
   { type, settings, admission, binding = null }: Adoption,

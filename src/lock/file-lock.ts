@@ -5,7 +5,7 @@ import { cleanUpAtExit, forgetCleanup } from "../fd/exit-cleanup.ts";
 import { type Busy, HeldLock, isBusy, type Rules } from "./held.ts";
 import type { LockHolder } from "./holders.ts";
 
-/** The locks that this thread has, to tell a wait that could not end. */
+/** The locks of this thread, to notice a wait that could not end. */
 const held = new Set<WeakRef<HeldLock>>();
 const forgotten = new FinalizationRegistry<WeakRef<HeldLock>>((one) => held.delete(one));
 
@@ -19,7 +19,8 @@ export function hasLocked(path: string | Uint8Array): boolean {
 
 /**
  * A lock on a file, made by `lockFile`, `tryLockFile` or `lockFileSync`. It is held until
- * `release`, or until the process or Worker that took it ends, however it ends: the kernel lets go.
+ * `release`, or until the process or Worker that took it ends, for any reason: the kernel releases
+ * it.
  *
  * Keep it: a forgotten lock is released when it is collected, with a warning.
  *
@@ -59,7 +60,7 @@ export class FileLock implements Disposable {
 
   /**
    * The locked file's descriptor, to read and write it by; −1 once released. It is borrowed: do not
-   * close it. A duplicate that somebody keeps open does not keep the lock.
+   * close it. A duplicate that other code keeps open does not keep the lock.
    */
   get fd(): number {
     return this.#lock.fd;
@@ -83,7 +84,7 @@ export class FileLock implements Disposable {
     this.release();
   }
 
-  /** Let go of it. Does nothing the second time, never throws. */
+  /** Release it. Does nothing the second time, never throws. */
   release(): void {
     forgetCleanup(this);
     held.delete(this.#reference);
@@ -92,7 +93,7 @@ export class FileLock implements Disposable {
     this.#directory[Symbol.dispose]();
   }
 
-  /** {@link release}, by the name that it has at all that owns a descriptor. */
+  /** {@link release}, under the name that all owners of a descriptor have. */
   close(): void {
     this.release();
   }

@@ -1,5 +1,5 @@
-// Locks that only those can take who may open a file: flock(2) on it. The lock goes with its
-// holder; the file may be one of our own, made for nothing else.
+// Locks that only a process that may open a file can take: flock(2) on it. The lock ends with its
+// holder; the file may be one of our own, made only for that.
 
 import { fstatSync, ftruncateSync, type Stats, writeSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
@@ -10,14 +10,14 @@ import { Fd } from "../fd/fd.ts";
 import { tryLock, tryShareLock, unlock } from "../syscalls/fd.ts";
 import { holdersOfFile, type LockHolder, nameHolders, PID, PID_ROOM, textOf } from "./holders.ts";
 
-/** No locks at all: a file system without them. */
+/** A file system without locks. */
 const unavailable = new Set([
   ...[errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP],
 ]);
 
-/** Files cannot be made here by this process, or not be opened for writing. */
+/** This process cannot make files here, or not open them for writing. */
 const forbidden = new Set([errno.EACCES, errno.EPERM, errno.EROFS]);
-/** The same, and a program that is running. */
+/** The same, and a program that is running (ETXTBSY). */
 const unwritable = new Set([...forbidden, errno.ETXTBSY]);
 
 /**
@@ -62,7 +62,7 @@ export class HeldLock {
   readonly #handle: Fd;
   readonly #rules: Rules;
   #identity = "";
-  /** What there was before stays, and so does another user's. */
+  /** A file that was there before stays, and so does another user's. */
   #removable = false;
   #written = false;
 
@@ -93,7 +93,7 @@ export class HeldLock {
     const make = file.O_RDWR | FLAGS | file.O_CREAT | file.O_EXCL;
     const made = directory.open(name, make, mode);
     const fd = made === -errno.EEXIST ? openThere(directory, name, rules) : made;
-    if (fd === -errno.ENOENT && made === -errno.EEXIST) return null; // gone since
+    if (fd === -errno.ENOENT && made === -errno.EEXIST) return null; // removed since
     if (forbidden.has(-fd) && made === -errno.EEXIST && rules.files === "lock")
       return someoneElses(directory, name);
     check(fd, "open", { address, hint: hints.get(-fd) });
@@ -147,7 +147,7 @@ export class HeldLock {
       if (typeof content === "string") writeSync(fd, content, 0);
       else writeSync(fd, content, 0, content.length, 0);
     } catch (error) {
-      if (files === "lock") return; // it is for a moment, and the pid only for errors
+      if (files === "lock") return; // the lock is short, and its pid is for error messages only
       this.#written = false;
       throw error;
     }
@@ -178,7 +178,7 @@ export class HeldLock {
       if (this.#removable) this.#directory.removeIf(fstatSync(fd), this.#name);
       else if (this.#written) ftruncateSync(fd);
     } catch {
-      // the directory is not ours to change: unlocked, the file is in nobody's way
+      // this process may not change the directory; unlocked, the file does no harm
     }
     unlock(fd); // closing may have to wait for this process's record locks on the file
     this.#handle.close();
@@ -200,7 +200,7 @@ const hints: ReadonlyMap<number, string> = new Map([
   [errno.EISDIR, "it is a directory: lock a file in it"],
 ]);
 
-/** A file that may only be read can be locked all the same. */
+/** A file that this process may only read can be locked, too. */
 function openThere(directory: Directory, name: string, { files }: Rules): number {
   const fd = directory.open(name, file.O_RDWR | FLAGS);
   if (files !== "any" || !unwritable.has(-fd)) return fd;
@@ -222,7 +222,7 @@ function strange(address: string, why: string): UnixError {
   return new UnixError("open", -errno.EINVAL, { address, hint });
 }
 
-/** Another user's: it cannot be asked who holds it. */
+/** Another user's file: the holder cannot be found out. */
 function someoneElses(directory: Directory, name: string): Busy | null {
   const stats = directory.stat(name);
   if (stats === undefined) return null;

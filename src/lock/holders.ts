@@ -1,4 +1,4 @@
-// Who has a lock, as the kernel's list and the file itself tell.
+// The holders of a lock, as the kernel's list and the file itself tell them.
 
 import { readSync, type Stats } from "node:fs";
 import { fileLocks } from "../fd/locks.ts";
@@ -7,7 +7,7 @@ import { processInfo } from "../process/proc-info.ts";
 
 /** A process that has a lock, as far as this one may see. */
 export interface LockHolder {
-  /** The process that took it, in this pid namespace. A child may have it from there since. */
+  /** The process that took it, in this pid namespace. A child of it may have inherited it since. */
   readonly pid: number;
   /** The process's name (comm, at most 15 bytes); "" if it ended meanwhile. */
   readonly command: string;
@@ -37,8 +37,8 @@ function textIfReadable(fd: number): string {
 }
 
 /**
- * Who has the lock of an open file, which somebody has. The kernel's list leaves out processes of
- * other pid namespaces: then the file's own word stands.
+ * The holders of the lock of an open file that is locked. The kernel's list leaves out processes of
+ * other pid namespaces: then the pid in the file counts.
  */
 export function holdersOfFile(fd: number, stats: Stats): LockHolder[] {
   const listed = listedHolders(fd, stats) ?? [];
@@ -54,7 +54,7 @@ function writtenPid(fd: number): number | null {
 
 const commandOf = (pid: number): string => processInfo(pid)?.command ?? "";
 
-/** Those that the kernel lists; null where it has no list. @see proc_locks(5) */
+/** Those that the kernel lists; null if it has no list. @see proc_locks(5) */
 export function listedHolders(fd: number, { ino, mtime }: Stats): LockHolder[] | null {
   const locks = fileLocks();
   if (locks === null) return null;

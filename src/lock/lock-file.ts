@@ -80,7 +80,7 @@ function contentOf(content: LockOptions["content"]): string | Uint8Array | null 
   throw new TypeError("content is a string, a Uint8Array or null");
 }
 
-/** What the path means now, however long it takes. */
+/** The path as it is now, even if the directory changes during the wait. */
 function lockPath(path: string | Uint8Array): string | Uint8Array {
   const address = absolute(parseAddress({ path }));
   if (address.kind !== "path") throw new TypeError("the path of a lock is a string or Uint8Array");
@@ -88,9 +88,9 @@ function lockPath(path: string | Uint8Array): string | Uint8Array {
 }
 
 /**
- * Lock a file, which is made if it is not there, and wait for it as long as somebody else has the
- * lock. The thread is not blocked: it is tried again and again, after pauses of 1 to 50 ms. Who
- * waits the longest is not the first to get it.
+ * Lock a file, which is made if it is not there, and wait for it as long as another holder has the
+ * lock. The thread is not blocked: it is tried again and again, after pauses of 1 to 50 ms. The
+ * order of waiters is not kept.
  *
  * The lock is flock(2)'s: flock(1), Python's `fcntl.flock` and Go's `syscall.Flock` keep out and
  * are kept out; `lockf` and other record locks know nothing of it. It binds only those who ask for
@@ -125,7 +125,7 @@ export async function lockFile(
 }
 
 /**
- * {@link lockFile}, if it is free now; null: somebody has it, {@link lockHolders} says who.
+ * {@link lockFile}, if it is free now; null: it is locked, and {@link lockHolders} says by whom.
  *
  * @throws as lockFile
  * @see flock(2)
@@ -177,7 +177,7 @@ function deadlock(want: Wanted): UnixError {
  * namespace). Nothing is locked and nothing is made.
  *
  * @throws TypeError for what is no path; UnixError EACCES: the file may not be read; ELOOP, EMFILE
- * @throws UnsupportedError where the kernel has no list: not on macOS
+ * @throws UnsupportedError if the kernel has no list: not on macOS
  * @see proc_locks(5)
  */
 export function lockHolders(path: string | Uint8Array): LockHolder[] {

@@ -1,5 +1,5 @@
-// The same operation waited for again and again, by nobody who may give it up: what a loop around
-// `receive()` or `accept()` does. One object serves all waits, one at a time.
+// The same operation awaited again and again, without an AbortSignal: a loop around `receive()` or
+// `accept()`. One object serves all waits, one at a time.
 
 import { type Operation, tried } from "./attempt.ts";
 import { inOrder } from "./gate.ts";
@@ -11,17 +11,17 @@ type Reject = (reason: unknown) => void;
 /** Of the promise that was made last: one function for all, in the place of one for each. */
 let resolveLast: Resolve | null = null;
 let rejectLast: Reject | null = null;
-function keep(resolve: Resolve, reject: Reject): void {
+function capture(resolve: Resolve, reject: Reject): void {
   resolveLast = resolve;
   rejectLast = reject;
 }
 
-/** An operation in the direction "read", and who waits for it. */
+/** An operation in the direction "read", and its waiter. */
 export class Again<T> implements Waiter {
   next: Waiter | null = null;
   readonly #operation: Operation<T>;
   #watch: Watch | null = null;
-  /** How to tell who waits; null while nobody does. */
+  /** Settles the promise of the waiter; null if there is none. */
   #resolve: Resolve | null = null;
   #reject: Reject | null = null;
 
@@ -29,12 +29,14 @@ export class Again<T> implements Waiter {
     this.#operation = operation;
   }
 
-  /** The next value, as `attempt` would get it; null: somebody waits through this already. */
+  /** The next value, as `attempt` would get it; null: a waiter uses this object already. */
   once(watch: Watch): Promise<T> | null {
     if (this.#resolve !== null) return null;
     const now = tried(watch, "read", this.#operation);
     if (now !== null) return now;
-    const promise = new Promise<T>(keep as (resolve: (value: T) => void, reject: Reject) => void);
+    const promise = new Promise<T>(
+      capture as (resolve: (value: T) => void, reject: Reject) => void,
+    );
     this.#resolve = resolveLast;
     this.#reject = rejectLast;
     resolveLast = rejectLast = null;
@@ -50,19 +52,19 @@ export class Again<T> implements Waiter {
   run(): Outcome {
     let value: T | undefined;
     try {
-      value = this.#operation.once();
+      value = this.#operation.tryOnce();
     } catch (error) {
       this.stop(error);
-      return "done";
+      return "finished";
     }
     if (value === undefined) {
       this.#watch!.readable = false;
-      return "nothing";
+      return "blocked";
     }
     const resolve = this.#resolve!;
     this.#ended();
     inOrder(resolve, value);
-    return "done";
+    return "finished";
   }
 
   stop(reason: unknown): void {

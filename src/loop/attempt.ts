@@ -6,15 +6,15 @@ import type { Direction, Outcome, Waiter, Watch } from "./poller.ts";
 /** Something that can be tried until it works. */
 export interface Operation<T> {
   /** One try. undefined: would block. An error ends the operation. */
-  once(): T | undefined;
-  /** Called once, when it has ended in whatever way: let go of what it held. */
+  tryOnce(): T | undefined;
+  /** Called once, when the operation has ended, for any reason: releases what it held. */
   cleanup?(): void;
   /**
-   * The caller gives up. True: part of it is out already, so `once` goes on being called until
-   * the rest is out too, although the caller has been told.
+   * The caller cancels. True: part of the data is out already, so `tryOnce` is called until the
+   * rest is out too, even though the caller has been told.
    */
   partlyDone?(): boolean;
-  /** Whom to tell what becomes of the rest then, if anybody wants to know. */
+  /** Told what becomes of the rest then, if the caller asked for it. */
   readonly onRest?: ((rest: Promise<void>) => void) | undefined;
 }
 
@@ -24,7 +24,7 @@ export interface Wait {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Do `operation`; whoever already waits in its direction goes first. */
+/** Run `operation`; waiters that are already queued in its direction go first. */
 export function attempt<T>(wait: Wait, operation: Operation<T>): Promise<T> {
   const { watch, direction, signal } = wait;
   if (signal?.aborted === true) return failed(operation, signal.reason);
@@ -35,7 +35,7 @@ export function attempt<T>(wait: Wait, operation: Operation<T>): Promise<T> {
   });
 }
 
-/** What one try brings, if it may be made at once and brings something; null: wait. */
+/** The result of one try, if it may be made at once and has one; null: wait. */
 export function tried<T>(
   watch: Watch,
   direction: Direction,
@@ -45,7 +45,7 @@ export function tried<T>(
   const ready = direction === "read" ? watch.readable : watch.writable;
   if (!ready || watch.hasWaiters(direction)) return null;
   try {
-    const value = operation.once();
+    const value = operation.tryOnce();
     if (value !== undefined) {
       operation.cleanup?.();
       return settled(value);
@@ -53,7 +53,7 @@ export function tried<T>(
   } catch (error) {
     return failed(operation, error);
   }
-  if (signal?.aborted) return failed(operation, signal.reason); // from inside `once`
+  if (signal?.aborted) return failed(operation, signal.reason); // from inside `tryOnce`
   noteBlocked(watch, direction);
   return null;
 }
@@ -75,7 +75,7 @@ class Pending<T> implements Waiter {
   #reject: (reason: unknown) => void;
   #watch: Watch | null = null;
   #direction: Direction = "read";
-  /** Where there is a signal. */
+  /** If there is a signal. */
   #abortion: Abortion | null = null;
 
   constructor(
@@ -104,18 +104,18 @@ class Pending<T> implements Waiter {
     const abortion = this.#abortion;
     if (abortion !== null) abortion.trying = true;
     try {
-      const value = this.#operation.once();
+      const value = this.#operation.tryOnce();
       if (value === undefined) {
         if (abortion !== null) abortion.tried();
         noteBlocked(this.#watch!, this.#direction);
-        return "nothing";
+        return "blocked";
       }
       this.#finish();
       inOrder(this.#resolve, value);
     } catch (error) {
       this.stop(error);
     }
-    return "done";
+    return "finished";
   }
 
   stop(reason: unknown): void {
@@ -148,11 +148,11 @@ class Pending<T> implements Waiter {
   }
 }
 
-/** A signal that may end a wait; while a try is under way it has to wait for that. */
+/** A signal that may end a wait; while a try is running the abort is deferred. */
 class Abortion {
   readonly #signal: AbortSignal;
   readonly #abort: () => void;
-  /** `once` is at it; an abort from inside it must not lose what it gets. */
+  /** `tryOnce` is running; an abort from inside it must not lose its result. */
   trying = false;
   #meanwhile = false;
 
@@ -165,7 +165,7 @@ class Abortion {
     signal.addEventListener("abort", this.#abort, { once: true });
   }
 
-  /** Nothing came of the try. @throws the reason, where the signal came meanwhile */
+  /** The try had no result. @throws the signal's reason, if it was aborted meanwhile */
   tried(): void {
     this.trying = false;
     if (this.#meanwhile) throw this.#signal.reason;

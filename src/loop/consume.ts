@@ -1,4 +1,4 @@
-// Everything that comes, handed to a function in the moment it is there: no promise for each.
+// Each value is handed to a function as soon as it is there: no promise for each.
 
 import { behindGate, inOrder, rejected } from "./gate.ts";
 import type { Outcome, Waiter, Watch } from "./poller.ts";
@@ -7,14 +7,14 @@ import { overdue, turnBegins } from "./turn.ts";
 /** Values as they come. */
 export interface Feed<T> {
   /** One try. undefined: nothing now; null: that was all. */
-  once(): T | null | undefined;
+  tryOnce(): T | null | undefined;
 }
 
 /** Where values go to; the next one comes when a promise that it returns is settled. */
 export type Handler<T> = (value: T) => unknown;
 
 /** Values handed over in a row before the clock is looked at. */
-const SPREE = 64;
+const SYNC_BUDGET = 64;
 
 /** A promise of ours or of others: anything with a `then`. */
 export const isPromise = (value: unknown): value is PromiseLike<unknown> =>
@@ -26,10 +26,10 @@ export class Consumer<T> implements Waiter {
   readonly #watch: Watch;
   readonly #feed: Feed<T>;
   readonly #handler: Handler<T>;
-  /** How to tell whom this is for; null once told. */
+  /** Settles the caller's promise; null once settled. */
   #resolve: (() => void) | null = null;
   #reject: ((reason: unknown) => void) | null = null;
-  /** Others have their turn; it keeps its place in the queue meanwhile. */
+  /** Other work has its turn; this waiter keeps its place in the queue. */
   #resting = false;
   #waits = 0;
 
@@ -65,7 +65,7 @@ export class Consumer<T> implements Waiter {
     return handler(value);
   }
 
-  /** In its place, but behind what has been told just before. */
+  /** In its order, but after outcomes that were told just before. */
   #begin(): void {
     this.wait();
     this.#enter();
@@ -82,7 +82,7 @@ export class Consumer<T> implements Waiter {
   /** Go on after a promise: what is there already brings no event. */
   #go(): void {
     if (this.#resolve === null) return;
-    if (!this.#watch.hasWaiters("read") && this.run() === "done") return; // else behind those
+    if (!this.#watch.hasWaiters("read") && this.run() === "finished") return; // else behind those
     this.#enter();
   }
 
@@ -96,24 +96,24 @@ export class Consumer<T> implements Waiter {
 
   run(): Outcome {
     this.#resting ||= behindGate(this.#goOn); // receives that were asked for before
-    if (this.#resting) return "nothing";
-    let left = SPREE;
-    let outcome: Outcome = "nothing";
+    if (this.#resting) return "blocked";
+    let left = SYNC_BUDGET;
+    let outcome: Outcome = "blocked";
     try {
       do {
-        const value = this.#feed.once();
+        const value = this.#feed.tryOnce();
         if (value === undefined) {
           this.#watch.readable = false;
           return outcome;
         }
         if (value === null) return this.#finish();
-        outcome = "more";
+        outcome = "progress";
         const later = this.hand(value, this.#handler);
         if (this.#resolve === null || this.#watch.closed) return this.#finish();
         if (later !== undefined && isPromise(later)) return this.#after(later);
         if (--left > 0) continue;
         if (overdue()) return this.#pause();
-        left = SPREE;
+        left = SYNC_BUDGET;
       } while (this.#watch.readable);
     } catch (reason) {
       return this.#watch.closed ? this.#finish() : this.#fail(reason);
@@ -121,20 +121,20 @@ export class Consumer<T> implements Waiter {
     return outcome;
   }
 
-  #after(promise: PromiseLike<unknown>): "done" {
+  #after(promise: PromiseLike<unknown>): "finished" {
     const failed = (reason: unknown): unknown => this.#fail(reason);
     promise.then(() => (this.#watch.closed ? this.#finish() : this.#go()), failed);
-    return "done";
+    return "finished";
   }
 
   /** The rest of Bun's loop gets its turn. */
-  #pause(): "more" {
+  #pause(): "progress" {
     this.#resting = true;
     setImmediate(() => {
       turnBegins();
       this.#goOn();
     });
-    return "more";
+    return "progress";
   }
 
   readonly #goOn = (): void => {
@@ -142,18 +142,18 @@ export class Consumer<T> implements Waiter {
     this.#watch.retry("read");
   };
 
-  #finish(): "done" {
+  #finish(): "finished" {
     const resolve = this.#resolve;
     this.#ended();
     if (resolve !== null) inOrder(resolve, undefined);
-    return "done";
+    return "finished";
   }
 
-  #fail(reason: unknown): "done" {
+  #fail(reason: unknown): "finished" {
     const reject = this.#reject;
     this.#ended();
     if (reject !== null) inOrder(reject, reason);
-    return "done";
+    return "finished";
   }
 
   #ended(): void {

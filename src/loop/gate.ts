@@ -1,6 +1,6 @@
-// What is known at once is told at once, but not for ever: now and then Bun's loop gets its turn
-// first. Whoever comes meanwhile is told behind that, a value, an error and the end alike: outcomes
-// come in the order of the calls.
+// What is known at once is told at once, within a budget: now and then Bun's loop gets its turn
+// first. Calls made meanwhile are told after that, values, errors and the end alike: outcomes come
+// in the order of the calls.
 
 import { overdue, turnBegins } from "./turn.ts";
 
@@ -41,13 +41,13 @@ export function rejected(reason: unknown): Promise<never> {
   });
 }
 
-/** Tell somebody of an outcome: now, or behind those who wait at the gate. */
+/** Tell an outcome: now, or after those that wait at the gate. */
 export function inOrder<T>(tell: (what: T) => void, what: T): void {
   if (gate === null) tell(what);
   else void gate.then(() => tell(what));
 }
 
-/** Whether somebody waits at the gate; if so `then` is called when they have been told. */
+/** Whether outcomes wait at the gate; if so `then` is called when they have been told. */
 export function behindGate(then: () => void): boolean {
   if (gate === null) return false;
   void gate.then(() => queueMicrotask(then)); // what they are told is a microtask

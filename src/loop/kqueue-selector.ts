@@ -6,7 +6,7 @@ import { check } from "../base/errors.ts";
 import { descriptorFlags } from "../syscalls/fd.ts";
 import { KqueueEvents, keventChange, kq, kqueueCreate } from "../syscalls/kqueue.ts";
 import { type Asked, select } from "../syscalls/select.ts";
-import { BATCH, type Beside, eventFlag, type Selected, type Selector } from "./selector.ts";
+import { BATCH, eventFlag, type Selected, type Selector, type SelectSet } from "./selector.ts";
 
 /** EV_CLEAR: told once, and again when something happens. */
 const ASK = kq.add | kq.clear;
@@ -20,10 +20,10 @@ interface Found {
 
 /**
  * FIFOs and pipes. A kqueue says nothing when the last writer of a FIFO has gone, or the last
- * reader where there is no room; select(2) does (facts: #kqueue-and-fifos). It goes on saying what
- * it says, so it is asked only about those that somebody waits on.
+ * reader if there is no room; select(2) does (facts: #kqueue-and-fifos). select is level-triggered,
+ * so it is asked only about descriptors that have a waiter.
  */
-class Fifos implements Beside {
+class Fifos implements SelectSet {
   readonly #all = new Map<number, Selected>();
   /** Of the last look. */
   found: readonly Found[] = [];

@@ -21,7 +21,7 @@ export class LazyWatch {
     return this.#watch;
   }
 
-  /** Nobody waits to write: who comes now may try at once. */
+  /** No waiter in the direction "write": a new send may try at once. */
   get idle(): boolean {
     return this.#watch?.hasWaiters("write") !== true;
   }

@@ -1,10 +1,11 @@
-// Who waits for what in this JS thread. Knows descriptors, nothing of messages.
+// The waiters of this JS thread. It knows descriptors and nothing of messages.
 
 import { closedError } from "../base/errors.ts";
 import { close } from "../syscalls/fd.ts";
 import { atThreadEnd } from "../syscalls/thread-teardown.ts";
 import { Rounds, type Source } from "./rounds.ts";
 import { eventFlag as flag } from "./selector.ts";
+import { dropBy } from "./stop-waiting.ts";
 import { ThreadWaker } from "./thread-waker.ts";
 import { append, entries, type Link, prepend, without, withoutFirst } from "./waiter-ring.ts";
 import { chooseWaker, type Waker, type WakerChoice } from "./waker.ts";
@@ -13,18 +14,18 @@ import { type Served, WatchSet } from "./watch-set.ts";
 /** Unreferenced waiters are served by a thread; it starts when they have waited this long. */
 const BACKGROUND_DELAY_MS = 5;
 
-/** Until a thread that could not be had is asked for again. */
+/** Until a thread that could not be started is tried again. */
 const SHORTAGE_MS = 50;
 
-/**
- * What became of a try: nothing was to be had; it got what it waited for; it got something, and
- * goes on waiting for more.
- */
-export type Outcome = "nothing" | "done" | "more";
+/** The outcome of a try: it would block; it is finished; it made progress, and waits for more. */
+export type Outcome = "blocked" | "finished" | "progress";
 
-/** Someone who waits, in one queue at a time. `run` tries; it never throws. */
+/** A waiter, in one queue at a time. `run` tries; it never throws. */
 export interface Waiter extends Link<Waiter> {
-  /** It would be told at once, those just served in a microtask: behind them, not now. */
+  /**
+   * It would be told at once, but waiters just served are told in a microtask: it is told after
+   * them.
+   */
   wait?(): void;
   run(): Outcome;
   /** The descriptor is closed, or cannot be watched: stop waiting with this reason. */
@@ -33,9 +34,9 @@ export interface Waiter extends Link<Waiter> {
 
 export type Direction = "read" | "write";
 
-const latest = (first: Served, second: Served): Served => (second === "nobody" ? first : second);
+const latest = (first: Served, second: Served): Served => (second === "none" ? first : second);
 
-/** One descriptor in the set. Owned by whoever owns the descriptor; ended by `close`. */
+/** One descriptor in the set. It belongs to the descriptor's owner; ended by `close`. */
 export class Watch {
   readonly fd: number;
   /** The last in each queue. */
@@ -46,7 +47,7 @@ export class Watch {
   writable = true;
   /** Hung up, or bytes came out of band: a short read says nothing about what is behind it. */
   ended = false;
-  /** Its owner calls `close`. Without one it goes when nobody waits any more. */
+  /** Its owner calls `close`. A watch without an owner goes with its last waiter. */
   owned: boolean;
   /** Events that the kernel was asked for. */
   registered = 0;
@@ -60,7 +61,7 @@ export class Watch {
     this.tag = threadPoller().add(this);
   }
 
-  /** The watch of a descriptor in this thread: there is one, however many ask. */
+  /** The watch of a descriptor in this thread: there is one for all waiters. */
   static of(fd: number, owned: boolean): Watch {
     const known = threadPoller().find(fd);
     // a number has one owner at a time: that one's file was closed behind our back
@@ -75,7 +76,7 @@ export class Watch {
     return this.tag === 0;
   }
 
-  /** An owner comes: whoever waited by number may have waited for a file that is gone by now. */
+  /** The watch gets an owner: waiters by number may have waited for a file that is gone by now. */
   #claim(): void {
     this.owned = true;
     this.readable = true;
@@ -84,7 +85,7 @@ export class Watch {
     if (this.registered !== 0) threadPoller().renew(this);
   }
 
-  /** Somebody waits in this direction. */
+  /** Whether there is a waiter in this direction. */
   hasWaiters(direction: Direction): boolean {
     return this.#last(direction) !== null;
   }
@@ -137,7 +138,7 @@ export class Watch {
   /** The kernel said `events`: let the waiters try in their order. */
   notify(events: number): Served {
     const gone = (events & flag.gone) !== 0;
-    let served: Served = "nobody";
+    let served: Served = "none";
     if (gone || (events & (flag.readHangUp | flag.urgent)) !== 0) this.ended = true;
     if (gone || (events & (flag.in | flag.readHangUp)) !== 0) {
       this.readable = true;
@@ -153,19 +154,19 @@ export class Watch {
   }
 
   /**
-   * In their order, those who wait now. One that runs is out of the queue: it may close this watch,
-   * or wait again, and then it has just seen that there is nothing to be had.
+   * In their order, those who wait now. A waiter that runs is out of the queue: it may close this
+   * watch, or wait again, and then it has just seen that it would block.
    */
   #serve(direction: Direction): Served {
     const end = this.#last(direction);
-    let served: Served = "nobody";
+    let served: Served = "none";
     for (let last = end; last !== null; last = this.#last(direction)) {
       const waiter = last.next!;
       this.#queue(direction, withoutFirst(last));
       const outcome = waiter.run();
-      if (outcome !== "done") {
+      if (outcome !== "finished") {
         if (!this.closed) this.#queue(direction, prepend(this.#last(direction), waiter));
-        return outcome === "more" ? "callback" : served;
+        return outcome === "progress" ? "callback" : served;
       }
       threadPoller().waiting(this.#referenced, -1);
       served = "promise";
@@ -191,11 +192,6 @@ export class Watch {
     for (const waiter of waiters) waiter.next = null;
     for (const waiter of waiters) waiter.stop(reason);
   }
-}
-
-/** Drop what waits on a descriptor that is about to be closed; cheap where nobody does. */
-export function stopWaiting(fd: number, reason: () => unknown): void {
-  poller?.find(fd)?.close(reason());
 }
 
 class Poller extends WatchSet<Watch> implements Source {
@@ -224,14 +220,14 @@ class Poller extends WatchSet<Watch> implements Source {
   waiting(referenced: boolean, count: number): void {
     if (referenced) this.#referenced += count;
     else this.#unreferenced += count;
-    this.#rounds.touch();
+    this.#rounds.schedule();
   }
 
   get awaited(): boolean {
     return this.#referenced > 0;
   }
 
-  rest(): void {
+  goIdle(): void {
     if (this.#referenced > 0) {
       if (!this.#armed || this.selector.beside !== null) this.#arm();
       this.#armed = true;
@@ -271,10 +267,10 @@ class Poller extends WatchSet<Watch> implements Source {
 
   #armAgain(): void {
     this.#armed = false;
-    this.rest();
+    this.goIdle();
   }
 
-  /** The other waker; null while this process is out of descriptors: nobody is there to be told. */
+  /** The other waker; null while this process is out of descriptors. */
   #thread(): ThreadWaker | null {
     try {
       return new ThreadWaker(this.selector, () => this.#woken());
@@ -307,7 +303,10 @@ class Poller extends WatchSet<Watch> implements Source {
 let poller: Poller | undefined;
 
 function threadPoller(): Poller {
-  return (poller ??= new Poller());
+  if (poller !== undefined) return poller;
+  const made = new Poller();
+  dropBy((fd, reason) => made.find(fd)?.close(reason()));
+  return (poller = made);
 }
 
 /** This thread's waker and why it is that one; starts the loop if it has not been needed yet. */

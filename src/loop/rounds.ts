@@ -12,39 +12,42 @@ import type { Served } from "./watch-set.ts";
 export interface Source {
   /** Take what is ready from the kernel: how many events. */
   take(): number;
-  /** The same, sleeping at most so long until something is; negative where that cannot be done. */
+  /**
+   * The same, after sleeping for at most that long until something is ready; negative if this
+   * kernel cannot.
+   */
   takeWithin(nanoseconds: number): number;
   /** The watch that event `index` is about; null: it is closed meanwhile. */
   watchOf(index: number): Watch | null;
   /** Tell `watch` of event `index`. */
   serve(watch: Watch, index: number): Served;
-  /** Whether somebody waits who keeps the process alive. */
+  /** Whether there is a waiter that keeps the process alive. */
   readonly awaited: boolean;
-  /** All are served, and have waited again if they wanted: arm the waker, or let it go. */
-  rest(): void;
+  /** All are served, and have queued again if they wanted: arm the waker, or release it. */
+  goIdle(): void;
 }
 
 /** Rounds in one wake-up at most. */
 const ROUNDS = 16;
-/** Microtasks that those who were served get to answer and to wait again. */
+/** Microtasks in which served waiters may answer and wait again. */
 const MICROTASK_TURNS = 6;
-/** The same before Bun is told that nobody waits any more. */
+/** The same before Bun is told that there are no more waiters. */
 const IDLE_MICROTASK_TURNS = 16;
 
 /** Sleep of the thread itself, which is short so that the rest of Bun's loop does not notice. */
 const NAP_NS = 100_000;
 
-/** Vain steps back, or naps, in a row before they are tried only every so often. */
+/** Fruitless yields, or naps, in a row, after which they are tried only now and then. */
 const LUCK = 8;
 const PROBE = 64;
 
-/** Whether something that has often been in vain is worth another try. */
+/** Whether something that has often been fruitless is worth another try. */
 class AdaptiveGate {
   #left = LUCK;
-  #vain = 0;
+  #misses = 0;
 
   get shouldTry(): boolean {
-    return this.#left > 0 || ++this.#vain % PROBE === 0;
+    return this.#left > 0 || ++this.#misses % PROBE === 0;
   }
 
   note(found: boolean): void {
@@ -54,7 +57,7 @@ class AdaptiveGate {
 
 let busyPollMs = 0;
 
-/** Go on looking for so long after the last event before the thread sleeps. */
+/** Keep polling for this long after the last event before the thread sleeps. */
 export function setBusyPoll(ms: number): void {
   busyPollMs = ms;
 }
@@ -81,12 +84,12 @@ export class Rounds {
   #hops = 0;
   readonly #yielding = new AdaptiveGate();
   readonly #napping = new AdaptiveGate();
-  /** The only watch that was served in this round: it is expected to be ready next, too. */
-  #only: Watch | null = null;
-  /** Somebody was served who answers in a microtask of his own. */
-  #patient = false;
-  /** The same of the round before: one conversation, and nobody else's. */
-  #before: Watch | null = null;
+  /** The only watch that was served in this round; predicted to be ready next. */
+  #lastServed: Watch | null = null;
+  /** A served waiter answers in a microtask of its own (a promise). */
+  #servedPromise = false;
+  /** The same as in the round before: a single conversation. */
+  #previousServed: Watch | null = null;
 
   constructor(source: Source) {
     this.#source = source;
@@ -96,7 +99,7 @@ export class Rounds {
   wake(): void {
     turnBegins();
     this.#look = true;
-    this.#only = null; // however busy it is, the others are asked for first
+    this.#lastServed = null; // however busy it is, the others are asked for first
     this.#rounds = 0;
     this.#hops = MICROTASK_TURNS;
     if (this.#running) return;
@@ -104,8 +107,8 @@ export class Rounds {
     this.#step();
   }
 
-  /** Somebody waits who did not, or the other way round: see to the waker after this turn. */
-  touch(): void {
+  /** The number of waiters went from none to some, or back: adjust the waker after this turn. */
+  schedule(): void {
     if (this.#running) return;
     this.#running = true;
     this.#hops = 0;
@@ -124,7 +127,7 @@ export class Rounds {
       queueMicrotask(this.#step);
     else {
       this.#running = false;
-      this.#source.rest();
+      this.#source.goIdle();
     }
   };
 
@@ -132,8 +135,8 @@ export class Rounds {
     do {
       const index = this.#at++;
       const watch = this.#source.watchOf(index);
-      const served = watch === null ? "nobody" : this.#source.serve(watch, index);
-      if (watch === null || served === "nobody") continue;
+      const served = watch === null ? "none" : this.#source.serve(watch, index);
+      if (watch === null || served === "none") continue;
       this.#note(watch, served);
       if (served === "promise") break;
     } while (this.#at < this.#count);
@@ -149,31 +152,31 @@ export class Rounds {
   }
 
   #note(watch: Watch, served: Served): void {
-    this.#only = this.#served === 0 ? watch : null;
+    this.#lastServed = this.#served === 0 ? watch : null;
     this.#served += 1;
-    this.#patient ||= served === "promise";
+    this.#servedPromise ||= served === "promise";
   }
 
   #endRound(): void {
     const more = ++this.#rounds < ROUNDS || busyPollMs > 0;
     this.#look ||= this.#served > 0 && more && !overdue();
     this.#served = 0;
-    this.#hops = this.#patient ? 0 : MICROTASK_TURNS;
-    this.#patient = false;
+    this.#hops = this.#servedPromise ? 0 : MICROTASK_TURNS;
+    this.#servedPromise = false;
   }
 
   #lookAgain(): void {
-    const only = this.#only;
-    const waiting = only === null ? this.#hops >= MICROTASK_TURNS : only.hasWaiters("read");
+    const last = this.#lastServed;
+    const waiting = last === null ? this.#hops >= MICROTASK_TURNS : last.hasWaiters("read");
     if (!waiting && ++this.#hops < MICROTASK_TURNS) {
       queueMicrotask(this.#step);
       return;
     }
     this.#look = false;
-    this.#only = null;
-    const alone = only !== null && only === this.#before;
-    this.#before = only;
-    if (only !== null && this.#retry(only, alone)) {
+    this.#lastServed = null;
+    const sameAsLast = last !== null && last === this.#previousServed;
+    this.#previousServed = last;
+    if (last !== null && this.#retry(last, sameAsLast)) {
       this.#endRound();
       this.#soon();
       return;
@@ -184,7 +187,7 @@ export class Rounds {
     this.#step();
   }
 
-  /** What is ready, or soon will be if somebody waits for it. */
+  /** How many events are ready, or are about to be if there is a waiter. */
   #take(): number {
     if (!this.#source.awaited) return this.#source.take();
     if (busyPollMs > 0) return this.#poll();
@@ -205,20 +208,20 @@ export class Rounds {
 
   /**
    * The peer may have answered while we were at it. If not, step back for a moment and look again.
-   * Where the peer runs on this processor it can only answer once we stop, and that is many times
-   * cheaper than to sleep and be woken. Where it runs elsewhere the step back returns at once. With
+   * If the peer runs on this processor it can only answer once we stop, and that is many times
+   * cheaper than to sleep and be woken. If it runs elsewhere the step back returns at once. With
    * several peers it is never made: the kernel lets them run before us for a while after it, one by
    * one at each answer.
    */
-  #retry(only: Watch, alone: boolean): boolean {
-    let served = only.retry("read");
-    if (served === "nobody" && alone && busyPollMs === 0 && this.#yielding.shouldTry) {
+  #retry(last: Watch, sameAsLast: boolean): boolean {
+    let served = last.retry("read");
+    if (served === "none" && sameAsLast && busyPollMs === 0 && this.#yielding.shouldTry) {
       schedYield();
-      served = only.retry("read");
-      this.#yielding.note(served !== "nobody");
+      served = last.retry("read");
+      this.#yielding.note(served !== "none");
     }
-    if (served === "nobody") return false;
-    this.#note(only, served);
+    if (served === "none") return false;
+    this.#note(last, served);
     return true;
   }
 }

@@ -4,7 +4,7 @@
 import { epoll, poll } from "../../native/poll.ts";
 import type { Asked } from "../syscalls/select.ts";
 
-/** Of our own where the kernel has no word for it. */
+/** Of our own if the kernel has no word for it. */
 const READ_HANG_UP = 0x2000;
 
 /** What happened to a descriptor: epoll's words, which on Linux are the kernel's. */
@@ -16,7 +16,7 @@ export const eventFlag = {
   gone: poll.POLLERR | poll.POLLHUP,
 } as const;
 
-/** What is asked for as long as anybody waits. */
+/** What is asked for as long as there is a waiter. */
 export const READING = eventFlag.in | eventFlag.readHangUp | eventFlag.urgent;
 
 /** A descriptor to be asked about. */
@@ -26,12 +26,12 @@ export interface Selected {
   readonly tag: number;
   /** What the kernel was asked for so far; 0: nothing. The selector writes it. */
   registered: number;
-  /** Somebody waits in this direction. */
+  /** Whether there is a waiter in this direction. */
   hasWaiters(direction: "read" | "write"): boolean;
 }
 
 /**
- * Every registration is edge-triggered: what stays true with nobody to act on it (a listener at
+ * Every registration is edge-triggered: what stays ready while no waiter acts on it (a listener at
  * EMFILE, a FIFO without writers) wakes us once and not again (facts:
  * #accept-at-emfile-stays-readable, #readable-for-ever).
  */
@@ -39,14 +39,14 @@ export interface Selector {
   /** Readable while something is ready; ours to close. */
   readonly fd: number;
   /** What the waker has to look at beside it, if there is such a thing. */
-  readonly beside: Beside | null;
+  readonly beside: SelectSet | null;
   /** Ask for `events` from now on, or once more, and be told of what holds now. Or an errno. */
   change(watch: Selected, events: number): number;
   /** Ask no more. */
   remove(watch: Selected): void;
   /** Take what is ready: how many events; never waits. */
   take(): number;
-  /** The same, after at most so many nanoseconds; negative where that cannot be done. */
+  /** The same, after at most that many nanoseconds; negative if this kernel cannot. */
   takeWithin(nanoseconds: number): number;
   /** Of event `index` of the last take: whose, and what. */
   fdOf(index: number): number;
@@ -55,8 +55,8 @@ export interface Selector {
 }
 
 /** Descriptors that the selector itself is not told enough of, for select(2). */
-export interface Beside {
-  /** Those that somebody waits on now, and for which directions. */
+export interface SelectSet {
+  /** Those that have waiters now, and for which directions. */
   asked(): readonly Asked[];
 }
 

@@ -1,4 +1,4 @@
-// The waker with a thread, for where the kernel has no AIO poll, as under qemu-user, gVisor or
+// The waker with a thread, for when the kernel has no AIO poll, as under qemu-user, gVisor or
 // seccomp (facts: #aio-may-be-missing) and on macOS: one Worker per JS thread sleeps in poll(2) on
 // the selector's descriptor.
 //
@@ -43,7 +43,7 @@ function openCommand(): FdPair {
 export class ThreadWaker implements Waker {
   readonly kind = "thread";
   readonly #selector: Selector;
-  /** Null where the selector never has anything beside it. */
+  /** Null if the selector never has anything beside it. */
   readonly #beside: Int32Array | null;
   readonly #shared: SharedArrayBuffer | null;
   #words = FIRST_WORDS;
@@ -90,7 +90,7 @@ export class ThreadWaker implements Waker {
     else check(writeZero(writer), "write");
   }
 
-  /** Room for so many numbers, or for as many as there can be. */
+  /** Room for `count` numbers, or for as many as there can be. */
   #grown(count: number): number {
     const words = Math.min(WORDS_EACH * count + 1, MAX_WORDS);
     if (words > this.#words) {

@@ -1,16 +1,16 @@
 // How long we have kept Bun's event loop from everything else: timers, requests, other sockets.
 
-/** Work that begins at once goes on for so long before the rest of the loop gets its turn. */
+/** Work that begins at once goes on for this long before the rest of the loop gets its turn. */
 const TURN_MS = 2;
 
 let began = Number.NEGATIVE_INFINITY;
 
-/** Bun's loop has just given us the word. */
+/** Bun's loop has just called us. */
 export function turnBegins(): void {
   began = performance.now();
 }
 
-/** It is time to give it back. */
+/** It is time to return to Bun's loop. */
 export function overdue(): boolean {
   return performance.now() - began > TURN_MS;
 }

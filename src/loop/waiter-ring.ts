@@ -1,6 +1,6 @@
 // A queue without an object of its own: each entry points to the next, and the last to the first.
-// Whoever has a queue holds its last entry, or null. There is one for each direction of each
-// descriptor that waits, and most hold nobody or one.
+// The owner of a queue holds its last entry, or null. There is one for each direction of each
+// descriptor that waits, and most hold one entry or none.
 
 /** Something that can stand in one ring at a time. */
 export interface Link<T> {

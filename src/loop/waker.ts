@@ -33,7 +33,7 @@ export function chooseWaker(selector: Selector, onWake: () => void): WakerChoice
   if (!hasEpoll) {
     return { waker: new ThreadWaker(selector, onWake), reason: "there is no AIO poll of epoll" };
   }
-  // a filter may end whoever makes the call, which is no way to find out whether it is there
+  // a filter may kill the process that makes the call, so the call itself cannot be the test
   const aio = whyFatal("io_setup") ?? AioWaker.create(selector.fd, onWake);
   if (typeof aio !== "string") return { waker: aio };
   if (forced === "aio") throw new Error(`BUNIX_WAKER=aio, but ${aio}`);

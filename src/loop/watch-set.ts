@@ -19,17 +19,17 @@ const waitCall = hasEpoll ? "epoll_ctl" : "kevent";
 
 /** A descriptor in the set. */
 interface Registered extends Selected {
-  /** Somebody closes it here before the number is closed. */
+  /** Its owner closes the watch before the number is closed. */
   owned: boolean;
   /** The kernel said `events`: what came of it. */
   notify(events: number): Served;
 }
 
 /**
- * Who got what it waited for, of those that were asked: nobody, or last a promise, whose owner runs
- * in a microtask of its own, or last a callback, which has run by now.
+ * Which of the waiters finished: none; the last was a promise, whose owner runs in a microtask of
+ * its own; or the last was a callback, which has run by now.
  */
-export type Served = "nobody" | "promise" | "callback";
+export type Served = "none" | "promise" | "callback";
 
 export class WatchSet<W extends Registered> {
   readonly selector: Selector = openSelector();
@@ -59,9 +59,9 @@ export class WatchSet<W extends Registered> {
     this.#control(watch, watch.registered);
   }
 
-  /** Nobody waits for room any more: each read by the peer would wake us for nothing. */
+  /** No waiter for room is left: each read by the peer would wake us for nothing. */
   registerReadOnly(watch: W): void {
-    // nobody is there to be told of a failure
+    // no caller is there to be told of a failure
     this.selector.change(watch, watch.registered & ~eventFlag.out);
   }
 

@@ -17,7 +17,7 @@ import { addSeals, collected, map, shmCreate, truncate } from "../syscalls/mappi
 import { bytesIn } from "../syscalls/memory.ts";
 
 /**
- * What nobody can do any more once it is sealed, not even its maker: make it smaller, make it
+ * What no process can do any more once it is sealed, not even its maker: make it smaller, make it
  * larger, change its contents, map it anew for writing, add seals.
  *
  * @see fcntl(2), F_ADD_SEALS
@@ -41,19 +41,20 @@ export interface SharedMemoryOptions {
 
 /** How received memory is mapped. */
 export interface MapMemoryOptions {
-  /** The first so many bytes. Default: all of it. */
+  /** The number of bytes to map, from the first. Default: all. */
   readonly bytes?: number | undefined;
   /**
-   * true: what is written here must reach the others, else fail. false: it must not. Default: it
-   * does where seals and descriptor allow it; `writable` says whether. false is not on macOS, of
-   * memory that {@link SharedMemory.create} made there: it is mapped shared, or not at all.
+   * true: what is written here must reach the other processes, else fail. false: it must not.
+   * Default: it does if seals and descriptor allow it; `writable` says whether. false is not on
+   * macOS, of memory that {@link SharedMemory.create} made there: it is mapped shared, or not at
+   * all.
    */
   readonly writable?: boolean | undefined;
   /**
-   * Map memory that is not sealed against shrinking. Whoever has its descriptor can then make it
-   * smaller, and reading or writing what is no longer there ends *this* process with SIGBUS. X
-   * servers and Wayland compositors do not seal what they hand out. On macOS nothing is sealed, so
-   * it always takes this.
+   * Map memory that is not sealed against shrinking. A process that has its descriptor can then
+   * make it smaller, and reading or writing what is no longer there ends *this* process with
+   * SIGBUS. X servers and Wayland compositors do not seal what they hand out. On macOS nothing is
+   * sealed, so it always takes this.
    */
   readonly trustSender?: boolean | undefined;
   /** Close `fd` once it is mapped; on failure it is still yours. */
@@ -160,12 +161,12 @@ export class SharedMemory implements Disposable {
   }
 
   /**
-   * New memory: so many zeroed bytes, which take no memory until they are touched, or a copy of
+   * New memory: a number of zeroed bytes, which take no memory until they are touched, or a copy of
    * data.
    *
    * @throws TypeError, RangeError before any call; UnixError EMFILE, ENOMEM, EINVAL (a seal that
    *   this kernel does not know)
-   * @throws UnsupportedError where there is no memfd_create; with seals: not on macOS
+   * @throws UnsupportedError if there is no memfd_create; with seals: not on macOS
    */
   static create(content: number | Payload, options: SharedMemoryOptions = {}): SharedMemory {
     const data = typeof content === "number" ? null : prepare(content);
@@ -192,16 +193,15 @@ export class SharedMemory implements Disposable {
    * Map memory that came from elsewhere. `fd` is only looked at: this object has a duplicate;
    * with `transfer` it is closed once it is mapped.
    *
-   * The mapping can always be written to without harm. Where seals, the descriptor or
-   * `writable: false` say that writing must not reach the others, it is a private copy-on-write
-   * one: what you write is yours alone, and a page that you have not written to shows what others
-   * write, as long as they may.
+   * The mapping can always be written to without harm. If seals, the descriptor or `writable:
+   * false` say that writing must not reach the others, it is a private copy-on-write one: what you
+   * write is yours alone, and a page that you have not written to shows what others write, as long
+   * as they may.
    *
    * @throws UnixError "ERR_UNSEALED" for memory that may shrink (see `trustSender`), EPERM or
-   *   EACCES where `writable: true` cannot be, EBADF, ENODEV for what cannot be mapped
-   * @throws RangeError where it is empty, has fewer than `bytes`, or more than 4 GiB are to be
-   *   mapped
-   * @throws UnsupportedError where writing is not to reach the others: not on macOS
+   *   EACCES if `writable: true` cannot be, EBADF, ENODEV for what cannot be mapped
+   * @throws RangeError if it is empty, has fewer than `bytes`, or more than 4 GiB are to be mapped
+   * @throws UnsupportedError if writing is not to reach the others: not on macOS
    */
   static map(fd: FdLike, options: MapMemoryOptions = {}): SharedMemory {
     const { transfer = false } = options;
@@ -221,7 +221,7 @@ export class SharedMemory implements Disposable {
     return mapped;
   }
 
-  /** Shared where that is wanted and can be; else private. */
+  /** Shared if that is wanted and can be; else private. */
   static #mapAs(handle: Fd, bytes: number, writable: boolean | undefined): SharedMemory {
     if (writable === false) return new SharedMemory({ handle, bytes, shared: false });
     try {
@@ -263,7 +263,7 @@ export class SharedMemory implements Disposable {
     return this.#writable;
   }
 
-  /** The seals that it has now, whoever set them. None for what is no memfd. */
+  /** The seals that it has now, set by any process. None for what is no memfd. */
   seals(): Seal[] {
     if (this.closed) throw closedError("fcntl");
     const set = Math.max(sealsOf(this.fd), 0);
@@ -277,7 +277,7 @@ export class SharedMemory implements Disposable {
    * @throws UnixError EBUSY ("write", while it is mapped for writing elsewhere, by another process
    *   or by another object of this one), EPERM, EINVAL, ERR_CLOSED
    * @throws UnixError ERR_DETACHED ("write", after the buffer of `bytes` was transferred, so that
-   *   it may be gone by now, or be written to by whoever has it)
+   *   it may be gone by now, or be written to by its new owner)
    * @throws UnsupportedError Not on macOS: it has no seals.
    */
   seal(...which: readonly Seal[]): void {
@@ -295,8 +295,9 @@ export class SharedMemory implements Disposable {
   }
 
   /**
-   * Only where the mapping is still the one that was made: a buffer that was transferred (to a
-   * Worker, say) is somebody else's, who may have let go of it, and then the address is anybody's.
+   * Only if the mapping is still the one that was made: a buffer that was transferred (to a Worker,
+   * say) belongs to another owner, which may have released it; then other memory may have the
+   * address.
    */
   #remap(shared: boolean): void {
     if (bytesLeft(this.#bytes) !== this.size) throw detached();

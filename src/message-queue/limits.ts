@@ -1,4 +1,4 @@
-// What a message queue may be, and which of the system's limits said no.
+// Limits of message queues, and which one a call met.
 
 import { readFileSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
@@ -31,7 +31,7 @@ export class QueueLimitError extends UnixError {
   override readonly name = "QueueLimitError";
   /** Which limit. */
   readonly limit: QueueLimit;
-  /** Its value where that can be told, in messages or bytes; null otherwise. */
+  /** Its value if that can be told, in messages or bytes; null otherwise. */
   readonly value: number | null;
 
   /** @internal */
@@ -62,7 +62,7 @@ function sysctl(name: Sysctl): number | null {
   }
 }
 
-/** The kernel's own (ipc/msgutil.c, ipc_namespace.h), for where /proc does not say. */
+/** The kernel's own (ipc/msgutil.c, ipc_namespace.h), for when /proc does not say. */
 const DEFAULT_MESSAGES = 10;
 const DEFAULT_BYTES = 8192;
 
@@ -120,15 +120,11 @@ function tooManyOpen(result: number, address: string): QueueLimitError {
   close(other);
   const value = rlimit("Max msgqueue size");
   const bytes = value === null ? "" : ` of ${value} bytes`;
-  const hint = `all queues of this user together exceed RLIMIT_MSGQUEUE${bytes}; make smaller ones,
- unlink those left behind, or raise it (prlimit --msgqueue)`;
+  const hint =
+    `all queues of this user together exceed RLIMIT_MSGQUEUE${bytes}; make smaller ones, ` +
+    "unlink those left behind, or raise it (prlimit --msgqueue)";
   const limit = "RLIMIT_MSGQUEUE";
-  return new QueueLimitError("mq_open", result, {
-    address,
-    hint: hint.replace("\n", ""),
-    limit,
-    value,
-  });
+  return new QueueLimitError("mq_open", result, { address, hint, limit, value });
 }
 
 function rlimit(title: string): number | null {
@@ -179,8 +175,8 @@ const MAX_NAME_BYTES = 255;
 const encoder = new TextEncoder();
 
 /**
- * @internal Check a queue's name; musl would let through what glibc and the kernel refuse
- * (facts: #libcs-disagree).
+ * @internal Check a queue's name; musl would let through what glibc and the kernel refuse (facts:
+ *   #libcs-disagree).
  * @throws TypeError, RangeError
  */
 export function checkQueueName(name: unknown): asserts name is string {

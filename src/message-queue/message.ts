@@ -37,13 +37,13 @@ export class QueueMessage {
 }
 
 /** @internal A message that is ready to be sent. */
-export interface Ready {
+export interface ReadyMessage {
   readonly piece: Piece;
   readonly priority: number;
 }
 
 /** @internal A message as one piece of bytes, checked before any call. */
-export function ready(data: Payload, options: QueueSendOptions | undefined): Ready {
+export function ready(data: Payload, options: QueueSendOptions | undefined): ReadyMessage {
   const priority = integer("priority", options?.priority ?? 0, { max: maxPriority });
   return { piece: onePiece(data), priority };
 }

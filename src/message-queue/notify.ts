@@ -18,7 +18,7 @@ export interface QueueNotification {
 const INT32 = 2 ** 31;
 
 const hints = new Map<number, string>([
-  [errno.EBUSY, "some process has asked already, perhaps this one: one at a time may"],
+  [errno.EBUSY, "a process has asked already, perhaps this one: only one at a time may ask"],
 ]);
 
 /** @internal Register, or with null take the registration back. @throws as MessageQueue.notify */

@@ -6,7 +6,7 @@ import { file } from "../../native/file.ts";
 import { priorities } from "../../native/message-queue.ts";
 import { integer } from "../base/checks.ts";
 import { check, fileCall, UnixError, UnsupportedError } from "../base/errors.ts";
-import { Fd, type FdLike, fdNumber } from "../fd/fd.ts";
+import { Fd, type FdLike, fdNumber, ownFd } from "../fd/fd.ts";
 import { close, fchmod, setCloseOnExec, statusFlags, tryLock } from "../syscalls/fd.ts";
 import { mqGetattr, mqOpen, mqUnlink } from "../syscalls/message-queue.ts";
 import { checkQueueName, completeSize, openError, type QueueSize } from "./limits.ts";
@@ -20,7 +20,7 @@ export interface QueueOptions {
   /** Make it if there is none. Default false. */
   readonly create?: boolean | undefined;
   /**
-   * true (with `create`): fail with EEXIST where there is one already.
+   * true (with `create`): fail with EEXIST if there is one already.
    *
    * "lifetime": be the only one with this word, for as long as the descriptor is open; others get
    * EBUSY. A queue whose holder died without unlinking it is taken over, with the messages in it.
@@ -28,10 +28,10 @@ export interface QueueOptions {
    */
   readonly exclusive?: boolean | "lifetime" | undefined;
   /**
-   * Use the name only once: it is gone before `open` returns, and from then on only those have the
-   * queue to whom its descriptor is passed over a socket, or who inherit it. With `create` the
-   * queue is a new one (EEXIST otherwise) that nobody else could open meanwhile, but root. Without,
-   * of all who open a queue with this word exactly one gets it; the others get ENOENT, or EBUSY.
+   * Use the name only once: it is gone before `open` returns, and from then on only processes have
+   * the queue that get its descriptor over a socket, or inherit it. With `create` the queue is a
+   * new one (EEXIST otherwise) that no other user but root could open meanwhile. Without, of all
+   * who open a queue with this word exactly one gets it; the others get ENOENT, or EBUSY.
    * `socket.send("a queue", { fds: [queue.release()], transfer: true })` hands it on and keeps
    * nothing; the receiver has `MessageQueue.adopt`. Default false.
    */
@@ -43,8 +43,8 @@ export interface QueueOptions {
   /** The most bytes of one message in a new queue. Default: the system's, usually 8,192. */
   readonly messageBytes?: number | undefined;
   /**
-   * The user (uid) to whom a queue that is there already must belong; another's gets EACCES. Names
-   * are anybody's to take first. Default "anybody": the queue's mode says who may open it.
+   * The user (uid) to whom a queue that is there already must belong; another's gets EACCES. Any
+   * user can take a name first. Default "anybody": the queue's mode says who may open it.
    */
   readonly owner?: QueueOwner | undefined;
   /** Default "read-write". */
@@ -99,7 +99,7 @@ function howTo(options: QueueOptions): How {
   return { create, exclusive, unlinkOnOpen, mode, size, flags, owner };
 }
 
-/** @internal @throws UnsupportedError where the system has none */
+/** @internal @throws UnsupportedError if the system has none */
 export function needQueues(): void {
   if (priorities.MQ_PRIO_MAX !== null) return;
   throw new UnsupportedError("messageQueues", "only Linux has POSIX message queues");
@@ -126,7 +126,7 @@ function takeName(address: string, opened: Opened): Opened {
   throw new UnixError("mq_unlink", done, { address });
 }
 
-/** Only who makes a queue may set its mode, so making and opening are told apart. */
+/** Only the process that makes a queue sets its mode, so making and opening are told apart. */
 function openOrMake(name: string, how: How): Opened {
   for (;;) {
     if (how.create) {
@@ -156,8 +156,8 @@ function requireOwner(fd: number, address: string, owner: QueueOwner): void {
 }
 
 /**
- * fchmod adds what the umask took away: until then fewer may come in, never more; nobody where the
- * name is to be gone first.
+ * fchmod adds what the umask took away: until then fewer users may open it, never more; none if the
+ * name is removed first.
  */
 function make(name: string, { flags, mode, size, unlinkOnOpen }: How): number {
   const born = { mode: unlinkOnOpen ? 0 : mode, size };
@@ -171,7 +171,7 @@ function make(name: string, { flags, mode, size, unlinkOnOpen }: How): number {
   throw new UnixError("fchmod", done, { address: name });
 }
 
-/** False: locked, but the name is another queue's by now, or nobody's. */
+/** False: locked, but the name is another queue's by now, or is gone. */
 function lockForLife(address: string, fd: number): boolean {
   try {
     const locked = tryLock(fd);
@@ -198,7 +198,7 @@ export function isSame(name: string, fd: number): boolean {
   }
 }
 
-/** @internal Unlink `name`, whosever it is. @throws as MessageQueue.unlink */
+/** @internal Unlink `name`, whichever queue has it. @throws as MessageQueue.unlink */
 export function unlinkQueue(name: string): void {
   checkQueueName(name);
   needQueues();
@@ -231,11 +231,5 @@ export function adoptQueue(from: FdLike): Fd {
   // a duplicate is born so
   const owned = from instanceof Fd || typeof from === "number";
   if (owned) check(setCloseOnExec(number, true), "fcntl");
-  return take(from, number);
-}
-
-function take(from: FdLike, number: number): Fd {
-  if (from instanceof Fd) return Fd.of(from.release(), "MessageQueue.adopt", "ours");
-  if (typeof from !== "number") return Fd.duplicate(number);
-  return Fd.of(number, "MessageQueue.adopt", "ours");
+  return ownFd(from, number, "MessageQueue.adopt", "ours");
 }

@@ -1,5 +1,5 @@
-// Whose queue it may be. Names of queues are anybody's to take: who writes to one looks at its
-// owner first, on the open descriptor.
+// Whose queue it may be. Any user can take a queue's name, so a writer checks the queue's owner
+// first, on the open descriptor.
 
 import { errno } from "../../native/errno.ts";
 import { NO_ID } from "../../native/file.ts";
@@ -7,15 +7,14 @@ import { integer } from "../base/checks.ts";
 import { UnixError } from "../base/errors.ts";
 import { knownUid } from "../users/known-ids.ts";
 
-/** A user's id, or whoever it is. */
+/** A user's id, or any user. */
 export type QueueOwner = number | "anybody";
 
-/** Who may be at the other end. */
+/** Which users may be at the other end. */
 export interface QueueOwnerOptions {
   /**
-   * The user (uid) to whom the other end's queue must belong; "anybody": whoever has made it.
-   * Another user's is refused (EACCES) before anything is written into it. Default: this process's
-   * effective user.
+   * The user (uid) to whom the other end's queue must belong; "anybody": any user. Another user's
+   * is refused (EACCES) before anything is written into it. Default: this process's effective user.
    */
   readonly owner?: QueueOwner | undefined;
 }

@@ -19,7 +19,7 @@ import { Memory } from "../syscalls/memory.ts";
 import { mqGetattr, mqReceive, mqSendFrom, receivedPriority } from "../syscalls/message-queue.ts";
 import { AGAIN } from "../syscalls/result.ts";
 import { checkQueueName, messageTooLong } from "./limits.ts";
-import { QueueMessage, type QueueSendOptions, type Ready, ready } from "./message.ts";
+import { QueueMessage, type QueueSendOptions, type ReadyMessage, ready } from "./message.ts";
 import { notifyBySignal, type QueueNotification } from "./notify.ts";
 import {
   type Access,
@@ -55,7 +55,7 @@ export class MessageQueue extends FdOwner implements AsyncDisposable {
   #queuedBytes = 0;
   #room: Memory | null = null;
   readonly #watch = new LazyWatch();
-  readonly #receiving: Operation<QueueMessage> = { once: () => this.#take() };
+  readonly #receiving: Operation<QueueMessage> = { tryOnce: () => this.#take() };
 
   private constructor(
     handle: Fd,
@@ -96,8 +96,8 @@ export class MessageQueue extends FdOwner implements AsyncDisposable {
   }
 
   /**
-   * Take over a queue's descriptor that somebody else opened: inherited, or received over a socket.
-   * A number or an Fd is owned by the result from then on, of an object with an `fd` a duplicate is
+   * Adopt a queue's descriptor that other code opened: inherited, or received over a socket. A
+   * number or an Fd is owned by the result from then on, of an object with an `fd` a duplicate is
    * used. On failure everything is as it was.
    *
    * @throws UnixError EBADF (no descriptor, or not a queue's)
@@ -108,7 +108,8 @@ export class MessageQueue extends FdOwner implements AsyncDisposable {
   }
 
   /**
-   * Remove the name. Who has the queue open keeps it; it is gone when the last one closes it.
+   * Remove the name. Processes that have the queue open keep it; it is gone when the last one
+   * closes it.
    * @throws UnixError ENOENT, EACCES
    * @see mq_unlink(3)
    */
@@ -137,12 +138,12 @@ export class MessageQueue extends FdOwner implements AsyncDisposable {
   /**
    * Have a signal sent to this process, once, when a message comes into the queue while it is
    * empty; null takes that back. `watchSignals` then says who sent the message: an event with the
-   * code "message-queue", the sender's pid and uid as the kernel knows them, and `value`. (It is
-   * as good as any queued signal: who may signal this process can send a forged one.)
+   * code "message-queue", the sender's pid and uid as the kernel knows them, and `value`. (It is no
+   * better proof than any queued signal: a process that may signal this one can forge it.)
    *
    * One process at a time may ask, whichever descriptor it asks by. It is told once and has to ask
    * again: first ask, then empty the queue, so that nothing slips through. A thread that is blocked
-   * in mq_receive(3) gets the message without anybody being told; what waits here does not count as
+   * in mq_receive(3) gets the message without a notification; what waits here does not count as
    * that. Closing any descriptor of the queue in this process takes the request back too.
    *
    * Nothing here needs it in order to wait: `receive` does.
@@ -159,7 +160,7 @@ export class MessageQueue extends FdOwner implements AsyncDisposable {
    * Send one message; waits for room. Sends are taken in the order they were asked for; data that
    * waits must not be changed until the promise settles.
    *
-   * @throws TypeError, RangeError at once; TypeError later where data that waits was detached,
+   * @throws TypeError, RangeError at once; TypeError later if data that waits was detached,
    *   transferred or made smaller; QueueLimitError EMSGSIZE; UnixError EBADF (opened for reading),
    *   ENOBUFS (more than `maxQueuedBytes` wait already), ERR_CLOSED; the signal's reason
    * @see mq_send(3)
@@ -177,7 +178,7 @@ export class MessageQueue extends FdOwner implements AsyncDisposable {
     }
   }
 
-  #enqueue(message: Ready, signal: AbortSignal | undefined): Promise<void> {
+  #enqueue(message: ReadyMessage, signal: AbortSignal | undefined): Promise<void> {
     const bytes = message.piece.bytes + 1;
     if (this.#queuedBytes > 0 && this.#queuedBytes + bytes > this.#maxQueuedBytes) {
       const hint = "await send() before sending more";
@@ -185,14 +186,14 @@ export class MessageQueue extends FdOwner implements AsyncDisposable {
     }
     this.#queuedBytes += bytes;
     const operation = {
-      once: () => this.#put(message),
+      tryOnce: () => this.#put(message),
       cleanup: () => void (this.#queuedBytes -= bytes),
     };
     const wait = { watch: this.#watching, direction: "write", signal } as const;
     return attempt(wait, operation).then(() => {});
   }
 
-  /** Send if there is room: true; false where there is none, or others wait already. */
+  /** Send if there is room: true; false if there is none, or others wait already. */
   trySend(data: Payload, options?: QueueSendOptions): boolean {
     const message = ready(data, options);
     this.open("mq_timedsend");
@@ -245,7 +246,7 @@ export class MessageQueue extends FdOwner implements AsyncDisposable {
     return iterateOpen(this, () => this.receive());
   }
 
-  #put({ piece, priority }: Ready): true | undefined {
+  #put({ piece, priority }: ReadyMessage): true | undefined {
     const { bytes } = piece;
     if (bytes > this.messageBytes) throw messageTooLong(bytes, this.messageBytes);
     const sent = mqSendFrom(this.fd, { address: piece.address(), bytes }, priority);
@@ -307,7 +308,7 @@ export class MessageQueue extends FdOwner implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (!this.closed && !this.#idle) {
       const wait = { watch: this.#watching, direction: "write" } as const;
-      await attempt(wait, { once: () => true }).catch(() => {});
+      await attempt(wait, { tryOnce: () => true }).catch(() => {});
     }
     this.close();
   }

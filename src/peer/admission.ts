@@ -1,4 +1,4 @@
-// Who may come in: the one place where a callback decides about that.
+// Admission: the one place where a callback decides which client may come in.
 
 import type { Credentials } from "../structs/credentials.ts";
 import { isOwnUid } from "../users/known-ids.ts";
@@ -6,7 +6,10 @@ import { isOwnUid } from "../users/known-ids.ts";
 /** Whether this peer may come in: `true` is yes, and nothing else is. It is not waited for. */
 export type Allow = (peer: Credentials) => boolean;
 
-/** The same user, and nobody else, not even root. Who cannot be named is not the same. */
+/**
+ * The same user, and no other, not even root. A user that this namespace cannot name is not the
+ * same.
+ */
 export const sameUser: Allow = ({ uid }) => isOwnUid(uid);
 
 export const everybody: Allow = () => true;
@@ -18,17 +21,17 @@ export function checkAllow(allow: unknown): Allow | undefined {
 }
 
 /**
- * Ask `allow`. Only `true` lets somebody in.
+ * Ask `allow`. Only `true` admits the client.
  *
- * @throws what `allow` throws; TypeError where it returns a promise: who calls has to be refused on
- *   either, and whoever listens is told
+ * @throws what `allow` throws; TypeError if it returns a promise. The client has to be refused on
+ *   either, and the listener's caller is told
  */
 export function admits(allow: Allow, peer: Credentials): boolean {
   const answer: unknown = allow(peer);
   if (answer === true) return true;
   if (isThenable(answer)) {
-    answer.then(undefined, () => {}); // it is told here, once
-    throw new TypeError("allow has to return true or false, not a promise: nobody waits for it");
+    answer.then(undefined, () => {}); // the caller gets one TypeError, and no unhandled rejection
+    throw new TypeError("allow must return true or false, not a promise: it is not waited for");
   }
   return false;
 }
@@ -40,13 +43,15 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
 
 /** The rules by which a listener accepts, and how many of its connections are open. */
 export class Rules {
-  /** null: everybody whom the socket's file lets in. */
+  /** null: every client that the permissions of the socket's file admit. */
   readonly allow: Allow | null;
   /** Infinity: as many as come. */
   readonly maxConnections: number;
-  /** Accepted, and not closed yet as far as was noticed. */
+  /** Accepted, and not seen to be closed yet. */
   open = 0;
-  /** Look again, where the end of a connection makes no noise: others have its descriptor. */
+  /**
+   * Look again, for connections whose end is not reported because other code has the descriptor.
+   */
   readonly recount = new Set<() => void>();
 
   constructor(allow: Allow | null, maxConnections = Infinity) {
@@ -60,12 +65,12 @@ export class Rules {
     return this.open;
   }
 
-  /** No more may come now. */
+  /** No more are admitted now. */
   get full(): boolean {
     return this.open >= this.maxConnections && this.count() >= this.maxConnections;
   }
 
-  /** Whether everybody may come: then somebody else may accept, too. */
+  /** Whether every client is admitted: then Bun may accept in our place. */
   get none(): boolean {
     return this.allow === null && this.maxConnections === Infinity;
   }

@@ -20,12 +20,12 @@ const LABEL_ROOM = 4096;
 const small = new Memory(128);
 
 /**
- * Who called connect, or for the connecting side who called listen: recorded by the kernel at that
- * moment, and true of that moment. The process may since have changed its user, passed the
- * descriptor on, or died. On macOS that holds for user and group; `pid` is the process that used
- * the peer's socket last.
+ * The process that called connect, or for the connecting side the one that called listen: recorded
+ * by the kernel at that moment, and true of that moment. The process may since have changed its
+ * user, passed the descriptor on, or died. On macOS that holds for user and group; `pid` is the
+ * process that used the peer's socket last.
  *
- * @throws UnixError ENODATA where the kernel recorded nobody (an unconnected socket, any datagram
+ * @throws UnixError ENODATA if the kernel recorded no process (an unconnected socket, any datagram
  *   socket that was not made by socketPair); ENOTSOCK, EBADF
  * @see unix(7), SO_PEERCRED
  */
@@ -40,7 +40,7 @@ export function peerCredentials(socket: FdLike): Credentials {
 
 function unknownPeer(): UnixError {
   const hint =
-    "the kernel recorded nobody: not connected, or a datagram socket " +
+    "the kernel recorded no process: not connected, or a datagram socket " +
     "(there, turn on passCredentials and look at each message)";
   return new UnixError("getsockopt", -errno.ENODATA, { hint });
 }
@@ -67,9 +67,9 @@ export interface LastUser {
 }
 
 /**
- * macOS: the audit token of whoever has now the pid that used the peer's socket last: XNU looks it
- * up when it is asked (bsd/kern/uipc_usrreq.c, uipc_ctloutput). Null where that process has ended,
- * and on other systems.
+ * macOS: the audit token of the process that now has the pid that used the peer's socket last: XNU
+ * looks it up when it is asked (bsd/kern/uipc_usrreq.c, uipc_ctloutput). Null if that process has
+ * ended, and on other systems.
  */
 export function lastUser(socket: FdLike): LastUser | null {
   const fd = whoseEnd(fdNumber(socket));
@@ -98,7 +98,7 @@ function darwinUser(fd: number): { uid: number; groups: number[] } {
 /**
  * The supplementary groups of the peer when it called connect or listen; those that this user
  * namespace cannot name are left out. macOS records at most 16, its group among them.
- * @throws UnixError ENODATA; UnsupportedError where the system has no such option
+ * @throws UnixError ENODATA; UnsupportedError if the system has no such option
  * @see unix(7), SO_PEERGROUPS (Linux 4.13)
  */
 export function peerGroups(socket: FdLike): number[] {
@@ -120,7 +120,7 @@ export function peerGroups(socket: FdLike): number[] {
 /**
  * A descriptor for the peer's process, which stays that process's even if its pid is used again.
  * Yours to close.
- * @throws UnixError ENODATA where the kernel recorded nobody
+ * @throws UnixError ENODATA if the kernel recorded no process
  * @throws UnsupportedError before Linux 6.5. Not on macOS: it has no pidfds.
  * @see unix(7), SO_PEERPIDFD; pidfd_open(2)
  */
@@ -136,7 +136,7 @@ export function peerPidfd(socket: FdLike): Fd {
 }
 
 /**
- * The peer's security label (SELinux context, AppArmor profile), null where no module sets one.
+ * The peer's security label (SELinux context, AppArmor profile), null if no module sets one.
  *
  * @throws UnixError EBADF, ENOTSOCK
  * @see unix(7), SO_PEERSEC

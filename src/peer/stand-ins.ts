@@ -1,5 +1,5 @@
-// Connections that a server of Bun has accepted from this process, in the place of clients' that
-// follow in a moment (serve-doorway.ts). Meanwhile "who is at the other end" means the client.
+// Connections from this process that a server of Bun has accepted in the place of a client's, which
+// follows (src/serve/doorway.ts). Meanwhile the peer of such a connection is the client.
 
 import { socketName } from "../syscalls/socket.ts";
 

@@ -1,4 +1,4 @@
-// The process at the other end, looked at closely.
+// The peer's process, looked at closely.
 
 import { poll as events } from "../../native/poll.ts";
 import { UnsupportedError } from "../base/errors.ts";
@@ -19,19 +19,19 @@ const GONE: ProcessInfo = { executable: null, command: null, arguments: null };
 
 /** The peer as a process, with what /proc said of it while it was certainly the same process. */
 export interface VerifiedPeer extends Credentials, Disposable {
-  /** Supplementary groups; null where the system cannot tell. */
+  /** Supplementary groups; null if the system cannot tell. */
   readonly groups: readonly number[] | null;
-  /** The process. Closed with this object. Null where the kernel has no SO_PEERPIDFD. */
+  /** The process. Closed with this object. Null if the kernel has no SO_PEERPIDFD. */
   readonly pidfd: Fd | null;
-  /** What was read from /proc; each is null where it is not allowed or the process has gone. */
+  /** What was read from /proc; each is null if it is not allowed or the process has gone. */
   readonly executable: string | null;
   /** Its name as the kernel keeps it, at most 15 bytes; the process chooses it. Null as above. */
   readonly command: string | null;
   /** Its command line, which the process can change. Null as above. */
   readonly arguments: readonly string[] | null;
-  /** Its security label (SELinux, AppArmor, …). Null as above, or where there is none. */
+  /** Its security label (SELinux, AppArmor, …). Null as above, or if there is none. */
   readonly security: string | null;
-  /** False where the process had already ended. */
+  /** False if the process had already ended. */
   readonly alive: boolean;
   /**
    * How far to trust `executable`, `command` and `arguments`. "peerpidfd": read while the very
@@ -42,8 +42,8 @@ export interface VerifiedPeer extends Credentials, Disposable {
    */
   readonly source: "peerpidfd" | "peercred" | "peertoken";
   /**
-   * macOS: whoever has now the pid that used the peer's socket last (LOCAL_PEERTOKEN). Its
-   * `pidVersion` tells another process of that pid. Null where it has ended, and elsewhere.
+   * macOS: the process that now has the pid that used the peer's socket last (LOCAL_PEERTOKEN). Its
+   * `pidVersion` tells another process of that pid. Null if it has ended, and elsewhere.
    */
   readonly auditToken: AuditToken | null;
   /**
@@ -56,12 +56,12 @@ export interface VerifiedPeer extends Credentials, Disposable {
 }
 
 /**
- * Who is at the other end, looked at closely: credentials, groups, pidfd, executable. What /proc
- * says is read first and believed only if the pidfd shows the process still alive afterwards.
+ * The peer, looked at closely: credentials, groups, pidfd, executable. What /proc says is read
+ * first and believed only if the pidfd shows the process still alive afterwards.
  *
  * A program is not a person: the executable of a peer is a hint for people to read. Decide by uid.
  *
- * @throws UnixError ENODATA where the kernel recorded nobody
+ * @throws UnixError ENODATA if the kernel recorded no process
  * @see unix(7), pidfd_open(2)
  */
 export function verifyPeer(socket: FdLike): VerifiedPeer {
@@ -98,7 +98,7 @@ const isSame = (one: LastUser | null, other: LastUser | null): boolean =>
   one.token.pid === other?.token.pid &&
   one.token.pidVersion === other.token.pidVersion;
 
-/** null where the system does not have it. */
+/** null if the system does not have it. */
 function optional<T>(read: () => T): T | null {
   try {
     return read();

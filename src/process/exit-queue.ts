@@ -1,5 +1,5 @@
-// macOS: a kqueue that is told of one process's end. It stands for that process as a pidfd does on
-// Linux, for XNU ties it to the process and not to its number (facts: #kqueue-and-processes).
+// macOS: a kqueue that reports the end of one process. It stands for that process as a pidfd does
+// on Linux, for XNU ties it to the process and not to its number (facts: #kqueue-and-processes).
 // Unlike a pidfd it cannot be sent, and no call takes it for the process.
 
 import { errno } from "../../native/errno.ts";
@@ -22,10 +22,10 @@ export function openExitQueue(pid: number): number {
 function watchExit(queue: number, pid: number): number {
   const change = { ident: pid, filter: kq.process, flags: kq.add };
   let asked = keventChange(queue, { ...change, fflags: kq.exit | kq.exitStatus });
-  // how it ends is for its parent, and for who may signal it
+  // the kernel tells how it ends to its parent, and to processes that may signal it
   if (asked === -errno.EACCES) asked = keventChange(queue, { ...change, fflags: kq.exit });
   if (asked < 0) return asked;
-  // what ended while it was asked for is not told of any more
+  // a process that ended during this call is not reported any more
   return shortInfo(pid) === null && poll(queue, events.POLLIN, 0) === 0 ? -errno.ESRCH : 0;
 }
 

@@ -1,4 +1,4 @@
-// Processes as descriptors: a pidfd stays that process, whoever gets its pid.
+// Processes as descriptors: a pidfd stays that process, even if another gets its pid.
 
 import { readFileSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
@@ -21,13 +21,13 @@ import { knownGid, knownUid } from "../users/known-ids.ts";
 import { openExitQueue, takeExit } from "./exit-queue.ts";
 import { processInfo, processState } from "./proc-info.ts";
 import { yamaScope } from "./ptrace.ts";
-import { deliver, type SendSignalOptions } from "./send-signal.ts";
+import { type SendSignalOptions, sendTo } from "./send-signal.ts";
 
 /** How a process ended. */
 export interface ExitStatus {
-  /** What it gave to exit, 0 to 255; null where a signal ended it. */
+  /** What it gave to exit, 0 to 255; null if a signal ended it. */
   readonly code: number | null;
-  /** The signal that ended it, "SIGKILL"; null where it exited. */
+  /** The signal that ended it, "SIGKILL"; null if it exited. */
   readonly signal: string | null;
   /** Whether it left a core dump. */
   readonly coreDumped: boolean;
@@ -37,7 +37,7 @@ export interface ExitStatus {
 export interface ProcessInfo {
   /** Its number in this pid namespace. */
   readonly pid: number;
-  /** Its parent; 0 where that is outside of this pid namespace. */
+  /** Its parent; 0 if that is outside of this pid namespace. */
   readonly ppid: number;
   /** The effective user and group; null: none that this user namespace can name. */
   readonly uid: number | null;
@@ -45,15 +45,15 @@ export interface ProcessInfo {
   readonly gid: number | null;
   /** Its name as the kernel keeps it, at most 15 bytes; a process chooses it itself. */
   readonly command: string | null;
-  /** null where it may not be looked at. */
+  /** null if it may not be looked at. */
   readonly executable: string | null;
-  /** Its command line, which it can change itself; null where it may not be looked at. */
+  /** Its command line, which it can change itself; null if it may not be looked at. */
   readonly arguments: readonly string[] | null;
 }
 
 /**
- * A process that is the child of somebody else is a zombie until that one has waited for it; only
- * then does the kernel tell us how it ended. Most parents are quick.
+ * Another process's child is a zombie until its parent has waited for it; only then does the kernel
+ * tell us how it ended. Most parents are quick.
  */
 const PARENT_TAKES_MS = 500;
 
@@ -69,8 +69,8 @@ const PARENT_TAKES_MS = 500;
 export class ProcessHandle extends FdOwner {
   readonly #watch = new LazyWatch();
   /**
-   * Its pid in this process's pid namespace; null where it has none, or where it had ended already
-   * when the handle was made from a pidfd. Signals go by the descriptor, not by this number.
+   * Its pid in this process's pid namespace; null if it has none, or if it had ended already when
+   * the handle was made from a pidfd. Signals go by the descriptor, not by this number.
    */
   readonly pid: number | null;
   /** macOS: what its kqueue has told, once it has. */
@@ -104,7 +104,7 @@ export class ProcessHandle extends FdOwner {
 
   /**
    * The process of a pidfd that came from elsewhere: `message.pidfd`, `peerPidfd()`,
-   * `peer().pidfd`. It is only looked at: this object has a duplicate.
+   * `peer().pidfd`. It is borrowed: this object has a duplicate.
    *
    * @throws UnixError EBADF: not open, or no pidfd
    * @throws UnsupportedError Not on macOS: it has no pidfds.
@@ -120,7 +120,10 @@ export class ProcessHandle extends FdOwner {
     }
   }
 
-  /** "running"; "zombie": ended, but nobody has waited for it; "gone" (told since Linux 6.9). */
+  /**
+   * "running"; "zombie": ended, but its parent has not waited for it; "gone" (told since Linux
+   * 6.9).
+   */
   #state(): "running" | "zombie" | "gone" {
     if (hasKqueue) {
       const queue = this.open("kevent");
@@ -138,10 +141,10 @@ export class ProcessHandle extends FdOwner {
   }
 
   /**
-   * When it has ended, and how, as far as that can be known: undefined where the process is
-   * somebody else's child and the kernel does not tell (before Linux 6.15, or when its parent has
-   * not waited for it half a second later). A child of yours stays to be waited for: this only
-   * looks. macOS tells it of every process that you may signal.
+   * When it has ended, and how, as far as that can be known: undefined if it is another process's
+   * child and the kernel does not tell (before Linux 6.15, or when its parent has not waited for it
+   * half a second later). A child of yours stays to be waited for: this only looks. macOS tells it
+   * of every process that you may signal.
    *
    * @throws UnixError ERR_CLOSED; the signal's reason
    */
@@ -156,9 +159,9 @@ export class ProcessHandle extends FdOwner {
     return await this.#whenReaped(signal);
   }
 
-  #until<T>(signal: AbortSignal | undefined, once: () => T | undefined): Promise<T> {
+  #until<T>(signal: AbortSignal | undefined, tryOnce: () => T | undefined): Promise<T> {
     this.open("poll");
-    return attempt({ watch: this.#watch.of(this.fd), direction: "read", signal }, { once });
+    return attempt({ watch: this.#watch.of(this.fd), direction: "read", signal }, { tryOnce });
   }
 
   #status(): ExitStatus | undefined {
@@ -180,7 +183,7 @@ export class ProcessHandle extends FdOwner {
   }
 
   /**
-   * Send it a signal: {@link sendSignal}. 0 sends nothing, and fails where a signal would.
+   * Send it a signal: {@link sendSignal}. 0 sends nothing, and fails if a signal would.
    *
    * macOS has no signals by descriptor: the kqueue is asked whether the process lives, and then the
    * pid is used. Between the two it may end, be waited for, and another process get its pid, which
@@ -193,10 +196,10 @@ export class ProcessHandle extends FdOwner {
    */
   signal(signal: SignalName | number, options: SendSignalOptions = {}): void {
     if (hasKqueue && this.pid !== null) {
-      deliver({ pid: this.pid, ended: this.#state() !== "running" }, signal, options);
+      sendTo({ pid: this.pid, ended: this.#state() !== "running" }, signal, options);
       return;
     }
-    deliver({ pidfd: this.open("pidfd_send_signal") }, signal, options);
+    sendTo({ pidfd: this.open("pidfd_send_signal") }, signal, options);
   }
 
   /**
@@ -240,7 +243,7 @@ export class ProcessHandle extends FdOwner {
 
   /**
    * What /proc says of it (on macOS libproc, without `arguments`), read first and believed only if
-   * it was still alive afterwards; null where it has ended, or /proc does not show it.
+   * it was still alive afterwards; null if it has ended, or /proc does not show it.
    */
   info(): ProcessInfo | null {
     this.open("info");
@@ -284,6 +287,6 @@ function statusOf(pid: number): Pick<ProcessInfo, "ppid" | "uid" | "gid"> | null
       gid: knownGid(field(/^Gid:\s+\d+\s+(\d+)/m)),
     };
   } catch {
-    return null; // gone, or not shown
+    return null; // ended, or hidden by /proc
   }
 }

@@ -3,14 +3,14 @@
 import { readFileSync, readlinkSync } from "node:fs";
 import { executableOf, hasLibproc, shortInfo } from "../syscalls/libproc.ts";
 
-/** What can be known of a process; null where this one may not look. */
+/** What is known of a process; null if this process may not read it. */
 export interface ProcessInfo {
   readonly executable: string | null;
   readonly command: string | null;
   readonly arguments: readonly string[] | null;
 }
 
-/** What /proc says of a process; null where there is no such process. */
+/** What /proc says of a process; null if there is no such process. */
 export function processInfo(pid: number | null): ProcessInfo | null {
   if (pid === null) return null;
   if (hasLibproc) {
@@ -21,7 +21,7 @@ export function processInfo(pid: number | null): ProcessInfo | null {
     try {
       return get();
     } catch {
-      return null; // gone, or not ours to look at
+      return null; // ended, or this process may not read it
     }
   };
   const command = read(() => readFileSync(`/proc/${pid}/comm`, "utf8").trimEnd());
@@ -35,7 +35,7 @@ export function processInfo(pid: number | null): ProcessInfo | null {
   };
 }
 
-/** Its state, a letter of proc(5): "Z" is a zombie; null where there is no such process. */
+/** Its state, a letter of proc(5): "Z" is a zombie; null if there is no such process. */
 export function processState(pid: number | null): string | null {
   if (pid === null) return null;
   if (hasLibproc) return shortInfo(pid) === null ? null : "R"; // a zombie is none to it
@@ -43,7 +43,7 @@ export function processState(pid: number | null): string | null {
     const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
     return stat.slice(stat.lastIndexOf(")") + 1).trim()[0] ?? null;
   } catch {
-    return null; // gone, or not ours to look at
+    return null; // ended, or this process may not read it
   }
 }
 

@@ -5,7 +5,10 @@ import { readFileSync } from "node:fs";
 import { check, UnsupportedError } from "../base/errors.ts";
 import { setTracer } from "../syscalls/process.ts";
 
-/** Who may trace whom: 0 no rule of Yama's, 1 ancestors and who is named, 2 root, 3 nobody. */
+/**
+ * Which process may trace another: 0 no rule of Yama's, 1 ancestors and the named one, 2 root, 3
+ * none.
+ */
 export function yamaScope(): number {
   try {
     return Number(readFileSync("/proc/sys/kernel/yama/ptrace_scope", "utf8"));
@@ -15,11 +18,11 @@ export function yamaScope(): number {
 }
 
 /** Settles when the last one in line is done. */
-let line: Promise<void> = Promise.resolve();
+let queue: Promise<void> = Promise.resolve();
 
 /**
  * Let a process trace this one until the result is disposed of, if it is still alive then. Only one
- * can be named at a time, so whoever asks meanwhile waits in line.
+ * can be named at a time, so other calls wait in line meanwhile.
  *
  * @throws UnixError EINVAL (no such process); the signal's reason
  * @throws UnsupportedError in a Worker: there is one line per thread, and one name per process
@@ -33,11 +36,12 @@ export async function allowTracer(
     throw new UnsupportedError("sendFd", "under Yama a process allows one receiver: main thread");
   }
   const { promise: done, resolve: end } = Promise.withResolvers<void>();
-  const turn = line;
-  line = turn.then(() => done);
+  const turn = queue;
+  queue = turn.then(() => done);
   try {
     await until(turn, signal);
-    // not a later process with its pid; if it ends just now, what is next fails and takes it back
+    // not a later process with its pid; if it ends just now, the next call fails and takes this
+    // back
     if (alive()) check(setTracer(pid), "prctl", { hint: "PR_SET_PTRACER: Yama did not take it" });
   } catch (error) {
     end();

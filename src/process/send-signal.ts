@@ -42,15 +42,15 @@ const HINTS = new Map<number, string>([
   [errno.EAGAIN, "its queue of signals is full (RLIMIT_SIGPENDING)"],
 ]);
 
-/** Who it goes to: by pid, which may be known to have ended, or by pidfd. */
-type Target = { readonly pid: number; readonly ended?: boolean } | { readonly pidfd: number };
+/** The target: by pid, which may be known to have ended, or by pidfd. */
+type SignalTarget = { readonly pid: number; readonly ended?: boolean } | { readonly pidfd: number };
 
-/** Where signals carry a value; by hand, where libc has sigqueue(3). */
+/** Whether signals can carry a value. The call is made by hand, for sigqueue(3) takes a union. */
 const hasValues = nr.SYS_rt_sigqueueinfo !== null;
 
 /** @internal */
-export function deliver(
-  target: Target,
+export function sendTo(
+  target: SignalTarget,
   signal: SignalName | number,
   { value }: SendSignalOptions,
 ): void {
@@ -69,19 +69,19 @@ export function deliver(
   throw new UnixError(syscall, sent, { hint: why ?? HINTS.get(-sent) });
 }
 
-function plain(target: Target, number: number): number {
+function plain(target: SignalTarget, number: number): number {
   if ("pidfd" in target) return pidfdSendSignal(target.pidfd, number);
   return target.ended === true ? -errno.ESRCH : kill(target.pid, number);
 }
 
-function queued(target: Target, number: number, value: number): number {
+function queued(target: SignalTarget, number: number, value: number): number {
   const from = { number, value, pid: process.pid, uid: process.getuid?.() ?? 0 };
   return "pidfd" in target ? pidfdQueueSignal(target.pidfd, from) : queueSignal(target.pid, from);
 }
 
 /**
  * Send a signal to a process: by pid, or by pidfd (a ProcessHandle, or the Fd of one), which cannot
- * hit another process that has got the pid meanwhile. Signal 0 sends nothing and only fails where a
+ * hit another process that has got the pid meanwhile. Signal 0 sends nothing and only fails if a
  * signal would.
  *
  * SIGPWR and the signals that libc keeps for itself are refused: a Bun process would stop, or
@@ -98,6 +98,6 @@ export function sendSignal(
   signal: SignalName | number,
   options: SendSignalOptions = {},
 ): void {
-  if (typeof to === "number") deliver({ pid: integer("pid", to, { min: 1 }) }, signal, options);
-  else deliver({ pidfd: fdNumber(to) }, signal, options);
+  if (typeof to === "number") sendTo({ pid: integer("pid", to, { min: 1 }) }, signal, options);
+  else sendTo({ pidfd: fdNumber(to) }, signal, options);
 }

@@ -1,4 +1,4 @@
-// Connecting: write who we are into the listener's queue, and wait for the answer in our own.
+// Connecting: write our identity into the listener's queue, and wait for the answer in our own.
 
 import { lstatSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
@@ -19,7 +19,7 @@ import {
   type ReceiveQueue,
   type Size,
 } from "./receive-queue.ts";
-import { refused, SendQueue, wrongKind } from "./send-queue.ts";
+import { connectionRefused, SendQueue, wrongKind } from "./send-queue.ts";
 import { QueueSocket } from "./stream.ts";
 
 /** How a socket is made and connected. */
@@ -33,7 +33,7 @@ export interface ConnectQueueOptions extends QueueSizeOptions, QueueOwnerOptions
 const TIMEOUT_MS = 10_000;
 
 /** One connection that is being made: it waits twice. */
-class Attempt {
+class QueueConnect {
   readonly #owner: QueueOwner;
   readonly name: string;
   readonly #options: ConnectQueueOptions;
@@ -46,7 +46,7 @@ class Attempt {
   constructor(name: string, options: ConnectQueueOptions) {
     this.name = name;
     this.#options = options;
-    const size = check(name, options);
+    const size = checkOptions(name, options);
     this.#owner = expectedOwner(options.owner);
     this.#listener = SendQueue.named(name, this.#owner);
     try {
@@ -64,7 +64,9 @@ class Attempt {
   }
 
   #nobody(): UnixError {
-    return refused("nobody listens; a crash leaves a name behind", { address: this.name });
+    return connectionRefused("no process listens; a crash leaves a name behind", {
+      address: this.name,
+    });
   }
 
   #hidden(): UnixError {
@@ -113,7 +115,7 @@ class Attempt {
     }
   }
 
-  give(): void {
+  abandon(): void {
     this.#listener.close();
     this.#own.handle.close();
   }
@@ -140,7 +142,7 @@ function isHiddenFrom({ pid, uid }: Credentials): boolean {
 }
 
 /** @throws TypeError, RangeError */
-function check(name: string, options: ConnectQueueOptions): Size {
+function checkOptions(name: string, options: ConnectQueueOptions): Size {
   kernelName(name);
   const { timeoutMs = TIMEOUT_MS, maxQueuedBytes = 0 } = options;
   integer("timeoutMs", timeoutMs);
@@ -154,14 +156,14 @@ export async function connect(
   options: ConnectQueueOptions & Abortable,
 ): Promise<QueueSocket> {
   options.signal?.throwIfAborted();
-  const attempt = new Attempt(name, options);
+  const attempt = new QueueConnect(name, options);
   const late = AbortSignal.timeout(options.timeoutMs ?? TIMEOUT_MS);
   const signal = options.signal === undefined ? late : AbortSignal.any([options.signal, late]);
   try {
-    await attempt.asking.wait({ once: attempt.ask }, signal);
-    return await attempt.answered.wait({ once: attempt.answer }, signal);
+    await attempt.asking.wait({ tryOnce: attempt.ask }, signal);
+    return await attempt.answered.wait({ tryOnce: attempt.answer }, signal);
   } catch (error) {
-    attempt.give();
+    attempt.abandon();
     if (late.aborted && error === late.reason) throw attempt.timedOut();
     throw error;
   }
@@ -169,14 +171,14 @@ export async function connect(
 
 /** @internal */
 export function connectSync(name: string, options: ConnectQueueOptions): QueueSocket {
-  const attempt = new Attempt(name, options);
+  const attempt = new QueueConnect(name, options);
   const left = remaining(options.timeoutMs ?? TIMEOUT_MS);
   const rest = (): SyncOptions => ({ timeoutMs: left() });
   try {
     attempt.asking.block("connect", rest(), attempt.ask);
     return attempt.answered.block("connect", rest(), attempt.answer);
   } catch (error) {
-    attempt.give();
+    attempt.abandon();
     throw error;
   }
 }

@@ -10,7 +10,7 @@ import { MAX_QUEUED_BYTES } from "../base/limits.ts";
 import { FdOwner } from "../fd/owner.ts";
 import { rejected, settled } from "../loop/gate.ts";
 import { checkQueueName } from "../message-queue/limits.ts";
-import { QueueMessage, type Ready, ready } from "../message-queue/message.ts";
+import { QueueMessage, type ReadyMessage, ready } from "../message-queue/message.ts";
 import { expectedOwner, type QueueOwner, type QueueOwnerOptions } from "../message-queue/owner.ts";
 import type { QueueIdentity, Sender } from "../structs/queue-frame.ts";
 import { QueueDirection } from "./direction.ts";
@@ -18,14 +18,14 @@ import { OwnName } from "./own-name.ts";
 import { QueueReader } from "./reader.ts";
 import {
   kernelName,
-  leave,
   makeNamed,
   makeUnnamed,
   type QueueSizeOptions,
   queueSize,
   type ReceiveQueue,
+  stopReading,
 } from "./receive-queue.ts";
-import { QueueTargets, type Target } from "./targets.ts";
+import { QueueTargets, type SendTarget } from "./targets.ts";
 
 /** How a datagram socket is made. `owner` is of all queues that it sends to. */
 export interface QueueDatagramOptions extends QueueSizeOptions, QueueOwnerOptions {
@@ -49,7 +49,7 @@ export interface SendDatagramOptions {
 
 /** What came as one datagram. */
 export class QueueDatagram extends QueueMessage {
-  /** Who sent it, good for an answer: the sender's claim. null where it does not say. */
+  /** Who sent it, good for an answer: the sender's claim. null if it does not say. */
   readonly from: QueueAddress | null;
 
   /** @internal */
@@ -64,7 +64,7 @@ const GARBAGE = 64;
 
 /**
  * A datagram socket over a message queue. A send waits for room in the receiver's queue; it fails
- * with ECONNREFUSED where nobody reads any more. Datagrams of one sender with one priority keep
+ * with ECONNREFUSED if no process reads any more. Datagrams of one sender with one priority keep
  * their order, and those that wait for one receiver do not hold up those for another.
  *
  * @see mq_overview(7), docs/queue-socket.md
@@ -110,7 +110,7 @@ export class QueueDatagramSocket extends FdOwner implements AsyncDisposable {
     return name === null ? this.#own.identity : { name };
   }
 
-  /** Its name; null where it has none. */
+  /** Its name; null if it has none. */
   get name(): string | null {
     return this.#name?.name ?? null;
   }
@@ -129,7 +129,7 @@ export class QueueDatagramSocket extends FdOwner implements AsyncDisposable {
   receive(options: Abortable = {}): Promise<QueueDatagram> {
     try {
       this.open("mq_timedreceive");
-      return this.#reading.wait({ once: this.#take }, options.signal);
+      return this.#reading.wait({ tryOnce: this.#take }, options.signal);
     } catch (error) {
       return rejected(error);
     }
@@ -170,10 +170,10 @@ export class QueueDatagramSocket extends FdOwner implements AsyncDisposable {
    * Send one datagram; waits for room. Resolves when it is in the receiver's queue, not when it has
    * been read. Data that waits must not be changed until the promise settles.
    *
-   * @throws TypeError, RangeError at once; TypeError later where data that waits was detached,
-   *   transferred or made smaller; UnixError ENOENT, ECONNREFUSED (nobody reads), EACCES
-   *   (its mode, or another owner), EPROTOTYPE (a listener's name), ENOBUFS (more than
-   *   `maxQueuedBytes` wait already), ERR_CLOSED; QueueLimitError EMSGSIZE; the signal's reason
+   * @throws TypeError, RangeError at once; TypeError later if data that waits was detached,
+   *   transferred or made smaller; UnixError ENOENT, ECONNREFUSED (no process reads), EACCES (its
+   *   mode, or another owner), EPROTOTYPE (a listener's name), ENOBUFS (more than `maxQueuedBytes`
+   *   wait already), ERR_CLOSED; QueueLimitError EMSGSIZE; the signal's reason
    */
   send(data: Payload, options: SendDatagramOptions & Abortable): Promise<void> {
     const message = ready(data, options);
@@ -190,7 +190,11 @@ export class QueueDatagramSocket extends FdOwner implements AsyncDisposable {
     }
   }
 
-  #enqueue(target: Target, message: Ready, signal: AbortSignal | undefined): Promise<void> {
+  #enqueue(
+    target: SendTarget,
+    message: ReadyMessage,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
     const bytes = message.piece.bytes + 1;
     if (this.#queuedBytes > 0 && this.#queuedBytes + bytes > this.#maxQueuedBytes) {
       const hint = "await send() before sending more";
@@ -198,7 +202,7 @@ export class QueueDatagramSocket extends FdOwner implements AsyncDisposable {
     }
     this.#queuedBytes += bytes;
     const operation = {
-      once: () => this.#putLater(target, message),
+      tryOnce: () => this.#putLater(target, message),
       cleanup: () => void (this.#queuedBytes -= bytes),
     };
     const sent = target.side.wait(operation, signal).then(() => {});
@@ -210,14 +214,14 @@ export class QueueDatagramSocket extends FdOwner implements AsyncDisposable {
   }
 
   /** True: sent. False: no room. A target that was just found is there. */
-  #put({ peer }: Target, { piece, priority }: Ready): boolean {
+  #put({ peer }: SendTarget, { piece, priority }: ReadyMessage): boolean {
     return peer.putDatagram(piece, { from: this.name ?? this.#own.identity, priority });
   }
 
   /** The same after a while: undefined: no room. @throws UnixError ECONNREFUSED */
-  #putLater(target: Target, message: Ready): true | undefined {
+  #putLater(target: SendTarget, message: ReadyMessage): true | undefined {
     if (!target.peer.holder.alive()) {
-      const detail = { address: target.address, hint: "nobody reads from it any more" };
+      const detail = { address: target.address, hint: "no process reads from it any more" };
       throw new UnixError("mq_timedsend", -errno.ECONNREFUSED, detail);
     }
     return this.#put(target, message) || undefined;
@@ -252,7 +256,7 @@ export class QueueDatagramSocket extends FdOwner implements AsyncDisposable {
   close(): void {
     if (this.closed) return;
     this.#name?.remove();
-    leave(this.#own);
+    stopReading(this.#own);
     this.#targets.close();
   }
 

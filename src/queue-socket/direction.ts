@@ -1,4 +1,4 @@
-// Waiting on a queue: for a message or for room, or until nobody is at the other end any more.
+// Waiting on a queue: for a message or for room, or until the process at the other end is gone.
 
 import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
@@ -11,7 +11,7 @@ import type { Direction, Watch } from "../loop/poller.ts";
 import { poll } from "../syscalls/fd.ts";
 import type { ReaderLiveness } from "./reader-liveness.ts";
 
-/** While a thread is blocked, the other end's death is looked for so often. */
+/** How often a blocked thread looks whether the other end has died. */
 const SLICE_MS = 50;
 
 /** One direction of a socket: its descriptor, and whose disappearance ends the waiting. */
@@ -31,7 +31,7 @@ export class QueueDirection {
     return this.#watch.of(this.#handle.fd);
   }
 
-  /** Nobody waits. */
+  /** There are no waiters. */
   get idle(): boolean {
     return this.#watch.current?.hasWaiters(this.#direction) !== true;
   }
@@ -52,12 +52,12 @@ export class QueueDirection {
     if (holder === null) return attempt({ watch, direction: this.#direction, signal }, operation);
     const wake = (): void => void watch.retry(this.#direction);
     const guarded: Operation<T> = {
-      once: () => {
-        const value = operation.once();
+      tryOnce: () => {
+        const value = operation.tryOnce();
         if (value !== undefined) return value;
         holder.onGone(wake);
         // gone before that: nothing would tell
-        return holder.alive() ? undefined : operation.once();
+        return holder.alive() ? undefined : operation.tryOnce();
       },
       cleanup: () => {
         holder.forget(wake);
@@ -68,7 +68,7 @@ export class QueueDirection {
     return attempt({ watch, direction: this.#direction, signal }, guarded);
   }
 
-  /** Let those who wait try again, once Bun's loop has had its turn. */
+  /** Let the waiters try again, once Bun's loop has had its turn. */
   later(): void {
     setImmediate(() => {
       if (!this.#handle.closed) this.#watch.current?.retry(this.#direction);

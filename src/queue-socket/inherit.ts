@@ -66,7 +66,7 @@ export function leaveToHeirs(handle: Fd, tell: () => unknown): void {
   try {
     if (tryShareLock(again) === 0) tell();
   } catch {
-    // there is nobody to tell
+    // no process is there to be told
   } finally {
     close(again);
   }
@@ -115,7 +115,7 @@ function parse(token: string): Token {
 
 /**
  * @internal The ends of an inherited connection, and whether this is another process by now.
- * Nothing is owned before both descriptors have been looked at; what fails then closes both.
+ *   Nothing is owned before both descriptors have been looked at; what fails then closes both.
  * @throws TypeError, UnixError EBADF, EAGAIN (another open file holds the socket's lock)
  */
 export function takeOver(token: string): Ends & { readonly moved: boolean } {

@@ -1,4 +1,4 @@
-// A queue with a name, into which clients write who they are.
+// A queue with a name, into which clients write their identity.
 
 import { errno } from "../../native/errno.ts";
 import { Backoff } from "../base/backoff.ts";
@@ -35,8 +35,8 @@ export interface ListenQueueOptions extends QueueSizeOptions {
   readonly backlog?: number | undefined;
   /**
    * Who may connect: `true` is yes, anything else is no. Others get EACCES. It is not waited for: a
-   * promise is a TypeError for whoever accepts, and a no, as is what it throws. Default: this
-   * process's own user.
+   * promise is a TypeError for the caller of accept, and a no, as is what `allow` throws. Default:
+   * this process's own user.
    */
   readonly allow?: ((peer: Credentials) => boolean) | undefined;
   /** Of the accepted sockets. Default 64 MiB. */
@@ -47,14 +47,14 @@ const BACKLOG = 8;
 /** Requests looked at in one try, before the rest of Bun's loop gets its turn. */
 const REQUESTS = 64;
 /**
- * Out of descriptors or memory (facts: #accept-at-emfile-stays-readable) it waits so long; the
+ * Out of descriptors or memory (facts: #accept-at-emfile-stays-readable) it waits this long; the
  * client's request is kept meanwhile.
  */
 const SHORTAGE = { first: 5, max: 1000 } as const;
 
 /**
- * Who listens under a name, made by `listenQueue`. A client writes who it is into this queue; it is
- * answered with a socket of its own, whose queue has no name.
+ * A listener under a name, made by `listenQueue`. A client writes its identity into this queue; it
+ * is answered with a socket of its own, whose queue has no name.
  *
  * @see mq_overview(7), docs/queue-socket.md
  */
@@ -114,7 +114,7 @@ export class QueueListener extends FdOwner implements AsyncDisposable {
     for (const pauses = new Backoff(SHORTAGE); ; ) {
       try {
         this.open("accept");
-        return await this.#side.wait({ once: () => this.#once() }, signal);
+        return await this.#side.wait({ tryOnce: () => this.#once() }, signal);
       } catch (error) {
         if (this.#held === null || this.closed || signal?.aborted === true) throw error;
       }
@@ -162,14 +162,14 @@ export class QueueListener extends FdOwner implements AsyncDisposable {
     return frame?.kind === "connect" ? frame.identity : null;
   }
 
-  /** A socket for who asks; null where that is nobody we can speak to. */
+  /** A socket for the client; null if the client cannot be answered. */
   #answer(request: QueueIdentity): QueueSocket | null {
     const peer = this.#reach(request);
     if (peer === null) return null;
     let own: ReceiveQueue | null = null;
     try {
       own = peer.holder.alive() && this.#allowed(peer) ? this.#makeQueue(peer) : null;
-      if (own !== null && told(peer, (it) => it.putIdentity("accept", own!.identity))) {
+      if (own !== null && tellClient(peer, (it) => it.putIdentity("accept", own!.identity))) {
         return new QueueSocket({ own, peer, maxQueuedBytes: this.#options.maxQueuedBytes });
       }
     } catch (error) {
@@ -201,7 +201,7 @@ export class QueueListener extends FdOwner implements AsyncDisposable {
     try {
       allowed = admits(allow ?? sameUser, peer.credentials);
     } finally {
-      if (!allowed) told(peer, (it) => it.putRefusal(errno.EACCES));
+      if (!allowed) tellClient(peer, (it) => it.putRefusal(errno.EACCES));
     }
     return allowed;
   }
@@ -211,7 +211,7 @@ export class QueueListener extends FdOwner implements AsyncDisposable {
       return makeUnnamed(this.#size, "QueueListener.accept");
     } catch (error) {
       if (!(error instanceof UnixError)) throw error;
-      told(peer, (it) => it.putRefusal(-error.errno));
+      tellClient(peer, (it) => it.putRefusal(-error.errno));
       this.#warn(error);
       return null;
     }
@@ -258,7 +258,7 @@ export class QueueListener extends FdOwner implements AsyncDisposable {
 }
 
 /** Whether the client has been told; its queue is its own affair. */
-function told(peer: SendQueue, put: (peer: SendQueue) => boolean): boolean {
+function tellClient(peer: SendQueue, put: (peer: SendQueue) => boolean): boolean {
   try {
     return put(peer);
   } catch (error) {

@@ -24,7 +24,7 @@ export function listenQueue(name: string, options: ListenQueueOptions = {}): Que
 
 /**
  * Connect to a listener of this process's user, or of the `owner` given: anybody can take a name
- * first. A full backlog is waited for; where nobody listens it fails at once.
+ * first. A full backlog is waited for; if no process listens it fails at once.
  *
  * @throws TypeError, RangeError; UnixError ENOENT, ECONNREFUSED, EACCES (another user's, or `allow`
  *   said no), EPROTOTYPE (a datagram socket's name), EMFILE, ETIMEDOUT; QueueLimitError;
@@ -65,7 +65,7 @@ export function openQueueDatagram(
  * owns both descriptors from then on; they are close-on-exec again. The other end learns which
  * process to watch.
  *
- * @throws TypeError for what is no such text; UnixError EBADF where the descriptors are not the
+ * @throws TypeError for what is no such text; UnixError EBADF if the descriptors are not the
  *   socket's
  */
 export function adoptQueueSocket(

@@ -14,7 +14,7 @@ export class OwnName implements Cleanup {
     cleanUpAtExit(this);
   }
 
-  /** While the lock is held: nobody else removes it, and a successor's is left alone. */
+  /** While the lock is held: no other process removes it, and a later owner's is left alone. */
   remove(): void {
     forgetCleanup(this);
     unlinkQuietly(kernelName(this.name), this.#own.handle.fd);

@@ -9,8 +9,8 @@ import type { Credentials } from "../structs/credentials.ts";
 import { poll } from "../syscalls/fd.ts";
 
 /**
- * The other end as a process. `source` is "peerpidfd" where what /proc says was read while the very
- * process that had the queue was alive; "peercred" where no pidfd could be had.
+ * The other end as a process. `source` is "peerpidfd" if what /proc says was read while the very
+ * process that had the queue was alive; "peercred" if no pidfd could be had.
  */
 export type QueueProcess = VerifiedPeer;
 

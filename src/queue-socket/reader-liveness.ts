@@ -1,7 +1,7 @@
-// Whether somebody reads from a queue, and being woken when nobody does any more.
+// Whether a process reads from a queue, and being woken when none does any more.
 //
 // The truth is the lock that the reading descriptor holds, whichever process has that descriptor.
-// What wakes is the end of the process (pidfd); where that is not known, or the descriptor has been
+// What wakes is the end of the process (pidfd); if that is not known, or the descriptor has been
 // inherited or forgotten, the lock is looked at again every second while something waits.
 
 import { errno } from "../../native/errno.ts";
@@ -10,7 +10,7 @@ import { LazyWatch } from "../loop/lazy-watch.ts";
 import type { Waiter } from "../loop/poller.ts";
 import { tryShareLock, unlock } from "../syscalls/fd.ts";
 
-/** The queue's descriptor was closed by somebody else. */
+/** Other code closed the queue's descriptor. */
 const CLOSED = -errno.EBADF;
 
 const RECHECK_MS = 1000;
@@ -50,17 +50,17 @@ export class ReaderLiveness {
     this.#pidfd = pidfd;
   }
 
-  /** Its process's pidfd, borrowed; null where it is not known. */
+  /** Its process's pidfd, borrowed; null if it is not known. */
   get pidfd(): Fd | null {
     return this.#pidfd;
   }
 
-  /** Whether somebody reads from it still. */
+  /** Whether a process still reads from it. */
   alive(): boolean {
     if (this.#gone || this.#queue.closed) return false;
     const { fd } = this.#queue;
     const shared = tryShareLock(fd);
-    if (shared < 0 && shared !== CLOSED) return true; // it has the lock, or (ENOLCK) nobody knows
+    if (shared < 0 && shared !== CLOSED) return true; // locked, or unknown (ENOLCK)
     if (shared === 0) unlock(fd);
     this.#gone = true;
     return false;
@@ -76,7 +76,7 @@ export class ReaderLiveness {
     if (this.#wakes.size > 0) this.#wait();
   }
 
-  /** Have `wake` called when nobody reads from it, until `forget`. */
+  /** Have `wake` called when no process reads from it, until `forget`. */
   onGone(wake: Wake): void {
     this.#wakes.add(wake);
     if (this.#wakes.size > 1) return;
@@ -101,9 +101,10 @@ export class ReaderLiveness {
     const waiter: Waiter = {
       next: null,
       run: () => {
-        // a heir may have it: then a frame says so, or the lock is looked at now and then
+        // another process may have inherited it: a frame says so, or the lock is looked at now and
+        // then
         this.look();
-        return "done";
+        return "finished";
       },
       stop: () => {},
     };

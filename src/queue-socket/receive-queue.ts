@@ -1,6 +1,6 @@
 // The queue that a socket reads from: without a name from the start, or with one of its own for as
-// long as it lives. Its descriptor holds a lock, which says that somebody is there
-// (facts: #flock-on-a-queue).
+// long as it lives. Its descriptor holds a lock, which says that a process reads from it (facts:
+// #flock-on-a-queue).
 
 import { fstatSync, futimesSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
@@ -78,12 +78,12 @@ export function kernelName(name: string): string {
 
 /**
  * All who make a queue without a name make it under the same one, and all remove whatever has that
- * name: nobody opens it. So who is killed between the two calls leaves something that the next
- * removes. A stranger may hold the name: then a number is added.
+ * name: no process opens it. So what a process leaves that is killed between the two calls, the
+ * next one removes. Another user may have the name: then a number is added.
  */
 const TRIES = 64;
 
-/** @internal A queue that nobody finds by a name. @throws QueueLimitError, UnsupportedError */
+/** @internal A queue that cannot be found by a name. @throws QueueLimitError, UnsupportedError */
 export function makeUnnamed(size: Size, place: string): ReceiveQueue {
   const shared = `/unnamed-${ownUser()}${SUFFIX}`;
   for (let tries = 0; ; tries++) {
@@ -91,7 +91,7 @@ export function makeUnnamed(size: Size, place: string): ReceiveQueue {
     try {
       const { fd } = openQueue(name, { create: true, exclusive: true, access: "read", ...size });
       mqUnlink(name); // ENOENT: another has removed it for us
-      return own(Fd.of(fd, place, "ours"));
+      return claim(Fd.of(fd, place, "ours"));
     } catch (error) {
       if (!(error instanceof UnixError) || error.code !== "EEXIST" || tries > TRIES) throw error;
       mqUnlink(name);
@@ -106,7 +106,7 @@ function randomTag(): [low: number, high: number] {
 }
 
 /** Lock it, and write the tag where only its owner can: into the times of the queue's inode. */
-function own(handle: Fd): ReceiveQueue {
+function claim(handle: Fd): ReceiveQueue {
   try {
     check(tryLock(handle.fd), "flock");
     const [tagLow, tagHigh] = randomTag();
@@ -136,7 +136,7 @@ export function makeNamed(name: string, size: Size, place: string): ReceiveQueue
   for (let tries = 0; tries < TRIES; tries++) {
     const made = makeNew(kernel, size);
     if (made === null) {
-      if (!buried(kernel, name)) break;
+      if (!removeIfDead(kernel, name)) break;
       continue;
     }
     const handle = Fd.of(made, place, "ours");
@@ -161,7 +161,7 @@ export function unlinkQuietly(kernel: string, fd: number): void {
   try {
     unlinkSame(kernel, fd);
   } catch {
-    // removed by somebody else, or no descriptor to look with
+    // removed by another process, or no descriptor is left to look with
   }
 }
 
@@ -176,18 +176,18 @@ function makeNew(kernel: string, size: Size): number | null {
 }
 
 /**
- * @internal Nobody reads from it any more. First the lock, then room: who waits for that is woken,
- * and finds the lock free.
+ * @internal Stop reading from it. First the lock, then room: a sender that waits for room is woken,
+ *   and finds the lock free.
  */
-export function leave({ handle, messageBytes }: ReceiveQueue): void {
+export function stopReading({ handle, messageBytes }: ReceiveQueue): void {
   unlock(handle.fd);
   const room = new Memory(messageBytes);
   for (let i = 0; i < TRIES; i++) if (mqReceive(handle.fd, room) < 0) break;
   handle.close();
 }
 
-/** Remove the queue of that name if nobody holds it. False: somebody does. */
-function buried(kernel: string, name: string): boolean {
+/** Remove the queue of that name if no process holds it. False: one does. */
+function removeIfDead(kernel: string, name: string): boolean {
   const fd = mqOpen(kernel, file.O_RDONLY | file.O_NONBLOCK);
   if (fd === -errno.ENOENT) return true;
   check(fd, "mq_open", { address: name, hint: "another user's socket has this name, or had it" });

@@ -1,4 +1,4 @@
-// Somebody else's queue, open for writing, and whether anybody reads from it.
+// Another process's queue, open for writing, and whether any process reads from it.
 
 import { fstatSync, type Stats } from "node:fs";
 import { errno } from "../../native/errno.ts";
@@ -42,11 +42,11 @@ function room(bytes: number): Memory {
 
 const NO_TAG: QueueTag = { tagLow: 0, tagHigh: 0 };
 
-interface Start {
+interface QueueClaim {
   readonly handle: Fd;
   readonly pidfd: Fd | null;
   readonly credentials: Credentials;
-  /** Its number in that process; −1 where that is not known. */
+  /** Its number in that process; −1 if that is not known. */
   readonly number: number;
   readonly tag: QueueTag;
   readonly file: { readonly messageBytes: number; readonly inode: number; readonly device: number };
@@ -66,7 +66,7 @@ export class SendQueue {
   readonly handle: Fd;
   readonly holder: ReaderLiveness;
   readonly tag: QueueTag;
-  /** Its number in the process that reads from it; −1 where that is not known. */
+  /** Its number in the process that reads from it; −1 if that is not known. */
   number: number;
   readonly messageBytes: number;
   readonly inode: number;
@@ -74,7 +74,7 @@ export class SendQueue {
   /** Who made the queue, by its inode; the process was proven when the queue was opened. */
   credentials: Credentials;
 
-  private constructor({ handle, pidfd, credentials, number, tag, file }: Start) {
+  private constructor({ handle, pidfd, credentials, number, tag, file }: QueueClaim) {
     this.handle = handle;
     this.holder = new ReaderLiveness(handle, pidfd);
     this.credentials = credentials;
@@ -107,28 +107,29 @@ export class SendQueue {
   }
 
   /**
-   * The queue that a process says is its own. `fresh`: nobody has written into it yet, so that it
-   * still wears its tag; who does not know the tag speaks of somebody else's queue. `owner`: to
-   * whom it must belong.
+   * The queue that a process says is its own. `fresh`: nothing was written into it yet, so that it
+   * still has its tag; a process that does not know the tag named another's queue. `owner`: the
+   * user to whom it must belong.
    * @throws UnixError ECONNREFUSED (there is no such queue), EACCES, EMFILE, …
    */
   static of(
     identity: QueueIdentity,
     { device, fresh, owner }: { device: number; fresh: boolean; owner: QueueOwner },
   ): SendQueue {
-    const { pidfd, value: handle } = proven(identity, (look) => {
+    const { pidfd, value: handle } = openProven(identity, (look) => {
       const { ino, dev, atimeMs, mtimeMs } = fileCall(() => fstatSync(look));
-      if (ino !== identity.inode || dev !== device) throw refused("another file");
+      if (ino !== identity.inode || dev !== device) throw connectionRefused("another file");
       const worn = atimeMs === 1e3 * identity.tagLow && mtimeMs === 1e3 * identity.tagHigh;
-      if (fresh && !worn) throw refused("another tag: somebody else's queue, or one in use");
+      if (fresh && !worn)
+        throw connectionRefused("another tag: another process's queue, or one in use");
       const fd = open(`/proc/self/fd/${look}`, file.O_WRONLY | file.O_NONBLOCK);
-      return Fd.adopt(must(fd, "open"), "queue socket");
+      return Fd.adopt(checkRemote(fd, "open"), "queue socket");
     });
     const { pid, fd } = identity;
     const peer = SendQueue.#open(handle, pidfd, { pid, number: fd, tag: identity, owner });
     if (peer.messageBytes >= MIN_MESSAGE_BYTES) return peer;
     peer.close();
-    throw refused(`its queue takes less than ${MIN_MESSAGE_BYTES} bytes`);
+    throw connectionRefused(`its queue takes less than ${MIN_MESSAGE_BYTES} bytes`);
   }
 
   /** One that `listener` spoke of, and that is there no longer: nothing can be sent to it. */
@@ -172,12 +173,12 @@ export class SendQueue {
     return SendQueue.#open(handle, known, { pid, number: -1, tag: NO_TAG, owner, address: name });
   }
 
-  /** Somebody else has the queue now: believed if that process has it open. */
+  /** Another process has the queue now: believed if that process has it open. */
   moved(identity: QueueIdentity): void {
     try {
-      const { pidfd } = proven(identity, (look) => {
+      const { pidfd } = openProven(identity, (look) => {
         const { ino, dev } = fileCall(() => fstatSync(look));
-        if (ino !== this.inode || dev !== this.device) throw refused("another file");
+        if (ino !== this.inode || dev !== this.device) throw connectionRefused("another file");
       });
       this.holder.heldBy(pidfd);
       this.credentials = { ...this.credentials, pid: identity.pid };
@@ -244,8 +245,8 @@ const hints = new Map<number, string>([
   [errno.EACCES, "both ends of a queue socket run as the same user"],
 ]);
 
-/** No connection with whoever said that. */
-export function refused(why: string, detail: ErrorDetail = {}): UnixError {
+/** No connection with the process that said that. */
+export function connectionRefused(why: string, detail: ErrorDetail = {}): UnixError {
   return new UnixError("connect", -errno.ECONNREFUSED, { hint: why, ...detail });
 }
 
@@ -262,10 +263,13 @@ const absent = new Set([errno.ENOENT, errno.ESRCH, errno.ENOTDIR, errno.EINVAL])
  * The process that has the file that `look` finds good, as a pidfd, and what `look` made of it. The
  * descriptor only points at the file: opening may do something to what is no queue.
  */
-function proven<T>(identity: QueueIdentity, look: (fd: number) => T): { pidfd: Fd; value: T } {
-  const pidfd = Fd.of(must(pidfdOpen(identity.pid), "pidfd_open"), "queue socket", "ours");
+function openProven<T>(identity: QueueIdentity, look: (fd: number) => T): { pidfd: Fd; value: T } {
+  const pidfd = Fd.of(checkRemote(pidfdOpen(identity.pid), "pidfd_open"), "queue socket", "ours");
   try {
-    const fd = must(open(`/proc/${identity.pid}/fd/${identity.fd}`, file.O_PATH ?? 0), "open");
+    const fd = checkRemote(
+      open(`/proc/${identity.pid}/fd/${identity.fd}`, file.O_PATH ?? 0),
+      "open",
+    );
     try {
       return { pidfd, value: look(fd) };
     } finally {
@@ -277,14 +281,14 @@ function proven<T>(identity: QueueIdentity, look: (fd: number) => T): { pidfd: F
   }
 }
 
-function must(result: number, syscall: string): number {
-  if (absent.has(-result)) throw refused("there is no such process or descriptor");
+function checkRemote(result: number, syscall: string): number {
+  if (absent.has(-result)) throw connectionRefused("there is no such process or descriptor");
   const forbidden = result === -errno.EACCES || result === -errno.EPERM;
   const hint = forbidden ? "this process may not look at the other end's" : undefined;
   return check(result, syscall, { hint });
 }
 
-/** The process that locked a file, as /proc/locks has it; null where that does not tell. */
+/** The process that locked a file, as /proc/locks has it; null if that does not tell. */
 function lockedBy(fd: number): number | null {
   let stats: Stats;
   try {

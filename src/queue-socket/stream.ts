@@ -17,7 +17,7 @@ import { QueueDirection } from "./direction.ts";
 import { handOn, type InheritOptions, leaveToHeirs, type StreamState } from "./inherit.ts";
 import { type QueueProcess, verifyReader } from "./peer-process.ts";
 import { QueueReader } from "./reader.ts";
-import { leave, type ReceiveQueue } from "./receive-queue.ts";
+import { type ReceiveQueue, stopReading } from "./receive-queue.ts";
 import type { SendQueue } from "./send-queue.ts";
 
 /** Frames written in one go, before the rest of Bun's loop gets its turn. */
@@ -34,7 +34,7 @@ export interface Connection {
 
 /** Options of one receive. */
 export interface QueueReceiveOptions extends Abortable {
-  /** At most so many bytes; what is left of a frame comes with the next. Default: a whole frame. */
+  /** Bytes at most; what is left of a frame comes with the next. Default: a whole frame. */
   readonly maxBytes?: number | undefined;
 }
 
@@ -116,7 +116,7 @@ export class QueueSocket extends FdOwner implements AsyncDisposable {
     const max = maxBytesOf(options.maxBytes);
     try {
       this.open("mq_timedreceive");
-      return this.#reading.wait({ once: () => this.#take(max) }, options.signal);
+      return this.#reading.wait({ tryOnce: () => this.#take(max) }, options.signal);
     } catch (error) {
       return rejected(error);
     }
@@ -159,7 +159,7 @@ export class QueueSocket extends FdOwner implements AsyncDisposable {
     return new QueueMessage(data.length > max ? data.slice(0, max) : data, 0);
   }
 
-  /** Nothing is here. If nobody is there to send more, what was sent last may have come since. */
+  /** Nothing is here. If the peer is gone, what it sent last may have come since. */
   #atEnd(): Uint8Array | null | undefined {
     if (this.#peer.holder.alive()) return undefined;
     for (;;) {
@@ -187,10 +187,10 @@ export class QueueSocket extends FdOwner implements AsyncDisposable {
    * Send; resolves when the other end's queue has taken all of it. Sends are taken in the order
    * they were asked for; data that waits must not be changed until the promise settles.
    *
-   * @throws TypeError at once, and later where data that waits was detached, transferred or made
+   * @throws TypeError at once, and later if data that waits was detached, transferred or made
    *   smaller (a part may be out by then: close it)
-   * @throws UnixError EPIPE (nobody is at the other end, or after `end`),
-   *   ENOBUFS (more than `maxQueuedBytes` wait already), ERR_CLOSED; the signal's reason
+   * @throws UnixError EPIPE (the peer is gone, or after `end`), ENOBUFS (more than `maxQueuedBytes`
+   *   wait already), ERR_CLOSED; the signal's reason
    */
   send(data: Payload, options: Abortable = {}): Promise<void> {
     const piece = onePiece(data);
@@ -217,7 +217,7 @@ export class QueueSocket extends FdOwner implements AsyncDisposable {
     let skip = from;
     let rest = piece;
     const operation = {
-      once: (): true | undefined => {
+      tryOnce: (): true | undefined => {
         skip = this.#put(rest, skip);
         return skip === bytes ? true : undefined;
       },
@@ -280,20 +280,20 @@ export class QueueSocket extends FdOwner implements AsyncDisposable {
   end(): void {
     if (this.closed || this.#sendEnded) return;
     this.#sendEnded = true;
-    const once = (): true | undefined => {
+    const tryOnce = (): true | undefined => {
       if (!this.#peer.holder.alive()) return true;
       return this.#peer.putSign("end") ? true : undefined;
     };
-    if (this.#writing.idle && once() === true) return;
-    this.#writing.wait({ once }, undefined).catch(() => {}); // closed meanwhile
+    if (this.#writing.idle && tryOnce() === true) return;
+    this.#writing.wait({ tryOnce }, undefined).catch(() => {}); // closed meanwhile
   }
 
   /**
    * Let this socket live on in another program: after exec in this process, or in a child. The
    * result goes there (environment, arguments) and is good for one `adoptQueueSocket`. Without `as`
    * both descriptors are no longer close-on-exec; with `as` they are for a child that gets them
-   * under those numbers: `Bun.spawn(…, { stdio: [0, 1, 2, ...socket.fds] })` and `as: [3, 4]`.
-   * From then on `close()` here leaves the connection to whoever has it.
+   * under those numbers: `Bun.spawn(…, { stdio: [0, 1, 2, ...socket.fds] })` and `as: [3, 4]`. From
+   * then on `close()` here leaves the connection to the process that has it.
    *
    * @throws UnixError EBUSY while sends are queued, EPIPE, ERR_CLOSED
    */
@@ -309,11 +309,11 @@ export class QueueSocket extends FdOwner implements AsyncDisposable {
 
   /** @internal This process has it now: tell the other end whose death to wait for. */
   announce(): void {
-    const once = (): true | undefined =>
+    const tryOnce = (): true | undefined =>
       !this.#peer.holder.alive() || this.#peer.putIdentity("moved", this.#own.identity)
         ? true
         : undefined;
-    if (once() === undefined) this.#writing.wait({ once }, undefined).catch(() => {});
+    if (tryOnce() === undefined) this.#writing.wait({ tryOnce }, undefined).catch(() => {});
   }
 
   /** @internal */
@@ -333,7 +333,7 @@ export class QueueSocket extends FdOwner implements AsyncDisposable {
     if (this.#handedOn) leaveToHeirs(handle, () => this.#peer.putSign("close"));
     else {
       // in this order: where there is no room for the sign, the lock is found free later
-      leave(this.#own);
+      stopReading(this.#own);
       tryQuietly(() => this.#peer.putSign("close"));
     }
     this.#peer.close();
@@ -343,7 +343,7 @@ export class QueueSocket extends FdOwner implements AsyncDisposable {
   /** Close once the queued sends are out. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (!this.closed && !this.#writing.idle) {
-      await this.#writing.wait({ once: () => true }, undefined).catch(() => {});
+      await this.#writing.wait({ tryOnce: () => true }, undefined).catch(() => {});
     }
     this.close();
   }
@@ -353,12 +353,12 @@ function tryQuietly(call: () => unknown): void {
   try {
     call();
   } catch {
-    // there is nobody to tell
+    // no process is there to be told
   }
 }
 
 function gone(): UnixError {
-  return new UnixError("mq_timedsend", -errno.EPIPE, { hint: "nobody is at the other end" });
+  return new UnixError("mq_timedsend", -errno.EPIPE, { hint: "the peer is gone" });
 }
 
 const maxBytesOf = (maxBytes: number | undefined): number =>

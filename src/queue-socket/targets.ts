@@ -4,12 +4,12 @@ import type { QueueOwner } from "../message-queue/owner.ts";
 import type { QueueIdentity } from "../structs/queue-frame.ts";
 import { QueueDirection } from "./direction.ts";
 import { MIN_MESSAGE_BYTES } from "./receive-queue.ts";
-import { refused, SendQueue, wrongKind } from "./send-queue.ts";
+import { connectionRefused, SendQueue, wrongKind } from "./send-queue.ts";
 
-/** So many stay open, and all to which something waits. */
+/** This many stay open, and all to which something waits. */
 const MAX_TARGETS = 64;
 
-export interface Target {
+export interface SendTarget {
   readonly peer: SendQueue;
   readonly side: QueueDirection;
   /** For people to read. */
@@ -23,7 +23,7 @@ export class QueueTargets {
   readonly #device: number;
   readonly #owner: QueueOwner;
   /** The one that was used last is last. */
-  readonly #targets = new Map<string, Target>();
+  readonly #targets = new Map<string, SendTarget>();
   #referenced = true;
 
   constructor(device: number, owner: QueueOwner) {
@@ -32,10 +32,10 @@ export class QueueTargets {
   }
 
   /**
-   * Where to send: somebody reads from it at this moment, or something waits for it already.
+   * Where to send: a process reads from it at this moment, or something waits for it already.
    * @throws UnixError ENOENT, ECONNREFUSED, EACCES, EMFILE
    */
-  find(to: string | QueueIdentity): Target {
+  find(to: string | QueueIdentity): SendTarget {
     const key = keyOf(to);
     const known = this.#targets.get(key);
     if (known !== undefined) {
@@ -52,7 +52,7 @@ export class QueueTargets {
     return target;
   }
 
-  #reach(to: string | QueueIdentity): Target {
+  #reach(to: string | QueueIdentity): SendTarget {
     const named = typeof to === "string";
     const owner = this.#owner;
     const where = { device: this.#device, fresh: false, owner };
@@ -60,7 +60,9 @@ export class QueueTargets {
     const address = named ? to : `process ${to.pid}`;
     if (!peer.holder.alive()) {
       peer.close();
-      throw refused("nobody reads from it; a crash leaves a name behind", { address });
+      throw connectionRefused("no process reads from it; a crash leaves a name behind", {
+        address,
+      });
     }
     if (peer.messageBytes < MIN_MESSAGE_BYTES) {
       peer.close();

@@ -23,7 +23,7 @@ export interface Readiness {
   readonly writable: boolean;
   /** The other end has closed, or shut down writing. There may still be data to read. */
   readonly ended: boolean;
-  /** POLLERR: an error is pending, or nobody reads any more. */
+  /** POLLERR: an error is pending, or the last reader has closed. */
   readonly error: boolean;
 }
 
@@ -66,8 +66,8 @@ function wait(
   try {
     const now = readiness(fd, direction);
     if (now !== undefined) return settled(now);
-    const once = (): Readiness | undefined => readiness(fd, direction);
-    return attempt({ watch: Watch.of(fd, false), direction, signal }, { once });
+    const tryOnce = (): Readiness | undefined => readiness(fd, direction);
+    return attempt({ watch: Watch.of(fd, false), direction, signal }, { tryOnce });
   } catch (error) {
     return rejected(error);
   }
@@ -123,13 +123,13 @@ export function watchReadiness(
 /** How this JS thread waits. */
 export interface LoopOptions {
   /**
-   * After an event, go on looking for the next one for so many microseconds, 0 to 1,000, before the
-   * thread sleeps. Default 0.
+   * After an event, keep polling for the next one for this many microseconds, 0 to 1,000, before
+   * the thread sleeps. Default 0.
    *
    * A sleeping thread takes tens of microseconds to wake on another processor; one that still looks
-   * takes none. The price is processor time: up to so much after each pause in the traffic, during
-   * which nothing else in this thread runs. Nothing is spent while nothing comes, and after two
-   * milliseconds of traffic without a pause the rest of Bun's loop has its turn.
+   * takes none. The price is processor time: up to that much after each pause in the traffic,
+   * during which nothing else in this thread runs. Nothing is spent while nothing comes, and after
+   * two milliseconds of traffic without a pause the rest of Bun's loop has its turn.
    */
   readonly busyPollMicros?: number | undefined;
 }

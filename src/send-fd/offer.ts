@@ -1,5 +1,5 @@
-// An offered descriptor: it waits in a socket of the sender's until somebody reads it there. So one
-// of two things is true of it, and never both: it was taken, or it was withdrawn.
+// An offered descriptor: it waits in a socket of the sender's until the receiver reads it there. So
+// one of two things is true of it, and never both: it was taken, or it was withdrawn.
 
 import { errno } from "../../native/errno.ts";
 import { socket as c, option } from "../../native/socket.ts";
@@ -10,11 +10,11 @@ import { attempt } from "../loop/attempt.ts";
 import { Watch } from "../loop/poller.ts";
 import { decodeAnswer, encodeOffer, type ProcessIdentity } from "../structs/fd-offer.ts";
 import { bind, setOption, socketpair } from "../syscalls/socket.ts";
-import type { Target } from "./receiver-process.ts";
+import type { ReceiverProcess } from "./receiver-process.ts";
 
 const NONCE_BYTES = 8;
 
-/** Who made the offer, for whom, and what it is. */
+/** The sender, the receiver, and the descriptor. */
 export interface Terms {
   readonly from: ProcessIdentity;
   readonly to: ProcessIdentity;
@@ -26,7 +26,7 @@ export class Offer implements Disposable {
   readonly #near: Fd;
   readonly #far: Fd;
   readonly #to: ProcessIdentity;
-  /** What has been read once is not there again: whoever asks next is told the same. */
+  /** What has been read once is not there again: later calls get the same answer. */
   #answer: UnixError | null | undefined;
   #withdrawn = false;
 
@@ -45,7 +45,7 @@ export class Offer implements Disposable {
       const sent = sendMessage(near, name, { fds: [fd] });
       // else `withdraw` would find nothing, and take it for taken
       if (sent === null) throw new UnixError("sendmsg", -errno.EAGAIN);
-      // for the answer alone, and not before: a socket that asks for names gets one when it sends
+      // only for the answer: a socket with SO_PASSCRED gets a name when it sends
       check(setOption(near, option.SO_PASSCRED ?? -1, 1), "setsockopt");
     } catch (error) {
       this[Symbol.dispose]();
@@ -58,7 +58,7 @@ export class Offer implements Disposable {
     return this.#far.fd;
   }
 
-  /** Take it back. False: somebody has read it before. */
+  /** Withdraw it. False: it was read before. */
   withdraw(): boolean {
     using message = receiveMessage(this.#far, { acceptFds: 0 });
     this.#withdrawn ||= message !== undefined;
@@ -86,8 +86,8 @@ export class Offer implements Disposable {
   }
 
   /** The answer, when there is one. @throws UnixError ESRCH; the signal's reason */
-  answered(target: Target, signal: AbortSignal): Promise<UnixError | null> {
-    const once = (): UnixError | null | undefined => this.answer();
+  answered(target: ReceiverProcess, signal: AbortSignal): Promise<UnixError | null> {
+    const tryOnce = (): UnixError | null | undefined => this.answer();
     const onceGone = (): UnixError | null | undefined => {
       if (target.handle.alive()) return undefined;
       const last = this.answer();
@@ -96,8 +96,8 @@ export class Offer implements Disposable {
     };
     const rest = { direction: "read", signal } as const;
     const waits = [
-      attempt({ watch: Watch.of(this.#near.fd, true), ...rest }, { once }),
-      attempt({ watch: Watch.of(target.handle.fd, true), ...rest }, { once: onceGone }),
+      attempt({ watch: Watch.of(this.#near.fd, true), ...rest }, { tryOnce }),
+      attempt({ watch: Watch.of(target.handle.fd, true), ...rest }, { tryOnce: onceGone }),
     ];
     for (const wait of waits) wait.catch(() => {}); // one of them ends when all is closed
     return Promise.race(waits);

@@ -36,13 +36,15 @@ export function whyNoProc(): string | null {
   }
 }
 
-/** What each side calls; what a filter refuses would else be noticed by the other's deadline. */
+/**
+ * The calls of each side: what a filter refuses would otherwise only be noticed at the deadline.
+ */
 const needed = {
   sender: ["pidfd_open", "pidfd_send_signal"],
   receiver: ["pidfd_open", "pidfd_getfd"],
 } as const;
 
-/** Why this process cannot be that side of it; null where it can. */
+/** Why this process cannot be that side of it; null if it can. */
 export function whyNot(side: keyof typeof needed): string | null {
   const proc = whyNoProc();
   if (proc !== null) return proc;
@@ -59,7 +61,7 @@ export function mustBeAble(side: keyof typeof needed): void {
   if (reason !== null) throw new UnsupportedError("sendFd", reason);
 }
 
-/** null where there is no such process, or none that is shown. @throws UnixError EMFILE, ENFILE */
+/** null if there is no such process, or none that is shown. @throws UnixError EMFILE, ENFILE */
 function readProc(pid: number, file: "stat" | "status"): string | null {
   try {
     return fileCall(() => readFileSync(`/proc/${pid}/${file}`, "utf8"));
@@ -69,7 +71,7 @@ function readProc(pid: number, file: "stat" | "status"): string | null {
   }
 }
 
-/** When the process that has `pid` now started; null where there is none, or none that is shown. */
+/** When the process that has `pid` now started; null if there is none, or none that is shown. */
 export function startOf(pid: number): string | null {
   const stat = readProc(pid, "stat");
   return stat === null ? null : decodeStart(stat);
@@ -83,16 +85,16 @@ function statusOf(pid: number): ProcessStatus | null {
 let own: ProcessIdentity | undefined;
 
 /** This process. */
-export function ownParty(): ProcessIdentity {
+export function ownIdentity(): ProcessIdentity {
   own ??= { pid: process.pid, start: startOf(process.pid) ?? "" };
   return own;
 }
 
 /** The process that a descriptor is for, held by a pidfd for as long as it is sent. */
-export class Target implements Disposable {
+export class ReceiverProcess implements Disposable {
   readonly handle: ProcessHandle;
   readonly #signal: number;
-  /** Who it is, for people. */
+  /** Its name, for messages. */
   readonly name: string;
 
   constructor(to: number | Exclude<FdLike, number>, signal: number) {
@@ -119,7 +121,7 @@ export class Target implements Disposable {
   }
 
   /**
-   * Who it is, once it is sure that it handles the signal: one that does not would be killed.
+   * The process, after a check that it handles the signal: one that does not would be killed.
    * @throws UnixError ECONNREFUSED, ESRCH, EACCES
    */
   listening(): { party: ProcessIdentity; status: ProcessStatus } {
@@ -127,7 +129,7 @@ export class Target implements Disposable {
     const bit = 1n << BigInt(this.#signal - 1);
     if ((found.status.caught & bit) !== 0n) return found;
     const how = (found.status.ignored & bit) === 0n ? "would be ended by" : "ignores";
-    const hint = `nobody listens: ${this.name} ${how} ${signalName(this.#signal)}`;
+    const hint = `it does not listen: ${this.name} ${how} ${signalName(this.#signal)}`;
     throw new UnixError("pidfd_send_signal", -errno.ECONNREFUSED, { hint });
   }
 
@@ -138,19 +140,19 @@ export class Target implements Disposable {
   }
 
   /**
-   * Whether it needs this process's leave to take something from it (Yama).
-   * @throws UnixError EPERM where leave would not help; EOPNOTSUPP from another pid namespace
+   * Whether it needs this process's permission to take something from it (Yama).
+   * @throws UnixError EPERM if permission would not help; EOPNOTSUPP from another pid namespace
    * @see ptrace(2), "Ptrace access mode checking"
    */
-  needsLeave(target: ProcessStatus): boolean {
+  needsPtracer(target: ProcessStatus): boolean {
     const self = statusOf(process.pid);
     if (self === null) throw this.gone;
     if (target.pids.length !== self.pids.length) throw this.#elsewhere();
     if (this.handle.pid === process.pid) return false;
     const scope = yamaScope();
-    if (scope < NOBODY && mayTraceAll(target)) return false;
-    if (scope > LEAVE || !mayTraceOwn(target, self)) throw this.#forbidden(scope);
-    return scope === LEAVE;
+    if (scope < SCOPE_NO_ATTACH && mayTraceAll(target)) return false;
+    if (scope > SCOPE_RESTRICTED || !mayTraceOwn(target, self)) throw this.#forbidden(scope);
+    return scope === SCOPE_RESTRICTED;
   }
 
   #elsewhere(): UnixError {
@@ -159,7 +161,7 @@ export class Target implements Disposable {
   }
 
   #forbidden(scope: number): UnixError {
-    const yama = scope > LEAVE ? `; Yama's ptrace_scope is ${scope}` : "";
+    const yama = scope > SCOPE_RESTRICTED ? `; Yama's ptrace_scope is ${scope}` : "";
     const hint =
       `${this.name} may take nothing from this one: it takes the right to trace it, that is the ` +
       `same user, with no fewer capabilities, and this process dumpable; or CAP_SYS_PTRACE${yama}`;
@@ -171,9 +173,9 @@ export class Target implements Disposable {
   }
 }
 
-/** Yama's ptrace_scope: 1, who is named may; 3, nobody may. */
-const LEAVE = 1;
-const NOBODY = 3;
+/** Yama's ptrace_scope: 1, the named process may; 3, none may. */
+const SCOPE_RESTRICTED = 1;
+const SCOPE_NO_ATTACH = 3;
 
 const TRACE = capability.CAP_SYS_PTRACE === null ? 0n : 1n << BigInt(capability.CAP_SYS_PTRACE);
 

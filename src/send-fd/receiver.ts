@@ -27,7 +27,7 @@ import { Disposition } from "../syscalls/signal.ts";
 import { getOption, socketName } from "../syscalls/socket.ts";
 import {
   mustBeAble,
-  ownParty,
+  ownIdentity,
   type RealtimeSignal,
   realtimeNumber,
   startOf,
@@ -39,8 +39,8 @@ export interface ReceiveFdsOptions {
   readonly realtimeSignal: RealtimeSignal | number;
   /**
    * Whether to take something from this sender: the kernel's word on who made the offer. `true` is
-   * yes, anything else is no, and the sender gets EACCES; a promise is a TypeError for whoever
-   * receives, and a no. Default: from whoever may send this process a signal.
+   * yes, anything else is no, and the sender gets EACCES; a promise is a TypeError for the caller
+   * of receive, and a no. Default: from every process that may signal this one.
    */
   readonly allow?: ((sender: Credentials) => boolean) | undefined;
 }
@@ -57,7 +57,7 @@ export interface ReceivedFd {
   readonly gid: number | null;
 }
 
-/** A call's result; null where the sender has gone or has nothing of that number. */
+/** A call's result; null if the sender has gone or has nothing of that number. */
 function orShortage(result: number, syscall: string): number | null {
   if (result >= 0) return result;
   if (!isShortage(result)) return null;
@@ -71,9 +71,9 @@ interface FoundOffer {
 }
 
 /**
- * What a signal announces; null where that is nothing for this process. Its pid and value are but
- * what its sender claims. Believed is what the kernel says: which process made the socket, and that
- * it has a name which only an offer to this very process has. Nothing else is read, or kept.
+ * What a signal announces; null if that is nothing for this process. Its pid and value are the
+ * sender's claims. Only the kernel is believed: which process made the socket, and that it has a
+ * name which only an offer to this very process has. Nothing else is read, or kept.
  */
 function findOffer({ origin, pid, value }: SignalEvent, self: ProcessIdentity): FoundOffer | null {
   if (origin !== "queue" || pid === undefined || value === undefined || value < 0) return null;
@@ -104,7 +104,7 @@ function isSocket(pid: number, fd: number): boolean {
   }
 }
 
-/** What `far` is; null where it is not what `from` offers to `to`. */
+/** What `far` is; null if it is not what `from` offers to `to`. */
 function offerOf(far: number, { from, to }: Offered): Omit<FoundOffer, "socket"> | null {
   const address = socketName(far, "getsockname");
   if (typeof address === "number" || address.kind !== "abstract") return null;
@@ -291,7 +291,7 @@ function problem({ data, fds, fdsTruncated }: Message, name: Uint8Array): number
   return fdsTruncated || fds.length !== 1 ? errno.EPROTO : 0;
 }
 
-/** Whoever waits for it may have gone. */
+/** The sender may have ended. */
 function answer(socket: Fd, number: number): void {
   try {
     sendMessage(socket, encodeAnswer(number));
@@ -334,7 +334,7 @@ function watchIgnored(number: number): SignalWatcher {
  *
  * Anybody who may send this process a signal can offer it something: processes of the same user,
  * and root. `allow` chooses among them. What the signal claims is not relied on: a descriptor is
- * only taken where the kernel says that the process named as the sender offered it to this one.
+ * only taken if the kernel says that the process named as the sender offered it to this one.
  *
  * The signal is this receiver's: do not listen to it twice. After `close` it stays ignored, here
  * and in children that are started then, since a late one would end the process otherwise.
@@ -349,6 +349,6 @@ export function receiveFds(options: ReceiveFdsOptions): FdReceiver {
   const number = realtimeNumber(options.realtimeSignal);
   const allow = checkAllow(options.allow) ?? everybody;
   mustBeAble("receiver");
-  const self = ownParty();
+  const self = ownIdentity();
   return new FdReceiver({ watcher: watchIgnored(number), allow, self });
 }

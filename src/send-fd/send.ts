@@ -12,10 +12,10 @@ import { checkFds, closeTransferred } from "../socket/send.ts";
 import { Offer } from "./offer.ts";
 import {
   mustBeAble,
-  ownParty,
+  ownIdentity,
   type RealtimeSignal,
+  ReceiverProcess,
   realtimeNumber,
-  Target,
 } from "./receiver-process.ts";
 
 /** How a descriptor is sent to a process. */
@@ -24,20 +24,22 @@ export interface SendFdOptions extends Abortable, TimeLimited {
   readonly realtimeSignal: RealtimeSignal | number;
   /** Milliseconds until the receiver must have taken it, then ETIMEDOUT. Default 10,000. */
   readonly timeoutMs?: number | undefined;
-  /** The descriptor goes: it is closed here once the receiver has it. Else it stays yours. */
+  /**
+   * The descriptor is transferred: it is closed here once the receiver has it. Else it stays yours.
+   */
   readonly transfer?: boolean | undefined;
 }
 
 const TIMEOUT_MS = 10_000;
 
 interface Sending {
-  readonly target: Target;
+  readonly target: ReceiverProcess;
   readonly offer: Offer;
   readonly number: number;
   readonly signal: AbortSignal;
 }
 
-/** null when it was taken, the receiver's answer where it was not. @throws where nobody took it */
+/** null when it was taken, the receiver's answer if it was not. @throws if it was not taken */
 async function hand({ target, offer, number, signal }: Sending): Promise<UnixError | null> {
   try {
     signal.throwIfAborted();
@@ -46,7 +48,7 @@ async function hand({ target, offer, number, signal }: Sending): Promise<UnixErr
     return await offer.answered(target, signal);
   } catch (error) {
     if (offer.withdraw()) throw error;
-    // it has been read: what the receiver says of it holds; where it says nothing, it has it
+    // it has been read: what the receiver says of it holds; if it says nothing, it has it
     const alive = target.handle.alive();
     const answer = offer.answer();
     if (answer === undefined && !alive) throw error;
@@ -70,11 +72,12 @@ async function hand({ target, offer, number, signal }: Sending): Promise<UnixErr
  * pid namespace.
  *
  * @throws TypeError, RangeError before any call
- * @throws UnixError ESRCH (it has ended), ECONNREFUSED (nobody listens), EPERM (no right to signal
- *   it, or it has none to take it), EAGAIN (its queue of signals is full), EACCES (it refused),
- *   ETIMEDOUT, EOPNOTSUPP (another pid namespace), EBADF, EMFILE, ETOOMANYREFS; the signal's reason
- * @throws UnsupportedError without pidfds (also where a seccomp filter refuses the calls), without
- *   /proc, and where Yama asks for it in a Worker; not on macOS
+ * @throws UnixError ESRCH (it has ended), ECONNREFUSED (it does not listen), EPERM (no right to
+ *   signal it, or it has none to take it), EAGAIN (its queue of signals is full), EACCES (it
+ *   refused), ETIMEDOUT, EOPNOTSUPP (another pid namespace), EBADF, EMFILE, ETOOMANYREFS; the
+ *   signal's reason
+ * @throws UnsupportedError without pidfds (also if a seccomp filter refuses the calls), without
+ *   /proc, and if Yama asks for it in a Worker; not on macOS
  * @see pidfd_getfd(2), pidfd_send_signal(2), sigqueue(3)
  */
 export async function sendFd(
@@ -88,10 +91,10 @@ export async function sendFd(
   const numbers = checkFds([fd], transfer);
   options.signal?.throwIfAborted();
   mustBeAble("sender");
-  using target = new Target(to, number);
+  using target = new ReceiverProcess(to, number);
   const { party, status } = target.listening();
-  const needsLeave = target.needsLeave(status);
-  using offer = new Offer({ from: ownParty(), to: party, fd: numbers[0]! });
+  const needsLeave = target.needsPtracer(status);
+  using offer = new Offer({ from: ownIdentity(), to: party, fd: numbers[0]! });
   using deadline = new Deadline(options.signal, ms, () => late(target, { number, ms }));
   const { signal } = deadline;
   const tracer = { pid: party.pid, alive: () => target.handle.alive() };
@@ -101,7 +104,7 @@ export async function sendFd(
   closeTransferred({ fds: [fd], numbers, transfer });
 }
 
-function late(target: Target, { number, ms }: { number: number; ms: number }): UnixError {
+function late(target: ReceiverProcess, { number, ms }: { number: number; ms: number }): UnixError {
   const filter = target.underFilter() ? "; its seccomp filter may refuse pidfd_getfd" : "";
   const took = `${target.name} handles ${signalName(number)}, but took nothing for ${ms} ms`;
   const hint = `${took}${filter}`;

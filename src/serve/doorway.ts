@@ -110,7 +110,7 @@ export class Doorway {
 
   #admit(signal: AbortSignal): void {
     const watch = this.#watch.of(this.#options.listening.fd);
-    const feed = { once: () => this.#once() };
+    const feed = { tryOnce: () => this.#once() };
     const welcome = (client: number): void => this.#welcome(client);
     new Consumer(watch, feed, welcome).start(signal).catch((error: unknown) => {
       if (signal.aborted || this.#closed) return;
@@ -137,7 +137,7 @@ export class Doorway {
       return null;
     }
     if (this.#guests.length >= MAX_GUESTS) return undefined; // #look goes on
-    const client = this.#acceptor.once();
+    const client = this.#acceptor.tryOnce();
     if (client === undefined && this.#options.rules.full) this.#awaitRoom();
     return client;
   }

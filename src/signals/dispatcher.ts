@@ -1,6 +1,7 @@
-// Who watches which signal. A signal is caught once and handed to all who watch it, also by other
-// copies of this library in the process (two versions of a package, a module loaded anew): a signal
-// has one handler, so the first copy that watches has it, and the others ask that one.
+// Which watchers watch which signal. A signal is caught once and handed to all its watchers, also
+// those of other copies of this library in the process (two versions of a package, a module loaded
+// anew): a signal has one handler, so the first copy that watches it has the handler, and the
+// others register there.
 
 import { UnsupportedError } from "../base/errors.ts";
 import {
@@ -12,7 +13,7 @@ import {
 } from "./handler-source.ts";
 import { ProcessSource } from "./process-source.ts";
 
-/** Somebody who watches signals. */
+/** A watcher of signals. */
 export interface Receiver {
   deliver(caught: Caught): void;
   /** Whether it waits for one now. */
@@ -22,13 +23,13 @@ export interface Receiver {
 const receivers = new Map<number, Set<Receiver>>();
 let source: SignalSource | undefined;
 
-/** Why signals cannot be watched in this thread; null where they can. */
+/** Why signals cannot be watched in this thread; null if they can. */
 export function whyNotHere(): string | null {
   if (Bun.isMainThread) return null;
   return "signals are the process's: watch them on the main thread, which can tell its Workers";
 }
 
-/** Why signals come without their sender; null where they come with it. */
+/** Why signals come without their sender; null if they come with it. */
 export function whyNoSenders(): string | null {
   const elsewhere = whyNotHere();
   if (elsewhere !== null) return elsewhere;
@@ -124,8 +125,8 @@ export const signalSource = (): SignalSource => hub().signalSource();
 /** From now on `receiver` gets these signals: all of them, or on an error none. */
 export const attach: Hub["attach"] = (receiver, numbers) => hub().attach(receiver, numbers);
 
-/** The last who goes has the signal's disposition restored. */
+/** When the last watcher leaves, the signal's disposition is restored. */
 export const detach: Hub["detach"] = (receiver, numbers) => hub().detach(receiver, numbers);
 
-/** Somebody waits who did not, or the other way round. */
+/** The number of waiters went from none to some, or back. */
 export const interestChanged = (): void => hub().interestChanged();

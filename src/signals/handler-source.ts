@@ -1,5 +1,5 @@
-// Where signals come from: our own handler, which knows the sender. See signal-fallback.ts for
-// where it cannot be had.
+// Where signals come from: our own handler, which knows the sender. process-source.ts stands in if
+// it cannot be installed.
 
 import { system } from "../../native/platform.ts";
 import { record, signals } from "../../native/signal.ts";
@@ -20,7 +20,7 @@ export interface Caught {
   readonly time: number;
 }
 
-/** Whether somebody waits for signals, and whether the process is to live for that. */
+/** Whether there is a waiter, and whether it keeps the process alive. */
 export type Interest = "none" | "unreferenced" | "referenced";
 
 export interface SignalSource {
@@ -29,7 +29,7 @@ export interface SignalSource {
   readonly fd: number | null;
   /** Begin to catch a signal. @throws UnixError, UnsupportedError */
   begin(number: number): void;
-  /** Stop, and have everything as it was before. */
+  /** Stop, and restore what was before. */
   end(number: number): void;
   /** How many of a signal's number were lost so far. */
   lost(number: number): number;
@@ -111,7 +111,7 @@ export class HandlerSource implements SignalSource {
     this.#handler.aim(this.#writer.fd);
   }
 
-  /** The disposition first, so that nothing comes any more; unless somebody has set another. */
+  /** The disposition first, so that no signal comes any more; unless other code has set another. */
   end(number: number): void {
     const before = this.#before.get(number);
     if (before === undefined) return;
@@ -195,7 +195,7 @@ export class HandlerSource implements SignalSource {
     this.#waiting = wanted;
   }
 
-  /** The pipe is readable. While this runs we are not in the queue of those who wait. */
+  /** The pipe is readable. While this runs it is not in the queue of waiters. */
   #run(): Outcome {
     this.#running = true;
     this.collect();
@@ -203,16 +203,16 @@ export class HandlerSource implements SignalSource {
     const watch = this.#watch;
     if (this.#interest === "none" || watch === null) {
       this.#waiting = false;
-      return "done";
+      return "finished";
     }
     if (watch.referenced !== (this.#interest === "referenced"))
       queueMicrotask(() => this.#update());
-    return "nothing";
+    return "blocked";
   }
 }
 
 interface Before {
-  /** What held before we came. */
+  /** The disposition before ours. */
   readonly disposition: Disposition;
   /** What the runtime installs for its listeners; null for signals that it does not know. */
   readonly runtime: Disposition | null;

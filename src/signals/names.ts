@@ -1,4 +1,5 @@
-// The names of signals, their numbers here, and which of them are somebody else's to handle.
+// The names of signals, their numbers here, and which of them the kernel, libc or the runtime
+// handle.
 
 import { lastSignal, signals } from "../../native/signal.ts";
 import { toJson } from "../base/printable.ts";
@@ -60,7 +61,7 @@ function realTimeNumber(signal: string, [, up, down]: RegExpExecArray): number {
   throw new RangeError(`${signal}: real-time signals go from SIGRTMIN to SIGRTMIN+${last - first}`);
 }
 
-/** The name of a signal's number here: "SIGUSR1", "SIGRTMIN+3"; "SIG32" where it has none. */
+/** The name of a signal's number here: "SIGUSR1", "SIGRTMIN+3"; "SIG32" if it has none. */
 export function signalName(number: number): string {
   const known = names.get(number);
   if (known !== undefined) return known;
@@ -69,7 +70,7 @@ export function signalName(number: number): string {
   return number === range.first ? "SIGRTMIN" : `SIGRTMIN+${number - range.first}`;
 }
 
-const unstoppable = "the kernel lets nobody handle it";
+const unstoppable = "the kernel lets no process handle it";
 const fault = "it reports a fault of the running program, to which the handler would return";
 const abort = "abort() ends the process whatever a handler does";
 
@@ -86,7 +87,7 @@ const reserved: Readonly<Partial<Record<StandardSignal, string>>> = {
   SIGABRT: abort,
 };
 
-/** Why nobody but its owner may handle signal `number`; null where anybody may. */
+/** Why the program may not handle signal `number`; null if it may. */
 export function reservedSignal(number: number): string | null {
   const name = names.get(number);
   if (name !== undefined) return reserved[name] ?? null;

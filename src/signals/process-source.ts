@@ -1,4 +1,4 @@
-// Signals through process.on, where our own handler cannot be had: without sender and value.
+// Signals through process.on, if our own handler cannot be installed: without sender and value.
 
 import { signals } from "../../native/signal.ts";
 import { UnsupportedError } from "../base/errors.ts";

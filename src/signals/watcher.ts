@@ -33,11 +33,11 @@ export interface SignalEvent {
   readonly signal: string;
   /** Its number on this system. */
   readonly number: number;
-  /** What sent it; "unknown" where `process.on` has to do (`watcher.source`). */
+  /** What sent it; "unknown" if the source is `process.on` (`watcher.source`). */
   readonly origin: SignalOrigin;
   /** si_code as the kernel gave it. */
   readonly siCode: number | undefined;
-  /** The sender; undefined where there is none, or none that this pid namespace sees. */
+  /** The sender; undefined if there is none, or none that this pid namespace sees. */
   readonly pid: number | undefined;
   /** Its user; null: none that this user namespace can name. */
   readonly uid: number | null | undefined;
@@ -102,7 +102,10 @@ export class SignalWatcher extends Referenced implements AsyncDisposable {
     return [...this.#numbers].map(signalName);
   }
 
-  /** "handler": events know their sender. "process": `process.on` has to do (capabilities()). */
+  /**
+   * "handler": events name their sender. "process": `process.on` is used instead (capabilities()
+   * has the reason).
+   */
   get source(): "handler" | "process" {
     return signalSource().kind;
   }
@@ -111,7 +114,7 @@ export class SignalWatcher extends Referenced implements AsyncDisposable {
    * How many of its signals were lost since it was opened: more came than the pipe between handler
    * and program holds (about 26,000; less for users whose pipes may not be that large), or than
    * `maxQueued`. Standard signals that came while one of their kind was pending are not among them:
-   * the kernel makes one of them and tells nobody.
+   * the kernel merges them and reports nothing.
    */
   get lost(): number {
     return this.#closed ? this.#lost : this.#countLost();
@@ -210,7 +213,7 @@ export class SignalWatcher extends Referenced implements AsyncDisposable {
 
   /**
    * The next signal; blocks the thread.
-   * @throws UnixError ETIMEDOUT, ERR_CLOSED; UnsupportedError where `process.on` has to do
+   * @throws UnixError ETIMEDOUT, ERR_CLOSED; UnsupportedError if `source` is "process"
    */
   receiveSync(options?: SyncOptions): SignalEvent {
     const left = remaining(options?.timeoutMs);
@@ -240,8 +243,8 @@ export class SignalWatcher extends Referenced implements AsyncDisposable {
   }
 
   /**
-   * Stop watching. Signals that nobody watches any more do again what they did before, exactly;
-   * what waits gets ERR_CLOSED, what was not received is dropped. Never throws, once is enough.
+   * Stop watching. Signals without a watcher do again exactly what they did before; what waits gets
+   * ERR_CLOSED, what was not received is dropped. Never throws, once is enough.
    */
   close(): void {
     if (this.#closed) return;

@@ -30,7 +30,7 @@ export type BatchMessage =
       readonly to?: AddressInput | undefined;
     });
 
-/** A checked message: text stays as it came. */
+/** A checked message: text stays text. */
 export type Item = string | Piece | (Outgoing & { readonly to: Address | undefined });
 
 /** Data alone, as opposed to data with what goes beside it. */
@@ -67,7 +67,7 @@ const CHUNK = 64;
 const SHORT = 2048;
 
 interface Room {
-  readonly envelopes: readonly MessageHeader[];
+  readonly headers: readonly MessageHeader[];
   readonly memory: Memory;
 }
 
@@ -80,16 +80,16 @@ const encoder = new TextEncoder();
 const held: { data: Piece[] } = { data: [] };
 
 /**
- * How many of `items` were taken; a negative errno where not even the first one was.
- * @throws TypeError where bytes of the first one are gone
+ * How many of `items` were taken; a negative errno if not even the first one was.
+ * @throws TypeError if bytes of the first one are gone
  */
 export function sendBatchOnce(fd: number, items: readonly Item[]): number {
-  outgoing ??= { envelopes: MessageHeader.array(CHUNK), memory: new Memory(CHUNK * SHORT) };
+  outgoing ??= { headers: MessageHeader.array(CHUNK), memory: new Memory(CHUNK * SHORT) };
   let total = 0;
   while (total < items.length) {
     const count = fillChunk(outgoing, items, total);
     if (count === 0) break;
-    const sent = sendmmsg(fd, outgoing.envelopes, count);
+    const sent = sendmmsg(fd, outgoing.headers, count);
     held.data.length = 0;
     if (sent < 0) return total > 0 ? total : sent;
     for (let i = 0; i < sent; i++) transferred(items[total + i]!);
@@ -99,64 +99,67 @@ export function sendBatchOnce(fd: number, items: readonly Item[]): number {
   return total;
 }
 
-/** How many are ready, from item `from` on. One whose bytes are gone waits to be the first. */
-function fillChunk({ envelopes, memory }: Room, items: readonly Item[], from: number): number {
+/**
+ * How many are ready, from item `from` on. A message whose bytes are gone is left for the next
+ * call, as its first.
+ */
+function fillChunk({ headers, memory }: Room, items: readonly Item[], from: number): number {
   const count = Math.min(items.length - from, CHUNK);
   let i = 0;
   try {
-    for (; i < count; i++) fill(envelopes[i]!, memory, i, items[from + i]!);
+    for (; i < count; i++) fill(headers[i]!, memory, i, items[from + i]!);
   } catch (error) {
     if (from + i === 0) throw error;
   }
   return i;
 }
 
-function fill(envelope: MessageHeader, memory: Memory, index: number, item: Item): void {
+function fill(header: MessageHeader, memory: Memory, index: number, item: Item): void {
   const at = index * SHORT;
-  envelope.nameBytes = 0;
-  envelope.controlBytes = 0;
-  if (typeof item === "string") fillText(envelope, memory, at, item);
-  else if (item instanceof Piece) fillPiece(envelope, memory, at, item);
-  else fillWhole(envelope, memory, at, item);
+  header.nameBytes = 0;
+  header.controlBytes = 0;
+  if (typeof item === "string") fillText(header, memory, at, item);
+  else if (item instanceof Piece) fillPiece(header, memory, at, item);
+  else fillWhole(header, memory, at, item);
 }
 
 function fillWhole(
-  envelope: MessageHeader,
+  header: MessageHeader,
   memory: Memory,
   at: number,
   { parts, credentials, to, numbers: fds }: Exclude<Item, string | Piece>,
 ): void {
-  fillPiece(envelope, memory, at, Piece.join(parts));
+  fillPiece(header, memory, at, Piece.join(parts));
   if (fds.length > 0 || credentials !== undefined) {
-    envelope.controlBytes = encodeControl(envelope.control, { fds, credentials });
+    header.controlBytes = encodeControl(header.control, { fds, credentials });
   }
-  if (to !== undefined) envelope.nameBytes = encodeSockaddr(to, envelope.name);
+  if (to !== undefined) header.nameBytes = encodeSockaddr(to, header.name);
 }
 
-function fillText(envelope: MessageHeader, memory: Memory, at: number, data: string): void {
+function fillText(header: MessageHeader, memory: Memory, at: number, data: string): void {
   if (data.length * 3 > SHORT) {
-    fillPiece(envelope, memory, at, Piece.of(data));
+    fillPiece(header, memory, at, Piece.of(data));
     return;
   }
   const { written } = encoder.encodeInto(data, memory.bytes.subarray(at, at + SHORT));
-  envelope.part(0, memory.address + at, written);
+  header.part(0, memory.address + at, written);
 }
 
-function fillPiece(envelope: MessageHeader, memory: Memory, at: number, piece: Piece): void {
+function fillPiece(header: MessageHeader, memory: Memory, at: number, piece: Piece): void {
   if (piece.bytes > SHORT) {
-    envelope.part(0, piece.address(), piece.bytes);
+    header.part(0, piece.address(), piece.bytes);
     held.data.push(piece);
     return;
   }
   piece.copyTo(memory.bytes, at);
-  envelope.part(0, memory.address + at, piece.bytes);
+  header.part(0, memory.address + at, piece.bytes);
 }
 
 function transferred(item: Item): void {
   if (!isBare(item)) closeTransferred(item);
 }
 
-/** Messages that have to wait, with duplicates of descriptors: the caller may close his own. */
+/** Messages that have to wait, with duplicates of descriptors: the caller may close its own. */
 export class WaitingItems implements Disposable {
   readonly items: readonly Item[];
   readonly #copies: ReceivedFds[] = [];
@@ -174,7 +177,7 @@ export class WaitingItems implements Disposable {
   #hold(item: Item): Item {
     if (isBare(item) || item.transfer || item.numbers.length === 0) return item;
     const closed = item.numbers.some((fd) => descriptorFlags(fd) < 0);
-    if (closed) return item; // its own send will say so, after those before it
+    if (closed) return item; // its own send reports that, after those before it
     const copies = new ReceivedFds(duplicateAll(item.numbers), "sendBatch");
     this.#copies.push(copies);
     return { ...item, fds: copies.owned, numbers: copies.owned };
@@ -185,14 +188,14 @@ export class WaitingItems implements Disposable {
   }
 }
 
-/** True where every address of the batch fits into a sockaddr_un as it is. */
+/** True if every address of the batch fits into a sockaddr_un as it is. */
 export function allFit(items: readonly Item[]): boolean {
   return items.every((item) => isBare(item) || item.to === undefined || fitsSockaddr(item.to));
 }
 
-/** Memory that one batch may fill; where it is not enough, fewer messages come at a time. */
+/** Memory that one batch may fill; if it is not enough, fewer messages come at a time. */
 const MAX_BYTES = 64 * 1024 * 1024;
-/** As many as any batch had: one array, for the kernel takes them as such. */
+/** Enough for the largest batch so far: one array, because the kernel takes one. */
 let incoming: MessageHeader[] = [];
 
 function envelopesFor(count: number): MessageHeader[] {
@@ -207,22 +210,22 @@ export function receiveBatchOnce(
   { max, maxBytes, fail }: { max: number; maxBytes: number; fail: (result: number) => never },
 ): Message[] | null | undefined {
   const count = Math.max(1, Math.min(max, Math.floor(MAX_BYTES / maxBytes)));
-  const envelopes = envelopesFor(count);
+  const headers = envelopesFor(count);
   const memory = roomFor(count * maxBytes);
   for (let i = 0; i < count; i++) {
-    envelopes[i]!.part(0, memory.address + i * maxBytes, maxBytes);
+    headers[i]!.part(0, memory.address + i * maxBytes, maxBytes);
   }
-  const received = recvmmsg(fd, envelopes, count, rules.named);
+  const received = recvmmsg(fd, headers, count, rules.wantSender);
   if (received === AGAIN) return undefined;
   if (received < 0) return fail(received);
   const messages: Message[] = [];
   for (let i = 0; i < received; i++) {
-    const envelope = envelopes[i]!;
-    const bytes = envelope.transferred;
+    const header = headers[i]!;
+    const bytes = header.transferred;
     // an end after messages: it is still there for the next call
-    if (bytes === 0 && isEnd(envelope, rules)) break;
+    if (bytes === 0 && isEnd(header, rules)) break;
     const data = memory.bytes.slice(i * maxBytes, i * maxBytes + bytes);
-    messages.push(new Message(data, ancillaryOf(envelope, rules)));
+    messages.push(new Message(data, ancillaryOf(header, rules)));
   }
   return messages.length > 0 ? messages : null;
 }

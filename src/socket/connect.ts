@@ -37,14 +37,14 @@ export interface ConnectOptions<T extends ConnectionType = ConnectionType>
  */
 const FULL = { first: 1, max: 50 } as const;
 
-interface Attempt {
+interface Connecting {
   readonly handle: Fd;
   readonly address: Address;
   readonly settings: Settings;
   readonly type: ConnectionType;
 }
 
-function begin(input: AddressInput, options: ConnectOptions): Attempt {
+function begin(input: AddressInput, options: ConnectOptions): Connecting {
   const { type = "stream" } = options;
   if ((type as string) === "datagram") {
     throw new TypeError("connect is for stream and seqpacket: openDatagram has { connect }");
@@ -55,7 +55,7 @@ function begin(input: AddressInput, options: ConnectOptions): Attempt {
     throw new TypeError("connect needs an address: a socket without one cannot be reached");
   const from = options.from === undefined ? null : parseAddress(options.from);
   const settings = toSettings(options);
-  const target = absolute(address); // what the path means now, however long it takes
+  const target = absolute(address); // the directory may change during the wait
   const handle = Fd.of(check(socket(number), "socket"), "connect", originOf(type));
   try {
     applySettings(handle.fd, settings);
@@ -68,7 +68,7 @@ function begin(input: AddressInput, options: ConnectOptions): Attempt {
 }
 
 /** True: connected. False: the backlog is full. */
-function tryOnce({ handle, address }: Attempt): boolean {
+function tryOnce({ handle, address }: Connecting): boolean {
   const result = withShortAddress(address, "connect", (short) => connectOnce(handle.fd, short));
   if (result >= 0) return true;
   if (result === -errno.EAGAIN) return false;
@@ -76,17 +76,17 @@ function tryOnce({ handle, address }: Attempt): boolean {
   throw new UnixError("connect", result, detail);
 }
 
-function finish<T extends ConnectionType>({ type, handle, settings }: Attempt): SocketKinds[T] {
+function finish<T extends ConnectionType>({ type, handle, settings }: Connecting): SocketKinds[T] {
   return wrapSocket(type, handle, settings) as SocketKinds[T];
 }
 
-function timedOut({ address }: Attempt): UnixError {
+function timedOut({ address }: Connecting): UnixError {
   const detail = { address: formatAddress(address), hint: "the server's backlog stayed full" };
   return new UnixError("connect", -errno.ETIMEDOUT, detail);
 }
 
 /**
- * Connect to a listening socket. A full backlog is waited for; where nobody listens it fails at
+ * Connect to a listening socket. A full backlog is waited for; if no process listens it fails at
  * once.
  *
  * @throws UnixError ENOENT, ECONNREFUSED, EACCES, EPROTOTYPE, ETIMEDOUT; the signal's reason

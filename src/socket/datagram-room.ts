@@ -16,7 +16,7 @@ import type { Address } from "../structs/sockaddr-un.ts";
 import { poll } from "../syscalls/fd.ts";
 import { connect, socket } from "../syscalls/socket.ts";
 
-/** A try that finds room gone again, so many times in a row, pauses. */
+/** After this many fruitless tries in a row, a pause follows. */
 const TRIES = 16;
 const PAUSE_MS = 1;
 
@@ -26,11 +26,11 @@ const PAUSE_MS = 1;
  */
 export const ROOM_IS_UNTOLD = system === "darwin";
 
-/** So often at the next turn of Bun's loop, then after pauses that grow. */
+/** This many tries at the next turn of Bun's loop, then after growing pauses. */
 const SOON = 8;
 const MAX_PAUSE_MS = 16;
 
-/** Try again where nothing tells of room; `vain` tries in a row found none. */
+/** Try again, if the kernel does not report room; `vain` tries in a row found none. */
 export function tryLater(vain: number, retry: () => void): void {
   if (vain < SOON) setImmediate(retry);
   else setTimeout(retry, Math.min(2 ** (vain - SOON), MAX_PAUSE_MS));
@@ -44,7 +44,9 @@ export class ReceiverRoom {
   /** Tries in a row that found no room. */
   #vain = 0;
 
-  /** @throws UnixError as connect(2) has it: nobody is there, or it takes from one sender only */
+  /**
+   * @throws UnixError as connect(2) has it: no process is there, or it takes from one sender only
+   */
   constructor(address: Address) {
     this.address = address;
     this.#probe = Fd.of(check(socket(c.SOCK_DGRAM), "socket"), "DatagramSocket.send", "socket");
@@ -54,18 +56,18 @@ export class ReceiverRoom {
     check(result, "connect", { address: formatAddress(address) });
   }
 
-  /** Whose writers wait for room here. */
+  /** The socket whose sends wait for room here. */
   get watch(): Watch {
     return this.#watch.of(this.#probe.fd);
   }
 
   /** One more send waits here. */
-  enter(): void {
+  ref(): void {
     this.#users += 1;
   }
 
   /** One fewer; true when it was the last and this is closed. */
-  leave(): boolean {
+  unref(): boolean {
     this.#users -= 1;
     if (this.#users > 0) return false;
     this.close();
@@ -114,7 +116,7 @@ export class ReceiverRoom {
     next: null,
     run: () => {
       if (!this.#probe.closed) this.watch.retry("write");
-      return "done";
+      return "finished";
     },
     stop: () => {},
   };

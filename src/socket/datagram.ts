@@ -1,4 +1,4 @@
-// SOCK_DGRAM: messages to whoever is named. On one machine none is lost: a send waits for room.
+// SOCK_DGRAM: messages, each to its address. On one machine none is lost: a send waits for room.
 
 import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
@@ -7,8 +7,7 @@ import { withShortAddress } from "../address/short-path.ts";
 import type { Payload } from "../base/data.ts";
 import { remaining, type SyncOptions } from "../base/deadline.ts";
 import { check, UnixError } from "../base/errors.ts";
-import { type Binding, checkFileOptions } from "../bind/binding.ts";
-import { type BindOptions, bindExclusive, checkBindOptions } from "../bind/exclusive.ts";
+import type { Binding } from "../bind/binding.ts";
 import type { Fd } from "../fd/fd.ts";
 import { whyUnreachable } from "../inspect/reach.ts";
 import { attempt } from "../loop/attempt.ts";
@@ -23,9 +22,9 @@ import type { Settings } from "./options.ts";
 import { PacketSocket } from "./packet.ts";
 import { SendOperation } from "./queued-send.ts";
 import {
-  type Beside,
   closeTransferred,
   type Outgoing,
+  type OutgoingAncillary,
   prepare,
   type SendOptions,
   sendError,
@@ -35,11 +34,11 @@ import {
 
 const KIND: Kind = {
   name: "datagram",
-  receives: { place: "DatagramSocket.receive", named: true, empty: "message" },
+  receives: { place: "DatagramSocket.receive", wantSender: true, zeroBytes: "message" },
   stream: false,
 };
 
-/** Between tries of a thread that sleeps, where the kernel does not tell of room. */
+/** Between tries of a blocked thread, if the kernel does not report room. */
 const UNTOLD_MS = 1;
 
 /** The same for all sends to one place, whatever the current directory is. */
@@ -62,7 +61,7 @@ export class DatagramSocket extends PacketSocket {
   /** Receivers that sends are waiting for, by address. */
   readonly #destinations = new Map<string, ReceiverRoom>();
   readonly #sending = new Set<Promise<void>>();
-  /** A timer will try again. */
+  /** A timer is set to try again. */
   #trying = false;
   /** Where it was connected last. */
   #connected: Address | null = null;
@@ -89,29 +88,17 @@ export class DatagramSocket extends PacketSocket {
   }
 
   /**
-   * Bind a socket that has no address yet, under the rules of `openDatagram`: others can answer it
-   * from then on. `{ autobind: true }` lets the kernel choose a name.
-   *
-   * @throws UnixError EINVAL: it is bound already; EADDRINUSE, EACCES, ENOENT; ERR_CLOSED
-   * @see bind(2)
+   * @internal For `bindDatagram`: `bind` binds the descriptor, which has no address yet. What it
+   *   needs is not imported here, so that a program with a pair has none of it in its bundle.
    */
-  bind(address: AddressInput, options: BindOptions = {}): void {
-    const name = parseAddress(address);
-    checkFileOptions(options);
-    checkBindOptions(options);
+  bindBy(name: Address, bind: (fd: number) => Binding): void {
     const fd = this.open("bind");
     const { localAddress } = this;
     if (localAddress.kind !== "unnamed") {
       const hint = `the socket is bound to ${formatAddress(localAddress)} already`;
       throw new UnixError("bind", -errno.EINVAL, { address: formatAddress(name), hint });
     }
-    this.#binding = bindExclusive({
-      fd,
-      type: "datagram",
-      address: name,
-      options,
-      ready: () => {},
-    });
+    this.#binding = bind(fd);
   }
 
   /**
@@ -132,7 +119,7 @@ export class DatagramSocket extends PacketSocket {
   }
 
   /** @internal */
-  protected override sendFailed(result: number, message: Beside): UnixError {
+  protected override sendFailed(result: number, message: OutgoingAncillary): UnixError {
     return sendError(result, message, { connected: this.#connected });
   }
 
@@ -140,7 +127,7 @@ export class DatagramSocket extends PacketSocket {
    * Send one message; waits for room at the receiver. A queued message keeps its place before later
    * ones to the same receiver.
    *
-   * @throws UnixError ECONNREFUSED (nobody there), ENOENT, EACCES, EMSGSIZE, EPERM, ENOTCONN
+   * @throws UnixError ECONNREFUSED (no process is there), ENOENT, EACCES, EMSGSIZE, EPERM, ENOTCONN
    */
   override send(data: Payload, options?: SendWaitOptions & Recipient): Promise<void> {
     if (options?.to === undefined) return super.send(data, options);
@@ -181,11 +168,11 @@ export class DatagramSocket extends PacketSocket {
 
   #waitTo(message: Outgoing, at: Address, signal: AbortSignal | undefined): Promise<void> {
     this.checkRoom(message.total);
-    const to = absolute(at); // what the path means now, however long it takes
+    const to = absolute(at); // the directory may change during the wait
     const key = formatAddress(to);
     const destination = this.#destinations.get(key) ?? new ReceiverRoom(to);
     this.#destinations.set(key, destination);
-    destination.enter();
+    destination.ref();
     const { watch } = destination;
     watch.referenced = this.referenced;
     let operation: SendOperation;
@@ -209,7 +196,7 @@ export class DatagramSocket extends PacketSocket {
   }
 
   #leave(key: string, destination: ReceiverRoom): void {
-    if (destination.leave() && this.#destinations.get(key) === destination) {
+    if (destination.unref() && this.#destinations.get(key) === destination) {
       this.#destinations.delete(key);
     }
   }
@@ -270,7 +257,7 @@ export class DatagramSocket extends PacketSocket {
     this.#binding?.remove();
   }
 
-  /** @internal XNU tells nobody of room at the receiver: who waits for it tries again. */
+  /** @internal XNU does not report room at the receiver: a send that waits for it tries again. */
   protected override enqueue(...args: Parameters<PacketSocket["enqueue"]>): Promise<void> {
     const sending = super.enqueue(...args);
     if (ROOM_IS_UNTOLD) this.#tryAgain(0);
@@ -283,11 +270,11 @@ export class DatagramSocket extends PacketSocket {
     tryLater(vain, () => {
       this.#trying = false;
       if (this.closed) return;
-      this.#tryAgain(this.watch.retry("write") === "nobody" ? vain + 1 : 0);
+      this.#tryAgain(this.watch.retry("write") === "none" ? vain + 1 : 0);
     });
   }
 
-  /** @internal The same where the thread sleeps. */
+  /** @internal The same for a blocked thread. */
   protected override blocking<T>(
     syscall: string,
     event: number,

@@ -1,4 +1,4 @@
-// What every socket is, whatever it sends: the owner of a descriptor, which waits, and ends.
+// What all sockets share: they own a descriptor, wait on it, and end.
 
 import { callAlone } from "../base/callbacks.ts";
 import { integer } from "../base/checks.ts";
@@ -25,12 +25,12 @@ export interface Kind {
   readonly stream: boolean;
 }
 
-/** Rules by kind and `acceptFds`: many sockets have the same. */
-const known = new Map<Kind, ReceivePolicy[]>();
+/** Policies by kind and `acceptFds`: many sockets share one. */
+const policies = new Map<Kind, ReceivePolicy[]>();
 
 function rulesOf(kind: Kind, acceptFds: number): ReceivePolicy {
-  let rules = known.get(kind);
-  if (rules === undefined) known.set(kind, (rules = []));
+  let rules = policies.get(kind);
+  if (rules === undefined) policies.set(kind, (rules = []));
   return (rules[acceptFds] ??= { ...kind.receives, acceptFds });
 }
 
@@ -126,7 +126,7 @@ export abstract class BaseSocket extends FdOwner implements AsyncDisposable {
     setBufferBytes(this.open("setsockopt"), "receiveBufferBytes", bytes);
   }
 
-  /** Who connected, or listened: {@link peerCredentials}. */
+  /** The peer's credentials: {@link peerCredentials}. */
   peerCredentials(): Credentials {
     return peerCredentials(this.open("getsockopt"));
   }
@@ -158,7 +158,7 @@ export abstract class BaseSocket extends FdOwner implements AsyncDisposable {
     if (this.#watch !== null) this.#watch.referenced = on;
   }
 
-  /** @internal The last receive emptied the queue: the next waits for the kernel's word. */
+  /** @internal The last receive emptied the queue: the next waits until the kernel reports more. */
   protected noteDrained(): void {
     const watch = this.#watch;
     if (watch !== null && watch.registered !== 0 && !watch.ended) watch.readable = false;
@@ -216,13 +216,13 @@ export abstract class BaseSocket extends FdOwner implements AsyncDisposable {
   /** @internal What must happen while the descriptor is still open. */
   protected beforeClose(): void {}
 
-  /** @internal The same where it stays open in other hands. */
+  /** @internal The same if the descriptor stays open, with another owner. */
   protected beforeRelease(): void {}
 
   /** Close once the queued sends are out. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.idle || this.closed) return this.close();
-    await this.waitFor("write", undefined, { once: () => true }).catch(() => {});
+    await this.waitFor("write", undefined, { tryOnce: () => true }).catch(() => {});
     this.close();
   }
 }

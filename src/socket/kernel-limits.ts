@@ -1,4 +1,4 @@
-// What the kernel silently gives less of than was asked for, and how that is told.
+// Limits by which the kernel silently gives less than was asked for, and the warnings about them.
 
 import { readFileSync } from "node:fs";
 import { system } from "../../native/platform.ts";
@@ -13,7 +13,7 @@ const limits = {
 
 type Limited = keyof typeof limits;
 
-/** What an administrator allows; null where that cannot be read. */
+/** What an administrator allows; null if that cannot be read. */
 function sysctl(name: Limited): number | null {
   try {
     return Number(readFileSync(`/proc/sys/${limits[name].replaceAll(".", "/")}`, "utf8"));
@@ -22,12 +22,12 @@ function sysctl(name: Limited): number | null {
   }
 }
 
-const told = new Set<Limited>();
+const warned = new Set<Limited>();
 
-/** Once for each: a server that asks for it with every connection says it once. */
+/** One warning for each: a server that asks with every connection warns once. */
 function tell(name: Limited, asked: number, given: number): void {
-  if (told.has(name)) return;
-  told.add(name);
+  if (warned.has(name)) return;
+  warned.add(name);
   const what = `${name}: ${asked} asked for, ${given} given`;
   const text = `${what}: sysctl ${limits[name]} limits it, and an administrator can raise that`;
   process.emitWarning(text, { type: "KernelLimitWarning", code: "BUNIX_KERNEL_LIMIT" });

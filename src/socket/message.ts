@@ -1,4 +1,4 @@
-// What is sent, and what comes.
+// Received messages and their descriptors.
 
 import { closeMany, closeOne } from "../fd/closing.ts";
 import { Fd } from "../fd/fd.ts";
@@ -10,7 +10,7 @@ const decoder = new TextDecoder();
 const NONE: readonly Fd[] = Object.freeze([]);
 const NO_NUMBERS: readonly number[] = Object.freeze([]);
 
-/** Descriptors that came together. They get an owner each only when somebody looks at them. */
+/** Descriptors that came together. They get an owner each only when they are looked at. */
 export class ReceivedFds implements Owner {
   #numbers: readonly number[];
   #fds: readonly Fd[] | null = null;
@@ -53,7 +53,7 @@ export class ReceivedFds implements Owner {
   }
 }
 
-/** What came beside the data of a message. */
+/** Ancillary data of a message. */
 export interface Ancillary {
   readonly fds: ReceivedFds | null;
   readonly credentials: Credentials | undefined;
@@ -65,7 +65,7 @@ export interface Ancillary {
 }
 
 /**
- * What one receive call took in, beside the data: descriptors, credentials, the sender's address.
+ * What one receive call brought beside the data: descriptors, credentials, the sender's address.
  *
  * Descriptors are owned from birth: take them with `takeFds()`, or let `using` or `close()` close
  * those that were not taken.
@@ -80,7 +80,7 @@ export class ReceivedMessage implements Disposable {
     this.#beside = beside;
   }
 
-  /** @internal Nothing came beside the data. */
+  /** @internal No ancillary data came. */
   get alone(): boolean {
     return this.#beside === null;
   }
@@ -95,12 +95,12 @@ export class ReceivedMessage implements Disposable {
     return this.#beside?.pidfd;
   }
 
-  /** The sender's security label (SCM_SECURITY), where a security module is active. */
+  /** The sender's security label (SCM_SECURITY), if a security module is active. */
   get security(): string | undefined {
     return this.#beside?.security;
   }
 
-  /** The address that the sender of a datagram is bound to; undefined where it is bound to none. */
+  /** The address that the sender of a datagram is bound to; undefined if it is bound to none. */
   get from(): Address | undefined {
     return this.#beside?.from;
   }
@@ -112,7 +112,7 @@ export class ReceivedMessage implements Disposable {
 
   /**
    * Fewer descriptors are here than were sent: more than `acceptFds`, or this process is at its
-   * limit of open files (MSG_CTRUNC). Those that are here are all right, and nothing leaked.
+   * limit of open files (MSG_CTRUNC). Those that are here are valid, and none leaked.
    */
   get fdsTruncated(): boolean {
     return this.#beside?.fdsTruncated ?? false;
@@ -155,7 +155,7 @@ export class Message extends ReceivedMessage {
     return decoder.decode(this.data);
   }
 
-  /** The data as JSON; of what shape it is, the sender decides: look. @throws SyntaxError */
+  /** The data as JSON. The sender decides on its shape: check it. @throws SyntaxError */
   json(): unknown {
     return JSON.parse(this.text());
   }

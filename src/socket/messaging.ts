@@ -22,12 +22,12 @@ import { type SendOnce, SendOperation } from "./queued-send.ts";
 import { type CopyOut, type Room, receiveIntoOnce, receiveOnce } from "./receive.ts";
 import { EnvelopeConsumer, type ReceiveOptions, Receiving, roomIn } from "./receiving.ts";
 import {
-  type Beside,
   checkFds,
   closeTransferred,
   isShort,
   type Outgoing,
-  type Place,
+  type OutgoingAncillary,
+  type OwnBytes,
   prepare,
   type SendOptions,
   sendError,
@@ -41,9 +41,9 @@ import {
 /** Options of one asynchronous send. */
 export interface SendWaitOptions extends SendOptions, Abortable {
   /**
-   * Called where the signal came when part of the data was out already, which happens on streams
-   * only: the rest follows all the same, or the peer would take what is sent next for it. `rest`
-   * resolves when it is out and rejects where that failed. Not called: nothing was sent.
+   * Called if the signal was aborted when part of the data was out already, which happens on
+   * streams only: the rest follows all the same, or the peer would take what is sent next for it.
+   * `rest` resolves when it is out and rejects if that failed. Not called: nothing was sent.
    */
   readonly onRest?: ((rest: Promise<void>) => void) | undefined;
 }
@@ -52,7 +52,7 @@ export interface SendWaitOptions extends SendOptions, Abortable {
 export abstract class MessagingSocket extends BaseSocket {
   #queuedBytes = 0;
   #sendEnded = false;
-  /** The plain receive, made once: it is what most programs do most of the time. */
+  /** The plain receive, made once: the most frequent operation. */
   #receiving: Receiving | null = null;
 
   /**
@@ -105,7 +105,7 @@ export abstract class MessagingSocket extends BaseSocket {
    */
   receiveInto(buffer: ArrayBufferView, options?: Abortable): Promise<Received | null> {
     const bytes = roomIn(buffer);
-    return this.waitFor("read", options?.signal, { once: () => this.takeInto(buffer, bytes) });
+    return this.waitFor("read", options?.signal, { tryOnce: () => this.takeInto(buffer, bytes) });
   }
 
   /** `receiveInto` if something is here; null: the end; undefined: nothing now. */
@@ -128,7 +128,7 @@ export abstract class MessagingSocket extends BaseSocket {
     );
   }
 
-  /** @internal One receive. Overridden where a kind has more to say about ends and errors. */
+  /** @internal One receive. A kind overrides it to tell ends and errors apart. */
   take(maxBytes: number, copyOut?: CopyOut): Message | null | undefined {
     return receiveOnce(this.fd, this.rules, maxBytes, copyOut);
   }
@@ -160,8 +160,8 @@ export abstract class MessagingSocket extends BaseSocket {
    * gets the number of bytes, and what came along; the buffer holds them until it returns, or until
    * the promise that it returns is settled.
    *
-   * @throws as consume; TypeError, RangeError (no room) at once; TypeError later where the buffer
-   *   has been detached, transferred or made smaller: what came then is still there to be received
+   * @throws as consume; TypeError, RangeError (no room) at once; TypeError later if the buffer has
+   *   been detached, transferred or made smaller: what came then is still there to be received
    */
   consumeInto(
     buffer: ArrayBufferView,
@@ -169,7 +169,11 @@ export abstract class MessagingSocket extends BaseSocket {
     options: Abortable = {},
   ): Promise<void> {
     const bytes = roomIn(buffer);
-    return this.consumeFrom({ once: () => this.takeInto(buffer, bytes) }, handler, options.signal);
+    return this.consumeFrom(
+      { tryOnce: () => this.takeInto(buffer, bytes) },
+      handler,
+      options.signal,
+    );
   }
 
   /** @internal The same, and `ended` is called at the peer's end, which `close` is not. */
@@ -177,12 +181,12 @@ export abstract class MessagingSocket extends BaseSocket {
     handler: (message: Message) => unknown,
     { ended, signal }: { readonly ended: () => void; readonly signal: AbortSignal },
   ): Promise<void> {
-    const once = (): Message | null | undefined => {
-      const message = this.#plain.once();
+    const tryOnce = (): Message | null | undefined => {
+      const message = this.#plain.tryOnce();
       if (message === null) ended();
       return message;
     };
-    return this.consumeFrom({ once }, handler, signal);
+    return this.consumeFrom({ tryOnce }, handler, signal);
   }
 
   /** @internal Hand over what a feed of this socket's brings. */
@@ -209,10 +213,10 @@ export abstract class MessagingSocket extends BaseSocket {
    * taken in the order they were asked for; one that has to wait keeps duplicates of its
    * descriptors, and its data must not be changed until the promise settles.
    *
-   * @throws TypeError, RangeError at once; TypeError later where data that waits was detached,
+   * @throws TypeError, RangeError at once; TypeError later if data that waits was detached,
    *   transferred or made smaller (of a stream's a part may be out by then: close it); UnixError
-   *   EPIPE, ECONNRESET, EMSGSIZE, EPERM, ENOBUFS
-   *   (more than `maxQueuedBytes` wait already), ERR_CLOSED; the signal's reason
+   *   EPIPE, ECONNRESET, EMSGSIZE, EPERM, ENOBUFS (more than `maxQueuedBytes` wait already),
+   *   ERR_CLOSED; the signal's reason
    * @see sendmsg(2)
    */
   send(data: Payload, options?: SendWaitOptions): Promise<void> {
@@ -282,19 +286,19 @@ export abstract class MessagingSocket extends BaseSocket {
   protected endSending(): void {
     if (this.closed || this.#sendEnded) return;
     this.#sendEnded = true;
-    const once = (): true => {
+    const tryOnce = (): true => {
       shutdown(this.fd, c.SHUT_WR);
       return true;
     };
-    if (this.idle) once();
-    else this.waitFor("write", undefined, { once }).catch(() => {}); // closed meanwhile
+    if (this.idle) tryOnce();
+    else this.waitFor("write", undefined, { tryOnce }).catch(() => {}); // closed meanwhile
   }
 
   /** @internal Wait until a send would not block, or fail at once. */
   waitForRoom(signal: AbortSignal | undefined): Promise<true> {
-    const once = (): true | undefined =>
+    const tryOnce = (): true | undefined =>
       poll(this.fd, events.POLLOUT, 0) !== 0 ? true : undefined;
-    return this.waitFor("write", signal, { once });
+    return this.waitFor("write", signal, { tryOnce });
   }
 
   /** Bytes that wait in this process to be sent. */
@@ -309,7 +313,7 @@ export abstract class MessagingSocket extends BaseSocket {
     return this.#taken(sent, message);
   }
 
-  #taken(sent: number, beside: Beside): number | null {
+  #taken(sent: number, beside: OutgoingAncillary): number | null {
     if (sent >= 0) return sent;
     if (wouldBlock(sent)) return null;
     throw this.sendFailed(sent, beside);
@@ -317,7 +321,7 @@ export abstract class MessagingSocket extends BaseSocket {
 
   /**
    * Send what fits now: the bytes taken (on a stream perhaps not all; descriptors go with the
-   * first), or null where nothing can be sent without waiting.
+   * first), or null if nothing can be sent without waiting.
    */
   trySend(data: Payload, options?: SendOptions): number | null {
     this.open("sendmsg");
@@ -340,8 +344,8 @@ export abstract class MessagingSocket extends BaseSocket {
     return this.#taken(sendShort(this.fd, data, numbers), { fds, credentials: undefined });
   }
 
-  /** @internal {@link trySend} of bytes in memory of ours, with descriptors that were checked. */
-  trySendFrom(from: Place, numbers: readonly number[]): number | null {
+  /** @internal {@link trySend} of bytes in this library's memory, with checked descriptors. */
+  trySendFrom(from: OwnBytes, numbers: readonly number[]): number | null {
     this.open("sendmsg");
     if (!this.idle) return null;
     const sent = sendFrom(this.fd, from, numbers);
@@ -368,11 +372,11 @@ export abstract class MessagingSocket extends BaseSocket {
   }
 
   /** @internal The error of a send. */
-  protected sendFailed(result: number, message: Beside): UnixError {
+  protected sendFailed(result: number, message: OutgoingAncillary): UnixError {
     return sendError(result, message);
   }
 
-  /** @internal Rules of the kind that hold before any call. */
+  /** @internal Checks of the kind, before any call. */
   protected checkMessage(message: Outgoing): void {
     const { total, fds, credentials } = message;
     if (this.kind.stream && total === 0 && (fds.length > 0 || credentials !== undefined)) {

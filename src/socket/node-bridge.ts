@@ -1,5 +1,5 @@
-// What a node:stream asks of a stream socket of ours. Nothing of the user's runs inside a promise
-// of ours: what a listener throws is uncaught, as with a net.Socket, and the stream goes on.
+// What a node:stream needs of a StreamSocket. No function of the user's runs inside a promise of
+// this library: what a listener throws is uncaught, as with a net.Socket, and the stream goes on.
 
 import type { Duplex } from "node:stream";
 import { callAlone, throwAlone } from "../base/callbacks.ts";
@@ -22,9 +22,9 @@ export class Bridge {
   /** Descriptors that wait to be written, by the very bytes they go with. */
   readonly #fds = new Map<Uint8Array, Fd[]>();
   #receiving = false;
-  /** Somebody has asked the stream for data. */
+  /** The stream was asked for data. */
   #wanted = false;
-  /** What came before that: its descriptors are for listeners who may still come. */
+  /** What came before that: its descriptors wait for listeners that are added later. */
   #held: Message | null = null;
   /** The stream has enough for now: go on receiving. */
   #resume: (() => void) | null = null;
@@ -112,7 +112,7 @@ export class Bridge {
     }
   }
 
-  /** Notice the peer's end, and take in a first message, although nobody has asked yet. */
+  /** Notice the peer's end, and take in a first message, although the stream was not asked yet. */
   begin(): void {
     if (this.#receiving || this.#stream.destroyed) return;
     this.#receiving = true;
@@ -124,7 +124,7 @@ export class Bridge {
       );
   }
 
-  /** Somebody asks. */
+  /** The stream is asked for data. */
   read(): void {
     this.#wanted = true;
     this.begin();
@@ -189,7 +189,7 @@ export class Bridge {
     if (!this.#stream.destroyed) this.#stream.destroy(error);
   }
 
-  /** As a net.Socket does: "end" comes also where nobody reads, if nothing is left to read. */
+  /** As a net.Socket does: if nothing is left to read, "end" comes without a reader, too. */
   #ended(): void {
     if (this.#stream.destroyed) return;
     if (this.socket.closed) {

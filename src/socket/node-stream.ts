@@ -141,7 +141,7 @@ function streamClass() {
 /** With a limit to idleness. */
 function timedClass() {
   return class TimedDuplex extends streamClass() {
-    /** "timeout", and nothing else, when no byte has come or gone for so long; 0: never. */
+    /** Only emits "timeout", when no byte has come or gone for that long; 0: never. */
     setTimeout(ms: number, listener?: Listener): this {
       const checked = checkMs(ms);
       if (this.timer !== null) clearTimeout(this.timer);
@@ -182,7 +182,7 @@ function describedClass() {
       const { bytesSent, heldBytes } = this.bridge.writes;
       return bytesSent + heldBytes + this.writableLength;
     }
-    /** Whoever serves it says so here: an HTTP server, which writes head and body apart. */
+    /** An HTTP server says here that it serves the stream: it writes head and body separately. */
     get server(): unknown {
       return this.#server;
     }
@@ -213,7 +213,7 @@ function describedClass() {
 /** And what is called on one. */
 function socketClass() {
   return class SocketDuplex extends describedClass() {
-    /** It is connected, and says so to whoever has asked for it. */
+    /** It is connected: "connect" callbacks are called. */
     connect(...args: unknown[]): this {
       const listener = args.findLast((arg) => typeof arg === "function");
       if (listener !== undefined) this.once("connect", listener as Listener);

@@ -1,7 +1,7 @@
 // What is written to a node:stream, in the moment it is written. The first write of a turn goes to
 // the kernel at once, as a net.Socket's does. Small ones that follow it are held until the turn
-// ends and go as one message: a peer that is woken for half an answer is woken in vain. What the
-// kernel does not take is node:stream's, which queues it and asks the writer to wait.
+// ends and go as one message: waking a peer for half an answer is wasted. What the kernel does not
+// take is node:stream's, which queues it and asks the writer to wait.
 
 import { bytesIn, hasByteElements, isView, Memory, viewOf } from "../syscalls/memory.ts";
 import type { StreamSocket } from "./stream.ts";
@@ -22,16 +22,16 @@ export interface Queue {
 const ROOM = 64 * 1024;
 /** Longest UTF-8 of one unit of a string. */
 const UTF8_UNIT = 3;
-/** After so many bytes in one turn node:stream queues, and asks writers to wait for "drain". */
+/** After this many bytes in one turn node:stream queues, and asks writers to wait for "drain". */
 const TURN_BYTES = 256 * 1024;
 
-/** What one stream has written in this turn and nobody has sent. One at a time holds something. */
+/** What one stream has written in this turn and not sent. One stream at a time holds something. */
 let holder: Writes | null = null;
 let heldBytes = 0;
 let heldDones: Done[] = [];
 let room: Memory | null = null;
 
-/** Who has written to the kernel last in this turn. */
+/** The stream that has written to the kernel last in this turn. */
 let last: Writes | null = null;
 let turnBytes = 0;
 let turning = false;
@@ -54,7 +54,7 @@ export function flushHeld(): void {
   holder?.flush();
 }
 
-/** So much was written in this turn that the rest of Bun's loop is to have its own. */
+/** So much was written in this turn that the rest of Bun's loop has to run. */
 export const isTurnFull = (): boolean => turnBytes > TURN_BYTES;
 
 /** What is held goes out although the process ends in this turn. */
@@ -62,7 +62,7 @@ let atExit = false;
 
 const encoder = new TextEncoder();
 
-/** Up to so many bytes of `chunk`, as they are sent; 0: that is for node:stream to say. */
+/** The most bytes that `chunk` can be when sent; 0: node:stream reports what is wrong with it. */
 function maxBytes(chunk: unknown, encoding: unknown): number {
   if (typeof chunk === "string") return encoding === "utf8" ? chunk.length * UTF8_UNIT : 0;
   if (!isView(chunk)) return 0;
@@ -195,7 +195,7 @@ export class Writes {
     return after(chunks, sent);
   }
 
-  /** Write `chunk` with descriptors now: what is left of it; all of it where that failed. */
+  /** Write `chunk` with descriptors now: what is left of it; all of it if that failed. */
   tryFds(chunk: Uint8Array, fds: readonly number[]): Uint8Array | null {
     if (isTurnFull()) return chunk;
     turn();

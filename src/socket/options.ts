@@ -29,7 +29,7 @@ export interface SocketOptions {
    */
   readonly acceptFds?: boolean | number | "refuse" | undefined;
   /**
-   * SO_SNDBUF in bytes, of which the kernel gives at most net.core.wmem_max: where that is less the
+   * SO_SNDBUF in bytes, of which the kernel gives at most net.core.wmem_max: if that is less the
    * process is warned once (`KernelLimitWarning`), and the socket's `sendBufferBytes` says how much
    * it is.
    */

@@ -24,9 +24,9 @@ const MAX_BATCH = 1024;
 
 /** How much one `receiveBatch` takes. */
 export interface ReceiveBatchOptions {
-  /** At most so many messages, 1 to 1,024. Default 32. */
+  /** Messages at most, 1 to 1,024. Default 32. */
   readonly max?: number | undefined;
-  /** At most so many bytes of each. Default: the socket's `maxMessageBytes`. */
+  /** Bytes of each message at most. Default: the socket's `maxMessageBytes`. */
   readonly maxBytes?: number | undefined;
 }
 
@@ -89,7 +89,7 @@ export abstract class PacketSocket extends MessagingSocket {
    */
   receiveBatch(options: ReceiveBatchOptions & Abortable = {}): Promise<Message[] | null> {
     const [max, maxBytes] = this.#bounds(options);
-    return this.waitFor("read", options.signal, { once: () => this.takeBatch(max, maxBytes) });
+    return this.waitFor("read", options.signal, { tryOnce: () => this.takeBatch(max, maxBytes) });
   }
 
   /** The messages that are here; null: the peer has ended; undefined: nothing now. */

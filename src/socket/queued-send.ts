@@ -1,4 +1,4 @@
-// A send that has to wait: what it holds meanwhile, and how it lets go.
+// A send that has to wait: what it holds meanwhile, and how it releases that.
 
 import type { UnixError } from "../base/errors.ts";
 import { Fd } from "../fd/fd.ts";
@@ -13,7 +13,7 @@ export type SendOnce = (
   rest: { skip: number; fds: readonly number[] },
 ) => number;
 
-interface Start {
+interface QueuedSend {
   readonly sendOnce: SendOnce;
   /** Bytes that an earlier try has sent; descriptors are then gone too. */
   readonly skip?: number;
@@ -33,13 +33,13 @@ interface Start {
 export class SendOperation implements Operation<true> {
   #parts: readonly Piece[];
   readonly #message: Outgoing;
-  readonly #start: Start;
+  readonly #start: QueuedSend;
   readonly #bytes: number;
   #copies: ReceivedFds | null = null;
   #skip: number;
 
-  /** @throws UnixError EMFILE where the duplicates cannot be made; then nothing is held */
-  constructor(message: Outgoing, start: Start) {
+  /** @throws UnixError EMFILE if the duplicates cannot be made; then nothing is held */
+  constructor(message: Outgoing, start: QueuedSend) {
     this.#message = message;
     this.#parts = message.parts;
     this.#start = start;
@@ -55,7 +55,7 @@ export class SendOperation implements Operation<true> {
     return this.#start.onRest;
   }
 
-  once(): true | undefined {
+  tryOnce(): true | undefined {
     const { total, credentials } = this.#message;
     const sent = this.#start.sendOnce(
       { parts: this.#parts, credentials },

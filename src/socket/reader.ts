@@ -1,4 +1,4 @@
-// A stream in the pieces that a protocol is made of: so many bytes, a line, up to a byte, the rest.
+// A stream in the pieces of a protocol: a number of bytes, a line, up to a byte, the rest.
 
 import { errno } from "../../native/errno.ts";
 import { integer } from "../base/checks.ts";
@@ -76,7 +76,7 @@ export class SocketReader implements Disposable {
   }
 
   /**
-   * Exactly so many bytes; null if the peer ended before the first of them.
+   * Exactly `bytes` bytes; null if the peer ended before the first of them.
    * @throws RangeError (more than `maxBytes`); UnixError EPROTO (the peer ended in them),
    *   ECONNRESET, ERR_CLOSED, EBUSY (another read is under way); the signal's reason
    */
@@ -133,7 +133,7 @@ export class SocketReader implements Disposable {
   /**
    * Descriptors that came with what was read, in the order in which they were sent: all, or the
    * first `count`. They are the caller's to close. The kernel does not say with which byte of one
-   * receive they came: where a piece is followed by another with descriptors, say how many.
+   * receive they came: if a piece is followed by another with descriptors, say how many.
    */
   takeFds(count: number = Number.MAX_SAFE_INTEGER): Fd[] {
     if (count !== Number.MAX_SAFE_INTEGER) integer("count", count);
@@ -188,7 +188,7 @@ export class SocketReader implements Disposable {
     throw new UnixError("read", -errno.EMSGSIZE, { hint });
   }
 
-  /** The end: null where nothing stands before it. */
+  /** The end: null if nothing stands before it. */
   #cut(): null {
     if (this.bufferedBytes === 0) return null;
     throw new UnixError("read", -errno.EPROTO, { hint: "the peer ended in the middle" });

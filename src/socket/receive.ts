@@ -16,20 +16,20 @@ import { AGAIN } from "../syscalls/result.ts";
 import { knownIds } from "../users/known-ids.ts";
 import { type Ancillary, Message, Received, ReceivedFds } from "./message.ts";
 
-/** How a socket wants its messages. */
+/** How a socket receives its messages. */
 export interface ReceivePolicy {
-  /** What it is called where its descriptors are forgotten. */
+  /** The place named in the warning about forgotten descriptors. */
   readonly place: string;
   /** Descriptors handed to the user per message; those beyond are closed. */
   readonly acceptFds: number;
   /** Ask who sent it: datagrams, and what may come from a bound peer. */
-  readonly named: boolean;
+  readonly wantSender: boolean;
   /**
-   * What no data means. "end": a stream has ended, even if the kernel says something beside it
-   * (with SO_PASSCRED it does). "marked": an empty packet if something is beside it, else the end.
-   * "message": an empty datagram.
+   * What no data means. "end": a stream has ended, even if there is ancillary data (with
+   * SO_PASSCRED it does). "end-unless-ancillary": an empty packet if it has ancillary data, else
+   * the end. "message": an empty datagram.
    */
-  readonly empty: "end" | "marked" | "message";
+  readonly zeroBytes: "end" | "end-unless-ancillary" | "message";
 }
 
 /**
@@ -39,9 +39,12 @@ export interface ReceivePolicy {
 export const receiveBytes = 256 * 1024;
 
 const shared = new Memory(receiveBytes);
-const envelope = MessageHeader.single(1);
+const header = MessageHeader.single(1);
 
-/** Room of up to so many bytes is kept; more goes at a garbage collection, unless in use. */
+/**
+ * A buffer of up to this many bytes is kept; a larger one goes at a garbage collection, unless in
+ * use.
+ */
 const KEPT_BYTES = 4 * 1024 * 1024;
 let kept: Memory = shared;
 let large: WeakRef<Memory> | undefined;
@@ -57,7 +60,7 @@ export function roomFor(bytes: number): Memory {
   return memory;
 }
 
-/** Makes bytes of their own from the first so many of `from`. */
+/** A copy of the first `bytes` bytes of `from`. */
 export type CopyOut = (from: Memory, bytes: number) => Uint8Array;
 
 /** One message of at most `maxBytes`; null: the end; undefined: nothing now. */
@@ -68,14 +71,14 @@ export function receiveOnce(
   copyOut: CopyOut = copy,
 ): Message | null | undefined {
   const memory = maxBytes <= receiveBytes ? shared : roomFor(maxBytes);
-  envelope.part(0, memory.address, maxBytes);
-  const bytes = recvmsg(fd, envelope, rules.named);
+  header.part(0, memory.address, maxBytes);
+  const bytes = recvmsg(fd, header, rules.wantSender);
   if (bytes < 0) return blockedOrError(bytes);
-  if (bytes === 0 && isEnd(envelope, rules)) return null;
-  return new Message(copyOut(memory, bytes), ancillaryOf(envelope, rules));
+  if (bytes === 0 && isEnd(header, rules)) return null;
+  return new Message(copyOut(memory, bytes), ancillaryOf(header, rules));
 }
 
-/** Up to so many bytes a loop is faster than the call of slice. */
+/** Up to this many bytes a loop is faster than slice. */
 const MAX_LOOP_BYTES = 32;
 
 function copy({ bytes: from }: Memory, bytes: number): Uint8Array {
@@ -100,7 +103,7 @@ export type Room = ArrayBufferView | Memory;
 
 /**
  * The same into the first `room` bytes of the caller's own.
- * @throws TypeError where they are gone; the message stays where it is
+ * @throws TypeError if they are gone; the message stays where it is
  */
 export function receiveIntoOnce(
   fd: number,
@@ -108,18 +111,18 @@ export function receiveIntoOnce(
   into: Room,
   room: number,
 ): Received | null | undefined {
-  envelope.part(0, into instanceof Memory ? into.address : addressOf(into, room), room);
-  const bytes = recvmsg(fd, envelope, rules.named);
+  header.part(0, into instanceof Memory ? into.address : addressOf(into, room), room);
+  const bytes = recvmsg(fd, header, rules.wantSender);
   if (bytes < 0) return blockedOrError(bytes);
-  if (bytes === 0 && isEnd(envelope, rules)) return null;
-  return new Received(bytes, ancillaryOf(envelope, rules));
+  if (bytes === 0 && isEnd(header, rules)) return null;
+  return new Received(bytes, ancillaryOf(header, rules));
 }
 
-/** Whether no data is the end; what came beside an end is nobody's, and closed. */
+/** Whether no data is the end; descriptors that came with an end are closed. */
 export function isEnd(from: MessageHeader, rules: ReceivePolicy): boolean {
-  if (rules.empty === "marked") return from.controlBytes === 0;
-  if (rules.empty === "end") new Received(0, ancillaryOf(from, rules)).close();
-  return rules.empty === "end";
+  if (rules.zeroBytes === "end-unless-ancillary") return from.controlBytes === 0;
+  if (rules.zeroBytes === "end") new Received(0, ancillaryOf(from, rules)).close();
+  return rules.zeroBytes === "end";
 }
 
 function blockedOrError(result: number): undefined {
@@ -148,9 +151,9 @@ function isStampOnly({ controlBytes, control }: MessageHeader): boolean {
 
 const CUT = flag.MSG_TRUNC | flag.MSG_CTRUNC;
 
-/** What came beside the data of a filled envelope; null for data alone, all of it. */
+/** What came beside the data of a filled header; null for data alone, all of it. */
 export function ancillaryOf(from: MessageHeader, rules: ReceivePolicy): Ancillary | null {
-  const address = rules.named ? sender(from) : undefined;
+  const address = rules.wantSender ? sender(from) : undefined;
   const alone = from.controlBytes === 0 || isStampOnly(from);
   if (alone && address === undefined && (from.flags & CUT) === 0) return null;
   const control = decodeControl(from.control, alone ? 0 : from.controlBytes);

@@ -10,7 +10,7 @@ import type { Message, ReceivedMessage } from "./message.ts";
 
 /** Options of one asynchronous receive. */
 export interface ReceiveOptions extends Abortable {
-  /** At most so many bytes of data. Default: the socket's `maxMessageBytes`. */
+  /** Bytes of data at most. Default: the socket's `maxMessageBytes`. */
   readonly maxBytes?: number | undefined;
 }
 
@@ -19,11 +19,11 @@ interface Source {
   take(maxBytes: number): Message | null | undefined;
 }
 
-/** Receives of at most so many bytes. */
+/** Receives of at most `maxBytes` bytes. */
 export class Receiving implements Operation<Message | null>, Feed<Message> {
   readonly #socket: Source;
   readonly #maxBytes: number;
-  /** Who waits for the next one, in a loop. */
+  /** The waiter for the next one, in a loop. */
   again: Again<Message | null> | null = null;
 
   constructor(socket: Source, maxBytes: number) {
@@ -31,7 +31,7 @@ export class Receiving implements Operation<Message | null>, Feed<Message> {
     this.#maxBytes = maxBytes;
   }
 
-  once(): Message | null | undefined {
+  tryOnce(): Message | null | undefined {
     return this.#socket.take(this.#maxBytes);
   }
 }
@@ -56,7 +56,7 @@ function closing<T extends ReceivedMessage>(message: T, handler: Handler<T>): un
   return undefined;
 }
 
-/** How many bytes fit in; not more will be written, whatever becomes of it. */
+/** How many bytes fit in; no more are written, even if the buffer changes. */
 export function roomIn(buffer: ArrayBufferView): number {
   const bytes = bytesIn(buffer);
   if (bytes === 0) throw new RangeError("the buffer has no room");

@@ -148,7 +148,7 @@ function sendPiece(fd: number, piece: Piece): Sent {
   return { sent: send(fd, piece.address(), bytes), bytes };
 }
 
-/** Up to so many bytes copying is cheaper than asking where the caller's are. */
+/** Up to this many bytes copying is cheaper than asking for the address of the caller's. */
 const SHORT = 1024;
 
 const simple = MessageHeader.single(1);
@@ -162,13 +162,13 @@ export function sendShort(fd: number, data: Uint8Array, numbers: readonly number
 }
 
 /** Bytes in memory of ours, which stays where it is. */
-export interface Place {
+export interface OwnBytes {
   readonly address: number;
   readonly bytes: number;
 }
 
 /** The same from where the bytes are. */
-export function sendFrom(fd: number, from: Place, numbers: readonly number[]): number {
+export function sendFrom(fd: number, from: OwnBytes, numbers: readonly number[]): number {
   const { address, bytes } = from;
   if (numbers.length === 0) return send(fd, address, bytes);
   simple.part(0, address, bytes);
@@ -183,7 +183,7 @@ export function isShort(data: Payload, { transfer, credentials }: SendOptions): 
   return bytes > 0 && bytes <= SHORT && hasByteElements(data);
 }
 
-const envelope = MessageHeader.single(limits.IOV_MAX);
+const header = MessageHeader.single(limits.IOV_MAX);
 /**
  * An address keeps nothing alive (facts: #address-keeps-nothing-alive): what the kernel is reading
  * is held here meanwhile.
@@ -193,21 +193,21 @@ const held: { parts: readonly Piece[] | null } = { parts: null };
 /**
  * Send what follows the first `skip` bytes of `message`, once. `fds` go along: the numbers that
  * were checked. Bytes taken, or a negative errno.
- * @throws TypeError where bytes of the message are gone; then nothing is sent
+ * @throws TypeError if bytes of the message are gone; then nothing is sent
  */
 export function sendOnce(
   fd: number,
   { parts, credentials }: Pick<Outgoing, "parts" | "credentials">,
   { skip = 0, fds, to }: { skip?: number; fds: readonly number[]; to?: Address | undefined },
 ): number {
-  envelope.parts = fillIovecs(parts, skip);
+  header.parts = fillIovecs(parts, skip);
   held.parts = parts;
-  envelope.controlBytes =
+  header.controlBytes =
     fds.length === 0 && credentials === undefined
       ? 0
-      : encodeControl(envelope.control, { fds, credentials });
-  envelope.nameBytes = to === undefined ? 0 : encodeSockaddr(to, envelope.name);
-  const sent = sendmsg(fd, envelope);
+      : encodeControl(header.control, { fds, credentials });
+  header.nameBytes = to === undefined ? 0 : encodeSockaddr(to, header.name);
+  const sent = sendmsg(fd, header);
   held.parts = null;
   return sent;
 }
@@ -219,15 +219,15 @@ function fillIovecs(parts: readonly Piece[], skip: number): number {
   for (const part of parts) {
     const bytes = part.bytes - left;
     if (bytes > SHORT || copied + bytes > text.bytes.length) {
-      envelope.part(index++, part.address(left), bytes);
+      header.part(index++, part.address(left), bytes);
     } else if (bytes > 0) {
       part.copyTo(text.bytes, copied, left);
-      envelope.part(index++, text.address + copied, bytes);
+      header.part(index++, text.address + copied, bytes);
       copied += bytes;
     }
     left = Math.max(0, -bytes);
   }
-  if (index === 0) envelope.part(index++, text.address, 0); // qemu-user sends nothing without one
+  if (index === 0) header.part(index++, text.address, 0); // qemu-user sends nothing without one
   return index;
 }
 
@@ -277,15 +277,15 @@ const hints = new Map<number, string>([
 ]);
 
 /** What a message brings beside its data. */
-export type Beside = Pick<Outgoing, "fds" | "credentials">;
+export type OutgoingAncillary = Pick<Outgoing, "fds" | "credentials">;
 
 /**
- * The error of a send that failed with `result`: to an address, or where the socket is, or was,
+ * The error of a send that failed with `result`: to an address, or on a socket that is, or was,
  * connected.
  */
 export function sendError(
   result: number,
-  message: Beside,
+  message: OutgoingAncillary,
   { to, connected }: { to?: Address | undefined; connected?: Address | null } = {},
 ): UnixError {
   const place = to === undefined ? left.get(-result) : whyUnreachable(to, result);
@@ -297,7 +297,7 @@ export function sendError(
   return new UnixError("sendmsg", result, detail);
 }
 
-function hintFor(result: number, message: Beside): string | undefined {
+function hintFor(result: number, message: OutgoingAncillary): string | undefined {
   if (result === -errno.EPERM) return whyForbidden(message);
   return result === -errno.EMSGSIZE ? tooLong() : hints.get(-result);
 }
@@ -305,14 +305,14 @@ function hintFor(result: number, message: Beside): string | undefined {
 /** A datagram's receiver went away: once the first, and the second from then on (unix(7)). */
 const left = new Map<number, string>([
   [errno.ECONNREFUSED, "the receiver has gone, and the connection with it: connect() again"],
-  [errno.ENOTCONN, "connected to nobody, or to one who has gone: connect() again"],
+  [errno.ENOTCONN, "not connected, or the receiver has gone: connect() again"],
 ]);
 
-function whyForbidden({ fds, credentials }: Beside): string {
+function whyForbidden({ fds, credentials }: OutgoingAncillary): string {
   if (credentials !== undefined) return "credentials other than one's own are root's privilege";
   if (fds.length > 0) return "the receiver refuses descriptors (SO_PASSRIGHTS is off)";
   return "the receiver is connected to another socket";
 }
 
-/** True where `result` only means "not now". */
+/** True if `result` only means "not now". */
 export const wouldBlock = (result: number): boolean => result === AGAIN;

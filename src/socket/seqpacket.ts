@@ -13,7 +13,11 @@ import type { Room } from "./receive.ts";
 
 const KIND: Kind = {
   name: "seqpacket",
-  receives: { place: "SeqpacketSocket.receive", named: false, empty: "marked" },
+  receives: {
+    place: "SeqpacketSocket.receive",
+    wantSender: false,
+    zeroBytes: "end-unless-ancillary",
+  },
   stream: false,
 };
 

@@ -16,7 +16,7 @@ import { readableOf, writableOf } from "./web-streams.ts";
 
 const KIND: Kind = {
   name: "stream",
-  receives: { place: "StreamSocket.receive", named: false, empty: "end" },
+  receives: { place: "StreamSocket.receive", wantSender: false, zeroBytes: "end" },
   stream: true,
 };
 
@@ -58,7 +58,7 @@ export class StreamSocket extends MessagingSocket {
   /** @internal {@link consume}, with Buffers for data. */
   consumeBuffers(handler: (message: Message) => unknown): Promise<void> {
     const { maxMessageBytes } = this.settings;
-    return this.consumeFrom({ once: () => this.take(maxMessageBytes, copyToBuffer) }, handler);
+    return this.consumeFrom({ tryOnce: () => this.take(maxMessageBytes, copyToBuffer) }, handler);
   }
 
   /** @internal */
@@ -78,8 +78,8 @@ export class StreamSocket extends MessagingSocket {
   }
 
   /**
-   * Read in the pieces of a protocol: so many bytes, a line, up to a byte, the rest. What has been
-   * received before is not part of it. See {@link SocketReader}.
+   * Read in the pieces of a protocol: a number of bytes, a line, up to a byte, the rest. What has
+   * been received before is not part of it. See {@link SocketReader}.
    */
   reader(options?: ReaderOptions): SocketReader {
     if (this.closed) throw closedError("reader");

@@ -1,4 +1,4 @@
-// Sockets that a child gets: they block there, as programs expect.
+// A child's sockets block, as programs expect.
 
 import { file } from "../../native/file.ts";
 import { UnixError } from "../base/errors.ts";

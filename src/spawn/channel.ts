@@ -13,7 +13,7 @@ import { type SocketOptions, toSettings } from "../socket/options.ts";
 import { socketPair } from "../socket/pair.ts";
 import type { SeqpacketSocket } from "../socket/seqpacket.ts";
 
-/** "<descriptor>:<inode of the socket>", and where there are options ":<they, as JSON>" */
+/** "<descriptor>:<inode of the socket>", and if there are options ":<they, as JSON>" */
 export const CHANNEL = "BUNIX_CHANNEL";
 const VALUE = /^(\d{1,9}):(\d+)(?::(\{.*\}))?$/;
 
@@ -36,7 +36,7 @@ export class ChannelPair {
     }
   }
 
-  /** The variable's value where the child has its end as `fd`. */
+  /** The variable's value if the child has its end as `fd`. */
   named(fd: number): string {
     const which = `${fd}:${fileCall(() => fstatSync(this.theirs.fd)).ino}`;
     return this.#options === "{}" ? which : `${which}:${this.#options}`;
@@ -51,9 +51,9 @@ export class ChannelPair {
 let channel: SeqpacketSocket | null = null;
 
 /**
- * The channel to the process that spawned this one with `channel: true`; null where there is none.
- * The first call takes it: the descriptor becomes close-on-exec, the variable BUNIX_CHANNEL goes.
- * Later ones return the same object, in the main thread; a Worker gets null.
+ * The channel to the process that spawned this one with `channel: true`; null if there is none. The
+ * first call takes it: the descriptor becomes close-on-exec, the variable BUNIX_CHANNEL goes. Later
+ * ones return the same object, in the main thread; a Worker gets null.
  *
  * The parent's death reads as the end. `peerCredentials()` is the parent, as of the spawn.
  *
@@ -72,7 +72,7 @@ export function parentChannel(options?: SocketOptions): SeqpacketSocket | null {
   const value = process.env[CHANNEL];
   if (value === undefined) return channel;
   const meant = meantFor(value);
-  if (meant !== null) channel = take(meant.fd, { ...meant.options, ...options });
+  if (meant !== null) channel = adoptChannel(meant.fd, { ...meant.options, ...options });
   delete process.env[CHANNEL];
   return channel;
 }
@@ -82,7 +82,7 @@ interface Meant {
   readonly options: SocketOptions;
 }
 
-/** The descriptor and the parent's options, or null where another process was meant. */
+/** The descriptor and the parent's options, or null if another process was meant. */
 function meantFor(value: string): Meant | null {
   const [, fd, inode, said] = VALUE.exec(value) ?? [];
   const options = optionsOf(said);
@@ -93,7 +93,7 @@ function meantFor(value: string): Meant | null {
   return inodeOf(Number(fd)) === Number(inode) ? { fd: Number(fd), options } : null;
 }
 
-/** null where they make no sense. */
+/** null if they make no sense. */
 function optionsOf(said: string | undefined): SocketOptions | null {
   try {
     const options = JSON.parse(said ?? "{}") as SocketOptions;
@@ -104,7 +104,7 @@ function optionsOf(said: string | undefined): SocketOptions | null {
   }
 }
 
-function take(fd: number, options: SocketOptions | undefined): SeqpacketSocket {
+function adoptChannel(fd: number, options: SocketOptions | undefined): SeqpacketSocket {
   const { socket } = describeFd(fd);
   if (socket?.family !== "unix" || socket.type !== "seqpacket" || socket.listening) {
     const hint = `descriptor ${fd}, which ${CHANNEL} names, is no seqpacket Unix socket`;

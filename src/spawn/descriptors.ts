@@ -97,7 +97,7 @@ export function nextFree({ slots }: FdLayout, given: readonly Slot[]): number {
   return Math.max(FIRST, given.length, 1 + Math.max(-1, ...slots.keys()));
 }
 
-/** Bun's stdio with the descriptors in it. @throws RangeError where one is given twice */
+/** Bun's stdio with the descriptors in it. @throws RangeError if one is given twice */
 export function withSlots(given: readonly Slot[], slots: ReadonlyMap<number, number>): Slot[] {
   const stdio = [...given];
   for (const [number, fd] of slots) {
@@ -112,7 +112,7 @@ export function withSlots(given: readonly Slot[], slots: ReadonlyMap<number, num
 
 const GAPS_SINCE = "1.4.0";
 
-/** Why a child's numbers must follow each other from 3; null where they need not. */
+/** Why a child's numbers must follow each other from 3; null if they need not. */
 export function whyNoGaps(): string | null {
   if (Bun.semver.order(Bun.version, GAPS_SINCE) >= 0) return null;
   return `Bun before ${GAPS_SINCE} opens /dev/null in gaps: give numbers that follow each other`;

@@ -1,4 +1,4 @@
-// Bun's own sockets, taken out of Bun's hands so that another process can have them.
+// Bun's own sockets, taken out of Bun so that another process can have them.
 
 import { existsSync, linkSync, renameSync, rmSync } from "node:fs";
 import type { Socket, TCPSocketListener, UnixSocketListener } from "bun";
@@ -37,7 +37,7 @@ interface Actual {
  * path is not there, since Bun removes it.
  *
  * @throws TypeError: none of Bun's, or TLS, whose keys cannot go along
- * @throws UnixError EMFILE; for a listener at a path what link(2) says where its folder may not be
+ * @throws UnixError EMFILE; for a listener at a path what link(2) says if its folder may not be
  *   written to: everything is as it was then; ERR_CLOSED
  */
 export function detachBunSocket(from: BunSocket): Fd {

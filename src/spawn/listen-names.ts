@@ -15,7 +15,7 @@ const ENV = "/usr/bin/env";
 const SCRIPT = 'LISTEN_PID=$$; export LISTEN_PID; exec "$@"';
 const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/;
 
-/** Why a child cannot be told the names of its descriptors; null where it can. */
+/** Why a child cannot be told the names of its descriptors; null if it can. */
 export function whyNoNames(): string | null {
   return existsSync(SHELL) ? null : `LISTEN_PID takes a ${SHELL} to set; give numbers, or an array`;
 }
@@ -38,7 +38,7 @@ export interface Search {
 
 /**
  * `command`, started by a shell that sets LISTEN_PID to its own pid and becomes it.
- * @throws UnixError ENOENT; UnsupportedError where there is no shell
+ * @throws UnixError ENOENT; UnsupportedError if there is no shell
  */
 export function withListenPid(command: readonly string[], { cwd, env }: Search): string[] {
   const why = whyNoNames();
@@ -54,7 +54,7 @@ export function withListenPid(command: readonly string[], { cwd, env }: Search):
   return [SHELL, "-c", SCRIPT, SHELL, ...keeping(env, program), program, ...rest];
 }
 
-/** env(1) where there are variables that some shells would drop, their names being none to them. */
+/** env(1) if there are variables that some shells would drop, their names being none to them. */
 function keeping(env: Environment, program: string): string[] {
   const odd = Object.entries(env).filter(
     ([name, value]) => value !== undefined && !VARIABLE.test(name),

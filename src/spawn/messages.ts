@@ -8,7 +8,7 @@ import { parentChannel } from "./channel.ts";
 let messages: Channel | null = null;
 
 /**
- * The channel to the process that spawned this one with `channel: "messages"`; null where there is
+ * The channel to the process that spawned this one with `channel: "messages"`; null if there is
  * none. Later calls return the same object, in the main thread; a Worker gets null. It takes the
  * socket that `parentChannel` would return: use the one or the other. Options are this end's: the
  * codec must be the parent's.

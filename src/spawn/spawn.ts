@@ -85,7 +85,7 @@ type WithChannel<C> = C extends false | undefined
     ? { readonly channel?: never; readonly messages: Channel }
     : { readonly channel: SeqpacketSocket; readonly messages?: never };
 
-/** What {@link spawn} returns: Bun's Subprocess, and the channel where one was asked for. */
+/** What {@link spawn} returns: Bun's Subprocess, and the channel if one was asked for. */
 export type SpawnedProcess<
   I extends In = In,
   O extends Out = Out,
@@ -146,7 +146,7 @@ export function spawn<
   command: readonly string[],
   options: SpawnOptions<I, O, E, C> = {} as SpawnOptions<I, O, E, C>,
 ): SpawnedProcess<I, O, E, C> {
-  const request = check(command, options as unknown as Options);
+  const request = checkRequest(command, options as unknown as Options);
   const pair = openPair(request.options.channel);
   try {
     const messages = openMessages(request.options.channel, pair);
@@ -166,7 +166,7 @@ export function spawn<
 
 /**
  * Run a process to its end with exactly the descriptors in `fds`: {@link spawn}, but blocking.
- * There is no channel, since nobody would be there to read it.
+ * There is no channel, since nothing could read it while the thread blocks.
  *
  * @throws as {@link spawn}
  */
@@ -178,14 +178,14 @@ export function spawnSync<
   command: readonly string[],
   options: SpawnSyncOptions<I, O, E> = {} as SpawnSyncOptions<I, O, E>,
 ): SyncSubprocess<O, E> {
-  const request = check(command, options as unknown as Options);
+  const request = checkRequest(command, options as unknown as Options);
   if (request.options.channel) throw new TypeError("spawnSync has no channel: use spawn");
   return launch(request, null, (words, bunOptions) =>
     Bun.spawnSync(words, bunOptions as BunOptions.SpawnSyncOptions<I, O, E>),
   );
 }
 
-function check(command: readonly string[], options: Options): Request {
+function checkRequest(command: readonly string[], options: Options): Request {
   if (!Array.isArray(command) || command.some((word) => typeof word !== "string")) {
     throw new TypeError("a command is an array of strings: the program and its arguments");
   }
@@ -215,7 +215,7 @@ function openPair(channel: SpawnExtras["channel"]): ChannelPair | null {
   return new ChannelPair(channel);
 }
 
-/** The channel of messages over our end, where one was asked for. @throws TypeError, RangeError */
+/** The channel of messages over our end, if one was asked for. @throws TypeError, RangeError */
 function openMessages(channel: SpawnExtras["channel"], pair: ChannelPair | null): Channel | null {
   if (pair === null) return null;
   if (channel === "messages") return openChannel(pair.ours);

@@ -1,5 +1,5 @@
-// Frames of a channel (docs/channel.md): bytes ↔ values. What is not exactly a header is null: the
-// other side may be anybody.
+// Frames of a channel (docs/channel.md): bytes ↔ values. What is not exactly a header is null: any
+// process may be at the other end.
 
 /** What a message is for. */
 export type ChannelKind = "message" | "request" | "answer" | "error" | "cancel";
@@ -55,7 +55,7 @@ export function encodeChannelHeader(into: Uint8Array, header: ChannelHeader, at 
   write32(into, at + AT.number, header.number);
 }
 
-/** The header at byte `at`; null where there is none. The caller has checked the length. */
+/** The header at byte `at`; null if there is none. The caller has checked the length. */
 export function decodeChannelHeader(from: Uint8Array, at: number): ChannelHeader | null {
   const kind = kinds[from[at + AT.kind]!];
   const flags = from[at + AT.flags]!;

@@ -16,15 +16,15 @@ const TYPE = cmsghdr.at.cmsg_type;
 const WIDE = cmsghdr.bytes.cmsg_len === 8;
 const { SOL_SOCKET } = option;
 
-/** CMSG_LEN and CMSG_SPACE for so many bytes of payload. */
+/** CMSG_LEN and CMSG_SPACE for a payload of `bytes` bytes. */
 export const cmsgLength = (bytes: number): number => DATA + bytes;
 export const cmsgSpace = (bytes: number): number => DATA + align(bytes);
 
 /** The cmsg_type of the first message in control data; its cmsg_level is not looked at. */
 export const firstType = (control: DataView): number => control.getInt32(TYPE, true);
 
-/** What a control buffer said. Descriptors are the receiver's from here on. */
-export interface Control {
+/** Decoded control data. The receiver owns the descriptors from here on. */
+export interface ControlData {
   /** Every descriptor of every SCM_RIGHTS, in order. */
   fds: number[];
   /** SCM_CREDENTIALS: what the sender said, checked by the kernel unless the sender is root. */
@@ -70,8 +70,8 @@ function writeHeader(view: DataView, at: number, type: number, bytes: number): n
 }
 
 /** Walk the first `length` bytes of `view`; lengths beyond them are clamped to them. */
-export function decodeControl(view: DataView, length: number): Control {
-  const control: Control = { fds: [], credentials: null, pidfd: null, security: null };
+export function decodeControl(view: DataView, length: number): ControlData {
+  const control: ControlData = { fds: [], credentials: null, pidfd: null, security: null };
   const end = Math.min(length, view.byteLength);
   let at = 0;
   while (at + header <= end) {
@@ -80,7 +80,7 @@ export function decodeControl(view: DataView, length: number): Control {
     const stop = Math.min(at + stated, end);
     if (view.getInt32(at + LEVEL, true) === SOL_SOCKET) {
       const type = view.getInt32(at + TYPE, true);
-      take(control, type, view, at + DATA, stop);
+      decodeOne(control, type, view, at + DATA, stop);
     }
     if (stated > end - at) break; // clamped: nothing can follow, and align would wrap at 2³²
     at += align(stated);
@@ -94,7 +94,13 @@ function statedLength(view: DataView, at: number): number {
   return low + view.getUint32(at + INT, true) * 2 ** 32;
 }
 
-function take(control: Control, type: number, view: DataView, from: number, stop: number): void {
+function decodeOne(
+  control: ControlData,
+  type: number,
+  view: DataView,
+  from: number,
+  stop: number,
+): void {
   if (type === scm.SCM_RIGHTS) {
     for (let i = from; i + INT <= stop; i += INT) control.fds.push(view.getInt32(i, true));
   } else if (type === scm.SCM_CREDENTIALS) {

@@ -6,17 +6,17 @@ import { auditToken, auditTokenWord, ucred, xucred } from "../../native/socket.t
 /**
  * Who is at the other end, by numbers.
  *
- * `pid` is null where the kernel cannot name the process: it lives outside this process's pid
- * namespace, or nobody asked for credentials when the message was sent.
+ * `pid` is null if the kernel cannot name the process: it lives outside this process's pid
+ * namespace, or no process had asked for credentials when the message was sent.
  *
- * `uid` and `gid` are null where this user namespace has no name for them, so that the kernel shows
- * the overflow id instead (65534): that can be anybody, and is never the same as anybody. In a
- * namespace with a partial map that number is null whoever it is.
+ * `uid` and `gid` are null if this user namespace has no name for them. The kernel then shows the
+ * overflow id (65534), which can stand for any user, so it compares equal to none. In a namespace
+ * with a partial map that number is always null.
  *
  * @see unix(7), SO_PEERCRED and SCM_CREDENTIALS; user_namespaces(7), "Unmapped user and group IDs"
  */
 export interface Credentials {
-  /** The process, in this pid namespace; null where it has no number there. */
+  /** The process, in this pid namespace; null if it has no number there. */
   readonly pid: number | null;
   /** The effective user; null: none that this user namespace can name. */
   readonly uid: number | null;
@@ -35,7 +35,7 @@ export interface RawCredentials {
 export const ucredBytes = ucred.size;
 
 /**
- * Read a ucred at byte `at`; null where the kernel recorded nobody, which it says as 0, −1, −1
+ * Read a ucred at byte `at`; null if the kernel recorded no process, which it reports as 0, −1, −1
  * (facts: #nobody-recorded).
  */
 export function decodeUcred(view: DataView, at: number): RawCredentials | null {

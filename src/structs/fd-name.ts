@@ -25,7 +25,7 @@ export const isStorableFdName = (name: string): boolean => isFdName(name) && !na
 export const joinFdNames = (names: readonly string[]): string =>
   names.map((name) => name.replaceAll("\\", "\\\\")).join(":");
 
-/** The names in LISTEN_FDNAMES; null where it ends in a lone backslash. */
+/** The names in LISTEN_FDNAMES; null if it ends in a lone backslash. */
 export function splitFdNames(text: string): string[] | null {
   if (text === "") return [];
   if (!/^(?:\\.|[^\\])*$/su.test(text)) return null;

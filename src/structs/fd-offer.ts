@@ -2,7 +2,7 @@
 
 import { fromBytes, toBytes } from "./sockaddr-un.ts";
 
-/** A process that no later one with its pid can be taken for. */
+/** A process, told apart from later ones with the same pid. */
 export interface ProcessIdentity {
   readonly pid: number;
   /** When it started, as field 22 of /proc/PID/stat has it. */

@@ -1,16 +1,16 @@
 // The messages of a handover (docs/handover.md): bytes ↔ values. What is not exactly one of them is
-// null: the other side may be anybody.
+// null: any process may be at the other end.
 
 import { isFdName, MAX_FD_NAME } from "./fd-name.ts";
 
 /** A descriptor's entry in the table; the descriptors come beside it, in the same order. */
 export interface HandoverEntry {
   readonly name: string;
-  /** The socket's file, which the new owner removes at its end. */
+  /** The socket's file, which the successor removes when it closes. */
   readonly file: HandoverFile | null;
 }
 
-/** A file as lstat knows it, and where the old owner has seen it. */
+/** A file as lstat tells it, and the path by which the predecessor knew it. */
 export interface HandoverFile {
   readonly path: Uint8Array;
   readonly dev: number;
@@ -24,13 +24,13 @@ export type HandoverFrame =
   | { readonly kind: "refused" | "failed"; readonly reason: string }
   | { readonly kind: "table"; readonly last: boolean; readonly entries: readonly HandoverEntry[] };
 
-/** Of the first table's first entry: the socket that newcomers connect to. */
+/** Of the first table's first entry: the socket that successors connect to. */
 export const CONTROL = "";
 
 export const HANDOVER_VERSION = 1;
 /** The longest message. */
 export const FRAME_BYTES = 65_536;
-/** Entries in one table message: so many of the longest fit. */
+/** Entries in one table message: this many of the longest fit. */
 export const FRAME_ENTRIES = 14;
 const NAME_BYTES = MAX_FD_NAME;
 const PATH_BYTES = 4_096;
@@ -38,7 +38,7 @@ const REASON_BYTES = 1_024;
 
 const MAGIC = 0x4f_48_58_42; // "BXHO"
 const kinds = ["hello", "busy", "refused", "table", "ready", "yours", "taken", "failed"] as const;
-/** In every version these say the same, so that different versions can part in peace. */
+/** These mean the same in every version, so that different versions can end a handover in order. */
 const lasting: ReadonlySet<string> = new Set(["refused", "failed"]);
 
 const HEADER = 8;

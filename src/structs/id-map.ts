@@ -1,4 +1,4 @@
-// /proc/PID/uid_map and gid_map (user_namespaces(7)): text → what of it matters here.
+// /proc/PID/uid_map and gid_map (user_namespaces(7)): text → how much it maps.
 
 import { NO_ID } from "../../native/file.ts";
 

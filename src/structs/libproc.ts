@@ -11,7 +11,7 @@ import {
 import { option } from "../../native/socket.ts";
 import { type Address, decodeSockaddr } from "./sockaddr-un.ts";
 
-/** What anybody may know of a process. */
+/** What any user may know of a process. */
 export interface ShortInfo {
   readonly pid: number;
   readonly ppid: number;
@@ -19,7 +19,7 @@ export interface ShortInfo {
   readonly gid: number;
   /** At most 15 bytes. */
   readonly command: string;
-  /** It has ended, and nobody has waited for it. */
+  /** It has ended, and its parent has not waited for it (a zombie). */
   readonly zombie: boolean;
 }
 
@@ -42,7 +42,7 @@ export function decodeShortInfo(view: DataView): ShortInfo {
 
 export const fdInfoBytes = procFdInfo.size;
 
-/** The numbers of those descriptors, of so many bytes, that are sockets. */
+/** The numbers of the descriptors that are sockets, from `bytes` bytes. */
 export function decodeSocketFds(view: DataView, bytes: number): number[] {
   const { at, size } = procFdInfo;
   const found: number[] = [];

@@ -8,7 +8,7 @@ export interface FileLock {
   readonly kind: string;
   /** It lets others have such a lock, too: "READ". */
   readonly shared: boolean;
-  /** Whose it is, in this pid namespace; 0 or −1 where the kernel does not say. */
+  /** Whose it is, in this pid namespace; 0 or −1 if the kernel does not say. */
   readonly pid: number;
   /** Of the file. */
   readonly device: ReturnType<typeof deviceParts>;

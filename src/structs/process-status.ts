@@ -12,11 +12,13 @@ export interface ProcessStatus {
   /** Sets of signals: bit n − 1 for signal n. */
   readonly ignored: bigint;
   readonly caught: bigint;
-  /** Whether a filter stands before its system calls (seccomp); false where it is not said. */
+  /** Whether a filter stands before its system calls (seccomp); false if it is not said. */
   readonly filtered: boolean;
 }
 
-/** Those of real, effective, saved and file system that matter for who may trace whom. */
+/**
+ * Of the ids (real, effective, saved, file system) the first three decide who may trace a process.
+ */
 const IDS = 3;
 
 const NUMBERS = /^\d{1,10}(?:\s+\d{1,10})*$/;
@@ -25,7 +27,7 @@ const SET = /^[\da-f]+$/;
 /** SECCOMP_MODE_FILTER. */
 const FILTERED = "2";
 
-/** null where it is not what Linux writes. */
+/** null if it is not what Linux writes. */
 export function decodeStatus(text: string): ProcessStatus | null {
   const fields = new Map<string, string>();
   for (const line of text.split("\n")) {
@@ -50,10 +52,10 @@ export function decodeStatus(text: string): ProcessStatus | null {
   };
 }
 
-/** Of the fields after the command's name, which may have blanks and brackets in it. */
+/** The start time's field, counted after the command's name, which may have blanks and brackets. */
 const START_FIELD = 19;
 
-/** When the process started, in ticks since the machine did; null where it is no such line. */
+/** When the process started, in ticks since the machine did; null if it is no such line. */
 export function decodeStart(stat: string): string | null {
   const field = stat
     .slice(stat.lastIndexOf(")") + 1)

@@ -5,9 +5,9 @@ import { origin, siginfo } from "../../native/signal.ts";
 
 /** How a process ended, by numbers. */
 export interface Ending {
-  /** What it gave to exit; null where a signal ended it. */
+  /** What it gave to exit; null if a signal ended it. */
   readonly code: number | null;
-  /** The signal's number; null where it exited. */
+  /** The signal's number; null if it exited. */
   readonly signal: number | null;
   readonly coreDumped: boolean;
 }
@@ -31,7 +31,7 @@ export function encodeQueued(view: DataView, { number, pid, uid, value }: Queued
   view.setInt32(siginfo.at.si_value, value, true);
 }
 
-/** What waitid said; null where it said nothing (WNOHANG). */
+/** What waitid said; null if it said nothing (WNOHANG). */
 export function decodeWait(view: DataView): Ending | null {
   if (view.getInt32(siginfo.at.si_pid, true) === 0) return null;
   const status = view.getInt32(siginfo.at.si_status, true);

@@ -14,7 +14,7 @@ export const frameKind = {
 
 export type FrameKind = keyof typeof frameKind;
 
-/** 64 random bits that a frame must carry to be believed; 0 and 0 where none are asked for. */
+/** 64 random bits that a frame must carry to be believed; 0 and 0 if none are asked for. */
 export interface QueueTag {
   /** The low 32 bits. */
   readonly tagLow: number;
@@ -32,7 +32,7 @@ export interface QueueIdentity extends QueueTag {
   readonly inode: number;
 }
 
-/** Who sent a datagram: its queue's name or identity; null where it does not say. */
+/** Who sent a datagram: its queue's name or identity; null if it does not say. */
 export type Sender = string | QueueIdentity | null;
 
 export type Frame = QueueTag &
@@ -106,12 +106,6 @@ function senderField(view: DataView, kind: number, bytes: number): number {
   view.setUint8(AT.sender, kind);
   view.setUint16(AT.senderBytes, bytes, true);
   return bytes;
-}
-
-/** Bytes of a datagram's frame that are not data. */
-export function datagramOverhead(from: Sender): number {
-  if (from === null) return headerBytes;
-  return headerBytes + (typeof from === "string" ? encoder.encode(from).length : identityBytes);
 }
 
 function encodeIdentity(view: DataView, at: number, identity: QueueIdentity): void {

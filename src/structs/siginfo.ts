@@ -6,7 +6,7 @@ import { origin, siginfo, signals } from "../../native/signal.ts";
  * What sent a signal: "user" kill(2), "thread" tgkill(2), "queue" sigqueue(3), "timer"
  * timer_create(2), "message-queue" mq_notify(3), "async-io" aio(7), "io" fcntl(2) F_SETSIG, "child"
  * a child process that ended or stopped, "kernel" the kernel itself (a terminal, alarm(2), …),
- * "other" a code that has no name here, "unknown" nobody told.
+ * "other" a code that has no name here, "unknown" the origin was not told.
  */
 export type SignalOrigin =
   | "user"
@@ -25,7 +25,7 @@ export type SignalOrigin =
 export interface SignalInfo {
   readonly number: number;
   readonly origin: SignalOrigin;
-  /** si_code as it is; undefined where nobody told. */
+  /** si_code as it is; undefined if it was not told. */
   readonly siCode: number | undefined;
   readonly pid: number | undefined;
   readonly uid: number | undefined;

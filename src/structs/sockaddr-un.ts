@@ -6,8 +6,8 @@ import { sockaddrUn, socket } from "../../native/socket.ts";
 /**
  * A Unix-domain address as the kernel knows it.
  *
- * - `path`: a name in the file system. A string where its bytes are valid UTF-8, the bytes where
- *   they are not.
+ * - `path`: a name in the file system. A string if its bytes are valid UTF-8, the bytes if they are
+ *   not.
  * - `abstract`: a Linux name outside the file system; `name` is what follows the leading NUL, and
  *   every byte of it counts, NULs included.
  * - `unnamed`: a socket that is not bound. Binding to it asks the kernel to choose a name.
@@ -38,7 +38,7 @@ export function toBytes(text: string | Uint8Array): Uint8Array {
   return typeof text === "string" ? encoder.encode(text) : text;
 }
 
-/** Text where the bytes are valid UTF-8, a copy of the bytes where they are not. */
+/** Text if the bytes are valid UTF-8, a copy of the bytes if they are not. */
 export function fromBytes(bytes: Uint8Array): string | Uint8Array {
   try {
     return decoder.decode(bytes);
@@ -47,7 +47,7 @@ export function fromBytes(bytes: Uint8Array): string | Uint8Array {
   }
 }
 
-/** True where the address can be written into a sockaddr_un; a path may be too long. */
+/** True if the address can be written into a sockaddr_un; a path may be too long. */
 export function fitsSockaddr(address: Address): boolean {
   return address.kind !== "path" || toBytes(address.path).length <= maxPathBytes;
 }

@@ -31,7 +31,7 @@ export interface SocketFile {
 /** What the kernel says of one Unix socket. */
 export interface UnixRecord {
   readonly type: "stream" | "datagram" | "seqpacket";
-  /** A datagram socket is also "connected" once somebody has connected to it: look at `peer`. */
+  /** A datagram socket is also "connected" once a peer has connected to it: look at `peer`. */
   readonly state: "listening" | "connected" | "unconnected";
   /** The socket's own inode, as in `socket:[4711]`. */
   readonly inode: number;
@@ -39,15 +39,15 @@ export interface UnixRecord {
   readonly name: Address | null;
   /** The file that bind made, wherever it is now; accepted sockets have their listener's. */
   readonly file: SocketFile | null;
-  /** The inode of the socket at the other end; 0 where it is closed, or not accepted yet. */
+  /** The inode of the socket at the other end; 0 if it is closed, or not accepted yet. */
   readonly peer: number | null;
-  /** Bytes to be received; of a listener: connections to be accepted. Null where not told. */
+  /** Bytes to be received; of a listener: connections to be accepted. Null if not told. */
   readonly receiveQueue: number | null;
-  /** Bytes that the other side has to receive; of a listener: its backlog. Null where not told. */
+  /** Bytes that the other side has to receive; of a listener: its backlog. Null if not told. */
   readonly sendQueue: number | null;
-  /** What was shut down; null where not told. */
+  /** What was shut down; null if not told. */
   readonly shutdown: "none" | "read" | "write" | "both" | null;
-  /** The user that made it; null where the kernel does not say (before Linux 5.3). */
+  /** The user that made it; null if the kernel does not say (before Linux 5.3). */
   readonly uid: number | null;
 }
 
@@ -81,7 +81,7 @@ export function encodeDumpRequest(view: DataView): void {
 
 /**
  * Add the sockets in the first `length` bytes of `view` to `records`. The result: 1 when more is to
- * come, 0 at the end of the dump, a negative errno where the kernel refused.
+ * come, 0 at the end of the dump, a negative errno if the kernel refused.
  */
 export function decodeDump(view: DataView, length: number, records: UnixRecord[]): number {
   const end = Math.min(length, view.byteLength);
@@ -90,11 +90,11 @@ export function decodeDump(view: DataView, length: number, records: UnixRecord[]
     const stated = view.getUint32(at + nlmsghdr.at.nlmsg_len, true);
     if (stated < nlmsghdr.size) break;
     const type = view.getUint16(at + nlmsghdr.at.nlmsg_type, true);
-    const body = { view, from: at + nlmsghdr.size, to: Math.min(at + stated, end) };
-    if (type === netlink.NLMSG_DONE) return errorOf(body);
-    if (type === netlink.NLMSG_ERROR) return errorOf(body);
+    const [from, to] = [at + nlmsghdr.size, Math.min(at + stated, end)];
+    if (type === netlink.NLMSG_DONE) return errorOf(view, from, to);
+    if (type === netlink.NLMSG_ERROR) return errorOf(view, from, to);
     if (type === sockDiag.SOCK_DIAG_BY_FAMILY) {
-      const record = decodeRecord(body);
+      const record = decodeRecord(view, from, to);
       if (record !== null) records.push(record);
     }
     at += stated + 3 - ((stated + 3) % 4);
@@ -102,14 +102,8 @@ export function decodeDump(view: DataView, length: number, records: UnixRecord[]
   return 1;
 }
 
-interface Span {
-  readonly view: DataView;
-  readonly from: number;
-  readonly to: number;
-}
-
 /** The errno of an NLMSG_ERROR; NLMSG_DONE has one at the same place. Never positive. */
-function errorOf({ view, from, to }: Span): number {
+function errorOf(view: DataView, from: number, to: number): number {
   const at = from + nlmsgerr.at.error;
   return at + 4 <= to ? Math.min(view.getInt32(at, true), 0) : 0;
 }
@@ -124,7 +118,7 @@ const shutdowns = ["none", "read", "write", "both"] as const;
 type Draft = { -readonly [K in keyof UnixRecord]: UnixRecord[K] };
 
 /** Null for what is no Unix socket. */
-function decodeRecord({ view, from, to }: Span): UnixRecord | null {
+function decodeRecord(view: DataView, from: number, to: number): UnixRecord | null {
   if (from + unixDiagMsg.size > to) return null;
   if (view.getUint8(from + unixDiagMsg.at.udiag_family) !== socket.AF_UNIX) return null;
   const type = typeName(view.getUint8(from + unixDiagMsg.at.udiag_type));
@@ -141,43 +135,44 @@ function decodeRecord({ view, from, to }: Span): UnixRecord | null {
     shutdown: null,
     uid: null,
   };
-  decodeAttributes(record, { view, from: from + unixDiagMsg.size, to });
+  for (let at = from + unixDiagMsg.size; at + nlattr.size <= to; ) {
+    const stated = view.getUint16(at + nlattr.at.nla_len, true);
+    if (stated < nlattr.size) break;
+    const kind = view.getUint16(at + nlattr.at.nla_type, true);
+    decodeAttribute(record, kind, view, at + nlattr.size, Math.min(at + stated, to));
+    at += align(stated);
+  }
   return record;
 }
 
-function decodeAttributes(record: Draft, { view, from, to }: Span): void {
-  let at = from;
-  while (at + nlattr.size <= to) {
-    const stated = view.getUint16(at + nlattr.at.nla_len, true);
-    if (stated < nlattr.size) return;
-    const type = view.getUint16(at + nlattr.at.nla_type, true);
-    take(record, type, { view, from: at + nlattr.size, to: Math.min(at + stated, to) });
-    at += align(stated);
-  }
-}
-
-function take(record: Draft, type: number, { view, from, to }: Span): void {
-  const word = (at: number): number => view.getUint32(from + at, true);
+/** One attribute, in the bytes `from` to `to`. */
+function decodeAttribute(
+  record: Draft,
+  kind: number,
+  view: DataView,
+  from: number,
+  to: number,
+): void {
   const bytes = to - from;
-  if (type === attribute.UNIX_DIAG_NAME && bytes > 0) {
-    record.name = nameAt({ view, from, to });
-  } else if (type === attribute.UNIX_DIAG_VFS && bytes >= unixDiagVfs.size) {
-    const dev = statDevice(word(unixDiagVfs.at.udiag_vfs_dev));
-    record.file = { dev, ino: word(unixDiagVfs.at.udiag_vfs_ino) };
-  } else if (type === attribute.UNIX_DIAG_PEER && bytes >= 4) {
-    record.peer = word(0);
-  } else if (type === attribute.UNIX_DIAG_RQLEN && bytes >= unixDiagRqlen.size) {
-    record.receiveQueue = word(unixDiagRqlen.at.udiag_rqueue);
-    record.sendQueue = word(unixDiagRqlen.at.udiag_wqueue);
-  } else if (type === attribute.UNIX_DIAG_SHUTDOWN && bytes >= 1) {
+  if (kind === attribute.UNIX_DIAG_NAME && bytes > 0) {
+    record.name = nameAt(view, from, to);
+  } else if (kind === attribute.UNIX_DIAG_VFS && bytes >= unixDiagVfs.size) {
+    const dev = statDevice(view.getUint32(from + unixDiagVfs.at.udiag_vfs_dev, true));
+    record.file = { dev, ino: view.getUint32(from + unixDiagVfs.at.udiag_vfs_ino, true) };
+  } else if (kind === attribute.UNIX_DIAG_PEER && bytes >= 4) {
+    record.peer = view.getUint32(from, true);
+  } else if (kind === attribute.UNIX_DIAG_RQLEN && bytes >= unixDiagRqlen.size) {
+    record.receiveQueue = view.getUint32(from + unixDiagRqlen.at.udiag_rqueue, true);
+    record.sendQueue = view.getUint32(from + unixDiagRqlen.at.udiag_wqueue, true);
+  } else if (kind === attribute.UNIX_DIAG_SHUTDOWN && bytes >= 1) {
     record.shutdown = shutdowns[view.getUint8(from) & 3]!;
-  } else if (type === attribute.UNIX_DIAG_UID && bytes >= 4) {
-    record.uid = word(0);
+  } else if (kind === attribute.UNIX_DIAG_UID && bytes >= 4) {
+    record.uid = view.getUint32(from, true);
   }
 }
 
 /** An address whose family is not there: decoded as if the bytes before it were that. */
-function nameAt({ view, from, to }: Span): Address {
+function nameAt(view: DataView, from: number, to: number): Address {
   const bytes = to - from + sockaddrUn.at.sun_path;
   const start = view.byteOffset + from - sockaddrUn.at.sun_path;
   return decodeSockaddr(new Uint8Array(view.buffer, start, bytes), bytes);

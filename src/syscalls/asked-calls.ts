@@ -1,16 +1,17 @@
-// Whether the kernel makes a call for us, asked without harm: a filter (seccomp) may end whoever
-// makes it. So under a filter another process does, with arguments that lead to nothing.
+// Whether the kernel makes a call for us, asked without harm: a filter (seccomp) may kill the
+// process that makes it. So under a filter another process makes it, with arguments that have no
+// effect.
 
 import { errno } from "../../native/errno.ts";
-import { netlink } from "../../native/netlink.ts";
 import { nr } from "../../native/numbers.ts";
-import { socket as c } from "../../native/socket.ts";
+import { socket as c, protocol } from "../../native/socket.ts";
 import { errnoName } from "../base/errors.ts";
 import { REFUSED, underFilter } from "../base/filter.ts";
 import { type KernelVersion, kernelIsAtLeast } from "../base/kernel.ts";
 import { libc } from "./libc.ts";
+import { smallText } from "./proc.ts";
 import { result } from "./result.ts";
-import { type Attempt, tryCall } from "./try-call.ts";
+import { type TriedCall, tryCall } from "./try-call.ts";
 
 const NOTHING = -1;
 
@@ -31,7 +32,7 @@ const calls = {
   socket: {
     number: nr.SYS_socket,
     since: "3.3",
-    args: [c.AF_NETLINK, c.SOCK_DGRAM, netlink.NETLINK_SOCK_DIAG],
+    args: [c.AF_NETLINK, c.SOCK_DGRAM, protocol.NETLINK_SOCK_DIAG],
   },
 } as const satisfies Readonly<Record<string, Asked>>;
 
@@ -40,10 +41,10 @@ export type AskedCall = keyof typeof calls;
 /** The kernel that brought a call. */
 export const sinceOf = (name: AskedCall): KernelVersion => calls[name].since;
 
-/** What the kernel says of such arguments, and no filter would. */
+/** Errors that the kernel gives for such arguments, and a filter would not. */
 const answers = new Set([0, errno.EBADF, errno.EFAULT, errno.EINVAL]);
 
-function ask(name: AskedCall): Attempt {
+function ask(name: AskedCall): TriedCall {
   const { number, args } = calls[name];
   const [first = NOTHING, second = NOTHING, third = NOTHING] = args.map((one) => one ?? NOTHING);
   if (number === null) return { unknown: "only Linux has it" };
@@ -56,13 +57,13 @@ function ask(name: AskedCall): Attempt {
 const known = new Map<AskedCall, string | null>();
 
 /**
- * Why this process is not to make the call, which would be its end; null where it may. Asked once:
- * filters come when a program is started, and are never taken away.
+ * Why this process must not make the call, which would kill it; null if it may. Asked once: filters
+ * come when a program is started, and are never taken away.
  */
 export function whyFatal(name: AskedCall): string | null {
   let why = known.get(name);
   if (why === undefined) {
-    const found = underFilter() ? ask(name) : 0;
+    const found = underFilter(smallText) ? ask(name) : 0;
     why = typeof found === "object" && "endedBy" in found ? reasonOf(name, found) : null;
     known.set(name, why);
   }
@@ -71,7 +72,7 @@ export function whyFatal(name: AskedCall): string | null {
 
 const made = new Set<AskedCall>();
 
-/** Why it is not made; null where it is. It is asked without harm, under a filter by another. */
+/** Why it is not made; null if it is. It is asked without harm, under a filter by another. */
 export function whyRefused(name: AskedCall): string | null {
   if (made.has(name)) return null;
   const why = reasonOf(name, ask(name));
@@ -79,11 +80,11 @@ export function whyRefused(name: AskedCall): string | null {
   return why;
 }
 
-function reasonOf(name: AskedCall, found: Attempt): string | null {
+function reasonOf(name: AskedCall, found: TriedCall): string | null {
   if (typeof found === "number") {
     return answers.has(-found) ? null : (explain(name, found) ?? `${name}: ${errnoName(-found)}`);
   }
-  if ("endedBy" in found) return `${name}: the seccomp filter in force ends whoever calls it`;
+  if ("endedBy" in found) return `${name}: the seccomp filter in force kills its caller`;
   const why = "unknown, a seccomp filter is in force and it could not be tried";
   return `${name}: ${why}: ${found.unknown}`;
 }

@@ -1,4 +1,4 @@
-// What time it is. Bun's own clocks begin with the process, so others cannot compare them.
+// Clocks. Bun's own clocks begin with the process, so other processes cannot compare them.
 
 import { clock, timespec } from "../../native/time.ts";
 import { libc } from "./libc.ts";

@@ -1,6 +1,6 @@
-// A close that may take its time, on a thread that does nothing else. The thread runs no code of
-// ours, libc's own close is what it starts with, and only the kernel keeps it waiting. JavaScript
-// does not take part, so neither does its heap.
+// A close that may take long, on a thread that does nothing else. The thread starts with libc's own
+// close and runs no code of ours; only the kernel keeps it waiting. It runs no JavaScript and needs
+// no heap.
 
 import { timespec } from "../../native/time.ts";
 import { libc, symbol } from "./libc.ts";
@@ -41,7 +41,7 @@ function prepare(): Prepared {
   };
 }
 
-/** Close `fd` on a thread of its own, which is to be joined; 0: there is none to be had. */
+/** Close `fd` on a thread of its own, which must be joined; 0: none can be started. */
 export function startClosing(fd: number): ClosingThread {
   const { attributes, thread, close } = (prepared ??= prepare());
   const failed = libc.pthread_create(thread.address, attributes.address, close, fd);
@@ -53,7 +53,7 @@ export function startClosing(fd: number): ClosingThread {
 export const hasEnded = (thread: ClosingThread): boolean =>
   libc.pthread_tryjoin_np(thread, null) === 0;
 
-/** The same, after at most so many milliseconds in which this thread sleeps. */
+/** The same, after this thread has slept for at most that many milliseconds. */
 export function endsWithin(thread: ClosingThread, ms: number): boolean {
   const { until } = (prepared ??= prepare());
   const end = Date.now() + ms;

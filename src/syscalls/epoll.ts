@@ -9,7 +9,7 @@ import { asPointer, cells, Memory } from "./memory.ts";
 import { INTERRUPTED, result } from "./result.ts";
 import { atThreadEnd } from "./thread-teardown.ts";
 
-/** True where this system has it. */
+/** True if this system has it. */
 export const hasEpoll = epoll.EPOLL_CTL_ADD !== null;
 
 export const epollCreate = (): number => result(libc.epoll_create1(epoll.EPOLL_CLOEXEC ?? 0));
@@ -32,7 +32,7 @@ export function epollCtl(
   return result(libc.epoll_ctl(epfd, op, fd, address));
 }
 
-/** Add `fd` with events and data that somebody else chose: both as the kernel told them. */
+/** Add `fd` with another owner's events and data, as the kernel told them. */
 export function epollAddAs(
   epfd: number,
   fd: number,
@@ -66,7 +66,7 @@ export class EpollEvents {
   }
 
   /**
-   * The same, after at most so many nanoseconds (fewer than 2³¹) in which this thread sleeps.
+   * The same, after this thread has slept for at most that many nanoseconds (fewer than 2³¹).
    * ENOSYS: Linux before 5.11 (facts: #naps-need-5-11). An interrupted sleep has found nothing.
    */
   waitFor(epfd: number, nanoseconds: number): number {

@@ -18,7 +18,7 @@ const FIRST_FREE = 3;
  */
 export const close = (fd: number): number => result(libc.close(fd));
 
-/** Close many: neighbours with one call (close_range(2), Linux 5.9), where there are enough. */
+/** Close many: neighbours with one call (close_range(2), Linux 5.9), if there are enough. */
 export function closeAll(fds: readonly number[]): void {
   if (fds.length === 1) {
     close(fds[0]!);
@@ -80,7 +80,7 @@ export function setNonBlocking(fd: number, on: boolean): number {
 
 function tookEffect(flags: number, bit: number, on: boolean): number {
   if (flags < 0) return flags;
-  // said yes and did nothing (facts: #variadic-functions)
+  // reported success and did nothing (facts: #variadic-functions)
   return ((flags & bit) !== 0) === on ? 0 : -errno.EIO;
 }
 
@@ -133,7 +133,7 @@ export function chmod(path: string, mode: number): number {
 export const tryLock = (fd: number): number =>
   uninterrupted(() => libc.flock(fd, lock.LOCK_EX | lock.LOCK_NB));
 
-/** A lock that many may have at a time; EAGAIN while somebody has the exclusive one. */
+/** A shared lock; EAGAIN while another holder has the exclusive one. */
 export const tryShareLock = (fd: number): number =>
   uninterrupted(() => libc.flock(fd, lock.LOCK_SH | lock.LOCK_NB));
 

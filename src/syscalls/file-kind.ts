@@ -1,5 +1,5 @@
-// What a descriptor stands for, as far as the kernel knows without asking anybody: a file system in
-// user space (FUSE) or on the network may take its time to answer fstat(2) and fstatfs(2).
+// What a descriptor stands for, as far as the kernel knows by itself: a file system in user space
+// (FUSE) or on the network may take its time to answer fstat(2) and fstatfs(2).
 
 import { file, flock, mode, statx, statxMask } from "../../native/file.ts";
 import { nr } from "../../native/numbers.ts";
@@ -27,14 +27,14 @@ export const kind = {
   get ownMajor(): number {
     return found.words[statx.at.stx_rdev_major >> 2]!;
   },
-  /** Of the device that the file is on; 0 where that is no real one. */
+  /** Of the device that the file is on; 0 if that is no real one. */
   get major(): number {
     return found.words[statx.at.stx_dev_major >> 2]!;
   },
   get inode(): bigint {
     return found.view.getBigUint64(statx.at.stx_ino, true);
   },
-  /** Of 512 bytes, as far as they fit into 32 bits; all ones where there are more. */
+  /** Of 512 bytes, as far as they fit into 32 bits; all ones if there are more. */
   get blocks(): number {
     const [low, high] = [statx.at.stx_blocks, statx.at.stx_blocks + 4];
     return found.view.getUint32(high, true) > 0 ? MAX_KIND : found.view.getUint32(low, true);
@@ -46,8 +46,8 @@ const MAX_KIND = 2 ** 32 - 1;
 const question = new Memory(flock.size);
 
 /**
- * Whether anybody has a record lock (fcntl(2), F_SETLK) on a file, this process included: asked in
- * the name of the open file, which has none yet. A negative errno where that cannot be asked. A
+ * Whether any process has a record lock (fcntl(2), F_SETLK) on a file, this process included: asked
+ * in the name of the open file, which has none yet. A negative errno if that cannot be asked. A
  * file system of others would be asked in turn.
  */
 export function recordLocks(fd: number): number {

@@ -1,4 +1,4 @@
-// An envelope: a msghdr together with all that it points to, prepared once and used for every call.
+// A msghdr with all that it points to, prepared once and used for every call.
 
 import { mmsghdr, SCM_MAX_FD } from "../../native/socket.ts";
 import { cmsgSpace } from "../structs/cmsg.ts";
@@ -30,12 +30,12 @@ export const controlRoom = align(
 
 /** One header as an element of an array for sendmmsg: the msghdr, then msg_len. */
 const HEADER_BYTES = Math.max(mmsghdr.size, align(msghdrBytes) + 8);
-/** Where that is; behind the msghdr where there is no such struct. */
+/** Where that is; behind the msghdr if there is no such struct. */
 const LENGTH = (mmsghdr.size > 0 ? mmsghdr.at.msg_len : align(msghdrBytes)) >> 2;
 const CONTROL = addressRoom;
 const IOVECS = CONTROL + controlRoom;
 
-interface Place {
+interface Slot {
   readonly memory: Memory;
   readonly header: number;
   readonly body: number;
@@ -43,7 +43,7 @@ interface Place {
 
 export class MessageHeader {
   /** Address of the msghdr. */
-  readonly header: number;
+  readonly address: number;
   /** The name and the control data, as the codecs take them. */
   readonly name: Uint8Array;
   readonly control: DataView;
@@ -52,11 +52,11 @@ export class MessageHeader {
   readonly #iovec: number;
   readonly #nameAddress: number;
 
-  private constructor({ memory, header, body }: Place) {
+  private constructor({ memory, header, body }: Slot) {
     this.#memory = memory;
     this.#words = memory.words.subarray(header >> 2, (header + HEADER_BYTES) >> 2);
     this.#iovec = (body + IOVECS) >> 2;
-    this.header = memory.address + header;
+    this.address = memory.address + header;
     this.name = new Uint8Array(memory.buffer, body, addressRoom);
     this.control = new DataView(memory.buffer, body + CONTROL, controlRoom);
     this.#nameAddress = memory.address + body;
@@ -71,7 +71,7 @@ export class MessageHeader {
     return new MessageHeader({ memory, header: 0, body: HEADER_BYTES });
   }
 
-  /** `count` envelopes of one part each, whose headers form an array. */
+  /** `count` headers of one part each, which form an array. */
   static array(count: number): MessageHeader[] {
     const body = IOVECS + iovecBytes;
     const memory = new Memory(count * (HEADER_BYTES + body));

@@ -16,7 +16,7 @@ export function kqueueCreate(): number {
   return set < 0 ? set : made;
 }
 
-/** Zero where there is no kqueue: nothing here is called then. */
+/** Zero if there is no kqueue: nothing here is called then. */
 const { at, size } = kevent;
 const change = new Memory(Math.max(size, 1));
 
@@ -24,7 +24,7 @@ export interface Change {
   readonly ident: number;
   readonly filter: number;
   readonly flags: number;
-  /** What the filter is to tell of, where it tells of several things. */
+  /** What the filter is to tell of, if it tells of several things. */
   readonly fflags?: number;
   /** What its events bring back. */
   readonly tag?: number;
@@ -61,8 +61,8 @@ export class KqueueEvents {
   }
 
   /**
-   * How many are ready, after at most so many nanoseconds (fewer than 2³¹) in which this thread
-   * sleeps. An interrupted call has found nothing.
+   * How many are ready, after this thread has slept for at most that many nanoseconds (fewer than
+   * 2³¹). An interrupted call has found nothing.
    */
   wait(kq: number, nanoseconds: number): number {
     duration.words[timespec.at.tv_nsec >> 2] = nanoseconds;
@@ -92,10 +92,10 @@ export class KqueueEvents {
   }
 }
 
-/** True where this system has it. */
+/** True if this system has it. */
 export const hasKqueue = filter.EVFILT_READ !== null;
 
-/** The numbers, for where `hasKqueue`. */
+/** The numbers, for when `hasKqueue`. */
 export const kq = {
   read: filter.EVFILT_READ ?? 0,
   write: filter.EVFILT_WRITE ?? 0,

@@ -44,7 +44,7 @@ interface Opened {
   readonly found: ReadonlySet<string>;
 }
 
-/** What Bun says where it cannot make the code that calls C; not of a library that is absent. */
+/** What Bun says if it cannot make the code that calls C; not of a library that is absent. */
 let refusal: string | undefined;
 
 function open(): Opened {
@@ -61,7 +61,7 @@ function open(): Opened {
   return none;
 }
 
-/** All of a group, or null where the library is not here or lacks one of them. */
+/** All of a group, or null if the library is not here or lacks one of them. */
 function symbolsOf(library: string, group: Record<string, Signature>): object | null {
   const declared = variadicOnStack ? paddedSignatures(group) : group;
   try {
@@ -74,7 +74,7 @@ function symbolsOf(library: string, group: Record<string, Signature>): object | 
   }
 }
 
-/** glibc before 2.34: without what was in librt and libpthread, and with it where those are. */
+/** glibc before 2.34: without what was in librt and libpthread, and with it if those are. */
 function symbolsInParts(library: string): object | null {
   if (system === "darwin") return null;
   const rest: Record<string, Signature> = { ...own };
@@ -101,18 +101,18 @@ const opened = open();
 
 /**
  * libc's functions. A mutable object on purpose: tests put failing calls in the place of real ones
- * (test/support), nobody else writes to it.
+ * (test/support), nothing else writes to it.
  */
 export const libc: Libc = opened.calls;
 
-/** The name that libc opened under; "" where there is none. */
+/** The name that libc opened under; "" if there is none. */
 export const libcName: string = opened.name;
 
-/** A switch of JavaScriptCore's that no unit or kernel has to do with. */
+/** A switch of JavaScriptCore, which neither a unit nor the kernel sets. */
 const JIT = "BUN_JSC_useJIT";
 
 /**
- * Why nothing at all can be called here; null where it can. Bun compiles the code that calls C, and
+ * Why nothing at all can be called here; null if it can. Bun compiles the code that calls C, and
  * that takes memory which becomes executable (facts: #ffi-needs-the-jit).
  */
 export function whyNoCalls(): string | null {
@@ -131,7 +131,7 @@ export function whyNoCalls(): string | null {
 const location =
   libcName === "" ? 0 : system === "darwin" ? libc.__error() : libc.__errno_location();
 
-/** @throws UnsupportedError where nothing can be called */
+/** @throws UnsupportedError if nothing can be called */
 export function requireCalls(): void {
   if (opened.name === "") missing("libc");
 }
@@ -168,6 +168,6 @@ function has(group: Record<string, Signature>): boolean {
   }
 }
 
-/** Where a function of libc is; 0 where there is none of that name. */
+/** Where a function of libc is; 0 if there is none of that name. */
 export const symbol = (name: string): number => libc.dlsym(everywhere, cString(name).address);
 const everywhere = search["(long)RTLD_DEFAULT"];

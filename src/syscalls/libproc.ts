@@ -15,15 +15,15 @@ import {
 import { libc } from "./libc.ts";
 import { Memory } from "./memory.ts";
 
-/** True where this system has it. */
+/** True if this system has it. */
 export const hasLibproc = procInfo.PROC_ALL_PIDS !== null;
 
 const info = new Memory(Math.max(shortInfoBytes, socketInfoBytes, 1));
 const PID_BYTES = 4;
-/** For those that come between two calls. */
+/** Room for processes that start between two calls. */
 const SPARE = 64;
 
-/** A list whose length is asked for first; empty where there is none to be had. */
+/** A list whose length is asked for first; empty if the kernel gives none. */
 function list(
   ask: (address: number | null, bytes: number) => number,
   entry: number,
@@ -45,7 +45,7 @@ export function allPids(): number[] {
   return found === null ? [] : Array.from(found.words).filter((pid) => pid > 0);
 }
 
-/** Null where there is no such process, or it is a zombie. */
+/** Null if there is no such process, or it is a zombie. */
 export function shortInfo(pid: number): ShortInfo | null {
   const { PROC_PIDT_SHORTBSDINFO: what } = procInfo;
   if (what === null) return null;
@@ -53,7 +53,7 @@ export function shortInfo(pid: number): ShortInfo | null {
   return got < shortInfoBytes ? null : decodeShortInfo(info.view);
 }
 
-/** The sockets among its descriptors; none where this process may not look. */
+/** The sockets among its descriptors; none if this process may not look. */
 export function socketsOf(pid: number): number[] {
   const { PROC_PIDLISTFDS: what } = procInfo;
   if (what === null) return [];
@@ -61,7 +61,7 @@ export function socketsOf(pid: number): number[] {
   return found === null ? [] : decodeSocketFds(found.view, found.bytes.length);
 }
 
-/** Null for anything but a Unix socket, and where this process may not look. */
+/** Null for anything but a Unix socket, and if this process may not look. */
 export function unixSocketOf(pid: number, fd: number): UnixSocketFd | null {
   const { PROC_PIDFDSOCKETINFO: what } = procInfo;
   if (what === null) return null;

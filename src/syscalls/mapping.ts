@@ -43,8 +43,8 @@ export const addSeals = (fd: number, seals: number): number =>
   result(libc.fcntl(fd, seal.F_ADD_SEALS ?? -1, seals));
 
 /**
- * macOS: new memory without a name, of no size yet; or a negative errno. It has a name that nobody
- * can guess for as long as it takes to remove it, and is this user's alone meanwhile.
+ * macOS: new memory without a name, of no size yet; or a negative errno. Until it is removed its
+ * name cannot be guessed, and only this user may open it.
  */
 export function shmCreate(): number {
   const name = cString(`/bunix-${crypto.randomUUID().slice(0, SHM_NAME)}`);
@@ -61,8 +61,7 @@ let munmap = 0;
 
 /**
  * The mapping as a buffer. It is unmapped when the last view of it has been collected: munmap fits
- * the deallocator's signature where the context is the length
- * (facts: #deallocator-is-any-function).
+ * the deallocator's signature if the context is the length (facts: #deallocator-is-any-function).
  */
 export function collected(address: number, bytes: number): ArrayBuffer {
   munmap ||= symbol("munmap");

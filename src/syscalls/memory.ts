@@ -2,7 +2,7 @@
 // (facts: #small-arrays-move, #address-keeps-nothing-alive), so: every block is an explicit
 // ArrayBuffer, held by the object that knows its address.
 //
-// What a caller gives may lie: an own property, a subclass or a Proxy answers what it likes to
+// A caller's value may lie: an own property, a subclass or a Proxy can answer anything to
 // `byteLength`, and a buffer may be detached, transferred or resized at any time. So callers' bytes
 // get their address and length here and nowhere else, from the engine's own getters.
 
@@ -37,7 +37,7 @@ interface Getter {
   call(self: unknown): unknown;
 }
 
-/** What the engine itself answers, whoever has put what over it: taken before anybody could. */
+/** The engine's own getters, taken before any code could replace them. */
 const intrinsic = (of: object, name: string): Getter =>
   Object.getOwnPropertyDescriptor(of, name)!.get as Getter;
 
@@ -60,7 +60,7 @@ const sharedBytes = intrinsic(SharedArrayBuffer.prototype, "byteLength");
 const stillThere = call.bind((TypedArray as { keys: () => unknown }).keys) as (
   view: unknown,
 ) => unknown;
-/** Not to be fooled: a Proxy of a view is none. */
+/** A Proxy of a view is none. */
 export const { isView } = ArrayBuffer;
 
 /** Of bytes that were given and are no longer there. */
@@ -69,7 +69,7 @@ export const goneBytes = (): TypeError =>
 
 /**
  * How many bytes `view` has at this moment. No code of the caller's is run.
- * @throws TypeError for what is no view, and where its bytes are gone
+ * @throws TypeError for what is no view, and if its bytes are gone
  */
 export function bytesIn(view: unknown): number {
   let bytes: number;
@@ -103,7 +103,7 @@ function checkStillThere(view: unknown): void {
  * Where the first `bytes` bytes of a caller's view are, good until the caller's next chance to run.
  * Touching `.buffer` moves a small array to where it then stays; no bytes have no address, and need
  * none.
- * @throws TypeError where there are no longer so many
+ * @throws TypeError if there are fewer by now
  */
 export function addressOf(view: ArrayBufferView, bytes: number = bytesIn(view)): number {
   if (bytes === 0) return cells.address;
@@ -132,7 +132,7 @@ declare const lent: unique symbol;
 /** A view that C gets as it is; what is not ours becomes one by {@link lend} alone. */
 export type Lent = Uint8Array & { readonly [lent]: true };
 
-/** A caller's view of so many bytes ({@link bytesIn}) for one call, which is to follow at once. */
+/** A caller's view of `bytes` bytes ({@link bytesIn}) for one call, which must follow at once. */
 export function lend(view: ArrayBufferView, bytes: number): Lent | number {
   if (bytes === 0) return cells.address;
   try {
@@ -192,10 +192,11 @@ function answers(getter: Getter, value: unknown): boolean {
   }
 }
 
+const encoder = new TextEncoder();
+
 /** A NUL-terminated copy of `text` as UTF-8, for C. Hold it for as long as C reads it. */
 export function cString(text: string): Memory {
-  const bytes = new TextEncoder().encode(text);
-  return bytesToC(bytes);
+  return bytesToC(encoder.encode(text));
 }
 
 /** A NUL-terminated copy of `bytes`. */
@@ -217,7 +218,10 @@ const managed = toArrayBuffer as (
   deallocator: Pointer,
 ) => ArrayBuffer;
 
-/** A buffer over `bytes` at `address`; `deallocator(address, context)` when nobody has it more. */
+/**
+ * A buffer over `bytes` at `address`; `deallocator(address, context)` when it is no longer
+ * referenced.
+ */
 export function managedBuffer(
   address: number,
   bytes: number,

@@ -1,6 +1,7 @@
 // POSIX message queues. Nothing here waits: the deadline of every send and receive is the epoch,
-// which has passed, so it does not matter whether the descriptor itself blocks (whoever shares it
-// may have set that). A full or empty queue then says ETIMEDOUT, or EAGAIN: both are AGAIN here.
+// which has passed, so it does not matter whether the descriptor itself blocks (a process that
+// shares it may have set that). A full or empty queue then says ETIMEDOUT, or EAGAIN: both are
+// AGAIN here.
 
 import { errno } from "../../native/errno.ts";
 import { file } from "../../native/file.ts";
@@ -46,7 +47,7 @@ export function mqGetattr(fd: number): QueueAttributes | number {
   return got < 0 ? got : decodeAttributes(attributes.view);
 }
 
-/** 0, or a negative errno. @throws TypeError where the bytes are gone */
+/** 0, or a negative errno. @throws TypeError if the bytes are gone */
 export function mqSend(fd: number, view: ArrayBufferView, priority: number): number {
   const bytes = bytesIn(view);
   return mqSendFrom(fd, { address: addressOf(view, bytes), bytes }, priority);

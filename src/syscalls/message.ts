@@ -28,63 +28,63 @@ export function send(fd: number, from: Lent | number, bytes: number): number {
   return XNU && sent < 0 ? xnuSent(fd, sent, false) : sent;
 }
 
-export function sendmsg(fd: number, envelope: MessageHeader): number {
-  if (envelope.controlBytes > MUSL_CONTROL_ROOM && isMusl()) return sendmsgDirectly(fd, envelope);
+export function sendmsg(fd: number, header: MessageHeader): number {
+  if (header.controlBytes > MUSL_CONTROL_ROOM && isMusl()) return sendmsgDirectly(fd, header);
   let sent: number;
-  do sent = result(libc.sendmsg(fd, envelope.header, SENDING));
+  do sent = result(libc.sendmsg(fd, header.address, SENDING));
   while (sent === INTERRUPTED);
-  return XNU && sent < 0 ? xnuSent(fd, sent, envelope.controlBytes > 0) : sent;
+  return XNU && sent < 0 ? xnuSent(fd, sent, header.controlBytes > 0) : sent;
 }
 
-function sendmsgDirectly(fd: number, { header }: MessageHeader): number {
+function sendmsgDirectly(fd: number, { address }: MessageHeader): number {
   let sent: number;
-  do sent = result(libc.syscall(nr.SYS_sendmsg ?? -1, fd, header, SENDING, 0, 0, 0));
+  do sent = result(libc.syscall(nr.SYS_sendmsg ?? -1, fd, address, SENDING, 0, 0, 0));
   while (sent === INTERRUPTED);
   return sent;
 }
 
-/** Bytes received, or a negative errno; the envelope then says how much control data and name. */
-export function recvmsg(fd: number, envelope: MessageHeader, withName: boolean): number {
+/** Bytes received, or a negative errno; the header then says how much control data and name. */
+export function recvmsg(fd: number, header: MessageHeader, withName: boolean): number {
   let received: number;
   let lost = false;
   do {
-    envelope.nameBytes = withName ? addressRoom : 0;
-    envelope.controlBytes = controlRoom;
-    received = result(libc.recvmsg(fd, envelope.header, RECEIVING));
+    header.nameBytes = withName ? addressRoom : 0;
+    header.controlBytes = controlRoom;
+    received = result(libc.recvmsg(fd, header.address, RECEIVING));
     if (XNU && received === -errno.EMSGSIZE && !lost) {
       // the table of descriptors is full: they are gone, and the data is still there
       lost = true;
       received = INTERRUPTED;
     }
   } while (received === INTERRUPTED);
-  if (lost) envelope.flags |= message.MSG_CTRUNC;
+  if (lost) header.flags |= message.MSG_CTRUNC;
   return received;
 }
 
 /**
- * Look at what a receive would bring, leaving it there, with room for so many bytes of control
+ * Look at what a receive would bring, leaving it there, with room for that many bytes of control
  * data: the flags say MSG_CTRUNC if there is more. Room for a descriptor would get one.
  */
-export function peek(fd: number, envelope: MessageHeader, room: number): number {
+export function peek(fd: number, header: MessageHeader, room: number): number {
   let received: number;
   do {
-    envelope.nameBytes = 0;
-    envelope.controlBytes = room;
+    header.nameBytes = 0;
+    header.controlBytes = room;
     const flags = message.MSG_DONTWAIT | message.MSG_PEEK;
-    received = result(libc.recvmsg(fd, envelope.header, flags));
+    received = result(libc.recvmsg(fd, header.address, flags));
   } while (received === INTERRUPTED);
   return received;
 }
 
-/** How many of the first `count` envelopes were sent: an error only where the first one failed. */
+/** How many of the first `count` headers were sent: an error only if the first one failed. */
 export function sendmmsg(fd: number, batch: readonly MessageHeader[], count: number): number {
-  if (XNU) return oneByOne(batch, count, (envelope) => sendmsg(fd, envelope));
-  const header = batch[0]!.header;
+  if (XNU) return oneByOne(batch, count, (header) => sendmsg(fd, header));
+  const address = batch[0]!.address;
   let sent: number;
   do {
     sent = isMusl()
-      ? result(libc.syscall(nr.SYS_sendmmsg ?? -1, fd, header, count, SENDING, 0, 0))
-      : result(libc.sendmmsg(fd, header, count, SENDING));
+      ? result(libc.syscall(nr.SYS_sendmmsg ?? -1, fd, address, count, SENDING, 0, 0))
+      : result(libc.sendmmsg(fd, address, count, SENDING));
   } while (sent === INTERRUPTED);
   return sent;
 }
@@ -96,29 +96,29 @@ export function recvmmsg(
   count: number,
   withName: boolean,
 ): number {
-  if (XNU) return oneByOne(batch, count, (envelope) => recvmsg(fd, envelope, withName));
+  if (XNU) return oneByOne(batch, count, (header) => recvmsg(fd, header, withName));
   let received: number;
   do {
     for (let i = 0; i < count; i++) {
       batch[i]!.nameBytes = withName ? addressRoom : 0;
       batch[i]!.controlBytes = controlRoom;
     }
-    received = result(libc.recvmmsg(fd, batch[0]!.header, count, RECEIVING, null));
+    received = result(libc.recvmmsg(fd, batch[0]!.address, count, RECEIVING, null));
   } while (received === INTERRUPTED);
   return received;
 }
 
-/** Where there are no calls for batches: how many were done, or the errno of the first one. */
+/** If there are no calls for batches: how many were done, or the errno of the first one. */
 function oneByOne(
   batch: readonly MessageHeader[],
   count: number,
-  call: (envelope: MessageHeader) => number,
+  call: (header: MessageHeader) => number,
 ): number {
   for (let i = 0; i < count; i++) {
-    const envelope = batch[i]!;
-    const done = call(envelope);
+    const header = batch[i]!;
+    const done = call(header);
     if (done < 0) return i > 0 ? i : done;
-    envelope.transferred = done;
+    header.transferred = done;
   }
   return count;
 }

@@ -1,9 +1,8 @@
 // One question over netlink, and all of its answer.
 
 import { errno } from "../../native/errno.ts";
-import { netlink } from "../../native/netlink.ts";
 import { poll as events } from "../../native/poll.ts";
-import { socket as c, message } from "../../native/socket.ts";
+import { socket as c, message, protocol } from "../../native/socket.ts";
 import {
   decodeDump,
   encodeDumpRequest,
@@ -27,11 +26,11 @@ export interface Dump {
   readonly chunks: number;
 }
 
-/** Ask sock_diag; a negative errno where it is not to be had. */
+/** Ask sock_diag; a negative errno if it is not available. */
 export function dumpUnixSockets(): Dump | number {
-  if (netlink.NETLINK_SOCK_DIAG === null || c.AF_NETLINK === null) return -errno.EAFNOSUPPORT;
+  if (protocol.NETLINK_SOCK_DIAG === null || c.AF_NETLINK === null) return -errno.EAFNOSUPPORT;
   const type = c.SOCK_DGRAM | (c.SOCK_CLOEXEC ?? 0);
-  const fd = result(libc.socket(c.AF_NETLINK, type, netlink.NETLINK_SOCK_DIAG));
+  const fd = result(libc.socket(c.AF_NETLINK, type, protocol.NETLINK_SOCK_DIAG));
   if (fd < 0) return fd;
   try {
     const sent = sendRequest(fd);

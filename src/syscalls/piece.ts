@@ -13,8 +13,8 @@ import {
 const encoder = new TextEncoder();
 
 /**
- * Bytes that somebody gave to be sent, as many as there were then. Each use of them looks whether
- * they are still there, and throws a TypeError where they are not, before anything is sent.
+ * A caller's bytes to be sent, as many as there were when they were given. Each use of them looks
+ * whether they are still there, and throws a TypeError if they are not, before anything is sent.
  */
 export class Piece {
   /** Its elements are bytes. It is the caller's: only memory.ts asks it anything. */
@@ -66,7 +66,7 @@ export class Piece {
     target.set(whole ? this.#view : viewOf(this.#view, from, to), at);
   }
 
-  /** In memory of our own; where the bytes are gone as it is, which the next use finds out. */
+  /** In memory of our own; if the bytes are gone as it is, which the next use finds out. */
   kept(): Piece {
     try {
       const copy = new Uint8Array(this.bytes);

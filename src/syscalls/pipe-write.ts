@@ -1,6 +1,6 @@
 // write(2) to a pipe that may have no reader. Bun ignores SIGPIPE, but a library that this process
-// has loaded may have set it back to its default: the write would then be the end of the process.
-// There is no MSG_NOSIGNAL for pipes.
+// has loaded may have set it back to its default: the write would then kill the process. There is
+// no MSG_NOSIGNAL for pipes.
 
 import { errno } from "../../native/errno.ts";
 import { nr } from "../../native/numbers.ts";
@@ -32,7 +32,7 @@ export function writePipe(fd: number, address: number, bytes: number): number {
   return ignored() ? write(fd, address, bytes) : guarded(fd, address, bytes);
 }
 
-/** SIGPIPE comes to the thread that writes: it is held up there, and taken away again. */
+/** SIGPIPE goes to the thread that writes: it is blocked there, and discarded. */
 function guarded(fd: number, address: number, bytes: number): number {
   if (nr.SYS_rt_sigprocmask === null || nr.SYS_rt_sigtimedwait === null) {
     return write(fd, address, bytes);

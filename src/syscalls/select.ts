@@ -24,8 +24,8 @@ let sets = new Memory((2 * FIRST_ROOM) / 8);
 const duration = new Memory(timeval.size);
 
 /**
- * Which of them are ready, after at most so many milliseconds (negative: for ever) in which this
- * thread sleeps; or a negative errno: EBADF where one is closed, EINTR.
+ * Which of them are ready, after this thread has slept for at most that many milliseconds
+ * (negative: for ever); or a negative errno: EBADF if one is closed, EINTR.
  */
 export function select(asked: readonly Asked[], timeoutMs: number): Asked[] | number {
   const count = asked.reduce((most, { fd }) => Math.max(most, fd + 1), 0);
@@ -56,7 +56,7 @@ export function select(asked: readonly Asked[], timeoutMs: number): Asked[] | nu
     .filter(({ read, write }) => read || write);
 }
 
-/** Whether one is, now or within so many milliseconds. A signal counts as that time. */
+/** Whether one is ready, now or within that many milliseconds. A signal counts as that time. */
 export function isReady(fd: number, direction: "read" | "write", timeoutMs = 0): boolean {
   const asked = [{ fd, read: direction === "read", write: direction === "write" }];
   const found = select(asked, timeoutMs);

@@ -11,7 +11,7 @@ import { result } from "./result.ts";
 let range: { readonly first: number; readonly last: number } | null | undefined;
 
 /**
- * The real-time signals that libc leaves to programs; null where there are none.
+ * The real-time signals that libc leaves to programs; null if there are none.
  * @throws UnsupportedError without a libc
  */
 export function realTimeRange(): { readonly first: number; readonly last: number } | null {

@@ -14,7 +14,7 @@ import { libc } from "./libc.ts";
 import { cells, Memory } from "./memory.ts";
 import { INTERRUPTED, result, uninterrupted } from "./result.ts";
 
-/** Every descriptor of ours is close-on-exec and never blocks; atomically where the kernel can. */
+/** Every descriptor of ours is close-on-exec and never blocks; atomically if the kernel can. */
 const FLAGS = (c.SOCK_CLOEXEC ?? 0) | (c.SOCK_NONBLOCK ?? 0);
 
 const name = new Memory(addressRoom);
@@ -71,7 +71,7 @@ export function connect(fd: number, address: Address): number {
 
 export const listen = (fd: number, backlog: number): number => result(libc.listen(fd, backlog));
 
-/** The accepted descriptor. The peer's address is asked for with getpeername where it matters. */
+/** The accepted descriptor. The peer's address is asked for with getpeername if it matters. */
 export function accept(fd: number): number {
   let accepted: number;
   do {
@@ -140,7 +140,7 @@ export function getOptionBytes(
   return got < 0 ? got : cells.words[0]!;
 }
 
-/** AF_… of a socket, or a negative errno. Where there is no option for it its name says so. */
+/** AF_… of a socket, or a negative errno. If there is no option for it its name says so. */
 export function familyOf(fd: number): number {
   if (option.SO_DOMAIN !== null) return getOption(fd, option.SO_DOMAIN);
   const bytes = rawName(fd);

@@ -18,9 +18,9 @@ export function whyNoTeardown(): string | null {
 /**
  * Have libc's `name(first, second)` called when this JS thread's heap is torn down, which
  * Worker.terminate() does without running a line of JavaScript: an ArrayBuffer's deallocator is
- * called with its address and its context, and neither has to be what it says
- * (facts: #deallocator-is-any-function). Hold on to the result; the call is made when it is
- * collected. Where that is switched off it is nothing, and no call is made.
+ * called with its address and its context, and neither has to be what it says (facts:
+ * #deallocator-is-any-function). Hold on to the result; the call is made when it is collected. If
+ * that is switched off it is nothing, and no call is made.
  */
 export function atThreadEnd(name: string, first: number, second = 1): unknown {
   if (whyNoTeardown() !== null) return null;

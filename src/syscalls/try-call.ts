@@ -13,7 +13,7 @@ const symbols = {
 } as const;
 
 /** 0 or a negative errno; or what kept the call from having a result. */
-export type Attempt = number | { readonly endedBy: number } | { readonly unknown: string };
+export type TriedCall = number | { readonly endedBy: number } | { readonly unknown: string };
 
 type Attempting = (number: number, a: number, b: number, c: number) => number;
 
@@ -34,11 +34,11 @@ function prepared(): Attempting | string {
   return (...args) => calls.attempt(...args);
 }
 
-/** What the C says where there was no process to make the call. */
+/** What the C says if there was no process to make the call. */
 const NO_PROCESS = -1000;
 
 /** Make the call in a process of its own, for whose end this waits: a few milliseconds. */
-export function tryCall(number: number, a: number, b: number, c: number): Attempt {
+export function tryCall(number: number, a: number, b: number, c: number): TriedCall {
   made ??= prepared();
   if (typeof made === "string") return { unknown: made };
   const result = made(number | 0, a | 0, b | 0, c | 0); // facts: #compiled-takes-int32

@@ -7,7 +7,10 @@ import { ARGUMENT_REGISTERS, type Signature, variadic } from "../../native/symbo
 type Group = Readonly<Record<string, Signature>>;
 type Call = (...args: unknown[]) => number;
 
-/** The same functions, with so many zeros declared that what has no name lies on the stack. */
+/**
+ * The same functions, declared with so many fixed arguments that the variable ones lie on the
+ * stack.
+ */
 export function paddedSignatures(group: Group): Record<string, Signature> {
   const padded: Record<string, Signature> = { ...group };
   for (const [name, named] of Object.entries(variadic)) {

@@ -1,4 +1,4 @@
-// What XNU's answers mean where they are not POSIX's (facts: #xnu-sends). Nothing here was run on a
+// What XNU's answers mean if they are not POSIX's (facts: #xnu-sends). Nothing here was run on a
 // Mac: it was read in the source of xnu-11417.101.15.
 
 import { errno } from "../../native/errno.ts";

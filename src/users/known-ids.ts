@@ -1,21 +1,12 @@
 // Whom a uid or gid names. In a user namespace that does not map all ids the kernel shows every one
-// that it has no name for as the same number, the overflow id (65534, usually "nobody"): strangers
-// would look alike, and like a process of ours that runs as 65534.
+// that it has no name for as the same number, the overflow id (65534, usually "nobody"): unknown
+// users would look alike, and like a process of ours that runs as 65534.
 
-import { readFileSync } from "node:fs";
 import { decodeIdMap } from "../structs/id-map.ts";
+import { smallText } from "../syscalls/proc.ts";
 
 const OVERFLOW = 65_534;
-const NOBODY = -1;
-
-/** What cannot be read is not known to be anything else than the usual: cautious. */
-function readText(path: string): string | null {
-  try {
-    return readFileSync(path, "latin1");
-  } catch {
-    return null;
-  }
-}
+const NO_OVERFLOW = -1;
 
 /** The number that may stand for anybody, of users or of groups. */
 class Overflow {
@@ -26,22 +17,23 @@ class Overflow {
     this.#kind = kind;
   }
 
-  /** −1: there is none, each id is somebody's. */
+  /** −1: there is none, each id has one meaning. */
   get id(): number {
     return this.#known ?? this.#read();
   }
 
   /**
    * A map is written once and then holds. A partial one may cover the overflow id itself: then that
-   * number means one of the namespace, and everybody outside of it, too. So it is nobody unless the
+   * number means a user of the namespace, and every user outside of it. So it is unknown unless the
    * map is whole.
    */
   #read(): number {
-    const map = readText(`/proc/self/${this.#kind}_map`);
-    if (map === null) return NOBODY; // no user namespaces, no overflow: macOS
+    const map = smallText(`/proc/self/${this.#kind}_map`);
+    if (map === null) return NO_OVERFLOW; // no user namespaces, no overflow: macOS
     const extent = decodeIdMap(map);
-    const text = readText(`/proc/sys/kernel/overflow${this.#kind}`);
-    const id = extent === "all" ? NOBODY : text === null ? OVERFLOW : Number.parseInt(text, 10);
+    const text = smallText(`/proc/sys/kernel/overflow${this.#kind}`);
+    const id =
+      extent === "all" ? NO_OVERFLOW : text === null ? OVERFLOW : Number.parseInt(text, 10);
     if (extent !== "none") this.#known = id;
     return id;
   }
@@ -50,7 +42,7 @@ class Overflow {
 const overflowUid = new Overflow("uid");
 const overflowGid = new Overflow("gid");
 
-/** The uid; null where it is what the kernel says of users that this user namespace cannot name. */
+/** The uid; null if it is what the kernel says of users that this user namespace cannot name. */
 export const knownUid = (uid: number): number | null => (uid === overflowUid.id ? null : uid);
 
 /** The gid, likewise. */

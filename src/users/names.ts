@@ -26,20 +26,20 @@ function idBy(syscall: string, look: (name: string) => Entry, name: unknown): nu
 }
 
 /**
- * What the user with this uid is called; null: nobody has it here, or it is null, which is what
- * `Credentials` say of users that this user namespace cannot name.
+ * What the user with this uid is called; null: no user has it here, or `uid` is null, as in
+ * `Credentials` of users that this user namespace cannot name.
  *
  * libc looks it up, at each call, wherever nsswitch.conf says: files, systemd, LDAP. So it is right
  * for all users that this machine knows, and may have to ask over a network; the thread waits.
  *
- * @throws TypeError, RangeError; UnixError EIO, EMFILE, … where the search itself failed
+ * @throws TypeError, RangeError; UnixError EIO, EMFILE, … if the search itself failed
  * @see getpwuid_r(3), nsswitch.conf(5)
  */
 export const userName = (uid: number | null): string | null => nameBy("getpwuid_r", getpwuid, uid);
 
 /**
  * The uid of the user of this name; null: there is none. Looked up as {@link userName} does it.
- * @throws TypeError; UnixError EIO, EMFILE, … where the search itself failed
+ * @throws TypeError; UnixError EIO, EMFILE, … if the search itself failed
  * @see getpwnam_r(3)
  */
 export const userId = (name: string): number | null => idBy("getpwnam_r", getpwnam, name);
@@ -47,7 +47,7 @@ export const userId = (name: string): number | null => idBy("getpwnam_r", getpwn
 /**
  * What the group with this gid is called; null: none has it here, or it is null. Looked up as
  * {@link userName} does it.
- * @throws TypeError, RangeError; UnixError EIO, EMFILE, … where the search itself failed
+ * @throws TypeError, RangeError; UnixError EIO, EMFILE, … if the search itself failed
  * @see getgrgid_r(3)
  */
 export const groupName = (gid: number | null): string | null => nameBy("getgrgid_r", getgrgid, gid);
@@ -55,7 +55,7 @@ export const groupName = (gid: number | null): string | null => nameBy("getgrgid
 /**
  * The gid of the group of this name; null: there is none. Looked up as {@link userName} does it, so
  * do it once, and compare numbers for each request.
- * @throws TypeError; UnixError EIO, EMFILE, … where the search itself failed
+ * @throws TypeError; UnixError EIO, EMFILE, … if the search itself failed
  * @see getgrnam_r(3)
  */
 export const groupId = (name: string): number | null => idBy("getgrnam_r", getgrnam, name);
@@ -70,8 +70,8 @@ export interface GroupMember {
 
 /**
  * Whether a process was in a group, by its effective gid or by a supplementary one, when it
- * connected. A group that does not exist has nobody in it. What the kernel recorded is asked, not
- * the list of members in /etc/group: a user who was added to it has to log in anew.
+ * connected. A group that does not exist has no members. What the kernel recorded is asked, not the
+ * list of members in /etc/group: a user who was added to it has to log in anew.
  *
  * @param group a gid, or a name, which is looked up at each call
  * @throws TypeError, RangeError; UnixError ERR_CLOSED when the groups can no longer be asked

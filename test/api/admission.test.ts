@@ -163,7 +163,7 @@ process.exit(0);`;
     const way = servers[0]!;
     const address = `@admission-${process.pid}`;
     expect(await call(0, way, address)).not.toBe("served");
-    expect(await child.line()).toStartWith("TypeError: allow has to return true or false");
+    expect(await child.line()).toStartWith("TypeError: allow must return true or false");
     expect(await call(0, way, address)).not.toBe("served");
     expect(await child.line()).toBe("RangeError: mine");
     expect(await call(0, way, address)).toBe("served");

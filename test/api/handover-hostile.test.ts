@@ -71,7 +71,7 @@ describe("who may", () => {
       for (answer of [1, "no", { ok: false }, Promise.resolve(true)]) {
         expect((await failure(() => Handover.open(address))).code).toBe("EACCES");
       }
-      expect(reasons).toEqual([expect.stringContaining("TypeError: allow has to return")]);
+      expect(reasons).toEqual([expect.stringContaining("TypeError: allow must return")]);
       answer = true;
       for (const other of [1, "no", { ok: false }]) {
         const allow = (() => other) as unknown as Allow;

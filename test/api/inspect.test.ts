@@ -320,7 +320,8 @@ describe("abstract names", () => {
     const name = freshName();
     expect(short(probe(name))).toBe(`free ${source}`);
     expect(short(await refused(() => probe(name)))).toBe("free proc");
-    const odd = { abstract: Uint8Array.of(98, 120, 0, 255, names, process.pid & 255, 0) };
+    const own = 128 | (process.pid & 127); // no line feed, of which more below
+    const odd = { abstract: Uint8Array.of(98, 120, 0, 255, names, own, 0) };
     using _listener = listen(name, { type: "seqpacket" });
     using _datagram = openDatagram(odd);
     expect(short(probe(name))).toBe(`listening ${source} seqpacket`);
@@ -329,6 +330,12 @@ describe("abstract names", () => {
     expect(short(await refused(() => probe(odd)))).toBe("listening proc datagram");
     if (lacking === null) expect(probe(odd)).toMatchObject({ owner: process.geteuid?.() });
     expect(probe(odd).holders.map(({ pid }) => pid)).toEqual([process.pid]);
+  });
+
+  test("one with a line feed breaks its line in /proc: connecting tells", async () => {
+    const name = { abstract: Buffer.from(`bx-inspect\n${process.pid}-${++names}`) };
+    using _listener = listen(name);
+    expect(short(await refused(() => probe(name)))).toBe("listening connect stream");
   });
 
   test("each type has names of its own", () => {

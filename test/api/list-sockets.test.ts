@@ -1,4 +1,4 @@
-// listSockets against ss, and how long it takes.
+// listSockets against ss.
 
 import { describe, expect, test } from "bun:test";
 import { fstatSync, lstatSync } from "node:fs";

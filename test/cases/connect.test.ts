@@ -5,7 +5,14 @@ import { file } from "../../native/file.ts";
 import { epoll } from "../../native/poll.ts";
 import { socket as numbers, option } from "../../native/socket.ts";
 import { kernelIsAtLeast } from "../../src/base/kernel.ts";
-import { adoptSocket, connect, Fd, listen, type StreamSocket } from "../../src/index.ts";
+import {
+  type Address,
+  adoptSocket,
+  connect,
+  Fd,
+  listen,
+  type StreamSocket,
+} from "../../src/index.ts";
 import { statusFlags } from "../../src/syscalls/fd.ts";
 import { isMusl, libc } from "../../src/syscalls/libc.ts";
 import { result } from "../../src/syscalls/result.ts";
@@ -35,6 +42,11 @@ const SO_ERROR = option.SO_ERROR;
 const PASS = option.SO_PASSCRED!;
 
 describe.each(rows)("$name", ({ where, number }) => {
+  const listening = (raw: Raw, backlog: number): [listener: number, address: Address] => {
+    const address = fresh(where);
+    return [raw.at(address, number, backlog), address];
+  };
+
   test("a backlog of n lets n + 1 in, the next gets EAGAIN (CON-07)", () => {
     using raw = new Raw();
     for (const backlog of [0, 1, 2, 3]) {
@@ -49,8 +61,7 @@ describe.each(rows)("$name", ({ where, number }) => {
 
   test("who got EAGAIN is not told when there is room (CON-08)", () => {
     using raw = new Raw();
-    const address = fresh(where);
-    const listener = raw.at(address, number, 0);
+    const [listener, address] = listening(raw, 0);
     connectTo(raw.socket(number), address);
     const refused = raw.socket(number);
     expect(said(connectTo(refused, address))).toBe("EAGAIN");
@@ -64,8 +75,7 @@ describe.each(rows)("$name", ({ where, number }) => {
 
   test("clients that have gone still fill the backlog until they are accepted (CON-11)", () => {
     using raw = new Raw();
-    const address = fresh(where);
-    const listener = raw.at(address, number, 0);
+    const [listener, address] = listening(raw, 0);
     const gone = raw.socket(number);
     done(connectTo(gone, address));
     raw.close(gone);
@@ -77,8 +87,7 @@ describe.each(rows)("$name", ({ where, number }) => {
 
   test("a client that sent and went: hung up, and all is there (CON-12)", () => {
     using raw = new Raw();
-    const address = fresh(where);
-    const listener = raw.at(address, number, 1);
+    const [listener, address] = listening(raw, 1);
     const client = raw.socket(number);
     done(connectTo(client, address));
     expect(send(client, { data: "hello" })).toBe(5);
@@ -98,8 +107,7 @@ describe.each(rows)("$name", ({ where, number }) => {
 
   test("a listener that goes resets who was not accepted, once (CON-13)", () => {
     using raw = new Raw();
-    const address = fresh(where);
-    const listener = raw.at(address, number, 1);
+    const [listener, address] = listening(raw, 1);
     const client = raw.socket(number);
     done(connectTo(client, address));
     raw.close(listener);
@@ -109,8 +117,7 @@ describe.each(rows)("$name", ({ where, number }) => {
 
   test("asking for the error eats the reset: the end looks clean then (CON-14)", () => {
     using raw = new Raw();
-    const address = fresh(where);
-    const listener = raw.at(address, number, 1);
+    const [listener, address] = listening(raw, 1);
     const client = raw.socket(number);
     done(connectTo(client, address));
     raw.close(listener);
@@ -121,8 +128,7 @@ describe.each(rows)("$name", ({ where, number }) => {
 
   test("a listener that was shut down: refused, readable for ever, EAGAIN (CON-18)", () => {
     using raw = new Raw();
-    const address = fresh(where);
-    const listener = raw.at(address, number, 1);
+    const [listener, address] = listening(raw, 1);
     done(shutdown(listener, numbers.SHUT_RDWR));
     expect(said(connectTo(raw.socket(number), address))).toBe("ECONNREFUSED");
     for (let i = 0; i < 3; i++) {
@@ -141,8 +147,7 @@ describe.each(rows)("$name", ({ where, number }) => {
 
   test("what is accepted does not inherit O_NONBLOCK (CON-20)", () => {
     using raw = new Raw();
-    const address = fresh(where);
-    const listener = raw.at(address, number, 1);
+    const [listener, address] = listening(raw, 1);
     done(connectTo(raw.socket(number), address));
     const accepted = raw.own(result(libc.accept4(listener, null, null, 0)));
     const flags = [listener, accepted].map((fd) => statusFlags(fd) & file.O_NONBLOCK);
@@ -151,8 +156,7 @@ describe.each(rows)("$name", ({ where, number }) => {
 
   test("SO_PASSCRED is inherited as it was when the client connected (CON-22)", () => {
     using raw = new Raw();
-    const address = fresh(where);
-    const listener = raw.at(address, number, 4);
+    const [listener, address] = listening(raw, 4);
     const seen: number[] = [];
     for (const [atConnect, atAccept] of [
       [1, 0],
@@ -189,8 +193,7 @@ describe.each(rows)("$name", ({ where, number }) => {
 
   test("connected already, or to oneself: EISCONN, EINVAL (CON-05, CON-06)", () => {
     using raw = new Raw();
-    const address = fresh(where);
-    const listener = raw.at(address, number, 4);
+    const [listener, address] = listening(raw, 4);
     const client = raw.socket(number);
     done(connectTo(client, address));
     expect(said(connectTo(client, address))).toBe("EISCONN");

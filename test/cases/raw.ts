@@ -7,7 +7,7 @@ import { message as flag, iovec, msghdr, option } from "../../native/socket.ts";
 import { errnoName } from "../../src/base/errors.ts";
 import type { SocketType } from "../../src/index.ts";
 import {
-  type Control,
+  type ControlData,
   controlBytes,
   decodeControl,
   encodeControl,
@@ -65,7 +65,7 @@ export interface In {
   readonly flags?: number;
 }
 
-export interface Got extends Control {
+export interface Got extends ControlData {
   readonly result: number | string;
   readonly text: string;
   readonly flags: number;

@@ -1,10 +1,26 @@
 // docs/kernels.md has the table that capabilities() is made of. UPDATE=1 writes it anew.
 
 import { expect, test } from "bun:test";
+import { existsSync } from "node:fs";
+import { release } from "node:os";
+import { errno } from "../../native/errno.ts";
+import { mapping } from "../../native/mapping.ts";
+import { nr } from "../../native/numbers.ts";
+import { poll as events } from "../../native/poll.ts";
 import { isAtLeast } from "../../src/base/kernel.ts";
 import { capabilities } from "../../src/capabilities/capabilities.ts";
 import { besides, type Requirement, requirements } from "../../src/capabilities/table.ts";
+import { ProcessHandle, SharedMemory } from "../../src/index.ts";
+import { ownPidfdInode } from "../../src/process/pidfd-inode.ts";
+import { poll } from "../../src/syscalls/fd.ts";
+import { libc } from "../../src/syscalls/libc.ts";
+import { endingOf } from "../../src/syscalls/process.ts";
+import { result } from "../../src/syscalls/result.ts";
+import { bind } from "../../src/syscalls/socket.ts";
+import { runSource, succeeded } from "../support/child.ts";
 import { holdMade, table } from "../support/markdown.ts";
+import { tempDir } from "../support/tmp.ts";
+import { at, Scope, SOCK_STREAM } from "../syscalls/sockets.ts";
 
 const FILE = "docs/kernels.md";
 
@@ -46,7 +62,6 @@ test("what a reason says of versions is what the table says", () => {
 });
 
 test("what this kernel is new enough for is there, or says why not", () => {
-  const { release } = process.getBuiltinModule("node:os");
   const found: Readonly<Record<string, unknown>> = { ...capabilities() };
   for (const [name, { since }] of named) {
     const { available, reason = "" } = found[name] as { available: boolean; reason?: string };
@@ -54,4 +69,61 @@ test("what this kernel is new enough for is there, or says why not", () => {
     if (old) expect([name, available]).toEqual([name, false]);
     else if (!available) expect(reason, name).not.toMatch(/^since Linux|came with Linux/);
   }
+});
+
+/** What a pidfd still tells of a child that was waited for. */
+async function ofReaped<T>(look: (pidfd: number) => T): Promise<T> {
+  const child = Bun.spawn(["sleep", "60"]);
+  using handle = ProcessHandle.open(child.pid);
+  child.kill();
+  await child.exited;
+  return look(handle.fd);
+}
+
+function secondBindLeavesNothing(): boolean {
+  using dir = tempDir();
+  using scope = new Scope();
+  const fd = scope.socket(SOCK_STREAM);
+  expect(bind(fd, at(dir.file("first")))).toBe(0);
+  expect(bind(fd, at(dir.file("second")))).toBe(-errno.EINVAL);
+  return !existsSync(dir.file("second"));
+}
+
+async function waitsWithoutThread(): Promise<boolean> {
+  const program = `import { capabilities } from "@/src/index.ts";
+console.log(capabilities().waker?.kind);
+process.exit(0);`;
+  const said = await runSource(program, { env: { BUNIX_WAKER: undefined } });
+  return succeeded(said).trim() === "aio";
+}
+
+/** As other programs do it: bunix maps such memory with MAP_PRIVATE. */
+function sealedIsMappedShared(): boolean {
+  using memory = SharedMemory.create("x", { seal: true });
+  const { PROT_READ, MAP_SHARED } = mapping;
+  const mapped = libc.syscall(nr.SYS_mmap ?? -1, 0, 1, PROT_READ, MAP_SHARED, memory.fd, 0);
+  if (result(mapped) === -errno.EPERM) return false;
+  expect(result(mapped)).toBeGreaterThan(0);
+  libc.munmap(mapped, 1);
+  return true;
+}
+
+/** How the rows without an entry are tried, by the first words of each. */
+const tried: Readonly<Record<string, () => boolean | Promise<boolean>>> = {
+  "waiting without a thread": waitsWithoutThread,
+  "naps of less than a millisecond": () =>
+    result(libc.syscall(nr.SYS_epoll_pwait2 ?? -1, -1, 0, 0, 0, 0, 0)) !== -errno.ENOSYS,
+  "a bound socket refuses a second": secondBindLeavesNothing,
+  "programs can map memory that is sealed": sealedIsMappedShared,
+  "each process has a number for ever": () => ownPidfdInode() !== null,
+  "`ProcessHandle` tells a zombie": () =>
+    ofReaped((pidfd) => (poll(pidfd, events.POLLIN, 0) & events.POLLHUP) !== 0),
+  "`ProcessHandle.exited` knows how": () => ofReaped((pidfd) => endingOf(pidfd) !== null),
+};
+
+test.each(besides)("$what: there from $since on, and not before", async ({ what, since }) => {
+  const [, attempt] = Object.entries(tried).find(([name]) => what.startsWith(name)) ?? [];
+  expect(attempt, "how it is tried").toBeDefined();
+  const there = isAtLeast(release(), since!);
+  expect([release(), await attempt!()]).toEqual([release(), there]);
 });

@@ -36,6 +36,7 @@ const programs = documents.flatMap((file) => writePrograms(file, dir));
 /** Those for `bun test` are run by docs/development. */
 const forTest = programs.filter(({ path }) => path.endsWith(".test.ts"));
 const config = writeConfig(dir);
+const collectAtEnd = join(root, "test/fixtures/collect-at-end.ts");
 
 function wellEnded({ code, signal, stdout, stderr }: Outcome): void {
   if (code !== 0) throw new Error(`exit ${code ?? signal}\n${stdout}\n${stderr}`);
@@ -51,7 +52,8 @@ for (const { name, path } of programs.filter((one) => !forTest.includes(one))) {
       `${name} [${waker}]`,
       async () => {
         const env = { BUNIX_WAKER: waker, NOTIFY_SOCKET: undefined, LISTEN_FDS: undefined };
-        wellEnded(await runScript(path, [], { cwd: dir.path, env }));
+        const program = [process.execPath, "--preload", collectAtEnd, path];
+        wellEnded(await run(program, { cwd: dir.path, env }));
       },
       TIMEOUT_MS,
     );

@@ -4,12 +4,16 @@ import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { chart } from "../../bench/chart.ts";
+import { floorOf } from "../../bench/floors.ts";
 import { speed } from "../../bench/prose.ts";
 import { between, generated, merged, publishedFile } from "../../bench/publish.ts";
 import type { Results } from "../../bench/results.ts";
 
 const root = join(import.meta.dir, "../..");
 const published = JSON.parse(readFileSync(publishedFile, "utf8")) as Results;
+
+/** By far: of those nobody asks. */
+const alwaysReached = ["64 bytes and a descriptor there and back", "threads with 100 connections"];
 
 /** Without what a formatter adds to a table. */
 const bare = (text: string): string => text.replace(/ +/g, " ").replace(/-{3,}/g, "---").trim();
@@ -19,6 +23,14 @@ for (const [file, mark, make] of generated) {
     expect(bare(between(readFileSync(file, "utf8"), mark))).toBe(bare(make(published)));
   });
 }
+
+test("every line that has an aim says what bounds it, should it miss it", () => {
+  const works = new Set(
+    published.rows.filter(({ reach }) => reach !== null).map(({ work }) => work),
+  );
+  const silent = [...works].filter((work) => (floorOf(work)?.why ?? "") === "");
+  expect(silent.filter((work) => !alwaysReached.some((one) => work.startsWith(one)))).toEqual([]);
+});
 
 test("the picture, too", () => {
   expect(readFileSync(join(root, "bench/chart.svg"), "utf8")).toBe(chart(published.rows));

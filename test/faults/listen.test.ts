@@ -5,6 +5,7 @@ import { existsSync, lstatSync, renameSync, unlinkSync, writeFileSync } from "no
 import {
   AddressInUseError,
   adoptSocket,
+  bindDatagram,
   capabilities,
   connect,
   connectSync,
@@ -245,7 +246,7 @@ underFaults("a datagram socket: bound, connected, to a name", {
     free.sendSync("four", { to: address, timeoutMs: 5_000 });
     await free.sendBatch([{ data: "five", to: address }]);
     const bound = keep(openDatagram());
-    bound.bind(freshPath());
+    bindDatagram(bound, freshPath());
     bound.connect(address);
     await bound.send("six");
     const texts: string[] = [];

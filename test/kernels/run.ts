@@ -1,22 +1,25 @@
 // Runs test files under other kernels, in virtual machines without KVM: what `npm run test:kernels`
 // runs. Needs root on Debian x64; all else it installs, builds and keeps (setup.sh).
 //
-//   bun test/kernels/run.ts [5.10] [6.1] [6.12] [newest] … [arm64] [--short] [--root=SUITE]
+//   bun test/kernels/run.ts [host] [5.10] [6.1] [6.12] [newest] … [arm64] [--short] [--root=SUITE]
 //                           [--seconds=SECONDS] [--slower=TIMES] [--cpu=MODEL] [--processors=N]
 //                           [part of a file name …]
 //
 // A kernel is a version, or "newest"; those after "arm64" are for that processor (none: 6.12).
-// --short: a part of the files; --root: of which Debian suite the rest is (bookworm has systemd
-// 252, trixie 257; default: what was current with the kernel); --seconds: after which a machine is
-// switched off; --slower: how many times longer everything may take in there. The last lines are a
-// table of the kernels, and the sum.
+// "host" is this machine's own, in a container with systemd as PID 1: at full speed.
+// --short: a part of the files, and those that have one of the parts in their names; --root: of
+// which Debian suite the rest is (bookworm has systemd 252, trixie 257; default: what was current
+// with the kernel); --seconds: after which a machine is switched off; --slower: how many times
+// longer everything may take in there. The last lines are a table of the kernels, and the sum.
 
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { release as ownRelease, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { listFor } from "./lists.ts";
-import { type Arch, boot, projectImage, stopMachine } from "./machine.ts";
+import { type Arch, boot, contain, projectImage, type Said, stopMachine } from "./machine.ts";
+
+const HOST = "host";
 
 /** setup.sh's exit codes for "not here" and for "not on machines like this". */
 const NOT_HERE = 77;
@@ -40,7 +43,8 @@ interface Kernel {
   readonly arch: Arch;
 }
 
-const isKernel = (text: string): boolean => text === "newest" || /^\d+\.\d+$/.test(text);
+const isKernel = (text: string): boolean =>
+  [HOST, "newest"].includes(text) || /^\d+\.\d+$/.test(text);
 
 function kernelsAsked(): Kernel[] {
   const at = positionals.indexOf("arm64");
@@ -78,7 +82,8 @@ const slower = String(Number(asked.slower));
 
 /** An arm64 root is unpacked only: its init is a shell, not systemd. */
 const job = (arch: Arch): string => {
-  const list = parts.length > 0 ? parts : listFor(asked.short, arch === "amd64");
+  const usual = asked.short || parts.length === 0 ? listFor(asked.short, arch === "amd64") : [];
+  const list = [...parts, ...usual];
   return `export BUNIX_RIG=kernels TMPDIR=/tmp
 unset CI
 ip link set lo up
@@ -120,24 +125,32 @@ function prepare(kernel: Kernel): Parts {
   const { version, arch } = kernel;
   const suite = suiteOf(kernel);
   const disk = setUp("setup.sh", "root", suite, arch);
-  return { ...kernel, suite, disk, folder: setUp("setup.sh", "kernel", version, arch) };
+  const folder = version === HOST ? "" : setUp("setup.sh", "kernel", version, arch);
+  return { ...kernel, suite, disk, folder };
 }
 
-async function runUnder({ arch, suite, disk, folder }: Parts, scratch: string): Promise<Row> {
-  const release = readFileSync(join(folder, "release"), "utf8").trim();
-  console.log(`+ Linux ${release}, ${suite}`);
-  const { text, seconds, cpuSeconds } = await boot({
-    ...{ arch, disk, kernel: folder, folder: scratch, seconds: asked.seconds },
-    project: imageFor(arch, scratch),
+function start({ version, arch, disk, folder }: Parts, scratch: string): Promise<Said> {
+  const about = { disk, folder: scratch, seconds: asked.seconds };
+  if (version === HOST) return contain({ ...about, job: job(arch) });
+  return boot({
+    ...{ ...about, arch, kernel: folder, project: imageFor(arch, scratch) },
     cpu: asked.cpu ?? (arch === "amd64" ? "max" : "cortex-a72"),
     processors: asked.processors ?? (arch === "amd64" ? "2" : "1"),
   });
+}
+
+async function runUnder(parts: Parts, scratch: string): Promise<Row> {
+  const { version, suite, folder } = parts;
+  const itself = version === HOST;
+  const release = itself ? ownRelease() : readFileSync(join(folder, "release"), "utf8").trim();
+  console.log(`+ Linux ${release}, ${suite}${itself ? ", in a container" : ""}`);
+  const { text, seconds, cpuSeconds } = await start(parts, scratch);
   const sum = [...text.matchAll(SUM)].at(-1);
   const ended = /^guest: ended with/m.test(text);
   if (!ended) console.log(`Linux ${release} did not come to its end`);
   const [passed, failed, skipped] = [1, 2, 3].map((i) => Number(sum?.[i] ?? 0));
   return {
-    name: `Linux ${release}, ${suite}`,
+    name: `Linux ${release}, ${suite}${itself ? ", in a container" : ""}`,
     passed: passed!,
     failed: ended && sum !== undefined ? failed! : Math.max(1, failed!),
     skipped: skipped!,
@@ -159,6 +172,7 @@ function table(rows: readonly Row[]): string[] {
 
 const kernels = kernelsAsked();
 if (kernels.length === 0) throw new Error("which kernels? 5.10 6.1 6.12 newest arm64");
+if (kernels.some(({ version }) => version === HOST)) setUp("setup.sh", "tools", HOST);
 for (const arch of new Set(kernels.map(({ arch }) => arch))) setUp("setup.sh", "tools", arch);
 const prepared = kernels.map(prepare);
 

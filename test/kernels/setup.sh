@@ -1,8 +1,8 @@
 #!/bin/bash
-# setup.sh tools ARCH | root SUITE ARCH | kernel VERSION ARCH | bun ARCH: what a virtual machine is
+# setup.sh tools ARCH|host | root SUITE ARCH | kernel VERSION ARCH | bun ARCH: what a virtual machine is
 # made of, from Debian's packages, kept in ${XDG_CACHE_HOME:-~/.cache}/bunix-rigs/kernels (root's: /var/cache).
 #
-#   tools amd64          qemu, mmdebstrap and the rest, by apt
+#   tools amd64          qemu, mmdebstrap and the rest, by apt; tools host: for containers
 #   root bookworm amd64  a Debian root with systemd and what the tests need, as one image; for
 #                        arm64, of which nothing runs here: unpacked only, a shell is its init
 #   kernel 6.1 amd64     the newest kernel of that version, or "newest": the last line is its folder,
@@ -45,7 +45,8 @@ remove() {
 tools() {
   local wanted=(qemu-system-x86_64:qemu-system-x86 mmdebstrap:mmdebstrap mke2fs:e2fsprogs cpio:cpio
     zstd:zstd depmod:kmod xz:xz-utils) missing=()
-  [ "${1:-amd64}" = amd64 ] || wanted+=(qemu-system-aarch64:qemu-system-arm)
+  [ "${1:-amd64}" != arm64 ] || wanted+=(qemu-system-aarch64:qemu-system-arm)
+  [ "${1:-amd64}" != host ] || wanted+=(systemd-nspawn:systemd-container)
   for entry in "${wanted[@]}"; do
     command -v "${entry%%:*}" >/dev/null || missing+=("${entry#*:}")
   done

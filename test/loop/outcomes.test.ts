@@ -73,7 +73,7 @@ class Calls implements Disposable {
   #closed = false;
   /** What {@link again} tries for whoever waits through it. */
   #once: () => number | undefined = () => undefined;
-  readonly #again = new Again({ once: () => this.#once() });
+  readonly #again = new Again({ tryOnce: () => this.#once() });
 
   #note(promise: Promise<unknown>, value: string, error: string): void {
     const number = this.all.length;
@@ -97,9 +97,9 @@ class Calls implements Disposable {
   call({ blocks, fails }: { blocks: number; fails: boolean }, signal?: AbortSignal): void {
     if (this.#closed) return;
     if (signal !== undefined) this.givenUp.add(this.all.length);
-    const once = this.#trying(blocks, fails);
+    const tryOnce = this.#trying(blocks, fails);
     const wait = { watch: this.watch, direction: "read", signal } as const;
-    this.#note(attempt(wait, { once }), "value", "error");
+    this.#note(attempt(wait, { tryOnce }), "value", "error");
   }
 
   /** The same through the one object for all such calls, where nobody waits through it. */
@@ -130,12 +130,12 @@ class Calls implements Disposable {
     if (this.#closed) return;
     let [left, wait] = [values, blocks];
     const number = this.all.length;
-    const once = (): number | null | undefined => {
+    const tryOnce = (): number | null | undefined => {
       if (wait-- > 0) return undefined;
       return left-- > 0 ? 1 : null;
     };
     const told = (): unknown => this.told.push(`${number} consumed`);
-    const consumer = new Consumer(this.watch, { once }, told);
+    const consumer = new Consumer(this.watch, { tryOnce }, told);
     this.#note(consumer.start(undefined), "end", "error");
   }
 

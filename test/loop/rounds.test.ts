@@ -6,8 +6,12 @@ import type { Watch } from "../../src/loop/poller.ts";
 import { Rounds, type Source } from "../../src/loop/rounds.ts";
 import type { Served } from "../../src/loop/watch-set.ts";
 
-/** Somebody who always gets what he waits for; two of them, so that it is no conversation. */
-const served = { awaits: () => true, kick: () => "nobody" } as unknown as Watch;
+/** What `Rounds` asks of a watch: there is always a waiter, and a retry finds nothing. */
+const asked = {
+  hasWaiters: () => true,
+  retry: () => "none",
+} as const satisfies Pick<Watch, "hasWaiters" | "retry">;
+const served = asked as unknown as Watch;
 
 /** The time stands still: a turn of two milliseconds is over soon on a busy machine. */
 let clock: Disposable;
@@ -57,7 +61,7 @@ class Kernel implements Source {
     return "callback";
   }
 
-  rest(): void {
+  goIdle(): void {
     this.#rest();
   }
 }

@@ -2,7 +2,7 @@
 // plainly and with BigInt, what the bytes mean. Shares nothing with src/structs/cmsg.ts.
 
 import fc from "fast-check";
-import { type Control, decodeControl } from "../../src/structs/cmsg.ts";
+import { type ControlData, decodeControl } from "../../src/structs/cmsg.ts";
 
 export const SOL_SOCKET = 1;
 export const RIGHTS = 1;
@@ -39,7 +39,7 @@ export function build(items: readonly Item[]): DataView {
 }
 
 /** What the first `length` bytes of `view` say. */
-export function oracle(view: DataView, length: number): Control {
+export function oracle(view: DataView, length: number): ControlData {
   const bytes = [...new Uint8Array(view.buffer, view.byteOffset, view.byteLength)].slice(0, length);
   const number = (at: bigint, size: number): bigint => {
     let value = 0n;
@@ -47,7 +47,7 @@ export function oracle(view: DataView, length: number): Control {
     return value;
   };
   const int = (at: bigint): number => Number(BigInt.asIntN(32, number(at, 4)));
-  const control: Control = { fds: [], credentials: null, pidfd: null, security: null };
+  const control: ControlData = { fds: [], credentials: null, pidfd: null, security: null };
   const end = BigInt(bytes.length);
   for (let at = 0n; at + HEADER <= end; ) {
     const stated = number(at, 8);
@@ -107,7 +107,7 @@ class Watched extends DataView<ArrayBufferLike> {
 }
 
 /** `decodeControl`, which may read the first `length` bytes of `view` and no more. */
-export function decodeWatched(view: DataView, length: number): Control {
+export function decodeWatched(view: DataView, length: number): ControlData {
   const watched = new Watched(view.buffer, view.byteOffset, view.byteLength);
   watched.allowed = Math.min(length, view.byteLength);
   return decodeControl(watched, length);

@@ -74,6 +74,15 @@ test("files that use what a user has only once do not run at once", async () => 
   expect(outcome.stdout).toContain("2 passed, 0 failed");
 });
 
+test("files come in the order in which their parts are asked for", async () => {
+  using dir = tempDir();
+  const parts = ["shared/second", "shared/first"];
+  const all = ["--only-tests", "--files=test/fixtures/shared/{first,second}.ts", ...parts];
+  const { stdout } = await runScript("test/run.ts", all, { env: { SHARED: dir.path } });
+  const order = Array.from(stdout.matchAll(/^ok .*shared\/(\w+)\.ts/gm), ([, name]) => name);
+  expect(order).toEqual(["second", "first"]);
+});
+
 test("--times: what each file took", async () => {
   const outcome = await runner("success", "--times");
   expect(outcome.stdout).toMatch(/^ +\d\.\d +\d+\.\d +1 {2}test\/fixtures\/run\/outcomes\.ts$/m);

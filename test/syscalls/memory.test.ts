@@ -88,9 +88,9 @@ describe("an envelope", () => {
     envelope.name.set([1, 2, 3]);
     envelope.nameBytes = 3; // without a name there is no pointer to it
     envelope.control.setUint32(0, 0x04030201, true);
-    expect(bytesAt(word(envelope.header, msghdr.at.msg_name), 3)).toEqual([1, 2, 3]);
-    expect(bytesAt(word(envelope.header, msghdr.at.msg_control), 4)).toEqual([1, 2, 3, 4]);
-    expect(word(envelope.header, msghdr.at.msg_control) % 8).toBe(0);
+    expect(bytesAt(word(envelope.address, msghdr.at.msg_name), 3)).toEqual([1, 2, 3]);
+    expect(bytesAt(word(envelope.address, msghdr.at.msg_control), 4)).toEqual([1, 2, 3, 4]);
+    expect(word(envelope.address, msghdr.at.msg_control) % 8).toBe(0);
   });
 
   test("many parts are gathered in their order", () => {

@@ -29,7 +29,7 @@ test("252 descriptors fill 1,024 bytes", () => {
 test("sendmsg: 253 descriptors go, though musl's own refuses them", () => {
   using scope = new Scope();
   const [a] = scope.pair(SOCK_DGRAM);
-  const own = (fds: number): number => result(libc.sendmsg(a, carrying(fds).header, 0));
+  const own = (fds: number): number => result(libc.sendmsg(a, carrying(fds).address, 0));
   expect(own(MUSL_FDS)).toBe(1);
   expect(own(SCM_MAX_FD)).toBe(isMusl() ? -errno.ENOMEM : 1);
   expect(sendmsg(a, carrying(MUSL_FDS))).toBe(1);

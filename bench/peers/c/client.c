@@ -2,6 +2,7 @@
  *
  *   client trip PATH COUNT WARM       64 bytes there and back: median and p99 in ns
  *   client crowd PATH CONNS COUNT     CONNS round trips at a time, COUNT in all: messages/s
+ *   client echo PATH SIZE COUNT       SIZE bytes there and back: round trips/s
  *   client flow PATH SIZE TOTAL       TOTAL bytes one way in writes of SIZE, twice: bytes/s of the
  *                                     second time; the server answers one byte when it has all
  *   client knock PATH COUNT           connect, wait until the server closes: connections/s
@@ -32,6 +33,18 @@ static void trip(const char *path, long count, long warm) {
   int fd = connect_to(path);
   for (long i = 0; i < warm; i++) round_trip(fd);
   time_trips(fd, count);
+}
+
+static void echo(const char *path, long size, long count) {
+  int fd = connect_to(path);
+  char *bytes = calloc(1, size);
+  long begin = now();
+  for (long i = -count / 2; i < count; i++) {
+    if (i == 0) begin = now();
+    send_all(fd, bytes, size);
+    receive_all(fd, bytes, size);
+  }
+  printf("%.0f\n", count * 1e9 / (now() - begin));
 }
 
 static void run_crowd(int epoll, int conns, const int *fds, long count) {
@@ -187,6 +200,7 @@ int main(int argc, char **argv) {
   long a = atol(argv[3]), b = argc > 4 ? atol(argv[4]) : 0;
   if (strcmp(mode, "trip") == 0) trip(path, a, b);
   else if (strcmp(mode, "crowd") == 0) crowd(path, a, b);
+  else if (strcmp(mode, "echo") == 0) echo(path, a, b);
   else if (strcmp(mode, "flow") == 0) flow(path, a, b);
   else if (strcmp(mode, "knock") == 0) knock(path, a);
   else if (strcmp(mode, "beside") == 0) beside(path, a, argc - 4, argv + 4);

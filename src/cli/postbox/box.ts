@@ -67,7 +67,7 @@ const MAX_AT_THE_END = 10_000;
 /** A standard signal, which merges, and a real-time one, which queues up. */
 const wanted: readonly SignalName[] = ["SIGUSR1", "SIGRTMIN+1"];
 
-/** An open post box. Whoever closes it leaves nothing behind. */
+/** An open post box. Closing it leaves nothing behind. */
 export class PostBox implements Disposable {
   readonly places: Places;
   /** Directories that this box has made, the innermost first. */
@@ -101,7 +101,7 @@ export class PostBox implements Disposable {
    * Open the box in `directory`, which is made if it is missing. What a box that crashed has left
    * there is taken over, with the messages in it.
    *
-   * @throws UnixError EADDRINUSE where a box is open already, EPERM in another user's directory, …
+   * @throws UnixError EADDRINUSE if a box is open already, EPERM in another user's directory, …
    */
   static open(directory: string): PostBox {
     const box = new PostBox(directory);
@@ -203,7 +203,7 @@ export class PostBox implements Disposable {
     for await (const event of this.#signals!) await take(signalLetter(event));
   }
 
-  /** What the kernel has taken for us already, and nobody has read yet. */
+  /** What the kernel has queued for us, not read yet. */
   async takeRest(take: Take): Promise<void> {
     for (const text of piecesOf(this.#fifo?.tryRead())) await take({ channel: "fifo", text });
     for (const message of rest(() => this.#datagram?.tryReceive())) {

@@ -31,7 +31,7 @@ function ownDirectory(): string {
   return join(tmpdir(), `bunix-postbox-${process.geteuid?.()}`);
 }
 
-/** The channel, who sent it where that is known, and the message: one line, whatever is in it. */
+/** The channel, who sent it if that is known, and the message: one line, whatever is in it. */
 function asText(letter: Letter): string {
   switch (letter.channel) {
     case "fifo":

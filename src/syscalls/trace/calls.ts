@@ -62,7 +62,7 @@ export const groups = [
 ] as const;
 export type Group = (typeof groups)[number];
 
-/** A function: its group, its arguments, and its result where that is more than a number. */
+/** A function: its group, its arguments, and its result if that is more than a number. */
 export interface Traced {
   readonly group: Group;
   readonly args: readonly Show[];

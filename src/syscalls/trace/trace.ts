@@ -8,13 +8,13 @@ import { nr } from "../../../native/numbers.ts";
 import { poll } from "../../../native/poll.ts";
 import { asPointer, Memory } from "../memory.ts";
 import { type Direct, directCall, type Group, groups, type Traced, tracedCalls } from "./calls.ts";
-import { decimal, hex, int, outcome, type Value } from "./values.ts";
+import { decimal, hex, int, resultText, type Value } from "./values.ts";
 
 type Call = (...args: Value[]) => number;
 /** libc's functions, by name. */
 export type Calls = Record<string, Call>;
 
-/** What `BUNIX_DEBUG` asks for: groups of calls; null where it asks for nothing. */
+/** What `BUNIX_DEBUG` asks for: groups of calls; null if it asks for nothing. */
 export function wantedGroups(variable: string | undefined): ReadonlySet<Group> | null {
   if (variable === undefined || variable === "" || variable === "0") return null;
   const words = variable.split(",").map((word) => word.trim());
@@ -101,7 +101,7 @@ class Tracer {
     const shown = traced.args.map((show, i) =>
       (bad && show !== decimal ? hex : show)(args[i] ?? null, { args, result }),
     );
-    const back = failed ? outcome(result, error) : (traced.result ?? plain)({ args, result });
+    const back = failed ? resultText(result, error) : (traced.result ?? plain)({ args, result });
     this.#write(`${this.#stamp()} ${name}(${shown.join(", ")}) = ${back}\n`);
   }
 
@@ -110,7 +110,7 @@ class Tracer {
     return `[bunix ${(performance.now() / MS).toFixed(6)}${this.#thread}]`;
   }
 
-  /** A line in one write. Waits where standard error is full, and gives up where it is closed. */
+  /** A line in one write. Waits if standard error is full, and gives up if it is closed. */
   #write(line: string): void {
     const bytes = new TextEncoder().encode(line);
     const { write, poll: wait } = this.#real;

@@ -6,7 +6,7 @@ import { signals } from "../../../native/signal.ts";
 import { socket as c, cmsghdr, iovec, message, mmsghdr, msghdr } from "../../../native/socket.ts";
 import { errnoName } from "../../base/errors.ts";
 import { toJson } from "../../base/printable.ts";
-import { type Control, decodeControl } from "../../structs/cmsg.ts";
+import { type ControlData, decodeControl } from "../../structs/cmsg.ts";
 import { decodeSockaddr, toBytes } from "../../structs/sockaddr-un.ts";
 import { addressOf, asPointer, bytesIn } from "../memory.ts";
 
@@ -137,7 +137,7 @@ export const text: Show = (value) => {
   return toJson(String(new CString(asPointer(address))));
 };
 
-/** A sockaddr of so many bytes. */
+/** A sockaddr of that many bytes. */
 export function sockaddr(address: number, length: number): string {
   if (address === 0) return "NULL";
   const bytes = bytesAt(address, length);
@@ -166,7 +166,7 @@ const rights = (fds: readonly number[]): string => `SCM_RIGHTS [${fds.join(", ")
 
 function control(address: number, bytes: number): string {
   if (address === 0 || bytes === 0) return "";
-  const found: Control = decodeControl(viewAt(address, bytes), bytes);
+  const found: ControlData = decodeControl(viewAt(address, bytes), bytes);
   const parts: string[] = [];
   if (found.fds.length > 0) parts.push(rights(found.fds));
   const who = found.credentials;
@@ -219,7 +219,7 @@ export function headers(received: boolean): Show {
 }
 
 /** What a call came back with: a number, or −1 with the errno's name and meaning. */
-export function outcome(result: number, errno: number): string {
+export function resultText(result: number, errno: number): string {
   if (result >= 0) return String(result);
   const name = errnoName(errno);
   const meaning = (meanings as Readonly<Record<string, string>>)[name];

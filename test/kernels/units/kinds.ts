@@ -2,7 +2,7 @@
 // connection; systemd's own proxy in front.
 
 import { expect, setDefaultTimeout } from "bun:test";
-import { writeFileSync } from "node:fs";
+import { realpathSync, writeFileSync } from "node:fs";
 import { connect, MessageQueue, openDatagram, openFifo } from "../../../src/index.ts";
 import { eventually } from "../../api/tools.ts";
 import { testsUnless } from "../../support/unless.ts";
@@ -74,7 +74,7 @@ const every = (): Record<string, string> => ({
   ),
   "every-fifo.socket": socketUnit("fifo", "ListenFIFO=/run/every.fifo"),
   "every-queue.socket": socketUnit("queue", "ListenMessageQueue=/every"),
-  "every-special.socket": socketUnit("special", "ListenSpecial=/dev/ptmx"),
+  "every-special.socket": socketUnit("special", `ListenSpecial=${realpathSync("/dev/ptmx")}`),
   "every-odd.socket": socketUnit(
     "odd",
     "ListenNetlink=kobject-uevent 0\nListenStream=127.0.0.1:5555",

@@ -33,6 +33,10 @@ testUnless(noVarlinkctl, "varlinkctl calls our service", async () => {
   const described = succeeded(await varlinkctl("introspect", address, "org.example.Notes"));
   expect(described.replace(/\s+/g, "")).toContain("methodNote(line:string)->()");
   expect(described).toContain("error Full");
+  const methods = succeeded(await varlinkctl("list-methods", address, "org.example.Notes"));
+  expect(methods.trim().split("\n")).toEqual(
+    ["Export", "Import", "List", "Note"].map((name) => `org.example.Notes.${name}`),
+  );
   const notes = (method: string, parameters: object, ...options: string[]) =>
     varlinkctl(
       ...["--json=short", ...options, "call", address],
@@ -40,17 +44,25 @@ testUnless(noVarlinkctl, "varlinkctl calls our service", async () => {
     );
   expect(JSON.parse(succeeded(await notes("Note", { line: "first" })))).toEqual({});
   succeeded(await notes("Note", { line: "second" }, "--oneway"));
-  const listed = succeeded(await notes("List", {}, "--more"));
-  expect(listed.match(/\{"line".*?\}/g)?.map((line) => JSON.parse(line))).toEqual([
+  const all = [
     { line: "first", number: 0 },
     { line: "second", number: 1 },
-  ]);
-  const wrong = await notes("Note", { line: 4 });
-  expect(wrong.code).not.toBe(0);
-  expect(wrong.stderr).toContain("InvalidParameter");
-  const none = await notes("Sing", {});
-  expect(none.code).not.toBe(0);
-  expect(none.stderr).toContain("MethodNotFound");
+  ];
+  const listed = succeeded(await notes("List", {}, "--more"));
+  expect(listed.match(/\{"line".*?\}/g)?.map((line) => JSON.parse(line))).toEqual(all);
+  expect(JSON.parse(succeeded(await notes("List", {}, "--collect")))).toEqual(all);
+  // a descriptor that comes with the reply is not for it
+  expect(JSON.parse(succeeded(await notes("Export", {})))).toEqual({ file: 0 });
+  for (const [method, parameters, error] of [
+    ["Note", { line: 4 }, "InvalidParameter"],
+    ["Sing", {}, "MethodNotFound"],
+    ["List", {}, "ExpectedMore"],
+  ] as const) {
+    const failed = await notes(method, parameters);
+    expect(failed.code).not.toBe(0);
+    expect(failed.stderr).toContain(`org.varlink.service.${error}`);
+  }
+  expect(JSON.parse(succeeded(await notes("Note", { line: "third" })))).toEqual({});
 });
 
 const DYNAMIC_USERS = "/run/systemd/userdb/io.systemd.DynamicUser";
