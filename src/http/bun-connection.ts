@@ -2,32 +2,17 @@
 
 import { socket as c } from "../../native/socket.ts";
 import { closedError } from "../base/errors.ts";
-import { isStill } from "../serve/epoll-entry.ts";
 import type { Credentials } from "../structs/credentials.ts";
 import { kind, lookAt } from "../syscalls/file-kind.ts";
 import { shutdown, unreadBytes } from "../syscalls/socket.ts";
-import { type Caller, makeCaller, mark } from "./caller.ts";
+import { handleOf } from "./bun-handle.ts";
+import { type Caller, makeCaller } from "./caller.ts";
 import type { HttpStream } from "./probe.ts";
 import type { Doing, Limits, Served } from "./served.ts";
 import type { BunStream } from "./shadow.ts";
 
-/** What Bun's stream keeps of its connection, in a property without a public name. */
-const HANDLE = "handle";
-let handle: symbol | undefined;
-
-interface Handle {
-  isRequestTimedOut(headersTimeout: number, requestTimeout: number): boolean;
-}
-
-function handleOf(stream: object): Handle | null {
-  handle ??= Object.getOwnPropertySymbols(stream).find(({ description }) => description === HANDLE);
-  const value: unknown = handle === undefined ? null : Reflect.get(stream, handle);
-  const timed = typeof (value as Handle | null | undefined)?.isRequestTimedOut === "function";
-  return timed ? (value as Handle) : null;
-}
-
-/** Whether this Bun tells of a connection how long a request has been coming. */
-export const tellsTimes = (stream: object): boolean => handleOf(stream) !== null;
+const UNKNOWN = -1n;
+const inodeOf = (fd: number): bigint => (lookAt(fd) < 0 ? UNKNOWN : kind.inode);
 
 /** Bun knows "no limit" as 0. */
 const limit = (ms: number): number => (Number.isFinite(ms) ? ms : 0);
@@ -43,23 +28,25 @@ export class BunConnection implements Served {
   late = false;
   /** To be called when it has ended, once or more often. */
   onLeft: () => void = () => {};
-  readonly #inode: number;
+  readonly #inode: bigint;
   #deaf = false;
 
+  /** To be called while it is certain that the descriptor is the stream's. */
   constructor(stream: BunStream, fd: number, credentials: Credentials) {
     this.stream = stream;
     this.http = stream as unknown as HttpStream;
     this.fd = fd;
-    this.#inode = lookAt(fd) < 0 ? -1 : Number(kind.inode);
+    this.#inode = inodeOf(fd);
     this.caller = makeCaller(credentials, () => {
       if (!this.#isOpen) throw closedError("getsockopt");
       return fd;
     });
-    mark(stream, this.caller);
   }
 
+  /** Only when it is certain: else the number may be another's, who would be told of. */
   get #isOpen(): boolean {
-    return !this.stream.destroyed && isStill(this.fd, this.#inode);
+    if (this.stream.destroyed || this.#inode === UNKNOWN) return false;
+    return inodeOf(this.fd) === this.#inode;
   }
 
   /** A head that is on its way counts as none: who is deafened then is told so by EPIPE. */
@@ -73,7 +60,9 @@ export class BunConnection implements Served {
     if (this.stream.destroyed) this.onLeft(); // its listeners may have been removed
     if (this.stream.destroyed || this.look() === "ours no longer") return null;
     const late = handleOf(this.stream)?.isRequestTimedOut(limit(head), limit(request)) === true;
-    return late && unreadBytes(this.fd) === 0 ? "late" : null; // else this thread was busy
+    if (!late) return null;
+    const busy = this.#isOpen && unreadBytes(this.fd) > 0; // this thread was, and has to read it
+    return busy ? null : "late";
   }
 
   deafen(): void {

@@ -4,7 +4,6 @@
 
 import type { Server } from "node:http";
 import { check, UnixError } from "../base/errors.ts";
-import { holdsMore } from "../fd/unread.ts";
 import type { Listener } from "../listener/listener.ts";
 import { admits } from "../peer/admission.ts";
 import { peerCredentials } from "../peer/credentials.ts";
@@ -16,12 +15,14 @@ import {
   suspend,
 } from "../serve/epoll-entry.ts";
 import { started, throwAway } from "../serve/placeholder.ts";
-import { applySettings, type Settings } from "../socket/options.ts";
+import { applySettings } from "../socket/options.ts";
 import type { StreamSocket } from "../socket/stream.ts";
 import { duplicateOnto } from "../syscalls/fd.ts";
 import { rawName } from "../syscalls/socket.ts";
 import { BunConnection } from "./bun-connection.ts";
+import { mark } from "./caller.ts";
 import type { Hall } from "./hall.ts";
+import { Refusal } from "./refusal.ts";
 import type { Intake } from "./served.ts";
 import { type BunStream, Follower, shadowOf } from "./shadow.ts";
 import { WhichFd } from "./which-fd.ts";
@@ -45,6 +46,8 @@ export function stopShadow(shadow: Server): void {
   process.getBuiltinModule("node:http").Server.prototype.close.call(shadow);
 }
 
+const PAUSE_MS = 5;
+
 export class BunIntake implements Intake {
   readonly by = "bun";
   readonly #hall: Hall;
@@ -53,7 +56,7 @@ export class BunIntake implements Intake {
   readonly #follower: Follower;
   readonly #entry: Registration;
   readonly #which: WhichFd;
-  readonly #settings: Settings;
+  readonly #refusal: Refusal;
   /** Who was let in, and is here. */
   readonly #admitted = new WeakSet<BunStream>();
   #open = false;
@@ -72,7 +75,6 @@ export class BunIntake implements Intake {
       admitted: (stream) => this.#admitted.has(stream),
       requested: (answer) => hall.requested(answer),
     });
-    this.#settings = { ...listener.terms.settings, refuseFds: true }; // Bun would not look at them
     const name = rawName(listener.fd);
     if (typeof name === "number") throw new UnixError("getsockname", name);
     this.#entry = startShadow(this.#shadow);
@@ -80,7 +82,11 @@ export class BunIntake implements Intake {
       this.#which = new WhichFd({ epoll: this.#entry.epoll, name });
       this.#follower = new Follower(server, this.#shadow);
       this.#letIn();
-      this.#listener.onEnd = () => this.#shut();
+      this.#refusal = new Refusal(listener);
+      listener.onEnd = () => {
+        this.#shut();
+        this.#refusal.end();
+      };
     } catch (error) {
       this.close();
       this.end();
@@ -107,9 +113,15 @@ export class BunIntake implements Intake {
 
   room(): void {
     if (this.#open || this.#stopped || this.#listener.closed || this.#hall.full) return;
-    check(duplicateOnto(this.#listener.fd, this.#entry.fd), "dup3");
-    check(resume(this.#entry), "epoll_ctl");
-    this.#open = true;
+    try {
+      check(duplicateOnto(this.#listener.fd, this.#entry.fd), "dup3");
+      check(resume(this.#entry), "epoll_ctl");
+      this.#open = true;
+    } catch (error) {
+      duplicateOnto(this.#which.nowhere, this.#entry.fd);
+      this.#hall.warn(`nobody is accepted for a moment: ${String(error)}`);
+      setTimeout(() => this.room(), PAUSE_MS); // the kernel is out of memory, or of watches
+    }
   }
 
   #accepted(stream: BunStream): void {
@@ -127,21 +139,33 @@ export class BunIntake implements Intake {
 
   /** null: it is not let in. @throws what `allow` throws; UnixError */
   #admit(stream: BunStream): BunConnection | null {
-    const { rules } = this.#listener.terms;
     if (!this.#open) return null;
     const fd = this.#which.of(stream);
     if (fd < 0) {
       this.#hall.warn("it is not known which connection was accepted");
       return null;
     }
-    applySettings(fd, this.#settings);
-    if (holdsMore(fd, true)) {
+    let connection: BunConnection | null = null;
+    try {
+      connection = this.#ask(stream, fd);
+      return connection;
+    } finally {
+      if (connection === null) this.#which.ended(fd, stream);
+    }
+  }
+
+  /** By the rules. */
+  #ask(stream: BunStream, fd: number): BunConnection | null {
+    const { settings, rules } = this.#listener.terms;
+    applySettings(fd, settings);
+    if (!this.#refusal.holdsFor(fd)) {
       this.#hall.warn("a connection was closed that began with descriptors");
       return null;
     }
     const credentials = peerCredentials(fd);
+    const connection = new BunConnection(stream, fd, credentials);
     if (rules.allow !== null && !admits(rules.allow, credentials)) return null;
-    return new BunConnection(stream, fd, credentials);
+    return stream.destroyed || !this.#open ? null : connection; // by `allow`
   }
 
   /** @throws what a listener of "connection" throws */
@@ -149,6 +173,7 @@ export class BunIntake implements Intake {
     const { stream, fd } = connection;
     const { rules } = this.#listener.terms;
     this.#admitted.add(stream);
+    mark(stream, connection.caller);
     rules.open += 1;
     this.#count += 1;
     this.#hold();

@@ -28,7 +28,9 @@ export class Connection implements Served {
   /** The bytes as they come. */
   readonly stream: DescriptorDuplex & HttpStream;
   http: HttpStream | null = null;
-  session: Session | null = null;
+  #session: Session | null = null;
+  /** Of the session: those that are open. */
+  #streams = 0;
   late = false;
   /** A new request comes, on a connection that has had an answer or none yet. */
   #arriving = true;
@@ -59,6 +61,23 @@ export class Connection implements Served {
     this.#arriving = true;
     this.#since = now;
     this.#note(http);
+  }
+
+  get session(): Session | null {
+    return this.#session;
+  }
+
+  /** It has turned out to be HTTP/2. */
+  beginSession(session: Session, now: number): void {
+    this.#session = session;
+    this.#since = now;
+    session.on("stream", (stream) => {
+      this.#streams += 1;
+      stream.once("close", () => {
+        this.#streams -= 1;
+        this.#since = performance.now();
+      });
+    });
   }
 
   #note({ bytesRead = 0, bytesWritten = 0 }: HttpStream): void {
@@ -117,6 +136,7 @@ export class Connection implements Served {
   #overdue(now: number, limits: Limits): "late" | "idle" | null {
     const doing = this.look(now);
     const since = now - this.#since;
+    if (this.session !== null) return this.#streams === 0 && since > limits.idle ? "idle" : null;
     if (doing === "arriving" && since > Math.min(limits.head, limits.request)) return "late";
     if (doing === "idle" && since > limits.idle) return "idle";
     if (this.#partial !== null && now - this.#partialSince > limits.request) return "late";

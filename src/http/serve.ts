@@ -166,22 +166,22 @@ export class HttpService implements Disposable, AsyncDisposable {
   #gone(connection: Served): void {
     if (!this.#open.delete(connection)) return;
     this.#intake?.room();
-    if (this.#open.size > 0) return;
-    this.#sweep.stop();
-    if (this.#closed) this.#intake?.end();
+    if (this.#closed && this.#open.size === 0) this.#intake?.end();
   }
 
-  /** What Bun does not do for connections. */
-  #look(now: number): void {
+  /** What Bun does not do for connections. Whether there are any. */
+  #look(now: number): boolean {
     const limits = limitsOf(this.#server);
     for (const connection of this.#open) {
       if (connection.late) connection.destroy();
       else {
         const overdue = connection.overdue(now, limits);
-        if (overdue === "idle") connection.destroy();
-        else if (overdue === "late") giveUp(connection, this.#server);
+        if (overdue === "late") giveUp(connection, this.#server);
+        else if (overdue === "idle" && connection.session !== null) connection.session.close();
+        else if (overdue === "idle") connection.destroy();
       }
     }
+    return this.#open.size > 0;
   }
 
   /**
@@ -263,7 +263,9 @@ function uncaught(error: unknown): void {
  *
  * `keepAliveTimeout`, `headersTimeout`, `requestTimeout`, `timeout` and `getConnections` of the
  * server hold; those that Bun does not keep for such connections are looked at within a second, or
- * a quarter of the shortest. `closeIdleConnections` and `closeAllConnections` are Bun's own and
+ * a quarter of the shortest. A server of HTTP/2 has none of these but `timeout`; where it has a
+ * `keepAliveTimeout` (set it; 5 s with `allowHTTP1`), a session that is so long without a stream is
+ * told to go. `closeIdleConnections` and `closeAllConnections` are Bun's own and
  * work; `close` is for what the server listens on itself, so use the service's. A client that
  * half-closes gets no answer that is not there yet, as ever in Node, unless the server's
  * `httpAllowHalfOpen` is set.

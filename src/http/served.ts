@@ -9,19 +9,25 @@ export interface Limits {
   readonly head: number;
   /** For a request, body and all. */
   readonly request: number;
-  /** Between an answer and the next request. */
+  /** Between an answer and the next request; of a session of HTTP/2, without a stream. */
   readonly idle: number;
 }
 
 /**
  * What a connection is doing. "arriving": the head of a request, or a handshake, is on its way;
- * "ours no longer": upgraded, or a session of HTTP/2, which have limits of their own.
+ * "ours no longer": upgraded, or a session of HTTP/2.
  */
 export type Doing = "answering" | "arriving" | "idle" | "ours no longer";
 
-/** What drain needs of a session of HTTP/2. */
+/** What is needed of a session of HTTP/2. */
 export interface Session {
+  /** Tell the client to go (GOAWAY); it ends with its last stream. */
   close(): void;
+  on(event: "stream", listener: (stream: SessionStream) => void): unknown;
+}
+
+export interface SessionStream {
+  once(event: "close", listener: () => void): unknown;
 }
 
 /** One connection of a service. */

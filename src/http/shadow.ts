@@ -76,13 +76,14 @@ function emitterFor(server: AnyServer, told: Told): AnyServer["emit"] {
       return true;
     }
     if (own.has(event)) return false;
-    const stream = (first as Message)?.socket;
+    const isRequest = event !== "clientError";
+    const stream = isRequest ? (first as Message)?.socket : (second as BunStream | undefined);
     if (stream !== undefined) {
       if (!told.admitted(stream)) {
         stream.destroy(); // nobody is served without a name
         return true;
       }
-      told.requested(second);
+      if (isRequest) told.requested(second);
     }
     return server.emit(event, first, second, third);
   };

@@ -33,7 +33,7 @@ export class StreamIntake implements Intake {
     if (kind.startsWith("http2")) {
       this.#listen("session", (session: Session & { readonly socket: unknown }) => {
         const connection = this.#connectionOf(session.socket);
-        if (connection !== undefined) connection.session = session;
+        if (connection !== undefined) connection.beginSession(session, performance.now());
       });
     }
     this.#undo.push(countToo(server, count));

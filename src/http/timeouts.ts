@@ -28,11 +28,12 @@ const TIMES = 4;
 
 /** Looks now and then, while there is something to look at. It keeps no process alive. */
 export class Sweep {
-  readonly #look: (now: number) => void;
+  /** Whether there is something. */
+  readonly #look: (now: number) => boolean;
   readonly #limits: () => Limits;
   #timer: ReturnType<typeof setTimeout> | null = null;
 
-  constructor(look: (now: number) => void, limits: () => Limits) {
+  constructor(look: (now: number) => boolean, limits: () => Limits) {
     this.#look = look;
     this.#limits = limits;
   }
@@ -47,8 +48,7 @@ export class Sweep {
 
   readonly #turn = (): void => {
     this.#timer = null;
-    this.start();
-    this.#look(performance.now());
+    if (this.#look(performance.now())) this.start();
   };
 
   stop(): void {

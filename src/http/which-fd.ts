@@ -2,7 +2,6 @@
 // guessed cheaply, and then proven: while another socket lies under the number, the stream has that
 // one's address (facts: #http-tells-of-each-accept).
 
-import type { Socket } from "node:net";
 import { errno } from "../../native/errno.ts";
 import { socket as c } from "../../native/socket.ts";
 import { check } from "../base/errors.ts";
@@ -10,26 +9,27 @@ import { Fd } from "../fd/fd.ts";
 import { EpollView, isRegistered } from "../serve/epoll-entry.ts";
 import { duplicate, duplicateOnto } from "../syscalls/fd.ts";
 import { rawName, socketOf } from "../syscalls/socket.ts";
+import { type BunHandle, handleOf } from "./bun-handle.ts";
+import type { BunStream } from "./shadow.ts";
 
 /** Numbers that are tried before all are looked at. */
 const TRIES = 4;
 /** Connections that may have ended without having said so. */
 const RECENT = 8;
 
-/** What a stream says of itself that it asks the kernel. */
-export type Accepted = Pick<Socket, "localFamily" | "localAddress" | "localPort" | "destroyed">;
-
 /** Of the connections that one listener accepts. Owns two descriptors. */
 export class WhichFd {
   readonly #epoll: number;
   /** What the listener, and so each connection, is called. */
   readonly #name: Buffer;
-  /** A socket of the Internet that is nowhere: it has the address 0.0.0.0, port 0. */
+  /** A socket of the Internet that is nowhere: it has the address 0.0.0.0 or ::, port 0. */
   readonly #nowhere: Fd;
+  /** How Bun calls its family. */
+  readonly #family: "IPv4" | "IPv6";
   /** A number of ours: the connection is kept there while it is not under its own. */
   readonly #aside: Fd;
   /** Connections that are open, and those that have ended and have not said so yet. */
-  readonly #open = new Map<number, Accepted>();
+  readonly #open = new Map<number, BunStream>();
   readonly #recent: number[] = [];
   /** Numbers that are something else, or were when they were tried. */
   readonly #others = new Set<number>();
@@ -42,7 +42,8 @@ export class WhichFd {
     this.#name = Buffer.from(name);
     const [family, or] = [c.AF_INET, c.AF_INET6];
     let made = socketOf(family, c.SOCK_DGRAM);
-    if (made === -errno.EAFNOSUPPORT) made = socketOf(or, c.SOCK_DGRAM);
+    this.#family = made === -errno.EAFNOSUPPORT ? "IPv6" : "IPv4";
+    if (this.#family === "IPv6") made = socketOf(or, c.SOCK_DGRAM);
     this.#nowhere = Fd.adopt(check(made, "socket"), "serveHttp");
     try {
       this.#aside = Fd.adopt(check(duplicate(made), "fcntl"), "serveHttp");
@@ -58,10 +59,12 @@ export class WhichFd {
   }
 
   /** The number; -1: it is not known. To be called in the moment in which it was accepted. */
-  of(stream: Accepted): number {
-    const found = this.#guess(stream) ?? this.#search(stream);
+  of(stream: BunStream): number {
+    const handle = handleOf(stream);
+    if (handle === null) return -1;
+    const found = this.#guess(handle) ?? this.#search(handle);
     if (found === undefined) return -1;
-    hide(stream);
+    hide(handle);
     this.#open.set(found, stream);
     this.#others.delete(found);
     this.#least = found + 1;
@@ -69,14 +72,14 @@ export class WhichFd {
     return found;
   }
 
-  /** That connection has ended. */
-  ended(fd: number, stream: Accepted): void {
+  /** That connection has ended, or will in this moment. */
+  ended(fd: number, stream: BunStream): void {
     if (this.#open.get(fd) !== stream) return; // the number is another's by now
     this.#open.delete(fd);
     this.#least = Math.min(this.#least, fd);
   }
 
-  #guess(stream: Accepted): number | undefined {
+  #guess(handle: BunHandle): number | undefined {
     for (const fd of this.#recent) {
       const open = this.#open.get(fd);
       if (open?.destroyed === true) this.ended(fd, open);
@@ -84,7 +87,7 @@ export class WhichFd {
     let left = TRIES;
     for (let fd = this.#least; left > 0; fd++) {
       if (this.#open.has(fd) || this.#others.has(fd)) continue;
-      if (this.#is(fd, stream)) return fd;
+      if (this.#is(fd, handle)) return fd;
       this.#others.add(fd);
       left -= 1;
     }
@@ -92,7 +95,7 @@ export class WhichFd {
   }
 
   /** Among all that Bun watches. */
-  #search(stream: Accepted): number | undefined {
+  #search(handle: BunHandle): number | undefined {
     let view: EpollView;
     try {
       view = new EpollView(this.#epoll);
@@ -102,26 +105,33 @@ export class WhichFd {
     try {
       view.look();
       this.#others.clear(); // some of them are free by now
-      return view.all().find(({ fd }) => this.#is(fd, stream))?.fd;
+      return view.all().find(({ fd }) => this.#is(fd, handle))?.fd;
     } finally {
       view.close();
     }
   }
 
-  #is(fd: number, stream: Accepted): boolean {
+  #is(fd: number, handle: BunHandle): boolean {
     const name = rawName(fd);
     if (typeof name === "number" || Buffer.compare(this.#name, name) !== 0) return false;
-    return isRegistered(this.#epoll, fd) && this.#proven(fd, stream);
+    return isRegistered(this.#epoll, fd) && this.#proven(fd, handle);
   }
 
-  /** Only this thread of Bun uses the number: it stands in its epoll. */
-  #proven(fd: number, stream: Accepted): boolean {
+  /**
+   * Only this thread of Bun uses the number: it stands in its epoll. A Unix socket never says that
+   * it is of the Internet; whatever else a stream says proves nothing.
+   */
+  #proven(fd: number, handle: BunHandle): boolean {
     const [nowhere, aside] = [this.#nowhere.fd, this.#aside.fd];
     if (duplicateOnto(fd, aside) < 0) return false;
-    const there = duplicateOnto(nowhere, fd) === fd && stream.localFamily !== undefined;
+    const there = duplicateOnto(nowhere, fd) === fd && this.#saysNowhere(handle);
     const back = duplicateOnto(aside, fd) === fd;
     duplicateOnto(nowhere, aside); // no second descriptor of the connection stays
     return there && back;
+  }
+
+  #saysNowhere({ localAddress }: BunHandle): boolean {
+    return localAddress?.family === this.#family;
   }
 
   close(): void {
@@ -130,8 +140,7 @@ export class WhichFd {
   }
 }
 
-const nothing = { value: undefined, configurable: true, writable: true };
-const names = { localFamily: nothing, localAddress: nothing, localPort: nothing };
+const nothing = { value: null, configurable: true };
 
-/** The stream remembers what it has said; a Unix socket says nothing there. */
-const hide = (stream: Accepted): unknown => Object.defineProperties(stream, names);
+/** It remembers what it has said; of a Unix socket it says nothing. */
+const hide = (handle: BunHandle): unknown => Object.defineProperty(handle, "localAddress", nothing);

@@ -3,24 +3,29 @@
 import { describe, expect } from "bun:test";
 import http from "node:http";
 import net from "node:net";
+import { option } from "../../native/socket.ts";
 import {
   callerOf,
   capabilities,
   connect,
+  Fd,
   type HttpService,
   type ListenOptions,
   listen,
   type ServeHttpOptions,
   serveHttp,
 } from "../../src/index.ts";
+import { duplicate } from "../../src/syscalls/fd.ts";
+import { getOption, setOption } from "../../src/syscalls/socket.ts";
 import { runSource, succeeded } from "../support/child.ts";
 import { tempDir } from "../support/tmp.ts";
-import { testsUnless } from "../support/unless.ts";
+import { testsUnless, testUnless } from "../support/unless.ts";
 import { freshPath } from "./pairs.ts";
 import { HttpClient } from "./servers.ts";
-import { eventually, leakFree, thrown, turns } from "./tools.ts";
+import { eventually, leakFree, must, thrown, turns } from "./tools.ts";
 
 const { serveHttp: capable, refuseFds } = capabilities();
+const lacking = refuseFds.available ? await whyNotHere() : refuseFds.reason;
 const { test: everywhere } = testsUnless(capable.available ? null : capable.reason);
 
 /** Whether Bun accepts here: qemu shows no epoll, say. */
@@ -170,21 +175,49 @@ describe("Bun accepts", () => {
       service.close();
     }));
 
-  test("descriptors of clients are refused, at the beginning and later", async () => {
-    if (!refuseFds.available) return;
-    await leakFree(async () => {
-      await serving({ options }, async (path, service) => {
-        using client = await connect(path);
-        await eventually(() => service.connections === 1, "it is here");
-        const refused = await thrown(() => client.send("GET / ", { fds: [0] }));
-        expect(refused).toMatchObject({ code: "EPERM" });
-        client.close();
+  testUnless(lacking, "descriptors of clients are refused, at the beginning and later", () =>
+    leakFree(() =>
+      serving({ options }, async (path, service) => {
         using early = await connect(path);
-        early.trySend("GET / HTTP/1.1\r\nHost: x\r\n\r\n", { fds: [0] }); // in the same turn
-        expect(await early.receive().catch(() => null)).toBeNull();
-      });
-    });
-  });
+        const at = await thrown(() => early.trySend("GET / ", { fds: [0] })); // in the same turn
+        expect(at).toMatchObject({ code: "EPERM" });
+        await eventually(() => service.connections === 1, "it is here");
+        const later = await thrown(() => early.send("GET / ", { fds: [0] }));
+        expect(later).toMatchObject({ code: "EPERM" });
+        early.close();
+      }),
+    ),
+  );
+
+  testUnless(lacking, "what was sent with descriptors before there was a service is closed", () =>
+    leakFree(async () => {
+      const path = freshPath();
+      const listener = listen(path);
+      using same = Fd.adopt(duplicate(listener.fd), "test");
+      const refuses = (): boolean => getOption(same.fd, option.SO_PASSRIGHTS ?? 0) === 0;
+      using early = await connect(path);
+      using plain = await connect(path);
+      const get = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+      early.trySend(get, { fds: [0] });
+      plain.trySend(get);
+      expect(refuses()).toBeFalse();
+      const service = serveHttp(listener, http.createServer(tell), options);
+      expect(await early.receive().catch(() => null)).toBeNull();
+      using answer = must(await plain.receive());
+      expect(Buffer.from(answer.data).toString()).toEndWith(me);
+      const later = await thrown(() => plain.send("GET / ", { fds: [0] }));
+      expect(later).toMatchObject({ code: "EPERM" });
+      expect(refuses()).toBeTrue();
+      setOption(same.fd, option.SO_PASSRIGHTS ?? 0, 1); // as another process that shares it may
+      for (let i = 0; i < 2; i++) {
+        using client = new HttpClient({ path });
+        expect((await client.get("/")).text).toBe(me);
+        expect(refuses()).toBeTrue();
+      }
+      service.close();
+      expect(refuses()).toBeFalse();
+    }),
+  );
 });
 
 test("unref(): a connection that is open keeps the process alive", async () => {

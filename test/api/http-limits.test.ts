@@ -193,6 +193,57 @@ test("where node:http does not say that a head has begun, bytes do", async () =>
 describe("TLS and HTTP/2", () => {
   const secure = { ca: [] as string[], rejectUnauthorized: false };
 
+  const sessionAt = (path: string): http2.ClientHttp2Session => {
+    const createConnection = (): net.Socket => net.connect(path);
+    return http2.connect("http://x", { createConnection }).on("error", () => {});
+  };
+
+  async function get(session: http2.ClientHttp2Session, route: string): Promise<string> {
+    const request = session.request({ ":path": route });
+    let text = "";
+    request.setEncoding("utf8").on("data", (part) => (text += part));
+    await once(request, "end");
+    return text;
+  }
+
+  test("keepAliveTimeout of HTTP/2: a session without a stream is told to go", () =>
+    leakFree(async () => {
+      const waiting: http2.Http2ServerResponse[] = [];
+      const server = http2.createServer((request, response) => {
+        if (request.url === "/later") waiting.push(response);
+        else response.end("now");
+      });
+      Object.assign(server, { keepAliveTimeout: SOON });
+      await serving(server, async (path, service) => {
+        const [idle, busy, silent] = [sessionAt(path), sessionAt(path), sessionAt(path)];
+        const later = get(busy, "/later");
+        await eventually(() => waiting.length === 1, "it has asked");
+        const gone: unknown[] = [];
+        idle.on("goaway", (code) => gone.push(code));
+        const ended = [idle, silent].map((session) => once(session, "close"));
+        expect(await get(idle, "/")).toBe("now");
+        await Promise.all(ended);
+        expect(gone).toEqual([0]);
+        await eventually(() => service.connections === 1, "one is left");
+        expect(busy.closed).toBeFalse();
+        waiting[0]!.end("later");
+        expect(await later).toBe("later");
+        await once(busy, "close"); // it is idle now
+      });
+    }));
+
+  test("timeout of HTTP/2: a session without a byte is closed", () =>
+    leakFree(async () => {
+      const server = http2.createServer((_, response) => void response.end("now"));
+      server.setTimeout(SOON);
+      await serving(server, async (path) => {
+        const session = sessionAt(path);
+        const ended = once(session, "close");
+        expect(await get(session, "/")).toBe("now");
+        await ended;
+      });
+    }));
+
   peerTest("https: by its own certificate, and what is no TLS is not served", ["openssl"], () =>
     leakFree(async () => {
       const server = https.createServer({ ...certificate(), ...patient }, answer);

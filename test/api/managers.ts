@@ -1,7 +1,8 @@
 // Programs started as a service manager starts them, and the manager's end of their notifications.
 
-import { afterAll, afterEach } from "bun:test";
+import { afterEach } from "bun:test";
 import { type DatagramSocket, openDatagram, type SocketOptions } from "../../src/index.ts";
+import { atEnd } from "../support/at-end.ts";
 import { type Outcome, type RunOptions, run, writeSource } from "../support/child.ts";
 import { tempDir } from "../support/tmp.ts";
 import { freshPath } from "./pairs.ts";
@@ -28,7 +29,7 @@ export const activated = (command: readonly string[]): string[] => [
 ];
 
 const directory = tempDir();
-afterAll(directory.remove);
+atEnd(directory.remove);
 let serial = 0;
 
 /** The command that runs TypeScript, as `runSource` has it. */

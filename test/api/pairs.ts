@@ -1,7 +1,6 @@
 // Connected pairs: every kind of socket, over every kind of address, from both ends. Test bodies
 // are written once and run over all of them.
 
-import { afterAll } from "bun:test";
 import { system } from "../../native/platform.ts";
 import {
   connect,
@@ -18,6 +17,7 @@ import {
   type StreamSocket,
   socketPair,
 } from "../../src/index.ts";
+import { atEnd } from "../support/at-end.ts";
 import { tempDir } from "../support/tmp.ts";
 
 export type AnySocket = StreamSocket | SeqpacketSocket | DatagramSocket;
@@ -36,10 +36,10 @@ export const connectionTypes = everywhere
 export const addressRoutes = everywhere ? (["abstract", "path"] as const) : (["path"] as const);
 
 const directory = tempDir();
-afterAll(directory.remove);
+atEnd(directory.remove);
 let serial = 0;
 
-/** A path that nothing is at yet. Removed when the file's tests are done. */
+/** A path that nothing is at yet. Removed when the process's tests are done. */
 export const freshPath = (): string => directory.file(`s${++serial}`);
 
 /** A name that nobody has. */

@@ -1,7 +1,7 @@
 // Message queues for tests: names of their own, removed afterwards.
 
-import { afterAll } from "bun:test";
 import { MessageQueue, type QueueOptions } from "../../src/index.ts";
+import { atEnd } from "../support/at-end.ts";
 
 const given: string[] = [];
 
@@ -16,7 +16,7 @@ export function freshQueueName(): string {
 }
 
 /** Crashes and faults leave names, as they should; the system has room for 256 in all. */
-afterAll(() => {
+atEnd(() => {
   for (const name of given) for (const ending of endings) removeQueue(`${name}${ending}`);
 });
 

@@ -41,7 +41,13 @@ const besides = ["cases/rights", "cases/stream", "loop/generation", "interop/pee
 /** Other machines, bundlers, package managers and packages: little in them is this Bun's. */
 const slow = [
   ...["abi/cross", "darwin/mutations", "darwin/report", "docs/development", "docs/reference"],
-  ...["docs/site", "interop/duplex-x11", "interop/shim-suites", "interop/x11-suite"],
+  ...[
+    "docs/site",
+    "interop/duplex-x11",
+    "interop/shim-suites",
+    "interop/x11-suite",
+    "interop/dbus-suite",
+  ],
   ...["api/socket-graph-real", "package/package", "package/places"],
 ].map((name) => `test/${name}`);
 /** What more of is better: `long` has it anyway. */
@@ -50,7 +56,7 @@ const more = [
   ...["faults/cli", "faults/listen", "faults/servers", "fuzz/"],
 ].map((name) => `test/${name}`);
 /** Of other packages: this Bun's with one waker will do. */
-const suites = ["shim-suites", "x11-suite"].map((name) => `test/interop/${name}`);
+const suites = ["dbus-suite", "shim-suites", "x11-suite"].map((name) => `test/interop/${name}`);
 const without = (names: readonly string[]): string[] => names.map((name) => `--not=${name}`);
 
 const rigs: Readonly<Record<string, Rig>> = {

@@ -6,6 +6,7 @@ import { afterAll } from "bun:test";
 import { existsSync, fstatSync, readdirSync, readlinkSync } from "node:fs";
 import { resolve } from "node:path";
 import { capabilities, socketPair } from "../../src/index.ts";
+import { endAll } from "./at-end.ts";
 
 /** What a number stands for: "socket:[4711]", "anon_inode:[eventfd]", a path. */
 type Open = Map<number, string>;
@@ -144,6 +145,7 @@ function complaint(open: Open): string {
 }
 
 afterAll(async () => {
+  endAll();
   if (capabilities().waker === null) return;
   let wrong = "";
   const deadline = performance.now() + PATIENCE_MS;
