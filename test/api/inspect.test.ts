@@ -343,8 +343,7 @@ describe("abstract names", () => {
       const name = freshName();
       expect(short(probe(name))).toBe(`free ${source}`);
       expect(short(await refused(() => probe(name)))).toBe("free proc");
-      const own = 128 | (process.pid & 127); // no line feed, of which more below
-      const odd = { abstract: Uint8Array.of(98, 120, 0, 255, names, own, 0) };
+      const odd = { abstract: Uint8Array.of(98, 120, 0, 255, names, 128 | (process.pid & 127), 0) };
       using _listener = listen(name, { type: "seqpacket" });
       using _datagram = openDatagram(odd);
       expect(short(probe(name))).toBe(`listening ${source} seqpacket`);
