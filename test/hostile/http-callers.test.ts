@@ -240,19 +240,29 @@ const handle = await new Promise((resolve) => {
     resolve(stream[key]);
     stream.destroy();
   });
-  own.listen(process.cwd() + "/own", () => net.connect(process.cwd() + "/own").on("error", () => {}));
+  const path = process.cwd() + "/own";
+  own.listen(path, () => net.connect(path).on("error", () => {}));
 });
 own.close();
 const says = (value) =>
-  Object.defineProperty(Object.getPrototypeOf(handle), "localAddress", { get: () => value, configurable: true });
+  Object.defineProperty(Object.getPrototypeOf(handle), "localAddress", {
+    get: () => value,
+    configurable: true,
+  });
 const path = process.cwd() + "/s";
-const server = http.createServer((request, response) => response.end(String(callerOf(request)?.pid === process.pid)));
+const server = http.createServer((request, response) => {
+  response.end(String(callerOf(request)?.pid === process.pid));
+});
 const serve = async () => {
   const service = serveHttp(listen(path), server, { acceptBy: "bun" });
   while (service.acceptedBy === null) await Bun.sleep(1);
   return service;
 };
-const ask = () => fetch("http://x/", { unix: path, keepalive: false }).then((one) => one.text(), () => "ended");
+const ask = () =>
+  fetch("http://x/", { unix: path, keepalive: false }).then(
+    (one) => one.text(),
+    () => "ended",
+  );
 ${change}
 console.log(service.acceptedBy, await ask());
 process.exit();`;

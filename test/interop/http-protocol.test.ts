@@ -173,9 +173,8 @@ s.shutdown(socket.SHUT_WR); print("right", s.recv(10))`;
     test("Upgrade: node:http", () =>
       leakFree(() => {
         const server = http.createServer().on("upgrade", (request, socket) => {
-          socket.end(
-            `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n${pid(request)}`,
-          );
+          const headers = "Connection: Upgrade\r\nUpgrade: x\r\n\r\n";
+          socket.end(`HTTP/1.1 101 Switching Protocols\r\n${headers}${pid(request)}`);
         });
         return serving(server, async (path) => {
           const headers = { Connection: "Upgrade", Upgrade: "x" };
