@@ -8,8 +8,8 @@ import { drive } from "./processes.ts";
 const KB = 1024;
 
 for (const { size, count } of [
-  { size: 64, count: 60_000 },
-  { size: 16 * KB, count: 30_000 },
+  { size: 64, count: 40_000 },
+  { size: 16 * KB, count: 20_000 },
 ]) {
   const run = (form: string) => (): Promise<number> =>
     drive(ours("duplex", form), onOne, ["echo", size, scaled(count)]);

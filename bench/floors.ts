@@ -108,7 +108,8 @@ const known: readonly Floor[] = [
     ],
     why:
       "node:stream itself: the bare Duplex does nothing but `recv` and `send`, and waits in " +
-      "a closed loop. A net.Socket of Bun's is a Duplex too, over sockets in native code",
+      "a closed loop. A net.Socket of Bun's is a Duplex too, over sockets in native code. " +
+      "What is between toDuplex and the bare Duplex is ours",
   },
   {
     work: "list of ",

@@ -16,12 +16,12 @@ import { syscalls } from "./syscalls.ts";
  * Under two minutes together.
  */
 const quickGroups: Record<string, number> = {
-  accept: 1,
+  accept: 0.5,
   crowd: 0.2,
-  descriptor: 1,
-  duplex: 0.2,
-  flow: 1,
-  list: 0.25,
+  descriptor: 0.7,
+  duplex: 0.3,
+  flow: 0.6,
+  list: 0.5,
   pair: 1,
   start: 0.25,
 };

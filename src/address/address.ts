@@ -10,10 +10,10 @@ import { asLatin, fromLatin } from "./path-bytes.ts";
  * What callers write for an address.
  *
  * A string is a path, unless it begins with "@" or NUL: then it is an abstract name ("./@x" is a
- * path again). Abstract names are not on macOS. In a plain string `\xHH` stands for one byte, as
- * `formatAddress` writes it; the forms with `path` and `abstract` are taken literally. A plain
- * string is no URL: one that begins like one ("unix:", "file:") is refused ("./unix:x" is a path
- * again). A path that ends in "/" is a directory's, and refused.
+ * path again). Abstract names, and so `autobind`, are not on macOS. In a plain string `\xHH` stands
+ * for one byte, as `formatAddress` writes it; the forms with `path` and `abstract` are taken
+ * literally. A plain string is no URL: one that begins like one ("unix:", "file:") is refused
+ * ("./unix:x" is a path again). A path that ends in "/" is a directory's, and refused.
  *
  * A relative path means what it means at the moment of the call, also if the call has to wait.
  */
@@ -30,17 +30,17 @@ export type AddressInput =
  * @throws TypeError for what is no address, an empty path, a path with a NUL or with a "/" at its
  *   end, and a string that begins with "unix:" or another prefix of a URL
  * @throws RangeError for an abstract name of more than 107 bytes
- * @throws UnsupportedError for an abstract name: not on macOS
+ * @throws UnsupportedError for an abstract name, and `autobind`, which asks for one: not on macOS
  * @see unix(7)
  */
 export function parseAddress(input: AddressInput): Address {
   if (typeof input === "string") return parseText(input);
   if (typeof input !== "object" || input === null) throw notAnAddress(input);
-  if ("autobind" in input && input.autobind) return { kind: "unnamed" };
+  if ("autobind" in input && input.autobind) return chosenByKernel();
   if ("path" in input) return pathAddress(textOrBytes(input.path));
   if ("abstract" in input) return abstractAddress(textOrBytes(input.abstract));
   if ("kind" in input && input.kind === "abstract") return abstractAddress(textOrBytes(input.name));
-  if ("kind" in input && input.kind === "unnamed") return { kind: "unnamed" };
+  if ("kind" in input && input.kind === "unnamed") return chosenByKernel();
   throw notAnAddress(input);
 }
 
@@ -84,8 +84,17 @@ function pathAddress(bytes: Uint8Array): Address {
   return { kind: "path", path: fromBytes(bytes) };
 }
 
+const noNames = (): UnsupportedError =>
+  new UnsupportedError("abstractNames", "only Linux has them");
+
+/** Of a bind to no name Linux makes an abstract one. */
+function chosenByKernel(): Address {
+  if (system !== "linux") throw noNames();
+  return { kind: "unnamed" };
+}
+
 function abstractAddress(name: Uint8Array): Address {
-  if (system !== "linux") throw new UnsupportedError("abstractNames", "only Linux has them");
+  if (system !== "linux") throw noNames();
   if (name.length > maxNameBytes) {
     const rule = `an abstract name has at most ${maxNameBytes} bytes`;
     throw new RangeError(`${rule}, this one has ${name.length}`);

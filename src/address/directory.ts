@@ -1,10 +1,11 @@
 // The directory of a path, held open: everything that is done to a name in it goes through one
 // descriptor, so that it happens there even if the path leads elsewhere by then.
 
-import { fstatSync, lstatSync, readlinkSync, type Stats, unlinkSync } from "node:fs";
+import { fstatSync, lstatSync, readlinkSync, type Stats, statSync, unlinkSync } from "node:fs";
 import { basename, dirname } from "node:path";
+import { errno } from "../../native/errno.ts";
 import { file, mode as format } from "../../native/file.ts";
-import { check, fileCall, UnixError } from "../base/errors.ts";
+import { check, fileCall, fileErrno, UnixError } from "../base/errors.ts";
 import { Fd } from "../fd/fd.ts";
 import { type Address, fromBytes } from "../structs/sockaddr-un.ts";
 import { open } from "../syscalls/fd.ts";
@@ -37,9 +38,12 @@ export class Directory implements Disposable {
    */
   static of(path: string | Uint8Array, syscall: string, place: string): Directory {
     const whole = asLatin(path);
-    if (file.O_PATH === null) return new Directory(whole, null);
-    const fd = open(fromLatin(dirname(whole)), file.O_PATH | file.O_DIRECTORY);
-    const address = formatAddress({ kind: "path", path });
+    const [directory, address] = [fromLatin(dirname(whole)), formatAddress({ kind: "path", path })];
+    if (file.O_PATH === null) {
+      check(lookAt(directory), syscall, { address });
+      return new Directory(whole, null);
+    }
+    const fd = open(directory, file.O_PATH | file.O_DIRECTORY);
     return new Directory(whole, Fd.adopt(check(fd, syscall, { address }), place));
   }
 
@@ -64,10 +68,10 @@ export class Directory implements Disposable {
     return formatAddress(this.address(name));
   }
 
-  /** The directory's own mode and owner. */
+  /** The directory's own mode and owner; not those of a link to it, as macOS's /tmp is one. */
   stats(): Stats {
     const own = this.#handle;
-    const call = (): Stats => (own === null ? lstatSync(this.directory) : fstatSync(own.fd));
+    const call = (): Stats => (own === null ? statSync(this.directory) : fstatSync(own.fd));
     return fileCall(call, { address: this.text("") });
   }
 
@@ -124,6 +128,15 @@ export class Directory implements Disposable {
 
   [Symbol.dispose](): void {
     this.#handle?.close();
+  }
+}
+
+/** 0 where a directory is, or a link to one; else why not, as a negative errno. */
+function lookAt(path: Buffer): number {
+  try {
+    return statSync(path).isDirectory() ? 0 : -errno.ENOTDIR;
+  } catch (error) {
+    return fileErrno(error) ?? -errno.EIO;
   }
 }
 

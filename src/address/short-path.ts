@@ -23,7 +23,7 @@ export function withShortAddress<T>(
   use: (short: Address) => T,
 ): T {
   if (address.kind !== "path" || fitsSockaddr(address)) return use(address);
-  if (file.O_PATH === null) throw tooLong(address, maxPathBytes);
+  if (file.O_PATH === null) throw tooLong(address, maxPathBytes, purpose);
   const path = asLatin(address.path);
   const [target, flags, rest] =
     purpose === "connect"
@@ -33,15 +33,23 @@ export function withShortAddress<T>(
   try {
     const short = fromLatin(procPath(fd) + rest);
     const max = maxPathBytes - procPath(fd).length - 1;
-    if (short.length > maxPathBytes) throw tooLong(address, max);
+    if (short.length > maxPathBytes) throw tooLong(address, max, purpose);
     return use({ kind: "path", path: short });
   } finally {
     close(fd);
   }
 }
 
-/** @internal The last part of a socket's path does not fit, whatever the way to it. */
-export function tooLong(address: Address, max: number): UnixError {
-  const hint = `the last part of a socket's path has at most ${max} bytes here`;
-  return new UnixError("bind", -errno.ENAMETOOLONG, { address: formatAddress(address), hint });
+/**
+ * @internal The last part of a socket's path does not fit, whatever the way to it; on macOS the
+ * path, to which there is one way.
+ */
+export function tooLong(
+  address: Address,
+  max: number,
+  syscall: "bind" | "connect" = "bind",
+): UnixError {
+  const what = file.O_PATH === null ? "a socket's path" : "the last part of a socket's path";
+  const hint = `${what} has at most ${max} bytes here`;
+  return new UnixError(syscall, -errno.ENAMETOOLONG, { address: formatAddress(address), hint });
 }

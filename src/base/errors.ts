@@ -109,6 +109,13 @@ const MOUNTED =
   "the file is a mount of its own: mount its directory instead, in which files can come and go";
 const moves: ReadonlySet<string> = new Set(["unlink", "rename"]);
 
+/** @internal The errno of what node:fs threw, by its name: as this library has it. */
+export function fileErrno(error: unknown): number | undefined {
+  const { code, errno: number } = error as { code?: string; errno?: number };
+  const known = errno[code as keyof typeof errno];
+  return number === undefined || typeof known !== "number" ? number : -known;
+}
+
 /**
  * @internal A call of node:fs, made again for as long as signals interrupt it. What it throws
  *   becomes a UnixError.
@@ -118,7 +125,8 @@ export function fileCall<T>(call: () => T, detail?: ErrorDetail): T {
     try {
       return call();
     } catch (cause) {
-      const { errno: number, syscall } = cause as { errno?: number; syscall?: string };
+      const number = fileErrno(cause);
+      const { syscall } = cause as { syscall?: string };
       const own = cause instanceof UnixError || number === undefined || syscall === undefined;
       if (own) throw cause;
       const hint = moves.has(syscall) && number === -errno.EBUSY ? MOUNTED : detail?.hint;

@@ -41,7 +41,7 @@ export const requirements = {
   longPaths: {
     since: "2.6.39",
     what: "socket paths of more than 107 bytes (`O_PATH`)",
-    otherwise: "a RangeError that says the limit",
+    otherwise: "a UnixError ENAMETOOLONG that says the limit",
   },
   passCredentials: {
     since: "2.2",

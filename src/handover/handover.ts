@@ -111,6 +111,7 @@ export class Handover extends Referenced {
    *
    * @throws UnixError EBUSY (another process is starting or taking over at this moment), EACCES
    *   (not allowed), ETIMEDOUT, EPROTO; what `listen` and `connect` throw; the signal's reason
+   * @throws UnsupportedError: not on macOS
    */
   static async open(
     controlAddress: AddressInput,

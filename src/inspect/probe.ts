@@ -3,7 +3,7 @@ import { errno } from "../../native/errno.ts";
 import { system } from "../../native/platform.ts";
 import { type AddressInput, formatAddress, parseAddress } from "../address/address.ts";
 import { withShortAddress } from "../address/short-path.ts";
-import { fileCall, isShortage, UnixError } from "../base/errors.ts";
+import { fileCall, fileErrno, isShortage, UnixError } from "../base/errors.ts";
 import { fileKindInWords } from "../base/file-kind.ts";
 import { MODE_BITS } from "../base/limits.ts";
 import { typeNumber } from "../base/socket-type.ts";
@@ -210,7 +210,7 @@ function stat(call: () => Stats, address: Address): Stats | "free" | "forbidden"
   try {
     return call();
   } catch (error) {
-    const number = (error as { errno?: number }).errno ?? -errno.EIO;
+    const number = fileErrno(error) ?? -errno.EIO;
     if (number === -errno.ENOENT || number === -errno.ELOOP) return "free";
     if (number === -errno.EACCES) return "forbidden";
     const hint = number === -errno.ENOTDIR ? "a part of its path is a file" : undefined;

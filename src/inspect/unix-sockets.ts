@@ -4,6 +4,7 @@ import { errno } from "../../native/errno.ts";
 import { file } from "../../native/file.ts";
 import { procNetUnix } from "../../native/netlink.ts";
 import { system } from "../../native/platform.ts";
+import { fileErrno } from "../base/errors.ts";
 import { typeName } from "../base/socket-type.ts";
 import { mountDevice } from "../fd/mount.ts";
 import { deviceNumber } from "../structs/device.ts";
@@ -109,7 +110,7 @@ function openPath(path: string | Uint8Array, flags: number): number | null {
   try {
     return openSync(typeof path === "string" ? path : Buffer.from(path), flags | file.O_CLOEXEC);
   } catch (error) {
-    const gone = -((error as { errno?: number }).errno ?? 0);
+    const gone = -(fileErrno(error) ?? 0);
     if (gone === errno.ENOENT || gone === errno.ENOTDIR) return null;
     throw error;
   }

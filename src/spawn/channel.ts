@@ -2,6 +2,7 @@
 
 import { fstatSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
+import { system } from "../../native/platform.ts";
 import { fileCall, UnixError } from "../base/errors.ts";
 import { toJson } from "../base/printable.ts";
 import { describeFd } from "../fd/description.ts";
@@ -12,20 +13,28 @@ import { peerCredentials } from "../peer/credentials.ts";
 import { type SocketOptions, toSettings } from "../socket/options.ts";
 import { socketPair } from "../socket/pair.ts";
 import type { SeqpacketSocket } from "../socket/seqpacket.ts";
+import type { StreamSocket } from "../socket/stream.ts";
 
 /** "<descriptor>:<inode of the socket>", and if there are options ":<they, as JSON>" */
 export const CHANNEL = "BUNIX_CHANNEL";
 const VALUE = /^(\d{1,9}):(\d+)(?::(\{.*\}))?$/;
 
+/** @internal What a channel's socket is. */
+export type ChannelType = "seqpacket" | "stream";
+type ChannelSocket = SeqpacketSocket | StreamSocket;
+
+/** What messages go over: macOS has no seqpacket sockets, and their frames need none. */
+export const MESSAGES_OVER: ChannelType = system === "darwin" ? "stream" : "seqpacket";
+
 /** Both ends of a child's channel; its own may block, as foreign programs expect. */
 export class ChannelPair {
-  readonly ours: SeqpacketSocket;
+  readonly ours: ChannelSocket;
   readonly theirs: Fd;
   readonly #options: string;
 
-  constructor(options: SocketOptions) {
+  constructor(type: ChannelType, options: SocketOptions = {}) {
     this.#options = toJson(options);
-    const [ours, end] = socketPair("seqpacket", options);
+    const [ours, end] = socketPair(type, options);
     this.ours = ours;
     this.theirs = end.release();
     try {
@@ -48,12 +57,12 @@ export class ChannelPair {
   }
 }
 
-let channel: SeqpacketSocket | null = null;
+let channel: ChannelSocket | null = null;
 
 /**
- * The channel to the process that spawned this one with `channel: true`; null if there is none. The
- * first call takes it: the descriptor becomes close-on-exec, the variable BUNIX_CHANNEL goes. Later
- * ones return the same object, in the main thread; a Worker gets null.
+ * The channel to the process that spawned this one with `channel: true`; null if there is none, as
+ * always on macOS. The first call takes it: the descriptor becomes close-on-exec, the variable
+ * BUNIX_CHANNEL goes. Later ones return the same object, in the main thread; a Worker gets null.
  *
  * The parent's death reads as the end. `peerCredentials()` is the parent, as of the spawn.
  *
@@ -68,11 +77,16 @@ let channel: SeqpacketSocket | null = null;
  * @throws UnixError EINVAL (the variable is none of ours), EPROTOTYPE (no seqpacket Unix socket)
  */
 export function parentChannel(options?: SocketOptions): SeqpacketSocket | null {
+  return parentSocket("seqpacket", options) as SeqpacketSocket | null;
+}
+
+/** The socket of that type, once. */
+export function parentSocket(type: ChannelType, options?: SocketOptions): ChannelSocket | null {
   if (!Bun.isMainThread) return null;
   const value = process.env[CHANNEL];
   if (value === undefined) return channel;
   const meant = meantFor(value);
-  if (meant !== null) channel = adoptChannel(meant.fd, { ...meant.options, ...options });
+  if (meant !== null) channel = adoptChannel(meant.fd, type, { ...meant.options, ...options });
   delete process.env[CHANNEL];
   return channel;
 }
@@ -104,12 +118,12 @@ function optionsOf(said: string | undefined): SocketOptions | null {
   }
 }
 
-function adoptChannel(fd: number, options: SocketOptions | undefined): SeqpacketSocket {
+function adoptChannel(fd: number, type: ChannelType, options: SocketOptions): ChannelSocket {
   const { socket } = describeFd(fd);
-  if (socket?.family !== "unix" || socket.type !== "seqpacket" || socket.listening) {
-    const hint = `descriptor ${fd}, which ${CHANNEL} names, is no seqpacket Unix socket`;
+  if (socket?.family !== "unix" || socket.type !== type || socket.listening) {
+    const hint = `descriptor ${fd}, which ${CHANNEL} names, is no ${type} Unix socket`;
     throw new UnixError("parentChannel", -errno.EPROTOTYPE, { hint });
   }
   peerCredentials(fd); // ENODATA: not connected
-  return adoptSocket(fd, options) as SeqpacketSocket;
+  return adoptSocket(fd, options) as ChannelSocket;
 }

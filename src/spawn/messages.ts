@@ -3,7 +3,7 @@
 import type { Channel } from "../channel/channel.ts";
 import { openChannel } from "../channel/open.ts";
 import type { ChannelOptions } from "../channel/options.ts";
-import { parentChannel } from "./channel.ts";
+import { MESSAGES_OVER, parentSocket } from "./channel.ts";
 
 let messages: Channel | null = null;
 
@@ -13,16 +13,16 @@ let messages: Channel | null = null;
  * socket that `parentChannel` would return: use the one or the other. Options are this end's: the
  * codec must be the parent's.
  *
- * A child in another language: docs/channel.md, over the seqpacket socket whose number stands
- * before the colon of BUNIX_CHANNEL.
+ * A child in another language: docs/channel.md, over the seqpacket socket (on macOS a stream) whose
+ * number stands before the colon of BUNIX_CHANNEL.
  *
- * @throws as {@link parentChannel} and `openChannel`
+ * @throws as `parentChannel` and `openChannel`
  */
 export function parentMessages<In = unknown, Out = unknown>(
   options?: ChannelOptions<In, Out>,
 ): Channel<In, Out> | null {
   if (messages === null) {
-    const socket = parentChannel();
+    const socket = parentSocket(MESSAGES_OVER);
     if (socket === null) return null;
     messages = openChannel<In, Out>(socket, options) as Channel;
   }

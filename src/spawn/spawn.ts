@@ -7,7 +7,7 @@ import type { ChannelOptions } from "../channel/options.ts";
 import type { SocketOptions } from "../socket/options.ts";
 import type { SeqpacketSocket } from "../socket/seqpacket.ts";
 import { makeBlocking } from "./blocking.ts";
-import { CHANNEL, ChannelPair } from "./channel.ts";
+import { CHANNEL, ChannelPair, MESSAGES_OVER } from "./channel.ts";
 import {
   checkGaps,
   type FdLayout,
@@ -55,10 +55,10 @@ export interface SpawnExtras<C extends SpawnChannel = SpawnChannel> {
   readonly nonBlocking?: boolean | undefined;
   /**
    * A seqpacket socket between the two: `channel` here, `parentChannel()` there. It takes the first
-   * number above all others. Options hold for both ends.
+   * number above all others. Options hold for both ends. Not on macOS, which has no such sockets.
    *
    * "messages": whole messages with descriptors in them, `messages` here, `parentMessages()` there
-   * (see `openChannel`); `{ messages: … }` has options for this end.
+   * (see `openChannel`), on macOS too; `{ messages: … }` has options for this end.
    */
   readonly channel?: C | undefined;
 }
@@ -210,9 +210,9 @@ function checkRequest(command: readonly string[], options: Options): Request {
 
 function openPair(channel: SpawnExtras["channel"]): ChannelPair | null {
   if (channel === undefined || channel === false) return null;
-  if (channel === true || channel === "messages" || "messages" in channel)
-    return new ChannelPair({});
-  return new ChannelPair(channel);
+  if (channel === true) return new ChannelPair("seqpacket");
+  if (channel === "messages" || "messages" in channel) return new ChannelPair(MESSAGES_OVER);
+  return new ChannelPair("seqpacket", channel);
 }
 
 /** The channel of messages over our end, if one was asked for. @throws TypeError, RangeError */
@@ -270,7 +270,7 @@ function hideLent(child: object, { layout: { slots }, free }: Request): void {
   }
 }
 
-function attach(child: AsyncDisposable, ours: SeqpacketSocket | Channel): void {
+function attach(child: AsyncDisposable, ours: ChannelPair["ours"] | Channel): void {
   const dispose = child[Symbol.asyncDispose].bind(child);
   const closing = async (): Promise<void> => {
     ours.close();

@@ -3,6 +3,7 @@
 // time limit: 180 s
 
 import { afterAll, describe, expect, test } from "bun:test";
+import { chmodSync } from "node:fs";
 import http from "node:http";
 import net from "node:net";
 import { type AdmissionOptions, adoptSocket, Fd, listen, socketPair } from "../../src/index.ts";
@@ -11,9 +12,10 @@ import { listenTcp } from "../../src/serve/listen-tcp.ts";
 import { type Child, start, succeeded, writeSource } from "../support/child.ts";
 import { missing, peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";
-import { freshAddress, freshPath } from "./pairs.ts";
+import { lacking, testsUnless, testUnless } from "../support/unless.ts";
+import { addressRoutes, freshAddress, freshPath } from "./pairs.ts";
 import { leakFree, thrown } from "./tools.ts";
-import { everyWay, servers, sockets, type Way } from "./ways.ts";
+import { everyWay, servers, sockets, type Way, works } from "./ways.ts";
 
 const STRANGER = 65_534;
 const needs = ["root", "python3", "openssl"];
@@ -50,6 +52,20 @@ async function served(way: Way, address: string): Promise<string[]> {
   return who;
 }
 
+const hasNames = lacking("abstractNames") === null;
+const open = tempDir();
+chmodSync(open.path, 0o755);
+afterAll(open.remove);
+let paths = 0;
+
+/** Where a stranger may connect: an abstract name, or a path, once `letIn` has been called. */
+const reachable = (): string => (hasNames ? freshAddress("abstract") : open.file(`${++paths}`));
+
+/** Leave who comes in to the rules. */
+function letIn(address: string): void {
+  if (!address.startsWith("@")) chmodSync(address, 0o666);
+}
+
 type Rules = AdmissionOptions & { source?: string };
 type Answer = NonNullable<AdmissionOptions["allow"]>;
 
@@ -60,6 +76,7 @@ const strangersOnly: Rules = {
 const everybody: Rules = { allow: () => true, source: "{ allow: () => true }" };
 
 describe.each(everyWay.map((way) => [way.name, way] as const))("%s", (_, way) => {
+  const { peerTest } = testsUnless(way.takes === undefined ? null : lacking(way.takes));
   peerTest("an abstract name: this process's own user only", needs, () =>
     leakFree(async () => {
       const address = freshAddress("abstract");
@@ -71,14 +88,15 @@ describe.each(everyWay.map((way) => [way.name, way] as const))("%s", (_, way) =>
 
   peerTest("allow decides, on an abstract name and on a path", needs, () =>
     leakFree(async () => {
-      for (const route of ["abstract", "path"] as const) {
+      for (const route of addressRoutes) {
         const address = freshAddress(route);
         await using _serving = await way.open(address, strangersOnly);
         expect(await call(0, way, address)).not.toBe("served");
         if (route === "abstract") expect(await call(STRANGER, way, address)).toBe("served");
       }
-      const address = freshAddress("abstract");
+      const address = reachable();
       await using _serving = await way.open(address, everybody);
+      letIn(address);
       expect(await served(way, address)).toEqual(["stranger", "own user"]);
     }),
   );
@@ -104,8 +122,8 @@ describe("only true is yes", () => {
   const inProcess = [...sockets, ...servers];
   peerTest("anything else refuses, whoever accepts", needs, () =>
     leakFree(async () => {
-      for (const way of inProcess) {
-        const address = freshAddress("abstract");
+      for (const way of inProcess.filter(works)) {
+        const address = reachable();
         let answer: unknown;
         await using serving = await way.open(address, { allow: (() => answer) as Answer });
         for (const [what, value] of Object.entries(nearly)) {
@@ -121,8 +139,8 @@ describe("only true is yes", () => {
 
   peerTest("a promise refuses, and whoever accepts gets a TypeError", needs, () =>
     leakFree(async () => {
-      for (const way of sockets) {
-        const address = freshAddress("abstract");
+      for (const way of sockets.filter(works)) {
+        const address = reachable();
         let answer: () => unknown = () => true;
         await using serving = await way.open(address, { allow: (() => answer()) as Answer });
         for (const [what, value] of Object.entries(promised)) {
@@ -141,7 +159,8 @@ describe("only true is yes", () => {
     }),
   );
 
-  peerTest("under serveOn it is an uncaught exception, and the server goes on", needs, async () => {
+  const why = lacking("serveOn") ?? missing(needs);
+  testUnless(why, "under serveOn it is an uncaught exception, and the server goes on", async () => {
     const source = `
 import { serveOn, listen } from "@/src/index.ts";
 let answer = async () => true;
@@ -211,6 +230,8 @@ async function stop(server: object): Promise<void> {
   else (server as net.Server).close();
 }
 
+const noServing = lacking("serveOn");
+
 describe("maxConnections", () => {
   test.each(Object.entries(answering))("%s: more wait until one ends", (_, begin) =>
     leakFree(async () => {
@@ -235,7 +256,7 @@ describe("maxConnections", () => {
     }),
   );
 
-  test("of an adopted listener, and of a bare descriptor by options", () =>
+  testUnless(noServing, "of an adopted listener, and of a bare descriptor by options", () =>
     leakFree(async () => {
       const begin = answering["Bun.serve"]!;
       for (const how of ["adoptSocket", "serveOn"] as const) {
@@ -254,10 +275,11 @@ describe("maxConnections", () => {
         second.destroy();
         await stop(server);
       }
-    }));
+    }),
+  );
 });
 
-test("what cannot be kept is refused before anything is started", async () => {
+testUnless(noServing, "what cannot be kept is refused before anything is started", async () => {
   using listener = listen(freshPath(), { allow: () => true });
   using tcp = listenTcp({ hostname: "127.0.0.1", port: 0 });
   const never = (): never => {

@@ -15,11 +15,10 @@ import {
   UnixError,
 } from "../../src/index.ts";
 import { fewer, slower } from "../support/child.ts";
+import { connectionTypes, freshPath } from "./pairs.ts";
 import { codeOf, eventually, failure, leakFree, marked, markOf, thrown, turns } from "./tools.ts";
 
 setDefaultTimeout(30_000 * slower);
-
-const kinds = ["stream", "seqpacket"] as const;
 
 const REQUESTS = fewer(10_000);
 
@@ -28,7 +27,7 @@ interface Value {
 }
 
 function pair(
-  type: (typeof kinds)[number],
+  type: (typeof connectionTypes)[number],
   options: ChannelOptions = {},
 ): [Channel<Value, unknown>, Channel<Value, unknown>] {
   const [near, far] = socketPair(type);
@@ -36,14 +35,14 @@ function pair(
   return [openChannel<Value, unknown>(near, open), openChannel<Value, unknown>(far, open)];
 }
 
-for (const type of kinds) {
+for (const type of connectionTypes) {
   describe(type, () => {
     test("a value arrives as it was, descriptors in their places", () =>
       leakFree(async () => {
         const [a, b] = pair(type);
         using fd = marked("log");
         using memory = SharedMemory.create("shared");
-        using listener = listen(`@bunix-channel-${process.pid}-${type}`);
+        using listener = listen(freshPath());
         const value = { cmd: "serve", on: listener, deep: [{ log: fd }, { log: fd }], memory };
         await a.send({ ...value, $fd: 1, $$fd: [{ $fd: 2 }], ["__proto__"]: { x: 1 } });
         const message = await b.receive();

@@ -5,7 +5,7 @@ import { describe, expect, test } from "bun:test";
 import { openDatagram } from "../../src/index.ts";
 import { type Child, start } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
-import { freshAddress } from "./pairs.ts";
+import { addressRoutes, freshAddress } from "./pairs.ts";
 import { failure, leakFree } from "./tools.ts";
 
 /** Binds and prints what it gets, until its input ends. */
@@ -36,7 +36,7 @@ async function stopped(child: Child): Promise<void> {
   await child.exited;
 }
 
-describe.each(["path", "abstract"] as const)("%s", (kind) => {
+describe.each(addressRoutes)("%s", (kind) => {
   peerTest("ECONNREFUSED, then ENOTCONN, with the address; connect() again", ["python3"], () =>
     leakFree(async () => {
       const address = freshAddress(kind);

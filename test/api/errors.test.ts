@@ -3,6 +3,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
+import { errno } from "../../native/errno.ts";
 import {
   connect,
   connectSync,
@@ -18,7 +19,7 @@ import {
 } from "../../src/index.ts";
 import { libc } from "../../src/syscalls/libc.ts";
 import { tempDir } from "../support/tmp.ts";
-import { forms, freshAddress, pairVariants } from "./pairs.ts";
+import { forms, freshPath, pairVariants } from "./pairs.ts";
 import { callsOf, closeAll, failure, leakFree, thrown, withLibc } from "./tools.ts";
 
 type Own = <T extends { close(): void }>(socket: T) => T;
@@ -27,21 +28,21 @@ interface Case {
   /** `own` closes what it is given, afterwards. */
   readonly call: (dir: string, own: Own) => unknown;
   readonly code: string;
-  readonly errno: number;
   readonly syscall: string;
   readonly says: string;
-  /** The name of its file in the directory, or an abstract name. */
+  /** The name of its file in the directory, or a path. */
   readonly at?: string;
 }
 
-const nobody = freshAddress("abstract");
+/** Where nobody is any more. */
+const nobody = freshPath();
+listen(nobody, { unlinkOnClose: false }).close();
 const closed = (): UnixError => new UnixError("test", -9);
 
 const cases: readonly Case[] = [
   {
     call: (dir) => connect(`${dir}/missing`),
     code: "ENOENT",
-    errno: -2,
     syscall: "connect",
     says: "no such file or directory",
     at: "missing",
@@ -49,7 +50,6 @@ const cases: readonly Case[] = [
   {
     call: () => connectSync(nobody),
     code: "ECONNREFUSED",
-    errno: -111,
     syscall: "connect",
     says: "connection refused",
     at: nobody,
@@ -57,7 +57,6 @@ const cases: readonly Case[] = [
   {
     call: (dir) => connect(`${dir}/file`),
     code: "ECONNREFUSED",
-    errno: -111,
     syscall: "connect",
     says: "connection refused",
     at: "file",
@@ -65,7 +64,6 @@ const cases: readonly Case[] = [
   {
     call: (dir) => connect(`${dir}/file/x`),
     code: "ENOTDIR",
-    errno: -20,
     syscall: "connect",
     says: "not a directory",
     at: "file/x",
@@ -73,7 +71,6 @@ const cases: readonly Case[] = [
   {
     call: (dir) => listen(`${dir}/file`),
     code: "EADDRINUSE",
-    errno: -98,
     syscall: "bind",
     says: "address already in use",
     at: "file",
@@ -81,7 +78,6 @@ const cases: readonly Case[] = [
   {
     call: (dir) => openDatagram(`${dir}/no/s`),
     code: "ENOENT",
-    errno: -2,
     syscall: "bind",
     says: "no such file or directory",
     at: "no/s",
@@ -89,7 +85,6 @@ const cases: readonly Case[] = [
   {
     call: (dir) => openDatagram(undefined, { connect: `${dir}/missing` }),
     code: "ENOENT",
-    errno: -2,
     syscall: "connect",
     says: "no such file or directory",
     at: "missing",
@@ -97,7 +92,6 @@ const cases: readonly Case[] = [
   {
     call: (dir, own) => own(openDatagram()).send("x", { to: `${dir}/missing` }),
     code: "ENOENT",
-    errno: -2,
     syscall: "sendmsg",
     says: "no such file or directory",
     at: "missing",
@@ -105,7 +99,6 @@ const cases: readonly Case[] = [
   {
     call: (_dir, own) => own(openDatagram()).trySend("x", { to: nobody }),
     code: "ECONNREFUSED",
-    errno: -111,
     syscall: "sendmsg",
     says: "connection refused",
     at: nobody,
@@ -113,14 +106,12 @@ const cases: readonly Case[] = [
   {
     call: (_dir, own) => own(openDatagram()).trySend("x"),
     code: "ENOTCONN",
-    errno: -107,
     syscall: "sendmsg",
     says: "not connected",
   },
   {
     call: (_dir, own) => own(openDatagram()).peerAddress,
     code: "ENOTCONN",
-    errno: -107,
     syscall: "getpeername",
     says: "not connected",
   },
@@ -130,34 +121,30 @@ const cases: readonly Case[] = [
         .map(own)[0]!
         .trySend(new Uint8Array(8 * 2 ** 20)),
     code: "EMSGSIZE",
-    errno: -90,
     syscall: "sendmsg",
     says: "sendBufferBytes",
   },
   {
     call: () => Fd.duplicate(99_999),
     code: "EBADF",
-    errno: -9,
     syscall: "fcntl",
     says: "bad file descriptor",
   },
   {
     call: () => sendMessage(0, "x"),
     code: "ENOTSOCK",
-    errno: -88,
     syscall: "sendmsg",
     says: "not a socket",
   },
   {
     call: () => receiveMessage(99_999),
     code: "EBADF",
-    errno: -9,
     syscall: "getsockopt",
     says: "bad file descriptor",
   },
 ];
 
-for (const { call, code, errno, syscall, says, at } of cases) {
+for (const { call, code, syscall, says, at } of cases) {
   test(`${syscall} ${code}${at === undefined ? "" : " with its address"}: ${call}`, async () => {
     using dir = tempDir();
     writeFileSync(dir.file("file"), "");
@@ -173,14 +160,14 @@ for (const { call, code, errno, syscall, says, at } of cases) {
     expect([error.name, error.code, error.errno, error.syscall]).toEqual([
       "UnixError",
       code,
-      errno,
+      -(errno[code as keyof typeof errno] ?? 0),
       syscall,
     ]);
     expect(error.message).toStartWith(`${syscall} ${code}: `);
     expect(error.message).toContain(says);
-    const address = at === undefined || at.startsWith("@") ? at : dir.file(at);
+    const address = at === undefined || at.startsWith("/") ? at : dir.file(at);
     expect(error.address).toBe(address);
-    expect(error.path).toBe(address?.startsWith("@") ? undefined : address);
+    expect(error.path).toBe(address);
     if (address !== undefined) expect(error.message).toContain(address);
   });
 }
@@ -240,12 +227,12 @@ test("options of a wrong kind are refused before any system call", async () => {
   const calls = await callsOf(() => {
     expect(() => socketPair("raw" as "stream")).toThrow(TypeError);
     expect(() => socketPair("toString" as "stream")).toThrow(TypeError);
-    expect(() => openDatagram("@x", { maxMessageBytes: 0 })).toThrow(RangeError);
-    expect(() => openDatagram("@x", { receiveBufferBytes: "1" as unknown as number })).toThrow(
+    expect(() => openDatagram("/x", { maxMessageBytes: 0 })).toThrow(RangeError);
+    expect(() => openDatagram("/x", { receiveBufferBytes: "1" as unknown as number })).toThrow(
       TypeError,
     );
-    expect(() => openDatagram("@x", { maxQueuedBytes: -1 })).toThrow(RangeError);
-    expect(() => openDatagram("@x", { connect: "" })).toThrow(TypeError);
+    expect(() => openDatagram("/x", { maxQueuedBytes: -1 })).toThrow(RangeError);
+    expect(() => openDatagram("/x", { connect: "" })).toThrow(TypeError);
   });
   expect(calls).toEqual([]);
 });

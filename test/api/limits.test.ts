@@ -2,6 +2,7 @@
 // goes on when there is room again. Each case has a process of its own with a small limit.
 
 import { expect, test } from "bun:test";
+import { system } from "../../native/platform.ts";
 import { run, succeeded } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";
@@ -23,7 +24,7 @@ for (const kind of kinds) {
     test(`${kind}: room for ${room} of 5 descriptors`, async () => {
       expect(await limited("receiving", kind, `${room}`)).toEqual({
         seen: [
-          ["cut", room, true, false],
+          ["cut", system === "darwin" ? 0 : room, true, false], // XNU: all or none
           ["whole", 5, false, false],
         ],
         leaked: 0,
@@ -53,19 +54,18 @@ test("accept waits, warns once, does not spin, and recovers", async () => {
   });
 });
 
+/** What of the peer: its pidfd, and all there is to say. XNU tells that without a descriptor. */
+const asked =
+  system === "darwin"
+    ? [expect.stringContaining("peerPidfd is not available"), "none"]
+    : ["getsockopt EMFILE", "getsockopt EMFILE"];
+
 test("what needs a descriptor says EMFILE and leaves nothing behind", async () => {
   using dir = tempDir();
   expect(await limited("making", "stream", dir.file("s"))).toEqual({
     queued: "EMFILE",
     after: 0,
-    codes: [
-      "socketpair EMFILE",
-      "socket EMFILE",
-      "socket EMFILE",
-      "socket EMFILE",
-      "getsockopt EMFILE",
-      "getsockopt EMFILE",
-    ],
+    codes: ["socketpair EMFILE", "socket EMFILE", "socket EMFILE", "socket EMFILE", ...asked],
     listening: true,
   });
 });

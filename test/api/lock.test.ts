@@ -14,6 +14,7 @@ import {
   writeSource,
 } from "../support/child.ts";
 import { type TempDir, tempDir } from "../support/tmp.ts";
+import { lacking, testUnless } from "../support/unless.ts";
 import { failure, leakFree, thrown } from "./tools.ts";
 
 /** A child that has the lock, and says so. */
@@ -28,6 +29,9 @@ setInterval(() => {}, 1000);`;
   return child;
 }
 
+/** Why nobody tells who has a lock; null where /proc/locks does. */
+const unnamed = lacking("lockHolders");
+
 describe("one at a time", () => {
   test("another call of this process does not get it, and the holder is named", async () => {
     await leakFree(() => {
@@ -39,11 +43,11 @@ describe("one at a time", () => {
       expect(tryLockFile(path, { shared: true })).toBeNull();
       const one = { pid: process.pid, command: ownCommand, shared: false, since: expect.any(Date) };
       expect(lock.holders).toEqual([one]);
-      expect(lockHolders(path)).toEqual([one]);
+      if (unnamed === null) expect(lockHolders(path)).toEqual([one]);
       lock.release();
       lock.close();
       expect([lock.fd, lock.closed, lock.holders]).toEqual([-1, true, []]);
-      expect(lockHolders(path)).toEqual([]);
+      if (unnamed === null) expect(lockHolders(path)).toEqual([]);
       using again = tryLockFile(path)!;
       expect(again.closed).toBe(false);
     });
@@ -58,7 +62,7 @@ describe("one at a time", () => {
     ];
     expect(tryLockFile(path)).toBeNull();
     const one = { pid: process.pid, command: ownCommand, shared: true, since: null };
-    expect(second.holders).toEqual([one]); // both of this process
+    expect(second.holders).toEqual(unnamed === null ? [one] : []); // both of this process
     expect(readFileSync(path, "utf8")).toBe("");
     first.release();
     expect(tryLockFile(path)).toBeNull();
@@ -141,8 +145,11 @@ describe("waiting", () => {
     for (const call of calls) {
       const error = await failure(call);
       expect([error.code, error.syscall, error.path]).toEqual(["ETIMEDOUT", "flock", path]);
-      expect(error.message).toContain(`process ${child.pid} (${command}) since 20`);
+      if (unnamed === null) {
+        expect(error.message).toContain(`process ${child.pid} (${command}) since 20`);
+      }
     }
+    if (unnamed !== null) return;
     const [who] = lockHolders(path);
     expect(who).toMatchObject({ pid: child.pid, command, shared: false });
   });
@@ -211,7 +218,7 @@ describe("it goes with its holder", () => {
     tryLockFile(dir.file("lock"))!.release();
   });
 
-  test("a Worker that is terminated", async () => {
+  testUnless(lacking("workerTeardown"), "a Worker that is terminated", async () => {
     using dir = tempDir();
     const path = JSON.stringify(dir.file("lock"));
     const program = `import { tryLockFile } from "@/src/lock.ts";

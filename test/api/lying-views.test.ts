@@ -10,6 +10,7 @@ import {
   sendMessage,
   spawnSync,
 } from "../../src/index.ts";
+import { lacking } from "../support/unless.ts";
 import { disguised, lies, proxied } from "../support/views.ts";
 import { fifo, text } from "./fifos.ts";
 import { forms, pairVariants } from "./pairs.ts";
@@ -167,10 +168,13 @@ describe("lists", () => {
 });
 
 describe("other channels", () => {
-  test.each(liars)("message queues, FIFOs, shared memory: %s", async (_, lie) => {
+  test.each(liars)("message queues: %s", async (_, lie) => {
     using queue = newQueue({ maxMessages: 2, messageBytes: CLAIMED });
     await queue.send(lie(honest(), CLAIMED));
     expect((await queue.receive()).text()).toBe(TRUE);
+  });
+
+  test.each(liars)("FIFOs, shared memory: %s", async (_, lie) => {
     using pipe = fifo();
     await pipe.writer().write(lie(honest(), CLAIMED));
     expect(text(pipe.reader.tryRead())).toBe(TRUE);
@@ -181,8 +185,10 @@ describe("other channels", () => {
   test("addresses are copied before they are checked", () => {
     for (const [, lie] of liars) {
       const name = lie(new Uint8Array(200).fill(65), 5);
-      expect(() => parseAddress({ abstract: name })).toThrow(RangeError);
-      expect(() => parseAddress({ kind: "abstract", name })).toThrow(RangeError);
+      if (lacking("abstractNames") === null) {
+        expect(() => parseAddress({ abstract: name })).toThrow(RangeError);
+        expect(() => parseAddress({ kind: "abstract", name })).toThrow(RangeError);
+      }
       const path = lie(new Uint8Array(Buffer.from("/a\0b")), 2);
       expect(() => parseAddress({ path })).toThrow(TypeError);
     }

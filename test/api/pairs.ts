@@ -29,6 +29,11 @@ export const kinds: readonly SocketType[] = everywhere
   ? ["stream", "seqpacket", "datagram"]
   : ["stream", "datagram"];
 const routes: readonly Route[] = everywhere ? ["path", "abstract", "pair"] : ["path", "pair"];
+export const connectionTypes = everywhere
+  ? (["stream", "seqpacket"] as const)
+  : (["stream"] as const);
+/** Where there is something to connect to. */
+export const addressRoutes = everywhere ? (["abstract", "path"] as const) : (["path"] as const);
 
 const directory = tempDir();
 atEnd(directory.remove);

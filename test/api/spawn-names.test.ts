@@ -159,7 +159,7 @@ test("without /bin/sh: says so, and numbers still work", () =>
     const real = { ...fs };
     mock.module("node:fs", () => ({ ...real, existsSync: () => false }));
     try {
-      const error = await thrown(() => spawn(["true"], { fds: { x: fd }, channel: true }));
+      const error = await thrown(() => spawn(["true"], { fds: { x: fd }, channel: "messages" }));
       expect(error).toBeInstanceOf(UnsupportedError);
       expect(String(error)).toContain("listenNames is not available here");
       expect(await spawn(["true"], { fds: [fd] }).exited).toBe(0);

@@ -19,7 +19,7 @@ import {
 import { type PlaceholderAddress, serveOn } from "../../src/serve/adopt.ts";
 import { root, start, writeSource } from "../support/child.ts";
 import { tempDir } from "../support/tmp.ts";
-import { noServeHttp } from "../support/unless.ts";
+import { lacking, noServeHttp } from "../support/unless.ts";
 
 /** What every server sends. */
 export const REPLY = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nserved";
@@ -40,6 +40,8 @@ export interface Way {
   readonly speaksFirst?: boolean;
   /** In another process: then `rules` are source text there, and nothing is told here. */
   readonly elsewhere?: boolean;
+  /** What `capabilities()` must have for it, besides sockets. */
+  readonly takes?: "seqpacket" | "serveOn";
   /** Serve at `address`, with these rules. */
   open(address: string, rules: AdmissionOptions & { source?: string }): Promise<Serving>;
 }
@@ -140,7 +142,7 @@ function serving(
       },
     };
   };
-  return { name, open };
+  return { name, open, takes: "serveOn" };
 }
 
 /** Connections are handed to a server of node:http. */
@@ -289,6 +291,7 @@ export const sockets: readonly Way[] = [
   taking("release, adoptSocket", accepting, adopted),
   {
     name: "handover, adoptSocket",
+    takes: "seqpacket",
     open: (address, rules) => overHandover(address, (fd) => overAdopted(fd, rules)),
   },
 ];
@@ -304,6 +307,7 @@ export const servers: readonly Way[] = [
   serving("Bun.serve on a bare descriptor", bunServe, { bare: true }),
   {
     name: "handover, Bun.serve",
+    takes: "seqpacket",
     open: (address, rules) => overHandover(address, (fd) => overServer(fd, rules)),
   },
 ];
@@ -312,5 +316,8 @@ export const children: readonly Way[] = [
   inChild("spawn, adoptSocket", "spawn"),
   inChild("activation, adoptSocket", "activation"),
 ];
+
+/** Whether this system has what it takes. */
+export const works = ({ takes }: Way): boolean => takes === undefined || lacking(takes) === null;
 
 export const everyWay: readonly Way[] = [...sockets, ...servers, ...children];

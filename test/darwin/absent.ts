@@ -100,6 +100,11 @@ export const absent: Readonly<Record<string, Absent>> = {
     capability: "sendFd",
     call: () => bunix.receiveFds({ ...OFFER, allow: () => true }),
   },
+  "SpawnExtras.channel": {
+    capability: "seqpacket",
+    call: () => bunix.spawn(["true"], { channel: true }),
+  },
+  "Handover.open": { capability: "seqpacket", call: () => bunix.Handover.open("/nowhere/at-all") },
   serveOn: {
     capability: "serveOn",
     call: () => bunix.serveOn(0, (at) => Bun.serve({ ...at, fetch: () => new Response() })),
@@ -109,7 +114,7 @@ export const absent: Readonly<Record<string, Absent>> = {
 /** Entries that macOS does not have, and that make no call fail: their docstrings say what then. */
 export const without: Readonly<Record<string, string>> = {
   closeOnExecAtomic: "close-on-exec is set afterwards",
-  longPaths: "a RangeError says how long a path may be",
+  longPaths: "ENAMETOOLONG says how long a path may be",
   notifyVsock: "nor on Linux",
   refuseFds: "descriptors are closed when they come",
   requestCallers: "nor with this Bun on Linux",

@@ -104,6 +104,20 @@ const mutations: readonly Mutation[] = [
     by: "a live server whose backlog is full",
   },
   {
+    what: "a look through the link to a directory",
+    file: "src/address/directory.ts",
+    from: "own === null ? statSync(this.directory)",
+    to: "own === null ? lstatSync(this.directory)",
+    by: "a directory behind a link",
+  },
+  {
+    what: "no names that the kernel chooses",
+    file: "src/address/address.ts",
+    from: 'if (system !== "linux") throw noNames();\n  return { kind: "unnamed" };',
+    to: 'return { kind: "unnamed" };',
+    by: "the kernel chooses no names there",
+  },
+  {
     what: "nine declared arguments",
     file: "src/syscalls/libc.ts",
     from: "variadicOnStack ? paddedSignatures(group) : group",

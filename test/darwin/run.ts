@@ -40,6 +40,8 @@ function judge(file: string, output: string): Counts & { bad: string[] } {
   let block = "";
   for (const line of output.split("\n")) {
     if (/^\d+ tests? failed:$/.test(line)) break; // the same once more
+    const skipped = /^skip: .*? \((.*)\)$/.exec(line);
+    if (skipped !== null) note(skipped[1]!);
     const ended = /^\((pass|fail|skip)\) (.*?)(?: \[[\d.]+m?s\])?$/.exec(line);
     if (ended === null) {
       block += `${line}\n`;
@@ -50,7 +52,7 @@ function judge(file: string, output: string): Counts & { bad: string[] } {
     if (how === "pass") counts.passed++;
     else if (reason !== null || how === "skip") {
       counts.out++;
-      note(reason ?? "skipped by itself, with the reason that it prints");
+      if (reason !== null) note(reason); // a skipped one has printed its own
     } else {
       counts.failed++;
       counts.bad.push(`${block}${line}`);

@@ -9,6 +9,8 @@ export const missingThere: Readonly<Record<string, string>> = {
   passCredentials: "macOS has no SCM_CREDENTIALS",
   peerPidfd: "SO_PEERPIDFD is Linux's",
   seqpacket: "macOS has no seqpacket sockets",
+  serveOn:
+    "serveOn takes epoll, its entry in /proc, and dup3: a kqueue tells nobody what it watches",
 };
 
 export interface LeftOut {
@@ -81,26 +83,38 @@ export const suites: readonly Suite[] = [
   ...folder("api", "channel-batch", "channel-ends", "fifo", "fifo-adopt", "fifo-lines"),
   ...folder("api", "fifo-writer", "channel-exit", "gone-views"),
   ...folder("api", "http-bun", "http-frameworks", "http-limits"),
+  ...folder("api", "addresses", "admission", "admission-options", "callbacks", "channel"),
+  ...folder("api", "credentials", "datagram-restart", "errors", "exec", "fd", "http", "inspect"),
+  ...folder("api", "inspect-paths", "limits", "lock", "lock-file", "lying-views", "second-day"),
+  ...folder("api", "spawn", "spawn-blocking", "spawn-let-go", "spawn-messages", "spawn-names"),
+  ...folder("api", "transfer", "users"),
   { file: "test/loop/exit.test.ts", only: "a process (ends|lives)|ending in the middle" },
 ];
 
 /** Files of test/api that do not run here. */
 export const notRun: Readonly<Record<string, readonly string[]>> = {
-  "what it is about is not on macOS": [
+  "the kernel's lists of sockets are Linux's (sock_diag, /proc/net/unix)": [
     "admission-number",
-    "admission-early",
-    "exec",
-    "handover",
-    "handover-hostile",
-    "handover-processes",
+    "bound-sockets",
     "list-sockets",
+    "socket-graph",
+    "socket-graph-real",
+  ],
+  "serveOn takes epoll, its entry in /proc, and dup3: a kqueue tells nobody what it watches": [
+    "admission-early",
+    "serve",
+    "serve-drain",
+    "serve-undone",
+  ],
+  "a handover's control socket is seqpacket, and its messages say who sent them: neither is there":
+    ["handover", "handover-hostile", "handover-processes"],
+  "a child's `channel: true` is a seqpacket socket (spawn-messages has it without)": [
+    "spawn-channel",
+  ],
+  "macOS has no POSIX message queues": [
     "message-queue",
     "message-queue-names",
     "message-queue-notify",
-    "notify",
-    "notify-waiting",
-    "older-kernels",
-    "process-signals",
     "queue-socket",
     "queue-socket-datagram",
     "queue-socket-faults",
@@ -109,24 +123,33 @@ export const notRun: Readonly<Record<string, readonly string[]>> = {
     "queue-socket-limits",
     "queue-socket-names",
     "queue-socket-owner",
-    "seccomp",
+  ],
+  "sendFd takes pidfds, /proc and queued signals": [
     "send-fd",
     "send-fd-failures",
     "send-fd-forged",
     "send-fd-leaving",
     "send-fd-room",
     "send-fd-yama",
-    "serve",
-    "serve-drain",
+  ],
+  "it is systemd's, and the test's manager asks the kernel who sent each message": [
+    "notify",
+    "notify-waiting",
     "serve-notify",
-    "serve-undone",
+    "watchdog",
+  ],
+  "senders, values, counts and real-time signals: through Bun there are none": [
+    "process-signals",
     "signals",
     "signals-copies",
-    "socket-graph",
-    "socket-graph-real",
+  ],
+  "it is Linux's own: older kernels, seccomp, user namespaces, memory that nobody may execute": [
+    "older-kernels",
+    "seccomp",
     "user-namespace",
-    "watchdog",
     "without-jit",
+  ],
+  "libc's tdestroy, by which a terminated Worker's descriptors are closed, is not on macOS": [
     "worker-teardown",
   ],
   "test/darwin has it with macOS's answers": [
@@ -135,32 +158,5 @@ export const notRun: Readonly<Record<string, readonly string[]>> = {
     "fifo-sigpipe",
     "memory",
     "process",
-  ],
-  "most of it is seqpacket sockets, abstract names, /proc or Linux's errnos; not taken apart": [
-    "addresses",
-    "admission-options",
-    "admission",
-    "bound-sockets",
-    "callbacks",
-    "channel",
-    "credentials",
-    "datagram-restart",
-    "errors",
-    "fd",
-    "http",
-    "inspect",
-    "limits",
-    "lock-file",
-    "lock",
-    "lying-views",
-    "second-day",
-    "spawn-blocking",
-    "spawn-channel",
-    "spawn-let-go",
-    "spawn-messages",
-    "spawn-names",
-    "spawn",
-    "transfer",
-    "users",
   ],
 };

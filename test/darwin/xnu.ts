@@ -3,7 +3,16 @@
 // its test must fail.
 
 import { expect, test } from "bun:test";
-import { closeSync, constants, openSync, statSync, writeSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  statSync,
+  symlinkSync,
+  writeSync,
+} from "node:fs";
 import { file } from "../../native/file.ts";
 import { socket as c, option } from "../../native/socket.ts";
 import {
@@ -15,6 +24,7 @@ import {
   type StreamSocket,
   socketPair,
   type UnixError,
+  UnsupportedError,
 } from "../../src/index.ts";
 import { waitReadable } from "../../src/readiness.ts";
 import { descriptorFlags, setNonBlocking, statusFlags } from "../../src/syscalls/fd.ts";
@@ -22,7 +32,7 @@ import { libc } from "../../src/syscalls/libc.ts";
 import { cells } from "../../src/syscalls/memory.ts";
 import { getOption } from "../../src/syscalls/socket.ts";
 import { run, succeeded, writeSource } from "../support/child.ts";
-import { tempDir } from "../support/tmp.ts";
+import { setMode, tempDir } from "../support/tmp.ts";
 
 const block = new Uint8Array(32 * 1024);
 
@@ -232,6 +242,28 @@ test("a mode is exact, though fchmod refuses sockets", () => {
   using server = listen(dir.file("s"), { mode: 0o620 });
   expect(statSync(dir.file("s")).mode & 0o777).toBe(0o620);
   expect(server.closed).toBeFalse();
+});
+
+test("a directory behind a link, as /tmp is there, is looked at and not the link", () => {
+  using dir = tempDir();
+  mkdirSync(dir.file("real"));
+  symlinkSync("real", dir.file("link"));
+  const path = dir.file("link/s");
+  listen(path).close();
+  chmodSync(dir.file("real"), 0o777);
+  expect(() => listen(path)).toThrow("anybody may replace files in");
+  setMode(dir.file("real"), 0o1777);
+  listen(path).close();
+  expect(() => listen(dir.file("none/s"))).toThrow(`bind ENOENT: no such file or directory`);
+});
+
+test("the kernel chooses no names there, and a path has one way to it", () => {
+  expect(() => listen({ autobind: true })).toThrow(UnsupportedError);
+  expect(() => openDatagram({ kind: "unnamed" })).toThrow(UnsupportedError);
+  using dir = tempDir();
+  const long = dir.file("l".repeat(100));
+  expect(() => listen(long)).toThrow("a socket's path has at most 103 bytes here");
+  expect(() => connectSync(long)).toThrow("connect ENAMETOOLONG");
 });
 
 test("what does not exist there says so", () => {

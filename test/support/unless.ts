@@ -7,11 +7,12 @@ import { release } from "node:os";
 import { join } from "node:path";
 import { file } from "../../native/file.ts";
 import { nr } from "../../native/numbers.ts";
-import { arch } from "../../native/platform.ts";
+import { arch, system } from "../../native/platform.ts";
 import { message, option, socket } from "../../native/socket.ts";
 import { errnoName, UnixError, UnsupportedError } from "../../src/base/errors.ts";
 import { type KernelVersion, kernelIsAtLeast } from "../../src/base/kernel.ts";
-import { capabilities } from "../../src/capabilities/capabilities.ts";
+import { type Capability, capabilities } from "../../src/capabilities/capabilities.ts";
+import type { requirements } from "../../src/capabilities/table.ts";
 import { MessageQueue, ProcessHandle, peerPidfd, socketPair } from "../../src/index.ts";
 import { encodeControl } from "../../src/structs/cmsg.ts";
 import { close, descriptorFlags } from "../../src/syscalls/fd.ts";
@@ -129,6 +130,15 @@ export function opensInheritable(): string | null {
   closeSync(fd);
   return inheritable ? `Bun ${Bun.version} opens files without close-on-exec` : null;
 }
+
+/** Why an entry of `capabilities()` is not available; null where it is. */
+export function lacking(name: keyof typeof requirements): string | null {
+  const found: Capability = capabilities()[name];
+  return found.available ? null : `${name}: ${found.reason}`;
+}
+
+/** Why a test says nothing of macOS, as that; null on Linux. */
+export const asOnMac = (why: string): string | null => (system === "darwin" ? why : null);
 
 /** Why messages bring no pidfd; null where they do. */
 export function noPidfds(): string | null {
