@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-/** A check takes no longer; a wait inside it neither. */
+/** The time limit of a check, and of each wait inside it. */
 export const LIMIT_MS = 5_000;
 
 /** @throws if it is something else */
@@ -12,7 +12,7 @@ export function expect(is: unknown, wanted: unknown, what: string): void {
   if (is !== wanted) throw new Error(`${what}: ${String(is)} instead of ${String(wanted)}`);
 }
 
-/** Both; if one of them fails, what the other gets is closed. */
+/** Wait for both; if one of them fails, the result of the other is closed. */
 export async function both<A extends Disposable, B extends Disposable>(
   a: Promise<A>,
   b: Promise<B>,
@@ -30,7 +30,7 @@ export async function both<A extends Disposable, B extends Disposable>(
   }
 }
 
-/** In a new directory, which is removed. */
+/** Call `body` with a new directory, which is removed afterwards. */
 export async function inDirectory(body: (directory: string) => Promise<void>): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), "bunix-doctor-"));
   try {

@@ -1,4 +1,4 @@
-// What bunix doctor tries out beside sockets: the other channels, processes, and servers.
+// The checks of bunix doctor beside sockets: the other channels, processes, and servers.
 
 import { join } from "node:path";
 import { notify } from "../activation.ts";
@@ -43,7 +43,7 @@ export const channelChecks: readonly Check[] = [
 
 const ownName = (): string => `bunix-doctor-${crypto.randomUUID()}`;
 
-/** Of several that must not wait for ever. */
+/** For operations that must not wait for ever. */
 const limit = (): { signal: AbortSignal } => ({ signal: AbortSignal.timeout(LIMIT_MS) });
 
 function fifo(): Promise<void> {
@@ -100,14 +100,14 @@ async function processEnd(): Promise<void> {
   await using program = Bun.spawn(["sh", "-c", "read line"], { stdin: "pipe" });
   using handle = ProcessHandle.open(program.pid);
   const ended = handle.exited(limit());
-  ended.catch(() => {}); // where the next line throws, nobody waits
+  ended.catch(() => {}); // if the next line throws, nothing awaits it
   expect(handle.alive(), true, "alive before");
   await program.stdin.end();
   await ended;
   expect(handle.alive(), false, "alive after");
 }
 
-/** What a line of shell says on descriptor 3, and the pid that said it. */
+/** What a line of shell writes to descriptor 3, and the shell's pid. */
 async function fromChild(
   line: string,
   lend: (socket: StreamSocket) => SpawnFds,

@@ -1,5 +1,4 @@
-// What bunix doctor tries out. Each check cleans up after itself, and throws if something is not as
-// promised.
+// The checks of bunix doctor. Each cleans up after itself, and throws if something does not work.
 
 import { mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -93,7 +92,7 @@ async function passAwaited(): Promise<void> {
   const [a, b] = way.all;
   const [near, far] = passed.all;
   const coming = b.receive();
-  await new Promise((resolve) => setImmediate(resolve)); // let it really wait
+  await new Promise((resolve) => setImmediate(resolve)); // so that it has to wait
   await a.send("take this", { fds: [far] });
   using message = got(await coming);
   leadsTo(message, near);

@@ -1,16 +1,16 @@
-// The commands: what each is for, what it takes, how it ends. Help, completion and the reading of
-// arguments all come from this table.
+// The table of commands: purpose, arguments, exit status. Help, completion and the parsing of
+// arguments are made from it.
 
 import type { Wanted } from "./options.ts";
 
-/** An option, beside --json and --help, which all have. */
+/** An option of a command, beside --json and --help, which all commands have. */
 export interface Option {
   readonly name: string;
-  /** What its value is called; left out: it has none. */
+  /** The name of its value in help; left out: it has none. */
   readonly value?: string;
   /** It may be given several times. */
   readonly many?: boolean;
-  /** All values that there are. */
+  /** All possible values. */
   readonly words?: readonly string[];
   readonly about: string;
 }
@@ -20,14 +20,14 @@ export interface Command {
   readonly name: string;
   /** Its arguments, as help writes them. */
   readonly takes: string;
-  /** Most arguments that are not options. */
+  /** How many arguments that are not options it takes at most. */
   readonly max: number;
-  /** What stands for its first argument: for completion. */
+  /** How its first argument is completed. */
   readonly first?: "socket" | "directory" | readonly string[];
   readonly about: string;
   readonly options: readonly Option[];
   readonly notes?: readonly string[];
-  /** What its exit codes mean, beside 64 and 71. */
+  /** Its exit codes and their meaning, beside 64 and 71. */
   readonly ends?: readonly (readonly [code: number, meaning: string])[];
 }
 
@@ -44,7 +44,7 @@ const talking: readonly Option[] = [
   { name: "seqpacket", about: "connections of messages, not of bytes" },
   { name: "datagram", about: "single messages, no connection" },
   { name: "abstract", about: 'ADDRESS is an abstract name, also without "@"' },
-  { name: "raw", about: "what comes is written as it is, and nothing else" },
+  { name: "raw", about: "write received bytes unmodified, and nothing else" },
 ];
 
 /** All of them, in the order of help. */
@@ -54,13 +54,13 @@ export const commands: readonly Command[] = [
     takes: "ADDRESS",
     max: 1,
     first: "socket",
-    about: "what is there, and who has it",
+    about: "the state of an address, and its holders",
     options: [type],
     ends: [
       [0, "listening, or bound: a live process has the address"],
       [1, "stale: a socket's file whose socket is gone"],
       [2, "free: nothing is there"],
-      [3, "none of these: not a socket, of another type, or not ours to look at"],
+      [3, "none of these: not a socket, of another type, or this process may not look"],
     ],
   },
   {
@@ -72,11 +72,11 @@ export const commands: readonly Command[] = [
       { name: "listening", about: "only those that listen" },
       type,
       { name: "no-holders", about: "without the processes: faster" },
-      { name: "watch", about: "go on, and print what comes and goes" },
+      { name: "watch", about: "go on, and print sockets that appear and disappear" },
     ],
     notes: [
       "TEXT: only lines that contain it. --watch looks twice a second, and marks lines with + and",
-      "-; what comes and goes in between is not seen. Ctrl-C ends it.",
+      "-; what appears and disappears in between is not seen. Ctrl-C ends it.",
     ],
   },
   {
@@ -106,7 +106,7 @@ export const commands: readonly Command[] = [
       "Standard input goes to all that are connected: a stream gets bytes, the others a message",
       "for each line. Descriptors that come are described, and closed. Ctrl-C ends it.",
     ],
-    ends: [[0, "told to end, or --once and it was"]],
+    ends: [[0, "ended by a signal, or --once and the first has ended"]],
   },
   {
     name: "send",
@@ -120,7 +120,7 @@ export const commands: readonly Command[] = [
       { name: "wait", about: "wait for the answer: a message, or all until a stream ends" },
       { name: "timeout", value: "SECONDS", about: "wait for no longer" },
       { name: "pid", value: "PID", about: "no ADDRESS: give --fd to this process (sendFd)" },
-      { name: "signal", value: "NAME", about: "with --pid: what it listens to: SIGRTMIN+3" },
+      { name: "signal", value: "NAME", about: "with --pid: the signal it has, as SIGRTMIN+3" },
     ],
     notes: [
       "A stream gets TEXT with an end of line, with --raw without. Without TEXT standard input",
@@ -128,7 +128,7 @@ export const commands: readonly Command[] = [
       "Descriptors go with the first message.",
     ],
     ends: [
-      [0, "sent, and answered where that was waited for"],
+      [0, "sent, and with --wait answered"],
       [1, "no answer came"],
       [130, "interrupted before"],
     ],
@@ -137,11 +137,11 @@ export const commands: readonly Command[] = [
     name: "doctor",
     takes: "",
     max: 0,
-    about: "what this system can do, and whether it does",
+    about: "what this system has, and whether it works",
     options: [],
     ends: [
-      [0, "all that this system promises works"],
-      [1, "something does not"],
+      [0, "everything that this system has works"],
+      [1, "something does not work"],
     ],
   },
   {
@@ -149,10 +149,10 @@ export const commands: readonly Command[] = [
     takes: "[DIR]",
     max: 1,
     first: "directory",
-    about: "print what comes by FIFO, socket, signal and queue",
+    about: "print messages from a FIFO, sockets, signals, a queue",
     options: [],
     notes: [
-      "It says how to reach it. DIR is made if it is missing; without it a directory of your own",
+      "It prints its addresses. DIR is made if it is missing; without it a directory of your own",
       "is used. With --json one object in each line. Ctrl-C ends it.",
     ],
   },
@@ -172,7 +172,7 @@ export const commands: readonly Command[] = [
     name: "help",
     takes: "[COMMAND]",
     max: 1,
-    about: "this, or all about one command",
+    about: "this text, or the help of one command",
     options: [],
   },
   { name: "version", takes: "", max: 0, about: "the version, as --version", options: [] },

@@ -1,10 +1,10 @@
-// How a command ends that failed.
+// The message and exit code of a command that failed.
 
 import { UnixError, UnsupportedError } from "../base/errors.ts";
 import { printable } from "../base/printable.ts";
 import { OSERR, UsageError, usageCode } from "./options.ts";
 
-/** To standard error, with what to do about it; what nobody foresaw keeps its stack. */
+/** Print the error and a hint to standard error; throw an unexpected error on, with its stack. */
 export function complain(error: unknown): number {
   if (error instanceof UsageError || error instanceof TypeError || error instanceof RangeError) {
     sayWrong(error, "(bunix help says what there is)");
@@ -21,7 +21,7 @@ export function complain(error: unknown): number {
   throw error;
 }
 
-/** An argument may have come from elsewhere, and the message repeats it. */
+/** Escaped: the message repeats arguments, which may come from another program. */
 function sayWrong({ message }: Error, ...more: string[]): void {
   const lines = message.split("\n").map(printable);
   console.error([`bunix: ${lines.join("\n")}`, ...more].join("\n"));

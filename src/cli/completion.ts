@@ -14,8 +14,8 @@ export function completion(args: readonly string[]): number {
   return 0;
 }
 
-const json: Option = { name: "json", about: "the same for programs" };
-const helped: Option = { name: "help", about: "all about this command" };
+const json: Option = { name: "json", about: "JSON output" };
+const helped: Option = { name: "help", about: "help for this command" };
 const optionsOf = ({ options }: Command): readonly Option[] => [...options, json, helped];
 
 /** A word in single quotes, for any of the three. */

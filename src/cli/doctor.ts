@@ -1,4 +1,4 @@
-// bunix doctor: what this system promises, and whether it keeps it.
+// bunix doctor: the capabilities of this system, and a test of each.
 
 import { printable } from "../base/printable.ts";
 import { type Capabilities, type Capability, capabilities } from "../capabilities/capabilities.ts";

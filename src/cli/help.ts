@@ -8,20 +8,20 @@ const COLUMN = 30;
 const row = (left: string, right: string): string => `  ${left.padEnd(COLUMN)}  ${right}`;
 
 const end = (code: number, meaning: string): string => `  ${String(code).padEnd(3)} ${meaning}`;
-const everywhere = [end(usageCode, "used wrongly"), end(OSERR, "the system refused something")];
+const everywhere = [end(usageCode, "usage error"), end(OSERR, "a system call failed")];
 
-/** All that `bunix help` says. */
+/** The text of `bunix help`. */
 export function help(): string {
   const rows = commands.map(({ name, takes, about }) => row(`bunix ${name} ${takes}`, about));
   return `bunix: Unix sockets for Bun
 
 ${rows.join("\n")}
 
-bunix COMMAND --help says what its options are, and how it ends.
+bunix COMMAND --help lists its options and exit status.
 ADDRESS is a path, or an abstract name after "@".
---json with each command that prints: the same for programs.
+--json with each command that prints: JSON output.
 
-All commands end with
+Exit status of all commands
 ${everywhere.join("\n")}
 
 BUNIX_DEBUG=1 shows each system call that bunix makes, in any program.
@@ -34,13 +34,13 @@ const optionRow = ({ name, value, about, many }: Option): string =>
     many === true ? `${about}; may be repeated` : about,
   );
 
-/** All about one command. */
+/** The help of one command. */
 export function helpFor({ name, takes, about, options, notes, ends }: Command): string {
   const lines = [`bunix ${name}${takes === "" ? "" : ` ${takes}`}: ${about}`, ""];
-  lines.push(...options.map(optionRow), row("--json", "the same for programs"));
+  lines.push(...options.map(optionRow), row("--json", "JSON output"));
   if (notes !== undefined) lines.push("", ...notes);
   if (takes.startsWith("ADDRESS")) lines.push('ADDRESS is a path, or an abstract name after "@".');
-  lines.push("", "It ends with");
+  lines.push("", "Exit status");
   for (const [code, meaning] of ends ?? [[0, "done"]]) lines.push(end(code, meaning));
   lines.push(...everywhere);
   return lines.join("\n");

@@ -1,4 +1,4 @@
-// bunix listen ADDRESS: print who connects and what they send; say what standard input says.
+// bunix listen ADDRESS: print who connects and what they send; send standard input to them.
 
 import { formatAddress } from "../address/address.ts";
 import { UnixError } from "../base/errors.ts";
@@ -27,7 +27,8 @@ export async function listenCommand(args: readonly string[]): Promise<number> {
   const parts = { parsed, report, input };
   using talk = type === "datagram" ? new Datagrams(parts, text) : new Connections(parts, text);
   report.say(talk.place);
-  const typing = talk.type().then(() => new Promise<never>(() => {})); // its end is no end of ours
+  // the end of standard input does not end the command
+  const typing = talk.type().then(() => new Promise<never>(() => {}));
   await Promise.race([talk.run(), typing, stop.next(), output.gone]);
   return 0;
 }
@@ -90,7 +91,7 @@ class Connections implements Disposable {
     await report.say({ text, json: { event: "ended", ...about, ...reason } });
   }
 
-  /** All that comes; null at its end, or the error that ended it. */
+  /** Print all messages; null at the end, or the error that ended the connection. */
   async #receive(connection: Connection, number: number): Promise<UnixError | null> {
     const { report } = this.#parts;
     try {
@@ -131,7 +132,7 @@ class Connections implements Disposable {
   }
 }
 
-/** Messages without a connection; standard input goes to the last that can be answered. */
+/** Datagrams; standard input goes to the last sender that has an address. */
 class Datagrams implements Disposable {
   readonly #parts: Parts;
   readonly #socket: DatagramSocket;

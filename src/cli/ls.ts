@@ -23,7 +23,7 @@ interface Found {
   readonly row: string[];
 }
 
-/** What finds the sockets that were asked for. @throws UsageError */
+/** A function that finds the sockets of the command line. @throws UsageError */
 function finder(parsed: Parsed): () => Found[] {
   const type = typeOption(parsed);
   const [text = ""] = parsed.rest;
@@ -43,7 +43,7 @@ function finder(parsed: Parsed): () => Found[] {
 
 const ranks = { listening: 0, unconnected: 1, connected: 2 } as const;
 
-/** Servers first, by their address; those without one last. As text, which is soon compared. */
+/** The sort key: servers first, by address; sockets without one last. Text is fast to compare. */
 const placeOf = (
   { state, address, inode }: UnixSocketInfo,
   { [ADDRESS]: name }: string[],
@@ -52,7 +52,7 @@ const placeOf = (
 
 const LOOK_MS = 500;
 
-/** Print what is there, then what comes and goes, until told to end. */
+/** Print all sockets, then those that appear and disappear, until a signal ends the command. */
 async function watch(find: () => Found[], asJson: boolean): Promise<number> {
   using stop = new Stop();
   using output = new Output();
@@ -77,7 +77,7 @@ async function watch(find: () => Found[], asJson: boolean): Promise<number> {
   return 0;
 }
 
-/** What makes it another line; queues come and go all the time. */
+/** A change of this is a new line; a change of the queues' lengths is not. */
 function identity({ socket }: Found): string {
   const { inode, state, peer, shutdown, holders } = socket;
   const who = holders.map(({ pid, fd }) => `${pid}:${fd}`).join(" ");
@@ -104,7 +104,7 @@ function rowOf(socket: UnixSocketInfo): string[] {
 
 const digits = (number: number | null): string => (number === null ? "-" : `${number}`);
 
-/** Columns as wide as what is in them; numbers to the right, the last column as it comes. */
+/** Columns as wide as their widest cell, numbers aligned right; the last column is not padded. */
 function table(rows: readonly string[][]): string {
   const last = head.length - 1;
   const widths = head.map(({ length }) => length);

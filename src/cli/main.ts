@@ -1,5 +1,5 @@
 #!/usr/bin/env bun
-// bunx bunix …: which command, and with what it ends.
+// bunx bunix …: runs a command, and sets the exit code.
 
 import { commandNamed, commands, wanted } from "./commands.ts";
 import { complain } from "./complain.ts";
@@ -11,7 +11,7 @@ import { print } from "./terminal.ts";
 
 type Run = (args: readonly string[]) => number | Promise<number>;
 
-/** One of the commands that are loaded when they are asked for: those here need little. */
+/** A command that is loaded when it is called; the others need little of the library. */
 const other =
   (name: keyof typeof import("./others.ts").others): Run =>
   async (args) =>

@@ -5,11 +5,11 @@ import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { printable, toJson } from "../base/printable.ts";
 
-/** sysexits(3): used wrongly; and the system refused. */
+/** sysexits(3): EX_USAGE, and EX_OSERR: a system call failed. */
 export const usageCode = 64;
 export const OSERR = 71;
 
-/** The command line makes no sense. */
+/** The command line is wrong. */
 export class UsageError extends Error {}
 
 /** What a command takes. */
@@ -20,11 +20,11 @@ export interface Wanted {
   readonly values?: readonly string[];
   /** Options with one that may be given several times. */
   readonly lists?: readonly string[];
-  /** Most arguments that are not options. */
+  /** How many arguments that are not options it takes at most. */
   readonly max: number;
 }
 
-/** A command's arguments, taken apart. */
+/** A command's arguments, parsed. */
 export interface Parsed {
   readonly json: boolean;
   readonly flags: ReadonlySet<string>;
@@ -93,13 +93,13 @@ function unknownOption(args: string[], options: Options): string {
   throw new Error("all options are known");
 }
 
-/** "; did you mean …?", if one of `words` is near. */
+/** "; did you mean …?", if one of `words` is similar. */
 export function didYouMean(word: string, words: Iterable<string>, before = ""): string {
   const meant = nearest(word, words);
   return meant === undefined ? "" : `; did you mean ${before}${meant}?`;
 }
 
-/** The one of `words` that `word` was meant to be: at most a third of it is otherwise. */
+/** The most similar of `words`: at most a third of the letters differ. */
 function nearest(word: string, words: Iterable<string>): string | undefined {
   let best: string | undefined;
   let shortest = Math.max(1, Math.floor(word.length / 3)) + 1;
@@ -110,7 +110,7 @@ function nearest(word: string, words: Iterable<string>): string | undefined {
   return best;
 }
 
-/** How many letters have to be put in, taken out, changed, or swapped with the next. */
+/** The edit distance: letters inserted, deleted, changed, or swapped with the next. */
 function edits(from: string, to: string): number {
   const rows = [Array.from({ length: to.length + 1 }, (_, i) => i)];
   for (let i = 1; i <= from.length; i++) {
@@ -136,7 +136,7 @@ export function typeOption({ values }: Parsed): "stream" | "seqpacket" | "datagr
   throw new UsageError(`--type is stream, seqpacket or datagram, not ${type}`);
 }
 
-/** Nothing in a message can end its line or look like what it is not: "\\" itself is doubled. */
+/** Text on one line, control characters escaped, "\\" doubled. */
 export const escaped = (text: string): string => printable(text.replaceAll("\\", "\\\\"));
 
 /** The value as JSON, two spaces deep. */

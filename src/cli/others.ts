@@ -1,5 +1,5 @@
-// The commands that need most of the library. In dist they and the library are a file of their own,
-// with its own classes of errors: so they say themselves what went wrong.
+// The commands that need most of the library. In dist they and the library are a separate file,
+// with its own error classes: their errors are printed here, because instanceof works only here.
 
 import { complain } from "./complain.ts";
 import { doctor } from "./doctor.ts";

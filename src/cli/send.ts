@@ -34,10 +34,10 @@ export async function send(args: readonly string[]): Promise<number> {
   return await Promise.race([todo, ended]);
 }
 
-/** As shells say it of what SIGINT ended. */
+/** The exit code of a shell for a command that SIGINT ended: 128 + 2. */
 const INTERRUPTED = 130;
 
-/** The end of all that waits: of the time for it, or of the command. */
+/** Ends all waits: at the time limit, or when the command ends. */
 class Interrupt implements Disposable {
   readonly #controller = new AbortController();
   readonly #timer: ReturnType<typeof setTimeout> | undefined;
@@ -74,7 +74,7 @@ function timeoutOf({ values }: Parsed): number | undefined {
   throw new UsageError(`--timeout is a number of seconds, not ${text}`);
 }
 
-/** What --fd names: numbers are lent, files are opened here, and closed. */
+/** The descriptors of --fd: numbers are lent, files are opened and closed here. */
 class Files implements Disposable {
   readonly fds: number[] = [];
   readonly #opened: Fd[] = [];
@@ -143,7 +143,7 @@ async function toAddress(parsed: Parsed, parts: Parts): Promise<number> {
   return (await answered(socket, report, signal)) ? 0 : 1;
 }
 
-/** What is sent, and with the first of it the descriptors. */
+/** Sends data, the descriptors with the first message. */
 class Sending {
   readonly #socket: Socket;
   readonly #raw: boolean;
@@ -188,7 +188,7 @@ class Sending {
   }
 }
 
-/** Print the answer; false if the peer ended, or time, without one. */
+/** Print the answer; false if the peer closed, or the time limit passed, without one. */
 async function answered(socket: Socket, report: Reporter, signal: AbortSignal): Promise<boolean> {
   let came = false;
   for (;;) {

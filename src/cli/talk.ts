@@ -1,4 +1,4 @@
-// What bunix listen and bunix send have in common: which kind of socket, and what came as text.
+// What bunix listen and bunix send share: the kind of socket, and messages as text.
 
 import type { AddressInput } from "../address/address.ts";
 import { formatAddress } from "../address/address.ts";
@@ -26,13 +26,13 @@ export function addressOf({ flags }: Parsed, text: string): AddressInput {
   return flags.has("abstract") ? { abstract: text.replace(/^@/, "") } : text;
 }
 
-/** Who is at the other end, as far as it can be known. */
+/** The peer, as far as the kernel tells. */
 export interface Peer {
   readonly pid: number | null;
   readonly uid: number | null;
   readonly gid: number | null;
   readonly executable: string | null;
-  /** Whose word `executable` is: see VerifiedPeer.source. */
+  /** Where `executable` is from: see VerifiedPeer.source. */
   readonly source: VerifiedPeer["source"] | null;
 }
 
@@ -61,7 +61,7 @@ export function peerText(peer: Peer | Credentials | null): string {
   const { pid, uid, gid } = peer;
   const text = `pid=${pid ?? "?"} uid=${uid ?? "?"} gid=${gid ?? "?"}`;
   if (!("source" in peer) || peer.source === null) return text;
-  if (peer.executable === null) return `${text} executable=? (gone, or not ours to look at)`;
+  if (peer.executable === null) return `${text} executable=? (ended, or this process may not look)`;
   return `${text} executable=${printable(peer.executable)} (${trust[peer.source]})`;
 }
 
@@ -77,7 +77,7 @@ function asText(data: Uint8Array): string | null {
 
 const LAST_ASCII = 127;
 
-/** All of it in one line; what is no UTF-8 byte by byte. "\" is doubled, an end of line is "\n". */
+/** The data on one line; if it is no UTF-8, byte by byte. "\" is doubled, a line's end is "\n". */
 export function dataText(data: Uint8Array): string {
   const text = asText(data);
   const shown = (part: string): string =>
@@ -88,7 +88,7 @@ export function dataText(data: Uint8Array): string {
   ).join("");
 }
 
-/** "socket (unix stream, listening), read-write", and what /proc calls it. */
+/** "socket (unix stream, listening), read-write", and its name in /proc. */
 export function fdText({ kind, socket, access, target }: FdDescription): string {
   const parts = socket === undefined ? [] : [`${socket.family} ${socket.type}`];
   if (socket?.listening === true) parts.push("listening");
@@ -96,13 +96,13 @@ export function fdText({ kind, socket, access, target }: FdDescription): string 
   return `${kind}${about}, ${access}${target === undefined ? "" : `: ${printable(target)}`}`;
 }
 
-/** What happened, for people and for programs. */
+/** An event, as text and as JSON. */
 export interface Report {
   readonly text: string;
   readonly json: Readonly<Record<string, unknown>>;
 }
 
-/** One thing after another on standard output: as text, as JSON, or --raw: only data. */
+/** Prints events and messages to standard output: as text, as JSON, or --raw: only data. */
 export class Reporter {
   readonly #output: Output;
   readonly #mode: "text" | "json" | "raw";

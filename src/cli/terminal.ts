@@ -1,5 +1,5 @@
-// What a command that runs for a while has to do with whoever started it: signals that end it,
-// standard output, which may be slow or end, and standard input.
+// Signals, standard output and standard input of a command that runs for a while. The reader of its
+// output may be slow, or close the pipe.
 
 import { fstatSync, read, readSync, type Stats, writeSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
@@ -13,7 +13,7 @@ import { AGAIN } from "../syscalls/result.ts";
 const STDIN = 0;
 const STDOUT = 1;
 
-/** What reading or writing failed with, as all other errors are. */
+/** An error of reading or writing, as a UnixError. */
 function failed(syscall: "read" | "write", cause: unknown): UnixError {
   const { errno: number } = cause as { errno?: number };
   const hint = syscall === "read" ? "standard input" : "standard output";
@@ -35,7 +35,7 @@ export function print(text: string): void {
     const written = write(STDOUT, copy.address + from, bytes.length - from);
     if (written >= 0) from += written;
     else if (written === -errno.EPIPE)
-      return; // the reader has gone, and has had enough
+      return; // the reader has closed the pipe
     else if (written === AGAIN) poll(STDOUT, events.POLLOUT, -1);
     else throw failed("write", { errno: written });
   }
@@ -67,7 +67,7 @@ export class Stop implements Disposable {
     for (const signal of stops) process.on(signal, this.#listener);
   }
 
-  /** The next time; whoever cannot wait for the end of the end says it again. */
+  /** The next signal: after a first one a second can end the clean-up as well. */
   next(): Promise<void> {
     const { promise } = this.#told;
     promise.then(() => {
@@ -81,7 +81,7 @@ export class Stop implements Disposable {
   }
 }
 
-/** Standard output, which may be slower than what comes in, or end. */
+/** Standard output, whose reader may be slow, or close the pipe. */
 export class Output implements Disposable {
   #room: Promise<void> | null = null;
   readonly #gone = Promise.withResolvers<void>();
@@ -91,21 +91,21 @@ export class Output implements Disposable {
   };
 
   constructor() {
-    this.#gone.promise.catch(() => {}); // whoever waits for it is told
+    this.#gone.promise.catch(() => {}); // callers that await it get the error
     process.stdout.on("error", this.#failed);
   }
 
-  /** When its reader has gone. Rejects with the UnixError of any other end. */
+  /** Resolved when its reader has closed the pipe; rejected with the UnixError of other errors. */
   get gone(): Promise<void> {
     return this.#gone.promise;
   }
 
-  /** A promise if the reader has to catch up first. */
+  /** Print a line. A promise if the reader has to catch up first. */
   line(text: string): Promise<void> | undefined {
     return this.bytes(`${text}\n`);
   }
 
-  /** The same with bytes, as they are. */
+  /** Write bytes, unmodified. */
   bytes(data: string | Uint8Array): Promise<void> | undefined {
     if (process.stdout.write(data)) return undefined;
     this.#room ??= new Promise((resolve) => {
@@ -122,7 +122,7 @@ export class Output implements Disposable {
   }
 }
 
-/** What standard input is; null if it is closed: reading will say so. */
+/** The file status of standard input; null if it is closed: reading then fails. */
 function input(): Stats | null {
   try {
     return fstatSync(STDIN);
@@ -133,7 +133,7 @@ function input(): Stats | null {
 
 const PIECE = 64 * 1024;
 
-/** The next piece of a file; null at its end. Bun 1.3's stream keeps quiet if that fails. */
+/** The next piece of a file; null at its end. Bun 1.3's stream does not report errors of a file. */
 function readFile(): Promise<Uint8Array | null> {
   const room = new Uint8Array(PIECE);
   return new Promise((resolve, reject) => {
@@ -144,7 +144,7 @@ function readFile(): Promise<Uint8Array | null> {
   });
 }
 
-/** Bun tells of some errors as if they were the end (EIO); the end itself can be read again. */
+/** Bun reports some errors (EIO) as the end; a second read tells the two apart. */
 function lastError(): UnixError | null {
   try {
     readSync(STDIN, new Uint8Array(1));
@@ -156,7 +156,7 @@ function lastError(): UnixError | null {
 
 const NEWLINE = 10;
 
-/** Standard input, in pieces as they come; it is not touched before it is asked for. */
+/** Standard input, in pieces as they come. Nothing is read before the first `next`. */
 export class Input implements Disposable {
   #wanted: PromiseWithResolvers<Uint8Array | null> | null = null;
   #error: UnixError | null = null;
@@ -182,7 +182,7 @@ export class Input implements Disposable {
 
   #begin(): void {
     const what = input();
-    // Bun reports it with a stack, and to nobody who could catch it
+    // Bun would report it as an error that cannot be caught
     if (what?.isDirectory() === true) throw failed("read", { errno: errno.EISDIR });
     this.#isFile = what?.isFile() === true;
     if (this.#isFile) return;
@@ -210,7 +210,7 @@ export class Input implements Disposable {
     return true;
   }
 
-  /** Whole lines without their ends; what is left at the end is the last one. */
+  /** Lines without their ends; the last one may have none. */
   async *lines(): AsyncGenerator<Uint8Array> {
     let rest: Uint8Array[] = [];
     for (let chunk = await this.next(); chunk !== null; chunk = await this.next()) {
@@ -234,7 +234,7 @@ export class Input implements Disposable {
     return Buffer.concat(chunks);
   }
 
-  /** Read no more; whatever waits for input does not keep the program alive. */
+  /** Stop reading; input then keeps the program alive no longer. */
   [Symbol.dispose](): void {
     if (!this.#begun) return;
     process.stdin.off("data", this.#data).off("end", this.#end).off("error", this.#failed);

@@ -1,4 +1,4 @@
-// One connection that Bun accepted for a server of node:http, and that was let in.
+// A connection that Bun accepted for a server of node:http, and that was admitted.
 
 import { socket as c } from "../../native/socket.ts";
 import { closedError } from "../base/errors.ts";
@@ -7,9 +7,9 @@ import { kind, lookAt } from "../syscalls/file-kind.ts";
 import { shutdown, unreadBytes } from "../syscalls/socket.ts";
 import { handleOf } from "./bun-handle.ts";
 import { type Caller, makeCaller } from "./caller.ts";
+import type { Activity, Limits, ServedConnection } from "./connection-types.ts";
+import type { BunStream } from "./delegate-server.ts";
 import type { HttpStream } from "./probe.ts";
-import type { Doing, Limits, Served } from "./served.ts";
-import type { BunStream } from "./shadow.ts";
 
 const UNKNOWN = -1n;
 const inodeOf = (fd: number): bigint => (lookAt(fd) < 0 ? UNKNOWN : kind.inode);
@@ -17,21 +17,21 @@ const inodeOf = (fd: number): bigint => (lookAt(fd) < 0 ? UNKNOWN : kind.inode);
 /** Bun knows "no limit" as 0. */
 const limit = (ms: number): number => (Number.isFinite(ms) ? ms : 0);
 
-export class BunConnection implements Served {
+export class BunConnection implements ServedConnection {
   readonly caller: Caller;
   readonly fd: number;
   readonly stream: BunStream;
   readonly http: HttpStream;
   readonly session = null;
-  /** Nothing tells. */
-  readonly untouched = false;
-  late = false;
-  /** To be called when it has ended, once or more often. */
-  onLeft: () => void = () => {};
+  /** Bun does not say. */
+  readonly nothingRead = false;
+  timedOut = false;
+  /** Called when it has ended, once or more often. */
+  onEnded: () => void = () => {};
   readonly #inode: bigint;
-  #deaf = false;
+  #readingStopped = false;
 
-  /** To be called while it is certain that the descriptor is the stream's. */
+  /** Made while it is certain that the descriptor is the stream's. */
   constructor(stream: BunStream, fd: number, credentials: Credentials) {
     this.stream = stream;
     this.http = stream as unknown as HttpStream;
@@ -43,31 +43,31 @@ export class BunConnection implements Served {
     });
   }
 
-  /** Only when it is certain: else the number may be another's, who would be told of. */
+  /** Only if it is certain: else the number may be another connection's by now. */
   get #isOpen(): boolean {
     if (this.stream.destroyed || this.#inode === UNKNOWN) return false;
     return inodeOf(this.fd) === this.#inode;
   }
 
-  /** A head that is on its way counts as none: who is deafened then is told so by EPIPE. */
-  look(): Doing {
+  /** An incomplete head counts as none: after `stopReading` its client gets EPIPE. */
+  activity(): Activity {
     if (this.http.parser === null) return "ours no longer";
     return (this.http._httpMessage ?? null) === null ? "idle" : "answering";
   }
 
-  /** Bun itself keeps all limits but those for a request that comes. */
+  /** Bun itself keeps all limits but those of a request that is not complete. */
   overdue(_now: number, { head, request }: Limits): "late" | null {
-    if (this.stream.destroyed) this.onLeft(); // its listeners may have been removed
-    if (this.stream.destroyed || this.look() === "ours no longer") return null;
+    if (this.stream.destroyed) this.onEnded(); // its listeners may have been removed
+    if (this.stream.destroyed || this.activity() === "ours no longer") return null;
     const late = handleOf(this.stream)?.isRequestTimedOut(limit(head), limit(request)) === true;
     if (!late) return null;
-    const busy = this.#isOpen && unreadBytes(this.fd) > 0; // this thread was, and has to read it
+    const busy = this.#isOpen && unreadBytes(this.fd) > 0; // not read yet: this thread was busy
     return busy ? null : "late";
   }
 
-  deafen(): void {
-    if (this.#deaf || !this.#isOpen) return;
-    this.#deaf = true;
+  stopReading(): void {
+    if (this.#readingStopped || !this.#isOpen) return;
+    this.#readingStopped = true;
     shutdown(this.fd, c.SHUT_RD);
   }
 

@@ -1,18 +1,18 @@
-// What Bun's stream of node:http keeps of its connection, in a property without a public name.
+// Bun's own object for a connection of node:http, which a stream keeps in a private symbol.
 
-import type { BunStream } from "./shadow.ts";
+import type { BunStream } from "./delegate-server.ts";
 
 const HANDLE = "handle";
 let key: symbol | undefined;
 
 /** Bun's own object for a connection. */
 export interface BunHandle {
-  /** Asked of the kernel each time, until there is one; null for a Unix socket. */
+  /** Bun asks the kernel each time until it gets one; null for a Unix socket. */
   readonly localAddress: { readonly family?: unknown } | null;
   isRequestTimedOut(headersTimeout: number, requestTimeout: number): boolean;
 }
 
-/** null: it has none, or this Bun has another one. */
+/** null: the stream has none, or this Bun's is different. */
 export function handleOf(stream: BunStream): BunHandle | null {
   key ??= Object.getOwnPropertySymbols(stream).find(({ description }) => description === HANDLE);
   const value: unknown = key === undefined ? null : Reflect.get(stream, key);

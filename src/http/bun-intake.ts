@@ -1,6 +1,6 @@
-// Bun accepts from the listener, and parses: a shadow of the server listens, with the listener
-// under its number. In the moment in which Bun has accepted somebody, before it reads, this side
-// looks who it is and asks the rules.
+// Bun accepts from the listener, and parses: a delegate of the server listens, with the listener
+// under its descriptor number. When Bun has accepted a connection, and before it reads from it,
+// this library asks the kernel who the client is, and then the rules.
 
 import type { Server } from "node:http";
 import { check, UnixError } from "../base/errors.ts";
@@ -14,77 +14,77 @@ import {
   resume,
   suspend,
 } from "../serve/epoll-entry.ts";
-import { started, throwAway } from "../serve/placeholder.ts";
+import { findStarted, placeholderFor } from "../serve/placeholder.ts";
 import { applySettings } from "../socket/options.ts";
 import type { StreamSocket } from "../socket/stream.ts";
 import { duplicateOnto } from "../syscalls/fd.ts";
 import { rawName } from "../syscalls/socket.ts";
 import { BunConnection } from "./bun-connection.ts";
 import { mark } from "./caller.ts";
-import type { Hall } from "./hall.ts";
-import { Refusal } from "./refusal.ts";
-import type { Intake } from "./served.ts";
-import { type BunStream, Follower, shadowOf } from "./shadow.ts";
+import type { Intake } from "./connection-types.ts";
+import { type BunStream, CopiedOptions, delegateOf } from "./delegate-server.ts";
+import { FdRefusal } from "./fd-refusal.ts";
+import type { ServiceView } from "./service-view.ts";
 import { WhichFd } from "./which-fd.ts";
 
-/** Start a shadow where nobody is, and find where Bun has its socket. */
-export function startShadow(shadow: Server): Registration {
-  const where = throwAway("unix");
+/** Start a delegate at a placeholder address, and find Bun's registration of its socket. */
+export function startDelegate(delegate: Server): Registration {
+  const where = placeholderFor("unix");
   const before = new Set(registrations().map(({ inode }) => inode));
   const { listen } = process.getBuiltinModule("node:http").Server.prototype;
-  listen.call(shadow, "path" in where ? where.path : "");
+  listen.call(delegate, "path" in where ? where.path : "");
   try {
-    return started(where, { before });
+    return findStarted(where, { before });
   } catch (error) {
-    stopShadow(shadow);
+    stopDelegate(delegate);
     throw error;
   }
 }
 
-/** The class's own: a server may have others. */
-export function stopShadow(shadow: Server): void {
-  process.getBuiltinModule("node:http").Server.prototype.close.call(shadow);
+/** By the method of the class: a server may have its own `close`. */
+export function stopDelegate(delegate: Server): void {
+  process.getBuiltinModule("node:http").Server.prototype.close.call(delegate);
 }
 
 const PAUSE_MS = 5;
 
 export class BunIntake implements Intake {
   readonly by = "bun";
-  readonly #hall: Hall;
+  readonly #service: ServiceView;
   readonly #listener: Listener<StreamSocket>;
-  readonly #shadow: Server;
-  readonly #follower: Follower;
+  readonly #delegate: Server;
+  readonly #copiedOptions: CopiedOptions;
   readonly #entry: Registration;
   readonly #which: WhichFd;
-  readonly #refusal: Refusal;
-  /** Who was let in, and is here. */
+  readonly #refusal: FdRefusal;
+  /** Connections that were admitted, and are open. */
   readonly #admitted = new WeakSet<BunStream>();
   #open = false;
   #stopped = false;
   #count = 0;
   #referenced = true;
-  #held = true;
+  #delegateReferenced = true;
 
   /** @throws UnixError, UnsupportedError: then nothing has been started */
-  constructor(hall: Hall) {
-    const { listener, server } = hall;
-    this.#hall = hall;
+  constructor(service: ServiceView) {
+    const { listener, server } = service;
+    this.#service = service;
     this.#listener = listener;
-    this.#shadow = shadowOf(server, {
+    this.#delegate = delegateOf(server, {
       accepted: (stream) => this.#accepted(stream),
       admitted: (stream) => this.#admitted.has(stream),
-      requested: (answer) => hall.requested(answer),
+      requested: (answer) => service.requested(answer),
     });
     const name = rawName(listener.fd);
     if (typeof name === "number") throw new UnixError("getsockname", name);
-    this.#entry = startShadow(this.#shadow);
+    this.#entry = startDelegate(this.#delegate);
     try {
       this.#which = new WhichFd({ epoll: this.#entry.epoll, name });
-      this.#follower = new Follower(server, this.#shadow);
-      this.#letIn();
-      this.#refusal = new Refusal(listener);
+      this.#copiedOptions = new CopiedOptions(server, this.#delegate);
+      this.#install();
+      this.#refusal = new FdRefusal(listener);
       listener.onEnd = () => {
-        this.#shut();
+        this.#stopAccepting();
         this.#refusal.end();
       };
     } catch (error) {
@@ -94,129 +94,130 @@ export class BunIntake implements Intake {
     }
   }
 
-  #letIn(): void {
+  #install(): void {
     const failed = exchange(this.#entry, this.#listener.fd);
     if (failed !== null) throw new UnixError(failed.step, failed.result);
     this.#open = true;
   }
 
   /**
-   * Also in the midst of Bun's accepting, which goes on until there is nothing more: from what is
-   * under the number now nobody can be accepted.
+   * Also while Bun is accepting, which it does until accept(2) would block: from the socket that is
+   * under the number now nothing can be accepted.
    */
-  #shut(): void {
+  #stopAccepting(): void {
     if (!this.#open) return;
     this.#open = false;
     suspend(this.#entry);
-    duplicateOnto(this.#which.nowhere, this.#entry.fd);
+    duplicateOnto(this.#which.inetFd, this.#entry.fd);
   }
 
-  room(): void {
-    if (this.#open || this.#stopped || this.#listener.closed || this.#hall.full) return;
+  onRoom(): void {
+    if (this.#open || this.#stopped || this.#listener.closed || this.#service.full) return;
     try {
       check(duplicateOnto(this.#listener.fd, this.#entry.fd), "dup3");
       check(resume(this.#entry), "epoll_ctl");
       this.#open = true;
     } catch (error) {
-      duplicateOnto(this.#which.nowhere, this.#entry.fd);
-      this.#hall.warn(`nobody is accepted for a moment: ${String(error)}`);
-      setTimeout(() => this.room(), PAUSE_MS); // the kernel is out of memory, or of watches
+      duplicateOnto(this.#which.inetFd, this.#entry.fd);
+      this.#service.warn(`no connections are accepted for a moment: ${String(error)}`);
+      setTimeout(() => this.onRoom(), PAUSE_MS); // the kernel is out of memory, or of watches
     }
   }
 
   #accepted(stream: BunStream): void {
-    if (this.#admitted.has(stream)) return; // it is told once
+    if (this.#admitted.has(stream)) return; // reported twice
     try {
       const connection = this.#admit(stream);
-      if (connection !== null) this.#enter(connection);
+      if (connection !== null) this.#begin(connection);
       else stream.destroy();
     } catch (error) {
       stream.destroy();
-      if (error instanceof UnixError) this.#hall.warn(error.message);
-      else this.#hall.uncaught(error); // what `allow` or a listener threw
+      if (error instanceof UnixError) this.#service.warn(error.message);
+      else this.#service.uncaught(error); // what `allow` or a listener threw
     }
   }
 
-  /** null: it is not let in. @throws what `allow` throws; UnixError */
+  /** null: it is refused. @throws what `allow` throws; UnixError */
   #admit(stream: BunStream): BunConnection | null {
     if (!this.#open) return null;
     const fd = this.#which.of(stream);
     if (fd < 0) {
-      this.#hall.warn("it is not known which connection was accepted");
+      this.#service.warn("the descriptor of an accepted connection was not found");
       return null;
     }
     let connection: BunConnection | null = null;
     try {
-      connection = this.#ask(stream, fd);
+      connection = this.#checkRules(stream, fd);
       return connection;
     } finally {
       if (connection === null) this.#which.ended(fd, stream);
     }
   }
 
-  /** By the rules. */
-  #ask(stream: BunStream, fd: number): BunConnection | null {
+  /** null: the rules refuse it. */
+  #checkRules(stream: BunStream, fd: number): BunConnection | null {
     const { settings, rules } = this.#listener.terms;
     applySettings(fd, settings);
-    if (!this.#refusal.holdsFor(fd)) {
-      this.#hall.warn("a connection was closed that began with descriptors");
+    if (!this.#refusal.appliesTo(fd)) {
+      this.#service.warn("a connection was closed whose client had sent descriptors");
       return null;
     }
     const credentials = peerCredentials(fd);
     const connection = new BunConnection(stream, fd, credentials);
     if (rules.allow !== null && !admits(rules.allow, credentials)) return null;
-    return stream.destroyed || !this.#open ? null : connection; // by `allow`
+    return stream.destroyed || !this.#open ? null : connection; // `allow` may have closed either
   }
 
   /** @throws what a listener of "connection" throws */
-  #enter(connection: BunConnection): void {
+  #begin(connection: BunConnection): void {
     const { stream, fd } = connection;
     const { rules } = this.#listener.terms;
     this.#admitted.add(stream);
     mark(stream, connection.caller);
     rules.open += 1;
     this.#count += 1;
-    this.#hold();
-    const left = (): void => {
+    this.#updateRef();
+    const ended = (): void => {
       if (!this.#admitted.delete(stream)) return;
       rules.open -= 1;
       this.#count -= 1;
-      this.#hold();
+      this.#updateRef();
       this.#which.ended(fd, stream);
-      this.#hall.gone(connection);
+      this.#service.ended(connection);
     };
-    connection.onLeft = left;
-    stream.once("close", left);
-    this.#follower.follow();
-    this.#hall.enter(connection);
-    if (this.#hall.full) this.#shut();
-    this.#hall.server.emit("connection", stream);
+    connection.onEnded = ended;
+    stream.once("close", ended);
+    this.#copiedOptions.update();
+    this.#service.enter(connection);
+    if (this.#service.full) this.#stopAccepting();
+    this.#service.server.emit("connection", stream);
   }
 
   stop(): void {
     this.#stopped = true;
-    this.#shut();
-    this.#follower.set("httpAllowHalfOpen", true); // what is read behind the last is answered, too
+    this.#stopAccepting();
+    // a request that is read behind the last one is answered, too
+    this.#copiedOptions.set("httpAllowHalfOpen", true);
   }
 
   reference(on: boolean): void {
     this.#referenced = on;
-    this.#hold();
+    this.#updateRef();
   }
 
-  /** Bun's own connections keep nothing alive. */
-  #hold(): void {
+  /** Bun's connections keep no process alive: the delegate does it for them. */
+  #updateRef(): void {
     const on = this.#referenced || this.#count > 0;
-    if (on === this.#held) return;
-    this.#held = on;
+    if (on === this.#delegateReferenced) return;
+    this.#delegateReferenced = on;
     const { ref, unref } = process.getBuiltinModule("node:http").Server.prototype;
-    (on ? ref : unref).call(this.#shadow);
+    (on ? ref : unref).call(this.#delegate);
   }
 
   close(): void {
     this.#stopped = true;
-    this.#shut();
-    stopShadow(this.#shadow);
+    this.#stopAccepting();
+    stopDelegate(this.#delegate);
   }
 
   end(): void {

@@ -1,5 +1,5 @@
-// Who is at the other end of an HTTP request: whom the kernel recorded when the connection was
-// made, found again from whatever a framework hands to its handlers.
+// The caller of an HTTP request: the process that the kernel recorded when the connection was made,
+// found from what a framework gives to its handlers.
 
 import { closedError, UnsupportedError } from "../base/errors.ts";
 import { peerCredentials, peerGroups } from "../peer/credentials.ts";
@@ -8,30 +8,29 @@ import type { StreamSocket } from "../socket/stream.ts";
 import type { Credentials } from "../structs/credentials.ts";
 
 /**
- * Who connected: the process that called connect(2), as it was then, by the kernel's word. A
- * connection can be handed on: who sends a request over it now may be another process, to which
- * that one has given it.
+ * Who connected: the process that called connect(2), as the kernel recorded it then. A connection
+ * can be passed on: the process that sends a request over it now may be another one.
  */
 export interface Caller {
-  /** Its pid in this pid namespace; null: it has none there. It may be another's when it ended. */
+  /** Its pid in this pid namespace; null: it has none. After its end another may have it. */
   readonly pid: number | null;
-  /** The effective user; null: one that this user namespace cannot name, so never the same. */
+  /** The effective user; null: this user namespace has no number for it; it equals no other. */
   readonly uid: number | null;
   /** The effective group, likewise. */
   readonly gid: number | null;
   /**
    * The supplementary groups that it had when it connected.
-   * @throws UnixError ERR_CLOSED when the connection is closed and they were not asked before
+   * @throws UnixError ERR_CLOSED if the connection is closed and they were not asked before
    */
   groups(): readonly number[];
   /**
-   * The process, looked at closely and now: pidfd, executable. Yours to close.
-   * @throws UnixError ERR_CLOSED when the connection is closed
+   * The process, verified now: pidfd, executable. Close it after use.
+   * @throws UnixError ERR_CLOSED if the connection is closed
    */
   peer(): VerifiedPeer;
 }
 
-/** On each stream that a server got from us. It is not exported: nobody else writes it. */
+/** On each stream that a server got from us. Not exported, so that only this file sets it. */
 const CALLER = Symbol("caller");
 
 /**
@@ -50,7 +49,7 @@ export function makeCaller({ pid, uid, gid }: Credentials, fd: () => number): Ca
   });
 }
 
-/** @internal Who connected this socket. @throws UnixError where the kernel does not say */
+/** @internal Who connected this socket. @throws UnixError if the kernel does not say */
 export function callerOn(socket: StreamSocket): Caller {
   const fd = (): number => {
     if (socket.closed) throw closedError("getsockopt");
@@ -70,7 +69,7 @@ function get(from: unknown, key: PropertyKey): unknown {
   try {
     return (from as Record<PropertyKey, unknown>)[key];
   } catch {
-    return undefined; // a getter that has nothing to say now
+    return undefined; // a getter that throws now
   }
 }
 
@@ -87,8 +86,8 @@ export function callerBelow(stream: object): Caller | undefined {
   return undefined;
 }
 
-/** Where frameworks keep the stream, or what leads to it. */
-const ways = [
+/** The properties by which frameworks' objects lead to the stream. */
+const streamPaths = [
   ["socket"], // IncomingMessage, ServerResponse; express, fastify's request, koa's context
   ["_socket"], // ws
   ["raw", "socket"], // fastify's reply
@@ -111,25 +110,25 @@ function ofRequest(of: object): Caller | undefined {
 
 /** A server of Bun.serve. */
 export interface RequestServer {
-  /** Where this Bun has it (oven-sh/bun#29599): the descriptor of a request's connection. */
+  /** If this Bun has it (oven-sh/bun#29599): the descriptor of a request's connection. */
   requestFD?(request: Request): number | null;
 }
 
 /**
  * Who connected: frozen, and the same object for each request of a connection. undefined for what
- * did not come through {@link serveHttp}: over TCP, or from another server. So a missing caller is
- * nobody, and to be refused.
+ * did not come through {@link serveHttp}: over TCP, or from another server. Refuse a request that
+ * has no caller.
  *
  * It is found from a request, a response or a socket of node:http, https and http2; from what
- * express, fastify, koa and hono (`c`, on @hono/node-server) hand to their handlers; from a
- * WebSocket of ws and a socket of socket.io, and when the connection has been upgraded.
+ * express, fastify, koa and hono (`c`, on @hono/node-server) give to their handlers; from a
+ * WebSocket of ws and a socket of socket.io; also after an upgrade.
  */
 export function callerOf(of: object): Caller | undefined;
 /**
  * The same for a request of Bun.serve on a Unix socket; undefined once it has been answered.
  *
- * @throws UnsupportedError where this Bun does not tell which connection a request came over, as no
- *   Bun up to 1.4.5 does
+ * @throws UnsupportedError if this Bun does not tell which connection a request came over: no Bun
+ *   up to 1.4.5 does
  */
 export function callerOf(request: Request, server: RequestServer): Caller | undefined;
 /** Both of the above. */
@@ -137,23 +136,23 @@ export function callerOf(of: object, server?: RequestServer): Caller | undefined
   if (server !== undefined) return callerByServer(of as Request, server);
   const own = markOn(of);
   if (own !== undefined || typeof of !== "object" || of === null) return own;
-  for (const way of ways) {
-    let there: unknown = of;
-    for (const step of way) there = get(there, step);
-    const caller = markOn(there);
+  for (const path of streamPaths) {
+    let value: unknown = of;
+    for (const step of path) value = get(value, step);
+    const caller = markOn(value);
     if (caller !== undefined) return caller;
   }
   return ofRequest(of);
 }
 
-const INSTEAD =
+const NO_REQUEST_FD =
   "this Bun does not tell which connection a request of Bun.serve came over. Serve with " +
-  "node:http (hono, express, …) and serveHttp; or decide who may connect: listen's `allow`, that " +
-  "holds for serveOn, and one address for each kind of caller";
+  "node:http (hono, express, …) and serveHttp; or decide who may connect: listen's `allow`, " +
+  "which holds for serveOn, and one address for each kind of caller";
 
 function callerByServer(request: Request, server: RequestServer): Caller | undefined {
   if (typeof server.requestFD !== "function") {
-    throw new UnsupportedError("requestCallers", INSTEAD);
+    throw new UnsupportedError("requestCallers", NO_REQUEST_FD);
   }
   const fd = (): number => {
     const number = server.requestFD?.(request) ?? -1;
@@ -164,4 +163,4 @@ function callerByServer(request: Request, server: RequestServer): Caller | undef
 }
 
 /** @internal For `capabilities()`. */
-export const whyNoRequestCallers = INSTEAD;
+export const whyNoRequestCallers = NO_REQUEST_FD;

@@ -1,57 +1,57 @@
-// One connection that a server of node:http got from us: how far it is, and since when.
+// A connection that this library accepted for a server of node:http: its state, and since when.
 
 import { socket as c } from "../../native/socket.ts";
 import type { DescriptorDuplex } from "../socket/node-stream.ts";
 import type { StreamSocket } from "../socket/stream.ts";
 import { shutdown } from "../syscalls/socket.ts";
 import { type Caller, callerOn, mark } from "./caller.ts";
+import type { Activity, Limits, ServedConnection, Session } from "./connection-types.ts";
 import type { HttpStream } from "./probe.ts";
-import type { Doing, Limits, Served, Session } from "./served.ts";
 
-/** What node:http of Bun calls, without a public name, a message that is not all here. */
+/** Bun's private symbol for a message that is not complete. */
 const OPEN = "http1MessageOpen";
 let open: symbol | undefined;
 
 /**
- * Whether a part of a request has come; undefined where this Bun does not say. Without it a head
- * that begins in the same moment as the last answer ends counts as idleness.
+ * Whether a part of a request has come; undefined if this Bun does not say. Then a head that begins
+ * just when the last answer ends counts as idle time.
  */
-function hasBegun(http: HttpStream): boolean | undefined {
+function requestBegun(http: HttpStream): boolean | undefined {
   open ??= Object.getOwnPropertySymbols(http).find(({ description }) => description === OPEN);
   const value: unknown = open === undefined ? undefined : Reflect.get(http, open);
   return typeof value === "boolean" ? value : undefined;
 }
 
-export class Connection implements Served {
+export class Connection implements ServedConnection {
   readonly caller: Caller;
   readonly socket: StreamSocket;
-  /** The bytes as they come. */
+  /** The connection as a stream, before TLS. */
   readonly stream: DescriptorDuplex & HttpStream;
   http: HttpStream | null = null;
   #session: Session | null = null;
-  /** Of the session: those that are open. */
+  /** Open streams of the session. */
   #streams = 0;
-  late = false;
-  /** A new request comes, on a connection that has had an answer or none yet. */
+  timedOut = false;
+  /** The first request is awaited, or a request is incomplete. */
   #arriving = true;
   #since: number;
   #read = 0;
   #written = 0;
-  /** The answer to a request that is not all here, and since when it is awaited. */
+  /** The answer to a request that is not complete, and since when its rest is awaited. */
   #partial: unknown = null;
   #partialSince = 0;
-  #deaf = false;
-  /** What it had read when it was first seen to be overdue; −1: it is not. */
+  #readingStopped = false;
+  /** Bytes read when it was first seen to be overdue; −1: it is not. */
   #suspected = -1;
 
-  /** @throws UnixError where the kernel does not say who connected */
+  /** @throws UnixError if the kernel does not say who connected */
   constructor(socket: StreamSocket, now: number) {
     this.caller = callerOn(socket);
     this.socket = socket;
     this.stream = socket.toDuplex({ allowHalfOpen: true }) as unknown as Connection["stream"];
     this.#since = now;
     mark(this.stream, this.caller);
-    // the server listens until an upgrade; an error of one connection is never the process's
+    // the server listens until an upgrade; an error of a connection must not become uncaught
     this.stream.on("error", () => {});
   }
 
@@ -67,7 +67,7 @@ export class Connection implements Served {
     return this.#session;
   }
 
-  /** It has turned out to be HTTP/2. */
+  /** The client speaks HTTP/2. */
   beginSession(session: Session, now: number): void {
     this.#session = session;
     this.#since = now;
@@ -86,10 +86,10 @@ export class Connection implements Served {
   }
 
   /**
-   * What it is doing. To be asked now and then: a request is known by what was written since, so
-   * that none of them costs anything.
+   * Its state. Called now and then: requests in between are seen by the bytes that were written, so
+   * that no request costs anything.
    */
-  look(now: number): Doing {
+  activity(now: number): Activity {
     const { http } = this;
     if (http === null) return "arriving";
     if (this.session !== null || http.parser === null) return "ours no longer";
@@ -100,17 +100,17 @@ export class Connection implements Served {
       this.#since = now;
       this.#note(http);
     }
-    const begun = hasBegun(http) ?? bytesRead !== this.#read;
+    const begun = requestBegun(http) ?? bytesRead !== this.#read;
     if (answer === null && !this.#arriving && begun) {
       this.#arriving = true;
       this.#since = now;
     }
-    this.#lookAtBody(answer, now);
+    this.#checkBody(answer, now);
     if (answer !== null) return "answering";
     return this.#arriving ? "arriving" : "idle";
   }
 
-  #lookAtBody(answer: HttpStream["_httpMessage"], now: number): void {
+  #checkBody(answer: HttpStream["_httpMessage"], now: number): void {
     if (answer == null || answer.req?.complete !== false) this.#partial = null;
     else if (this.#partial !== answer) {
       this.#partial = answer;
@@ -118,13 +118,14 @@ export class Connection implements Served {
     }
   }
 
-  get untouched(): boolean {
+  get nothingRead(): boolean {
     return this.stream.bytesRead === 0;
   }
 
   /**
-   * Whether it has had its time: "late" for a request, "idle" with none. To be seen twice, at the
-   * same point: the first time this thread may have been busy, with what came in time yet unread.
+   * The limit that has passed: "late" of a request, "idle" between requests. Only when it is seen
+   * twice with no byte read in between: the first time this thread may have been busy, with bytes
+   * unread that came in time.
    */
   overdue(now: number, limits: Limits): "late" | "idle" | null {
     const overdue = this.#overdue(now, limits);
@@ -134,18 +135,18 @@ export class Connection implements Served {
   }
 
   #overdue(now: number, limits: Limits): "late" | "idle" | null {
-    const doing = this.look(now);
+    const activity = this.activity(now);
     const since = now - this.#since;
     if (this.session !== null) return this.#streams === 0 && since > limits.idle ? "idle" : null;
-    if (doing === "arriving" && since > Math.min(limits.head, limits.request)) return "late";
-    if (doing === "idle" && since > limits.idle) return "idle";
+    if (activity === "arriving" && since > Math.min(limits.head, limits.request)) return "late";
+    if (activity === "idle" && since > limits.idle) return "idle";
     if (this.#partial !== null && now - this.#partialSince > limits.request) return "late";
     return null;
   }
 
-  deafen(): void {
-    if (this.#deaf || this.socket.closed) return;
-    this.#deaf = true;
+  stopReading(): void {
+    if (this.#readingStopped || this.socket.closed) return;
+    this.#readingStopped = true;
     shutdown(this.socket.fd, c.SHUT_RD);
   }
 

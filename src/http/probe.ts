@@ -1,18 +1,18 @@
 // Whether this Bun's node:http serves a connection that it did not accept itself
 // (facts: #http-serves-handed-connections). Tried once, with a request of ours, on a stream that
-// leads nowhere: all of it happens in one turn.
+// discards what is written; within one turn of the loop.
 
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 
 const GET = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-const WHY = "node:http of this Bun ignores connections that are handed to it; Bun 1.4 serves them";
+const WHY = "node:http of this Bun ignores connections that it did not accept; Bun 1.4 serves them";
 
-/** What a server of node:http notes on a stream that it reads from. */
+/** What a server of node:http keeps on a stream that it reads from. */
 export interface HttpStream extends Duplex {
-  /** The answer that is being given; null: none is due. */
+  /** The response that is being sent; null: none. */
   _httpMessage?: (ServerResponse & { readonly req?: IncomingMessage }) | null;
-  /** null once the stream is somebody else's: a WebSocket, a tunnel. */
+  /** null once node:http no longer reads the stream: a WebSocket, a tunnel. */
   parser?: unknown;
   readonly bytesRead?: number;
   readonly bytesWritten?: number;
@@ -20,15 +20,15 @@ export interface HttpStream extends Duplex {
 
 let known: string | null | undefined;
 
-/** null: it does. */
+/** Why it does not; null: it does. */
 export function whyNoServing(): string | null {
-  known ??= tried() ? "" : WHY;
+  known ??= tryHttp() ? "" : WHY;
   return known === "" ? null : known;
 }
 
-function tried(): boolean {
+function tryHttp(): boolean {
   const { createServer } = process.getBuiltinModule("node:http");
-  const stream = nowhere();
+  const stream = discardingStream();
   let works = false;
   const server: Server = createServer((request, response) => {
     works = request.socket === (stream as unknown) && stream._httpMessage === response;
@@ -45,7 +45,7 @@ function tried(): boolean {
   }
 }
 
-function nowhere(): HttpStream {
+function discardingStream(): HttpStream {
   const { Duplex } = process.getBuiltinModule("node:stream");
   const stream = new Duplex({
     read() {},
@@ -56,15 +56,15 @@ function nowhere(): HttpStream {
   return stream.on("error", () => {});
 }
 
-let asked: boolean | undefined;
+let requestFdKnown: boolean | undefined;
 
 /** Whether Bun.serve tells which descriptor a request came over: `server.requestFD`. */
 export function tellsDescriptors(): boolean {
-  asked ??= triedServe();
-  return asked;
+  requestFdKnown ??= tryBunServe();
+  return requestFdKnown;
 }
 
-function triedServe(): boolean {
+function tryBunServe(): boolean {
   try {
     const unix = `\0bunix-${crypto.randomUUID()}`;
     const server = Bun.serve({ unix, fetch: () => new Response() });

@@ -1,4 +1,4 @@
-// node:http servers on a listener of ours: each admitted connection becomes theirs.
+// node:http servers on a listener of ours: they get each admitted connection.
 
 import type { TlsOptions } from "node:tls";
 import { Backoff } from "../base/backoff.ts";
@@ -7,15 +7,15 @@ import { closedError, UnsupportedError } from "../base/errors.ts";
 import { Listener } from "../listener/listener.ts";
 import type { StreamSocket } from "../socket/stream.ts";
 import { BunIntake } from "./bun-intake.ts";
-import { bunTells, whyNotBun } from "./bun-probe.ts";
-import type { Hall } from "./hall.ts";
-import { type AnyHttpServer, type AnyServer, type Kind, kindOf } from "./kinds.ts";
+import { bunReportsAccepts, whyNotBun } from "./bun-probe.ts";
+import type { Intake, ServedConnection } from "./connection-types.ts";
 import { whyNoServing } from "./probe.ts";
-import type { Intake, Served } from "./served.ts";
+import { type AnyHttpServer, type AnyServer, type Kind, kindOf } from "./server-kinds.ts";
+import type { ServiceView } from "./service-view.ts";
 import { StreamIntake } from "./stream-intake.ts";
-import { giveUp, limitsOf, Sweep } from "./timeouts.ts";
+import { limitsOf, Sweep, timeOut } from "./timeouts.ts";
 
-/** How to serve. Who may come in, and how many, are options of `listen`. */
+/** How to serve. Whom to admit, and how many, are options of `listen`. */
 export interface ServeHttpOptions {
   /**
    * For a server of node:https: its certificate and the like, as createServer of node:tls takes
@@ -24,34 +24,34 @@ export interface ServeHttpOptions {
   readonly tls?: TlsOptions | undefined;
   /**
    * Who accepts. "bun": Bun itself, which parses with the parser of its own servers, twice as
-   * fast; this side looks who it is in the moment in which somebody was accepted. `request.socket`
+   * fast; this library asks the rules as soon as Bun has accepted a client. `request.socket`
    * is then what a server of node:http has without this library. "bunix": this library;
    * `request.socket` is a `DescriptorDuplex`, whose `socket` is the `StreamSocket`.
    *
-   * Default "bun" for a server of node:http, where that works and Linux refuses descriptors that
-   * clients send (6.16); else "bunix". So it is with a `Listener` whose socket options Bun would
-   * not keep. "bun" that cannot be is "bunix": `acceptedBy` tells.
+   * Default "bun" for a server of node:http, if that works and Linux refuses descriptors that
+   * clients send (6.16); else "bunix". If "bun" does not work here, or Bun would not keep the
+   * `Listener`'s socket options, it is "bunix": `acceptedBy` tells.
    */
   readonly acceptBy?: "bun" | "bunix" | undefined;
 }
 
-/** How to let a service go. */
+/** How to drain a service. */
 export interface DrainHttpOptions {
-  /** Cut off what is still going on after so many milliseconds. Default: never. */
+  /** Close what is still open after so many milliseconds. Default: never. */
   readonly timeoutMs?: number | undefined;
-  /** Cut it off at once. */
+  /** Close it when it is aborted. */
   readonly signal?: AbortSignal | undefined;
 }
 
-const LOOKS = { first: 1, max: 100 } as const;
+const PAUSES = { first: 1, max: 100 } as const;
 
-/** Connections from a listener to an HTTP server. Made by {@link serveHttp}. */
+/** Gives a listener's connections to an HTTP server. Made by {@link serveHttp}. */
 export class HttpService implements Disposable, AsyncDisposable {
   readonly #listener: Listener<StreamSocket>;
   readonly #server: AnyServer;
-  readonly #open = new Set<Served>();
+  readonly #open = new Set<ServedConnection>();
   readonly #sweep: Sweep;
-  /** null: it is not known yet who accepts; connections wait. */
+  /** null: it is being tried whether Bun can accept; connections wait in the backlog. */
   #intake: Intake | null = null;
   #closed = false;
   #draining = false;
@@ -63,16 +63,16 @@ export class HttpService implements Disposable, AsyncDisposable {
     this.#listener = listener;
     this.#server = server;
     this.#sweep = new Sweep(
-      (now) => this.#look(now),
+      (now) => this.#sweepAll(now),
       () => limitsOf(this.#server),
     );
-    const hall = this.#hall(kindOf(server));
-    const here = (): Intake => new StreamIntake(hall, options.tls, () => this.#open.size);
-    if (whyNotBun(hall, options) !== null) this.#intake = here();
-    else this.#begin(hall, here);
+    const service = this.#service(kindOf(server));
+    const ownIntake = (): Intake => new StreamIntake(service, options.tls, () => this.#open.size);
+    if (whyNotBun(service, options) !== null) this.#intake = ownIntake();
+    else this.#begin(service, ownIntake);
   }
 
-  #hall(kind: Kind): Hall {
+  #service(kind: Kind): ServiceView {
     const { rules } = this.#listener.terms;
     const isFull = (): boolean => this.#full || rules.full;
     const isDraining = (): boolean => this.#draining;
@@ -84,7 +84,7 @@ export class HttpService implements Disposable, AsyncDisposable {
         return isFull();
       },
       enter: (connection) => this.#enter(connection),
-      gone: (connection) => this.#gone(connection),
+      ended: (connection) => this.#ended(connection),
       requested: (answer) => {
         const headers = answer as { setHeader?(name: string, value: string): unknown } | undefined;
         if (isDraining()) headers?.setHeader?.("Connection", "close");
@@ -94,25 +94,25 @@ export class HttpService implements Disposable, AsyncDisposable {
     };
   }
 
-  /** Bun accepts, where that works: it is tried once. */
-  #begin(hall: Hall, here: () => Intake): void {
+  /** Bun accepts if that works: it is tried once in a process. */
+  #begin(service: ServiceView, ownIntake: () => Intake): void {
     const start = (works: boolean): void => {
       if (this.#closed || this.#listener.closed) return;
       try {
-        this.#intake = works ? new BunIntake(hall) : here();
+        this.#intake = works ? new BunIntake(service) : ownIntake();
       } catch {
-        this.#intake = here();
+        this.#intake = ownIntake();
       }
       if (!this.#referenced) this.unref();
     };
-    const known = bunTells();
+    const known = bunReportsAccepts();
     if (typeof known === "boolean") start(known);
     else void known.then(start);
   }
 
   /**
-   * Who accepts and parses: Bun itself, or this library (see `acceptBy`). null: that is being
-   * tried, for a moment, and once in a process.
+   * Who accepts and parses: Bun itself, or this library (see `acceptBy`). null: it is being tried
+   * whether Bun can, for a moment, and once in a process.
    */
   get acceptedBy(): "bun" | "bunix" | null {
     return this.#intake?.by ?? null;
@@ -153,7 +153,7 @@ export class HttpService implements Disposable, AsyncDisposable {
     process.emitWarning(`serveHttp: ${text}`, { type: "AcceptWarning" });
   }
 
-  #enter(connection: Served): void {
+  #enter(connection: ServedConnection): void {
     this.#open.add(connection);
     this.#sweep.start();
   }
@@ -163,20 +163,20 @@ export class HttpService implements Disposable, AsyncDisposable {
     return typeof maxConnections === "number" && this.#open.size >= Math.max(maxConnections, 1);
   }
 
-  #gone(connection: Served): void {
+  #ended(connection: ServedConnection): void {
     if (!this.#open.delete(connection)) return;
-    this.#intake?.room();
+    this.#intake?.onRoom();
     if (this.#closed && this.#open.size === 0) this.#intake?.end();
   }
 
-  /** What Bun does not do for connections. Whether there are any. */
-  #look(now: number): boolean {
+  /** Keep the limits that Bun does not keep. Whether there are connections. */
+  #sweepAll(now: number): boolean {
     const limits = limitsOf(this.#server);
     for (const connection of this.#open) {
-      if (connection.late) connection.destroy();
+      if (connection.timedOut) connection.destroy();
       else {
         const overdue = connection.overdue(now, limits);
-        if (overdue === "late") giveUp(connection, this.#server);
+        if (overdue === "late") timeOut(connection, this.#server);
         else if (overdue === "idle" && connection.session !== null) connection.session.close();
         else if (overdue === "idle") connection.destroy();
       }
@@ -186,7 +186,7 @@ export class HttpService implements Disposable, AsyncDisposable {
 
   /**
    * Accept nothing more, close the listener, and close all connections at once. Never throws. The
-   * server stays as it was: what it listens on itself goes on.
+   * server itself goes on: what it listens on itself stays open.
    */
   close(): void {
     if (this.#closed) return;
@@ -199,13 +199,13 @@ export class HttpService implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Close the listener, and let requests that are being made or answered go on: each answer says
-   * `Connection: close`. A connection without one is closed at once, so that no request is lost:
-   * one that comes meanwhile is answered, or its client is told (EPIPE) that it was not read.
-   * WebSockets and other upgraded connections are waited for: close those yourself. A session of
-   * HTTP/2 is told to go, and waited for.
+   * Close the listener, and finish requests that are being received or answered: each answer says
+   * `Connection: close`. An idle connection is closed at once, and no request is lost: one that
+   * comes meanwhile is answered, or its client gets EPIPE because it was not read. WebSockets and
+   * other upgraded connections are waited for: close those yourself. An HTTP/2 session gets GOAWAY,
+   * and is waited for.
    *
-   * @returns when nothing of it is left
+   * @returns when all connections are closed
    * @throws RangeError, TypeError
    */
   async drain(options: DrainHttpOptions = {}): Promise<void> {
@@ -214,10 +214,10 @@ export class HttpService implements Disposable, AsyncDisposable {
     this.#draining = true;
     this.#listener.close();
     this.#intake?.stop();
-    const pauses = new Backoff(LOOKS);
+    const pauses = new Backoff(PAUSES);
     try {
       for (;;) {
-        for (const connection of this.#open) this.#letGo(connection);
+        for (const connection of this.#open) this.#finish(connection);
         if (this.#open.size === 0) return;
         if (options.signal?.aborted === true || left() === 0) return;
         await sleep(pauses.next(left()), options.signal).catch(() => {});
@@ -227,12 +227,12 @@ export class HttpService implements Disposable, AsyncDisposable {
     }
   }
 
-  #letGo(connection: Served): void {
-    const doing = connection.look(performance.now());
+  #finish(connection: ServedConnection): void {
+    const activity = connection.activity(performance.now());
     const answer = connection.http?._httpMessage;
     if (connection.session !== null) connection.session.close();
-    else if (doing === "idle" || connection.untouched) connection.deafen();
-    else if (doing === "answering" && answer?.headersSent === false) {
+    else if (activity === "idle" || connection.nothingRead) connection.stopReading();
+    else if (activity === "answering" && answer?.headersSent === false) {
       answer.setHeader("Connection", "close");
     }
   }
@@ -255,23 +255,22 @@ function uncaught(error: unknown): void {
 
 /**
  * Give each connection that `listener` admits to an HTTP server, which then need not listen itself:
- * `callerOf` tells its handlers who calls. The listener is the service's from now on.
+ * `callerOf` tells its handlers who calls. The service owns the listener from now on.
  *
- * The rules are the listener's: `allow`, and on an abstract name this process's own user;
- * `maxConnections`, and the server's own, are not passed by: who comes then waits in the backlog.
- * What `allow` or a listener of an event throws is an uncaught exception, and the next is served.
+ * The rules are the listener's: `allow`, and on an abstract name this process's own user. At its
+ * `maxConnections`, or the server's, clients wait in the backlog. What `allow` or a listener of an
+ * event throws is an uncaught exception, and the next client is served.
  *
  * `keepAliveTimeout`, `headersTimeout`, `requestTimeout`, `timeout` and `getConnections` of the
- * server hold; those that Bun does not keep for such connections are looked at within a second, or
- * a quarter of the shortest. A server of HTTP/2 has none of these but `timeout`; where it has a
- * `keepAliveTimeout` (set it; 5 s with `allowHTTP1`), a session that is so long without a stream is
- * told to go. `closeIdleConnections` and `closeAllConnections` are Bun's own and
- * work; `close` is for what the server listens on itself, so use the service's. A client that
- * half-closes gets no answer that is not there yet, as ever in Node, unless the server's
- * `httpAllowHalfOpen` is set.
+ * server hold; limits that Bun does not keep for such connections are checked within a second, or a
+ * quarter of the shortest one. A server of HTTP/2 has none of these but `timeout`; if it has a
+ * `keepAliveTimeout` (set it; 5 s with `allowHTTP1`), a session without a stream for that time gets
+ * GOAWAY. `closeIdleConnections` and `closeAllConnections` are Bun's own and work; `close` is for
+ * what the server listens on itself, so use the service's. A client that half-closes gets no answer
+ * that was not sent yet, as in Node, unless the server's `httpAllowHalfOpen` is set.
  *
  * @throws TypeError for another kind of listener or server; UnixError ERR_CLOSED
- * @throws UnsupportedError where node:http does not serve such connections: Bun 1.3
+ * @throws UnsupportedError if node:http does not serve such connections: Bun 1.3
  */
 export function serveHttp(
   listener: Listener,

@@ -1,16 +1,16 @@
-// The limits of time that a server of node:http has, kept for connections that it did not accept.
+// The time limits of a server of node:http, kept for connections that it did not accept.
 
-import type { AnyServer } from "./kinds.ts";
+import type { Limits, ServedConnection } from "./connection-types.ts";
 import type { HttpStream } from "./probe.ts";
-import type { Limits, Served } from "./served.ts";
+import type { AnyServer } from "./server-kinds.ts";
 
 const ms = (value: unknown): number =>
   typeof value === "number" && value > 0 ? value : Number.POSITIVE_INFINITY;
 
-/** What a server has that says nothing of it: HTTP/2's. As tls.createServer's handshakeTimeout. */
+/** For a server without `headersTimeout`, of HTTP/2: as tls.createServer's handshakeTimeout. */
 const HANDSHAKE_MS = 120_000;
 
-/** As the server has them at this moment. */
+/** The server's limits now. */
 export function limitsOf(server: AnyServer): Limits {
   const { headersTimeout, requestTimeout, keepAliveTimeout, keepAliveTimeoutBuffer } = server;
   const buffer = typeof keepAliveTimeoutBuffer === "number" ? keepAliveTimeoutBuffer : 0;
@@ -23,32 +23,32 @@ export function limitsOf(server: AnyServer): Limits {
 
 const MIN_MS = 10;
 const MAX_MS = 1_000;
-/** Looks in the time of the shortest limit. */
-const TIMES = 4;
+/** Sweeps within the shortest limit. */
+const SWEEPS_PER_LIMIT = 4;
 
-/** Looks now and then, while there is something to look at. It keeps no process alive. */
+/** Calls `sweep` now and then while there are connections. It keeps no process alive. */
 export class Sweep {
-  /** Whether there is something. */
-  readonly #look: (now: number) => boolean;
+  /** Whether there are connections. */
+  readonly #sweep: (now: number) => boolean;
   readonly #limits: () => Limits;
   #timer: ReturnType<typeof setTimeout> | null = null;
 
-  constructor(look: (now: number) => boolean, limits: () => Limits) {
-    this.#look = look;
+  constructor(sweep: (now: number) => boolean, limits: () => Limits) {
+    this.#sweep = sweep;
     this.#limits = limits;
   }
 
   start(): void {
     if (this.#timer !== null) return;
     const { head, request, idle } = this.#limits();
-    const often = Math.min(head, request, idle) / TIMES;
+    const often = Math.min(head, request, idle) / SWEEPS_PER_LIMIT;
     this.#timer = setTimeout(this.#turn, Math.min(Math.max(often, MIN_MS), MAX_MS));
     this.#timer.unref();
   }
 
   readonly #turn = (): void => {
     this.#timer = null;
-    if (this.#look(performance.now())) this.start();
+    if (this.#sweep(performance.now())) this.start();
   };
 
   stop(): void {
@@ -59,9 +59,9 @@ export class Sweep {
 
 const LATE = "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n";
 
-/** A request that did not come in time: the server is asked, else the client is told. */
-export function giveUp(connection: Served, server: AnyServer): void {
-  connection.late = true;
+/** A request did not come in time: "clientError" of the server, else 408 for the client. */
+export function timeOut(connection: ServedConnection, server: AnyServer): void {
+  connection.timedOut = true;
   const { http } = connection;
   if (http === null) {
     connection.destroy();
@@ -84,8 +84,8 @@ export function giveUp(connection: Served, server: AnyServer): void {
 type Timed = HttpStream & { setTimeout?(ms: number): unknown };
 
 /**
- * "timeout" of a stream is told to the request, the answer and the server; where none of them
- * listens the connection is closed. `server.timeout` is the limit, until it is set for the stream.
+ * "timeout" of a stream is emitted on the request, the answer and the server; if none of them
+ * listens the connection is closed. `server.timeout` is the limit, until one is set for the stream.
  */
 export function onTimeout(http: Timed, server: AnyServer): void {
   http.on("timeout", () => {

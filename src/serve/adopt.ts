@@ -1,4 +1,4 @@
-// Bun's servers on a socket that somebody else opened: systemd, a predecessor, this library.
+// Bun's servers on a socket that Bun did not open: from systemd, a predecessor, this library.
 
 import { errno } from "../../native/errno.ts";
 import { file } from "../../native/file.ts";
@@ -10,11 +10,16 @@ import { inodeOf } from "../fd/inode.ts";
 import { type AdmissionOptions, checkAdmission } from "../listener/listener.ts";
 import { setNonBlocking, statusFlags } from "../syscalls/fd.ts";
 import { rawName } from "../syscalls/socket.ts";
-import { type Door, directDoor, remember } from "./drain.ts";
+import { type AcceptControl, controlOf, remember } from "./drain.ts";
 import { exchange, type Registration, registrations } from "./epoll-entry.ts";
 import { closeIfStill, takesDescriptors } from "./native-fd.ts";
-import { type PlaceholderAddress, started, throwAway, WHY } from "./placeholder.ts";
-import { termsOf, weAccept } from "./rules.ts";
+import {
+  BUN_DIFFERS,
+  findStarted,
+  type PlaceholderAddress,
+  placeholderFor,
+} from "./placeholder.ts";
+import { acceptByRules, termsFor } from "./rules.ts";
 
 export type { PlaceholderAddress } from "./placeholder.ts";
 
@@ -29,8 +34,8 @@ export type Startable =
  */
 export interface AdoptOptions extends AdmissionOptions {
   /**
-   * Accept nothing until `resumeServer`: for a process that has to be sure that it can serve before
-   * it may. Connections wait in the socket, or are another process's that has it too.
+   * Accept nothing until `resumeServer`: for a process that first has to make sure that it can
+   * serve. Connections wait in the backlog, or are accepted by another process that has the socket.
    */
   readonly paused?: boolean | undefined;
 }
@@ -39,35 +44,36 @@ export interface AdoptOptions extends AdmissionOptions {
  * Start a server of Bun on a listening socket that is open already: TCP or Unix, made by systemd,
  * by another process, or by `listen`. HTTP, WebSocket, TLS, `reload` and `stop` work as ever.
  *
- * `start` is called once, and starts the server at `where`, which nobody knows; before anything
- * can be accepted there, the server's own socket is exchanged for `listening`. It has to return the
- * server itself, not a promise. What the server says of its address (`url`) is of `where` on a Unix
- * socket; on TCP it is right.
+ * `start` is called once, and starts the server at `where`, an address that no client knows. Before
+ * the server can accept there, its own socket is exchanged for `listening`. `start` has to return
+ * the server itself, not a promise. On a Unix socket the server's `url` shows `where`; on TCP it is
+ * right.
  *
- * The descriptor is borrowed: the server has a duplicate, which it closes when it is stopped, and
- * a socket's file is left alone. The caller's stays open, his to close, at once or later; it must
- * not be accepted from meanwhile. The socket is made non-blocking, which all who share it see.
+ * The descriptor is borrowed: the server has a duplicate, which it closes when it is stopped; the
+ * socket's file is left alone. The caller's own stays open: the caller must close it, at once or
+ * later, and must not accept from it meanwhile. The socket is made non-blocking, for every process
+ * that shares it.
  *
  * The rules of a `Listener` hold: `allow` (on an abstract name: this process's own user), and
- * `maxConnections`. A descriptor has those of `options`, by default as `listen` has them: everybody
- * whom the file admits, and for an abstract name this process's own user. By rules this side
- * accepts, asks, and has the client's connection take the place of one that the server has accepted
- * from this process; no byte is copied, but for what a server says before it has heard anything. So
- * `open` of Bun.listen and "connection" of node:net come a moment early: what they send arrives,
- * and `peerCredentials`, `peer` and the like speak of the client already, but the descriptor is not
- * to be duplicated or passed on before the first byte has come. What `allow` throws refuses, and is
- * an uncaught exception.
+ * `maxConnections`. A descriptor has those of `options`, by default as `listen` has them: every
+ * client that may write to the file, and for an abstract name this process's own user. With rules
+ * this library accepts and asks them. The client's connection then takes the place of one that the
+ * server has accepted from this process; no bytes are copied, except those that a server sends
+ * first. So `open` of Bun.listen and "connection" of node:net are called a moment before the
+ * exchange: what they send arrives, and `peerCredentials`, `peer` and the like already tell of the
+ * client, but do not duplicate or pass the descriptor before the first byte was received. If
+ * `allow` throws, the client is refused, and the error is an uncaught exception.
  *
  * Of a `Listener`'s socket options, the buffers' sizes hold, and that descriptors are refused.
- * Descriptors that come are closed in any case: Bun reads bytes only. So options that promise more
- * (`passCredentials`, `passPidfd`, a number of `acceptFds`, `maxMessageBytes`, `maxQueuedBytes`)
- * are a TypeError.
+ * Descriptors that a client sends are closed in any case: Bun reads bytes only. So options that Bun
+ * cannot keep (`passCredentials`, `passPidfd`, a number of `acceptFds`, `maxMessageBytes`,
+ * `maxQueuedBytes`) are a TypeError.
  *
- * @throws what `start` throws; TypeError where it returns no server, for rules beside a `Listener`
+ * @throws what `start` throws; TypeError if it returns no server, for rules beside a `Listener`
  *   or for TCP, and for a `Listener` with options that Bun cannot keep; RangeError; UnixError
  *   ENOTSOCK, EBADF, EINVAL (not listening), EPROTOTYPE (no stream); then nothing has been started
- * @throws UnsupportedError where a step does not hold in this Bun: all is undone, the server
- *   stopped, the descriptor as it was; not on macOS
+ * @throws UnsupportedError if a step does not work in this Bun: then all is undone, the server
+ *   stopped, the descriptor as it was; on macOS
  * @see listen(2), epoll_ctl(2)
  */
 export function serveOn<T extends Startable>(
@@ -75,11 +81,11 @@ export function serveOn<T extends Startable>(
   start: (where: PlaceholderAddress) => T,
   options: AdoptOptions = {},
 ): T {
-  if (system !== "linux") throw new UnsupportedError("serveOn", "it takes epoll and /proc");
+  if (system !== "linux") throw new UnsupportedError("serveOn", "it needs epoll and /proc");
   checkAdmission(options);
   const listener = checkListener(fdNumber(listening));
-  const terms = termsOf(listening, listener, options);
-  const where = throwAway(listener.family);
+  const terms = termsFor(listening, listener, options);
+  const where = placeholderFor(listener.family);
   const before = new Set(registrations().map(({ inode }) => inode));
   const given = terms === null && takesDescriptors() ? Fd.duplicate(listener.fd) : null;
   const { paused = false } = options;
@@ -92,12 +98,12 @@ export function serveOn<T extends Startable>(
   }
   try {
     checkServer(server);
-    const find = (): Registration => started(where, { before, port: portOf(server) });
-    const { epoll, door } =
+    const find = (): Registration => findStarted(where, { before, port: portOf(server) });
+    const { epoll, control } =
       terms === null
-        ? bunAccepts(taken(given, listener) ?? put(listener, find()), paused)
-        : weAccept(server, { listener, terms, entry: find(), paused });
-    remember(server, { epoll, door, paused, name: listener.name });
+        ? bunAccepts(takenByBun(given, listener) ?? install(listener, find()), paused)
+        : acceptByRules(server, { listener, terms, entry: find(), paused });
+    remember(server, { epoll, control, paused, name: listener.name });
   } catch (error) {
     stop(server);
     if (given !== null) closeIfStill(given, listener.inode);
@@ -114,10 +120,13 @@ export function serveOn<T extends Startable>(
 export const adoptServer: typeof serveOn = serveOn;
 
 /** Bun accepts from the listener itself. */
-function bunAccepts(entry: Registration, paused: boolean): { epoll: number; door: Door } {
-  const door = directDoor(entry);
-  if (paused) check(door.suspend(), "epoll_ctl"); // still in the same turn: nothing was accepted
-  return { epoll: entry.epoll, door };
+function bunAccepts(
+  entry: Registration,
+  paused: boolean,
+): { epoll: number; control: AcceptControl } {
+  const control = controlOf(entry);
+  if (paused) check(control.suspend(), "epoll_ctl"); // in the same turn: Bun has accepted nothing
+  return { epoll: entry.epoll, control };
 }
 
 interface Listening {
@@ -158,15 +167,15 @@ function stopper(server: unknown): (() => unknown) | null {
   return null;
 }
 
-/** Undo what `start` did, also where it is yet to be done. */
+/** Stop what `start` started, also when its promise is resolved later. */
 function stop(server: unknown): void {
   const later = server as PromiseLike<unknown> | null;
   if (typeof later?.then === "function") later.then(stop, () => {});
   else stopper(server)?.();
 }
 
-/** Where Bun itself has taken the descriptor it was given. */
-function taken(given: Fd | null, { inode }: Listening): Registration | null {
+/** Bun's registration of the descriptor that it was given; null: it has not taken it. */
+function takenByBun(given: Fd | null, { inode }: Listening): Registration | null {
   if (given === null) return null;
   const entry = registrations().find((one) => one.inode === inode);
   if (entry === undefined) {
@@ -183,19 +192,19 @@ function portOf(server: Startable): number | undefined {
   return typeof port === "number" ? port : undefined;
 }
 
-/** Put the listener in the place of the throw-away one, and look whether it is there. */
-function put({ fd, inode }: Listening, entry: Registration): Registration {
+/** Exchange the placeholder for the listener, and verify it. */
+function install({ fd, inode }: Listening, entry: Registration): Registration {
   const blocking = (check(statusFlags(fd), "fcntl") & file.O_NONBLOCK) === 0;
   check(setNonBlocking(fd, true), "fcntl"); // Bun accepts until there is nothing more
   try {
     const failed = exchange(entry, fd);
     if (failed !== null) {
       const cause = new UnixError(failed.step, failed.result);
-      throw new UnsupportedError("serveOn", `${cause.message}; ${WHY}`);
+      throw new UnsupportedError("serveOn", `${cause.message}; ${BUN_DIFFERS}`);
     }
     const now = registrations().find((one) => one.epoll === entry.epoll && one.fd === entry.fd);
     const same = now?.inode === inode && now.data === entry.data && now.events === entry.events;
-    if (!same) throw new UnsupportedError("serveOn", `the exchange did not last; ${WHY}`);
+    if (!same) throw new UnsupportedError("serveOn", `the exchange did not last; ${BUN_DIFFERS}`);
     return now;
   } catch (error) {
     if (blocking) setNonBlocking(fd, false);

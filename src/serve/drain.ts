@@ -1,5 +1,5 @@
-// Letting a server go without a client noticing: no new connections, the last answer on each of the
-// old ones says so, and only then is it stopped.
+// Stopping a server without a client noticing: it accepts no new connections, the last answer on
+// each open one says `Connection: close`, and only then is it stopped.
 
 import { Backoff } from "../base/backoff.ts";
 import { integer } from "../base/checks.ts";
@@ -7,33 +7,35 @@ import { remaining, sleep } from "../base/deadline.ts";
 import { check, closedError } from "../base/errors.ts";
 import { connectionsOf, isCurrent, type Registration, resume, suspend } from "./epoll-entry.ts";
 
-/** How to let a server go. */
+/** How to drain a server. */
 export interface DrainOptions {
   /**
-   * How long a connection that asks for nothing is kept, in milliseconds; default 5,000. Its client
-   * is told with the answer to its next request; one that asks for nothing more is closed then, as
+   * How long an idle connection is kept, in milliseconds; default 5,000. The answer to its client's
+   * next request says `Connection: close`; without one the connection is closed after that time, as
    * on any keep-alive timeout.
    */
   readonly idleMs?: number | undefined;
-  /** Cut requests and WebSockets off that are still going on after so long. Default: never. */
+  /**
+   * Close requests and WebSockets that are still open after so many milliseconds. Default: never.
+   */
   readonly timeoutMs?: number | undefined;
-  /** Cut them off at once. */
+  /** Close them when it is aborted. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Where connections come in: Bun itself accepts, or somebody who asks the rules first. */
-export interface Door {
-  /** Whether the server still listens there. */
+/** Suspends and resumes accepting: Bun's own, or a `RulesAcceptor`'s. */
+export interface AcceptControl {
+  /** Whether the server still listens. */
   readonly current: boolean;
-  /** Connections that are accepted, and not the server's yet. */
+  /** Connections that are accepted, and that the server does not have yet. */
   readonly arriving: number;
-  /** Accept nobody more, and go on: 0, or a negative errno. */
+  /** Accept no more connections; those that are open go on. 0, or a negative errno. */
   suspend(): number;
   resume(): number;
 }
 
 /** Bun accepts, as long as its epoll watches the socket. */
-export const directDoor = (entry: Registration): Door => ({
+export const controlOf = (entry: Registration): AcceptControl => ({
   get current(): boolean {
     return isCurrent(entry);
   },
@@ -43,12 +45,12 @@ export const directDoor = (entry: Registration): Door => ({
 });
 
 interface Adopted {
-  /** Adopted with `paused`, and not resumed yet. */
+  /** Started with `paused`, and not resumed yet. */
   paused: boolean;
-  readonly door: Door;
+  readonly control: AcceptControl;
   /** The epoll that has the server's connections. */
   readonly epoll: number;
-  /** The listener's name, which the accepted sockets have too. */
+  /** The listener's name, which its accepted sockets have too. */
   readonly name: Uint8Array;
 }
 
@@ -56,21 +58,21 @@ const adopted = new WeakMap<object, Adopted>();
 const drainingNow = new WeakSet<object>();
 
 const IDLE_MS = 5_000;
-const LOOKS = { first: 5, max: 100 } as const;
+const PAUSES = { first: 5, max: 100 } as const;
 
 /** @internal */
 export const remember = (server: object, how: Adopted): unknown => adopted.set(server, how);
 
 /**
- * Let a server that was adopted with `paused` accept.
- * @throws TypeError for any other; UnixError where its descriptor is gone
+ * Let a server that was started with `paused` accept.
+ * @throws TypeError for a server that is not from `serveOn`; UnixError if its descriptor is closed
  */
 export function resumeServer(server: object): void {
   const how = adopted.get(server);
   if (how === undefined) throw new TypeError("only what serveOn has returned can be resumed");
   if (!how.paused) return;
-  if (!how.door.current) throw closedError("epoll_ctl");
-  check(how.door.resume(), "epoll_ctl");
+  if (!how.control.current) throw closedError("epoll_ctl");
+  check(how.control.resume(), "epoll_ctl");
   how.paused = false;
 }
 
@@ -81,7 +83,7 @@ type Handler<R, S extends object, A> = (this: S, request: R, server: S) => A;
 
 /**
  * `fetch`, or the handler of a route, that says `Connection: close` with each answer while its
- * server is being drained, so that the client's next request goes to whoever listens then.
+ * server is being drained, so that the client's next request goes to the process that listens then.
  */
 export function drainable<R, S extends object, A>(handler: Handler<R, S, A>): Handler<R, S, A> {
   return function (this: S, request: R, server: S): A {
@@ -96,7 +98,7 @@ function closing(answer: unknown): unknown {
   return answer;
 }
 
-/** What drain needs of a server of Bun.serve. */
+/** What `drain` needs of a server of Bun.serve. */
 export interface Drainable {
   /** Requests that are being answered. */
   readonly pendingRequests: number;
@@ -107,16 +109,16 @@ export interface Drainable {
 }
 
 /**
- * Let a server from `serveOn` go: it accepts nothing more, serves the connections that it has,
- * and is stopped when they are gone, or idle. Connections that nobody has accepted wait on in the
- * socket, for whoever has it too. Its handlers should be `drainable`; WebSockets are waited for, so
- * close those that can come again.
+ * Drain a server from `serveOn`: it accepts nothing more, serves the connections that it has, and
+ * is stopped when they are closed, or idle. Connections that were not accepted wait on in the
+ * backlog, for another process that has the socket. Its handlers should be `drainable`; WebSockets
+ * are waited for, so close those whose clients can connect again.
  *
- * (Bun's own `stop()` closes connections on which no request has been read yet: a request that is
- * just on its way there is lost.)
+ * (Bun's own `stop()` closes connections on which it has read no request yet: a request that is in
+ * flight there is lost.)
  *
- * @returns when nothing of it is left
- * @throws TypeError for a server that was not adopted; RangeError
+ * @returns when all its connections are closed
+ * @throws TypeError for a server that is not from `serveOn`; RangeError
  */
 export async function drain(server: Drainable, options: DrainOptions = {}): Promise<void> {
   const how = adopted.get(server);
@@ -124,33 +126,33 @@ export async function drain(server: Drainable, options: DrainOptions = {}): Prom
   const idleMs = integer("idleMs", options.idleMs ?? IDLE_MS);
   const left = remaining(options.timeoutMs);
   drainingNow.add(server);
-  if (how.door.current) how.door.suspend();
+  if (how.control.current) how.control.suspend();
   try {
-    const enough = (): boolean => options.signal?.aborted === true || left() === 0;
-    await emptied(server, how, { idleMs, enough, signal: options.signal });
+    const expired = (): boolean => options.signal?.aborted === true || left() === 0;
+    await untilEmpty(server, how, { idleMs, expired, signal: options.signal });
   } finally {
     void server.stop(true); // Bun 1.3 would have us wait for handlers that never end
   }
 }
 
-interface Patience {
+interface DrainLimits {
   readonly idleMs: number;
-  readonly enough: () => boolean;
+  readonly expired: () => boolean;
   readonly signal: AbortSignal | undefined;
 }
 
-/** Until all connections are gone, or those that are left have had their time, or it is enough. */
-async function emptied(
+/** Until all connections are closed, or only idle ones are left after `idleMs`, or `expired`. */
+async function untilEmpty(
   server: Drainable,
-  { door, epoll, name }: Adopted,
-  { idleMs, enough, signal }: Patience,
+  { control, epoll, name }: Adopted,
+  { idleMs, expired, signal }: DrainLimits,
 ): Promise<void> {
   const idleEnd = performance.now() + idleMs;
-  const pauses = new Backoff(LOOKS); // after the first, what the loop had in hand is accepted
+  const pauses = new Backoff(PAUSES); // the first: the loop may still be accepting
   do {
     await sleep(pauses.next(), signal).catch(() => {});
-    if (connectionsOf(name, epoll) + door.arriving === 0) return;
+    if (connectionsOf(name, epoll) + control.arriving === 0) return;
     const busy = server.pendingRequests + server.pendingWebSockets;
     if (busy === 0 && performance.now() >= idleEnd) return;
-  } while (!enough());
+  } while (!expired());
 }

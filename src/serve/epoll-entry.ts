@@ -1,4 +1,4 @@
-// Where Bun's event loop watches a listener: in an epoll of this process, as /proc tells
+// What Bun's event loop watches: the entries of this process's epolls, as /proc lists them
 // (facts: #bun-watches-listeners-in-an-epoll).
 
 import { readdirSync, readFileSync, readlinkSync, readSync } from "node:fs";
@@ -15,14 +15,14 @@ import { duplicateOnto, open } from "../syscalls/fd.ts";
 import { kind, lookAt } from "../syscalls/file-kind.ts";
 import { getOption, rawName } from "../syscalls/socket.ts";
 
-/** A socket in an epoll: which, under what number, and with what events and data. */
+/** A socket's entry in an epoll: its number, inode, events and data. */
 export interface Registration extends EpollEntry {
   readonly epoll: number;
 }
 
 /**
  * Everything that the epolls of this process watch, those of its Workers included.
- * @throws UnixError where /proc cannot be read: EMFILE, …
+ * @throws UnixError if /proc cannot be read: EMFILE, …
  */
 export function registrations(): Registration[] {
   return epolls().flatMap((fd) => watchedBy(fd));
@@ -35,7 +35,7 @@ function epolls(): number[] {
       const link = readlinkSync(`/proc/self/fd/${name}`);
       if (link === "anon_inode:[eventpoll]") found.push(Number(name));
     } catch {
-      // gone already: the descriptor that lists them
+      // closed already: the descriptor that listed them
     }
   }
   return found;
@@ -50,11 +50,11 @@ function watchedBy(fd: number): Registration[] {
   }
 }
 
-/** As ep_show_fdinfo in fs/eventpoll.c writes a number. */
+/** The width of a number as ep_show_fdinfo in fs/eventpoll.c writes it. */
 const FD_COLUMNS = 8;
 const ROOM = 16_384;
 
-/** What one epoll watches, looked at again and again. Owns a descriptor of /proc. */
+/** What one epoll watches, for repeated reading. Owns a descriptor of its file in /proc. */
 export class EpollView {
   readonly #epoll: number;
   readonly #file: Fd;
@@ -68,7 +68,7 @@ export class EpollView {
     this.#file = Fd.adopt(opened, "serveOn");
   }
 
-  /** Look: what `find` and `all` say is as of now; nothing where that cannot be read. */
+  /** Read it: `find` and `all` answer from this reading; with nothing if it cannot be read. */
   look(): void {
     try {
       this.#read();
@@ -92,7 +92,7 @@ export class EpollView {
     return decodeEpollInfo(text).map((entry) => ({ ...entry, epoll: this.#epoll }));
   }
 
-  /** What is registered under that number: one line of many. */
+  /** The entry of that number. Only its line is parsed. */
   find(fd: number): Registration | undefined {
     const from = this.#room.indexOf(`tfd: ${String(fd).padStart(FD_COLUMNS)} `, 0, "latin1");
     if (from < 0 || from >= this.#length) return undefined;
@@ -108,16 +108,16 @@ export class EpollView {
 
 const NEW_LINE = 10;
 
-/** Whether the number still stands for the socket that was registered under it. */
+/** Whether the number is still the socket that was registered. */
 export const isCurrent = ({ fd, inode }: Registration): boolean => isStill(fd, inode);
 
-/** Whether a number still stands for the file with that inode, as far as is known. */
+/** Whether a number is still the file with that inode; true if the kernel does not say. */
 export function isStill(fd: number, inode: number): boolean {
   const type = lookAt(fd);
   return type < 0 ? type !== -errno.EBADF : Number(kind.inode) === inode;
 }
 
-/** Whether that epoll watches the number as it stands now. */
+/** Whether that epoll watches the file that the number is now. */
 export function isRegistered(epfd: number, fd: number): boolean {
   const added = epollAddAs(epfd, fd, { events: 0, data: 0n });
   if (added === 0) epollCtl(epfd, epoll.EPOLL_CTL_DEL ?? 0, { fd });
@@ -126,23 +126,23 @@ export function isRegistered(epfd: number, fd: number): boolean {
 
 export const isListening = (fd: number): boolean => getOption(fd, option.SO_ACCEPTCONN) === 1;
 
-/** Take it out of its epoll; a negative errno where the kernel refuses. */
+/** Remove it from its epoll: 0, or a negative errno. */
 export const suspend = ({ epoll: epfd, fd }: Registration): number =>
   epollCtl(epfd, epoll.EPOLL_CTL_DEL ?? 0, { fd });
 
-/** Put it in again, as it was. */
+/** Add it again, with the same events and data. */
 export const resume = (entry: Registration): number => epollAddAs(entry.epoll, entry.fd, entry);
 
 /**
- * Put another socket under the number and into the place of one that is registered. On failure the
- * old one is where it was, unless the last step failed: then the number is the new one's already.
- * The result: null, or which step failed and how.
+ * Replace a registered socket by another, under the same number and with the same entry. On failure
+ * the old one stays, unless the last step failed: then the number is the new socket already. The
+ * result: null, or which step failed and how.
  */
 export function exchange(
   entry: Registration,
   socket: number,
 ): { readonly step: string; readonly result: number } | null {
-  // Out first: a child that is between fork and exec would keep the old file, and so its entry.
+  // Removed first: a child between fork and exec keeps the old file open, and with it its entry.
   const out = suspend(entry);
   if (out < 0) return { step: "epoll_ctl", result: out };
   const onto = duplicateOnto(socket, entry.fd);
@@ -154,7 +154,7 @@ export function exchange(
   return again < 0 ? { step: "epoll_ctl", result: again } : null;
 }
 
-/** The sockets in that epoll which were accepted from the listener named `listener`. */
+/** How many sockets in that epoll were accepted from the listener named `listener`. */
 export function connectionsOf(listener: Uint8Array, epfd: number): number {
   const isOurs = sameService(listener);
   let count = 0;
@@ -166,7 +166,7 @@ export function connectionsOf(listener: Uint8Array, epfd: number): number {
   return count;
 }
 
-/** An accepted socket has its listener's name, with the address filled in that was dialled. */
+/** An accepted socket has its listener's name; a wildcard is the address that was connected to. */
 function sameService(listener: Uint8Array): (name: Uint8Array) => boolean {
   const inet = decodeInet(listener);
   if (inet === null) return (name) => Buffer.compare(name, listener) === 0;

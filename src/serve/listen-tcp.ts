@@ -1,4 +1,4 @@
-// A listening TCP socket with an owner of ours, for servers that come and go.
+// A listening TCP socket that an Fd owns, so that it can outlive a server.
 
 import { integer } from "../base/checks.ts";
 import { Fd } from "../fd/fd.ts";
@@ -7,7 +7,7 @@ import { Fd } from "../fd/fd.ts";
 export interface ListenTcpOptions {
   /** Default "0.0.0.0": every IPv4 address of this machine. "::" is every address of both kinds. */
   readonly hostname?: string | undefined;
-  /** 0: a free one. */
+  /** 0: the kernel chooses a free one. */
   readonly port: number;
   /**
    * SO_REUSEPORT: several sockets of one user listen on the same port, and the kernel spreads
@@ -19,9 +19,9 @@ export interface ListenTcpOptions {
 const MAX_PORTS = 65_535;
 
 /**
- * A TCP socket that listens, opened with Bun's own means and yours to close: for `serveOn`, or
- * to be handed to another process. Until somebody accepts, connections wait in its backlog. Which
- * port it has: `fd.describe().socket?.port`.
+ * A listening TCP socket, opened by Bun.listen; the caller closes it. For `serveOn`, or to be
+ * passed to another process. Until a server accepts, connections wait in its backlog. Its port is
+ * `fd.describe().socket?.port`.
  *
  * @throws TypeError, RangeError; Bun's error, EADDRINUSE or EACCES, as Bun.listen throws it
  * @see tcp(7)

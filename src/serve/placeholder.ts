@@ -1,4 +1,5 @@
-// Where a server of Bun is started before its listening socket is exchanged, and where it is then.
+// The address where a server of Bun is started before its listening socket is exchanged, and how
+// that socket is found.
 
 import { UnsupportedError } from "../base/errors.ts";
 import { inodeOf } from "../fd/inode.ts";
@@ -8,24 +9,25 @@ import { rawName } from "../syscalls/socket.ts";
 import { isListening, type Registration, registrations } from "./epoll-entry.ts";
 
 /**
- * Where the server is to be started: nowhere that matters. Spread it into the options of Bun.serve,
- * Bun.listen, or of `listen` of a node:net, node:http or node:https server.
+ * The address where the server is to be started, only for a moment. Spread it into the options of
+ * Bun.serve, Bun.listen, or of `listen` of a node:net, node:http or node:https server.
  */
 export type PlaceholderAddress = (
   | { readonly unix: string; readonly path: string }
   | { readonly hostname: string; readonly host: string; readonly port: 0 }
 ) & {
-  /** Where Bun.serve takes one (no Bun up to 1.4.5): a duplicate, preferred to the rest. */
+  /** If Bun.serve takes one (no Bun up to 1.4.5): a duplicate, preferred to the address. */
   readonly fd?: number;
 };
 
-export const WHY = "it leans on how Bun keeps its sockets, and here that is different";
+export const BUN_DIFFERS = "it depends on how Bun keeps its sockets, and this Bun differs";
 
 /**
- * A place of the same kind: an abstract name that cannot be guessed, or a free port of this machine
- * alone. It is there for a moment, leaves nothing behind, and who connects to it is disconnected.
+ * An address of the same family: an abstract name that cannot be guessed, or a free port of the
+ * loopback interface. It is bound for a moment, leaves nothing behind, and a client that connects
+ * to it is disconnected.
  */
-export function throwAway(family: "unix" | "inet" | "inet6"): PlaceholderAddress {
+export function placeholderFor(family: "unix" | "inet" | "inet6"): PlaceholderAddress {
   if (family === "unix") {
     const name = `\0bunix-${crypto.randomUUID()}`;
     return { unix: name, path: name };
@@ -34,8 +36,8 @@ export function throwAway(family: "unix" | "inet" | "inet6"): PlaceholderAddress
   return { hostname: host, host, port: 0 };
 }
 
-/** Where the event loop has the socket that `start` opened. */
-export function started(
+/** The event loop's registration of the socket that `start` opened. */
+export function findStarted(
   where: PlaceholderAddress,
   { before, port }: { before: ReadonlySet<number>; port?: number | undefined },
 ): Registration {
@@ -47,7 +49,7 @@ export function started(
   if (entry === undefined) {
     const place = "unix" in where ? where.unix.replace("\0", "@") : where.hostname;
     const reason = `no socket that listens at ${place} appeared in the event loop`;
-    throw new UnsupportedError("serveOn", `${reason}; did start spread \`where\`? ${WHY}`);
+    throw new UnsupportedError("serveOn", `${reason}; did start spread \`where\`? ${BUN_DIFFERS}`);
   }
   if (another !== undefined) throw new TypeError("start has to start one server, not several");
   return entry;

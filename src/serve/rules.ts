@@ -1,4 +1,4 @@
-// Which rules a server's listener has, and the doorway that keeps them.
+// The rules of a server's listener, and the acceptor that keeps them.
 
 import { errno } from "../../native/errno.ts";
 import { formatAddress } from "../address/address.ts";
@@ -9,12 +9,12 @@ import { type AdmissionOptions, Listener, rulesFor } from "../listener/listener.
 import type { Rules } from "../peer/admission.ts";
 import { type Settings, toSettings } from "../socket/options.ts";
 import { decodeSockaddr } from "../structs/sockaddr-un.ts";
-import { Doorway } from "./doorway.ts";
-import type { Door } from "./drain.ts";
+import type { AcceptControl } from "./drain.ts";
 import { exchange, type Registration } from "./epoll-entry.ts";
-import { openHidden } from "./hidden.ts";
+import { openPrivateSocket } from "./private-socket.ts";
+import { RulesAcceptor } from "./rules-acceptor.ts";
 
-/** By what rules somebody is accepted, and with what socket options. */
+/** By what rules clients are accepted, and with what socket options. */
 export interface Terms {
   readonly rules: Rules;
   readonly settings: Settings;
@@ -26,8 +26,8 @@ interface Listening {
   readonly name: Uint8Array;
 }
 
-/** null: everybody may come in, so that Bun can accept itself. @throws TypeError */
-export function termsOf(
+/** null: every client is admitted, so that Bun itself can accept. @throws TypeError */
+export function termsFor(
   from: FdLike,
   { family, name }: Listening,
   options: AdmissionOptions,
@@ -49,11 +49,11 @@ export function termsOf(
 
 const usual = toSettings();
 
-/** What the kernel does not give to accepted sockets by itself. */
+/** Sizes that the kernel does not copy from the listener to accepted sockets. */
 const hasSizes = ({ sendBufferBytes, receiveBufferBytes }: Settings): boolean =>
   (sendBufferBytes ?? receiveBufferBytes) !== undefined;
 
-/** The first option that a server of Bun would not keep: it reads bytes, by its own sizes. */
+/** The first option that a server of Bun would not keep: it reads bytes, in its own sizes. */
 function lostSetting(settings: Settings): string | undefined {
   const lost = (
     ["passCredentials", "passPidfd", "maxMessageBytes", "maxQueuedBytes"] as const
@@ -64,54 +64,57 @@ function lostSetting(settings: Settings): string | undefined {
 
 export const keepsSettings = (settings: Settings): boolean => lostSetting(settings) === undefined;
 
-/** @throws TypeError for options that would promise more */
+/** @throws TypeError for options that a server of Bun would not keep */
 function checkSettings(settings: Settings): void {
   const name = lostSetting(settings);
   if (name === undefined) return;
-  const why = "a server of Bun reads bytes only, by its own sizes";
+  const why = "a server of Bun reads bytes only, in its own sizes";
   throw new TypeError(`${name} of the listener would not hold: ${why}; leave it out`);
 }
 
-interface Start {
+interface RulesStart {
   readonly listener: Listening;
   readonly terms: Terms;
-  /** Where Bun has the socket that `start` opened. */
+  /** Bun's registration of the socket that `start` opened. */
   readonly entry: Registration;
   readonly paused: boolean;
 }
 
-/** Have Bun listen where only this process can connect, and stand in front of it. */
-export function weAccept(
+/** Have Bun listen on a private socket, and accept the listener's clients for it. */
+export function acceptByRules(
   server: object,
-  { listener, terms, entry, paused }: Start,
-): { epoll: number; door: Door } {
-  const { socket, way } = openHidden();
+  { listener, terms, entry, paused }: RulesStart,
+): { epoll: number; control: AcceptControl } {
+  const { socket, pathFd } = openPrivateSocket();
   try {
-    const door = doorway({ listener, terms, entry: put(socket, entry) }, way);
-    followServer(server, door);
-    if (!paused) door.resume();
-    return { epoll: entry.epoll, door };
+    const control = acceptorFor({ listener, terms, entry: install(socket, entry) }, pathFd);
+    followServer(server, control);
+    if (!paused) control.resume();
+    return { epoll: entry.epoll, control };
   } catch (error) {
-    way.close();
+    pathFd.close();
     throw error;
   } finally {
     socket.close();
   }
 }
 
-function doorway({ listener, terms, entry }: Omit<Start, "paused">, way: Fd): Doorway {
+function acceptorFor(
+  { listener, terms, entry }: Omit<RulesStart, "paused">,
+  pathFd: Fd,
+): RulesAcceptor {
   const listening = Fd.duplicate(listener.fd);
   try {
     listening.nonBlocking = true;
     const where = formatAddress(decodeSockaddr(listener.name, listener.name.length));
-    return new Doorway({ ...terms, listening, way, entry, where });
+    return new RulesAcceptor({ ...terms, listening, pathFd, entry, where });
   } catch (error) {
     listening.close();
     throw error;
   }
 }
 
-function put(socket: Fd, entry: Registration): Registration {
+function install(socket: Fd, entry: Registration): Registration {
   const inode = inodeOf(socket.fd);
   const failed = inode < 0 ? { step: "fstat", result: -errno.EIO } : exchange(entry, socket.fd);
   if (failed === null) return { ...entry, inode };
@@ -124,12 +127,12 @@ const enders = ["stop", "close", Symbol.dispose, Symbol.asyncDispose] as const;
 type Method = (...all: unknown[]) => unknown;
 
 /**
- * When the server is stopped the doorway is closed, and it keeps the process alive as long as the
- * server does. Nothing tells of either, so its methods do.
+ * When the server is stopped the acceptor is closed, and it keeps the process alive as long as the
+ * server does. Bun has no event for either, so the server's methods are wrapped.
  */
-function followServer(server: object, door: Doorway): void {
+function followServer(server: object, acceptor: RulesAcceptor): void {
   const look = (): void => {
-    if (!door.current) door.close();
+    if (!acceptor.current) acceptor.close();
   };
   for (const name of enders) {
     after(server, name, () => {
@@ -138,10 +141,10 @@ function followServer(server: object, door: Doorway): void {
     });
   }
   after(server, "ref", () => {
-    door.referenced = true;
+    acceptor.referenced = true;
   });
   after(server, "unref", () => {
-    door.referenced = false;
+    acceptor.referenced = false;
   });
 }
 

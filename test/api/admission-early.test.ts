@@ -131,7 +131,7 @@ test("dup3 fails: the client is closed, the next is served", () =>
       const outcome = await fetchOnce({ path }).catch((error: Error) => error.message);
       expect(outcome).toStartWith("ended; so far:");
     }
-    expect(warnings.mock.calls[0]?.[0]).toContain("could not be handed to the server");
+    expect(warnings.mock.calls[0]?.[0]).toContain("could not be given to the server");
     while (listener.connections > 0) await Bun.sleep(1);
     expect(await fetchOnce({ path })).toBe("hello /");
     await server.stop(true);

@@ -180,11 +180,11 @@ test("where node:http does not say that a head has begun, bytes do", async () =>
   expect(seen(99)).toEqual([null, null]);
   expect(seen(101)).toEqual([null, "late"]); // once may be this thread's own delay
   stream.write("an answer");
-  expect([connection.look(200), ...seen(249)]).toEqual(["idle", null, null]);
+  expect([connection.activity(200), ...seen(249)]).toEqual(["idle", null, null]);
   expect(seen(251)).toEqual([null, "idle"]);
   await far.send("GET /");
   await eventually(() => stream.bytesRead === 5, "it came");
-  expect([connection.look(300), ...seen(399)]).toEqual(["arriving", null, null]);
+  expect([connection.activity(300), ...seen(399)]).toEqual(["arriving", null, null]);
   expect(seen(401)).toEqual([null, "late"]);
   connection.destroy();
   far.close();

@@ -7,7 +7,7 @@ import { closeSync, openSync } from "node:fs";
 import http from "node:http";
 import net from "node:net";
 import { BunConnection } from "../../src/http/bun-connection.ts";
-import type { BunStream } from "../../src/http/shadow.ts";
+import type { BunStream } from "../../src/http/delegate-server.ts";
 import {
   callerOf,
   capabilities,
@@ -127,7 +127,7 @@ describe("a number that has become another's", () => {
     expect(other.fd).toBe(fd);
     expect(await codeOf(() => second.caller.groups())).toBe("ERR_CLOSED");
     expect(await codeOf(() => second.caller.peer())).toBe("ERR_CLOSED");
-    second.deafen();
+    second.stopReading();
     end.sendSync("still open");
     expect(Buffer.from(other.receiveSync()!.data).toString()).toBe("still open");
     for (const socket of [there, other, end]) socket.close();

@@ -1,4 +1,4 @@
-// bunix graph: who talks to whom, as text, as a picture, or for programs.
+// bunix graph: who is connected to whom, as text, as a picture, or as JSON.
 
 import { formatAddress } from "../../address/address.ts";
 import { type SocketGraph, socketGraph } from "../../inspect/graph.ts";

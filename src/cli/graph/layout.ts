@@ -1,5 +1,5 @@
-// Where boxes stand: servers to the right of their clients, in columns; in a column so that lines
-// are short.
+// The layout of boxes: in columns, servers to the right of their clients; within a column in an
+// order that keeps lines short.
 
 import type { Box, Drawing, Line } from "./model.ts";
 
@@ -65,7 +65,7 @@ function columnsOf({ boxes, lines }: Drawing): Box[][] {
   return columns.filter((one) => one !== undefined);
 }
 
-/** Each box goes where the boxes that it is tied to are, on average, some times over. */
+/** Move each box to the average position of the boxes that it is connected to; several sweeps. */
 function order(columns: Box[][], lines: readonly Line[]): void {
   const ties = new Map<string, string[]>();
   for (const { from, to } of lines) {
@@ -76,7 +76,7 @@ function order(columns: Box[][], lines: readonly Line[]): void {
     const at = new Map(columns.flatMap((one) => one.map(({ id }, i) => [id, i] as const)));
     const center = ({ id }: Box): number => {
       const places = (ties.get(id) ?? []).map((one) => at.get(one) ?? 0);
-      if (places.length === 0) return Number.POSITIVE_INFINITY; // without ties: below the others
+      if (places.length === 0) return Number.POSITIVE_INFINITY; // unconnected: below the others
       return places.reduce((sum, place) => sum + place, 0) / places.length;
     };
     for (const one of columns) one.sort((a, b) => difference(center(a), center(b)));

@@ -15,7 +15,7 @@ import type {
 export interface Box {
   readonly id: string;
   readonly title: string;
-  /** Whose it is, and in which container. */
+  /** Its user, and its container. */
   readonly about: string;
   readonly listeners: readonly Listening[];
   /** How many connections it has with itself. */
@@ -146,7 +146,7 @@ function inOrder(
   return kind === "pair" && boxOf(to) < boxOf(from) ? [to, from] : [from, to];
 }
 
-/** From where a line is looked at: from one of its boxes, or from above. */
+/** The viewpoint of a label: one of the line's two boxes, or above both. */
 export type View = "from" | "to" | "above";
 
 const places: Readonly<Record<View, readonly [from: string, to: string]>> = {
@@ -155,7 +155,7 @@ const places: Readonly<Record<View, readonly [from: string, to: string]>> = {
   above: ["at its start", "at its end"],
 };
 
-/** What stands at a line: "stream ×3 /run/x, 12 B wait there". */
+/** The label of a line: "stream ×3 /run/x, 12 B wait there". */
 export function labelOf(line: Line, view: View, withAddress = true): string {
   const { kind, type, address, count, queues } = line;
   const words: string[] = [kind === "pair" ? `${type} pair` : type];

@@ -78,7 +78,7 @@ function port({ box, y, height }: Placed, side: string, seen: Map<string, number
   return y + size.padding + ((before * size.row + size.row / 2) % (height - 2 * size.padding));
 }
 
-/** Of a listener: where its address stands in the box. */
+/** The height of a listener's address in its box. */
 function listenerPort(placed: Placed, address: string): number | null {
   const at = placed.box.listeners.findIndex((one) => one.address === address);
   return at < 0 ? null : placed.y + size.padding + (at + 2.5) * size.row;

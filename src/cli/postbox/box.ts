@@ -1,4 +1,4 @@
-// The post box: one directory, one process, one thread, and everything that can bring a message.
+// The post box: one process receives from a FIFO, sockets, a message queue and signals.
 
 import { createHash } from "node:crypto";
 import {
@@ -41,7 +41,7 @@ import {
   signalLetter,
 } from "./letters.ts";
 
-/** Where messages go. A promise holds the channel back until there is room for more. */
+/** Called with each message. A promise makes the channel wait for it. */
 export type Take = (letter: Letter) => Promise<void> | undefined;
 
 /** How the box is reached. */
@@ -52,7 +52,7 @@ export interface Places {
   readonly socket: string;
   readonly datagram: string;
   readonly queue: string;
-  /** Programs under another libc count real-time signals differently: the number holds for all. */
+  /** Real-time signals have other numbers in other libcs: programs agree by the number. */
   readonly signals: readonly { readonly name: SignalName; readonly number: number }[];
 }
 
@@ -61,7 +61,7 @@ const PRIVATE = 0o600;
 /** Bytes of the digest that makes the queue's name out of the directory's. */
 const DIGEST_CHARACTERS = 12;
 
-/** Messages of a channel that are taken after the box was told to stop. */
+/** Messages of a channel that are received after the box was told to stop. */
 const MAX_AT_THE_END = 10_000;
 
 /** A standard signal, which merges, and a real-time one, which queues up. */
@@ -114,7 +114,7 @@ export class PostBox implements Disposable {
     }
   }
 
-  /** The socket comes first: it tells a live box from a dead one, and keeps a second one away. */
+  /** The socket comes first: its address is in use while a box is open. */
   #open(): void {
     const { directory, socket, datagram, fifo, queue, signals } = this.places;
     requireOwn(directory, () => statSync(directory), [0]);
@@ -126,7 +126,7 @@ export class PostBox implements Disposable {
     this.#signals = watchSignals(signals.map(({ number }) => number));
   }
 
-  /** Signals that came faster than they could be noted. */
+  /** How many signals came faster than they could be received. */
   get lost(): number {
     return this.#signals?.lost ?? 0;
   }
@@ -169,7 +169,7 @@ export class PostBox implements Disposable {
     for await (const socket of this.#listener!) {
       this.#connections.add(socket);
       this.#readLines(socket, take).catch((error: unknown) => {
-        if (!(error instanceof UnixError)) throw error; // the peer's connection, its trouble
+        if (!(error instanceof UnixError)) throw error; // a connection's error does not end the box
       });
     }
   }
@@ -247,7 +247,7 @@ function makeDirectory(path: string): { directory: string; made: string[] } {
   return { directory, made };
 }
 
-/** Whoever has the directory, or left a file in it for us to find, could read what comes. */
+/** The owner of the directory, or of a file in it, could read the messages. */
 function requireOwn(address: string, look: () => Stats, others: readonly number[] = []): void {
   const { uid } = fileCall(look, { address });
   if (isOwnUid(uid) || others.includes(uid)) return;
@@ -270,7 +270,7 @@ function listenAlone(
   }
 }
 
-/** The one that a crashed box has left will do: a writer may be waiting in it. */
+/** Use a FIFO that a crashed box has left: a writer may wait in it. */
 function openOwnFifo(path: string): FifoReader {
   makeFifo(path, { mode: PRIVATE, exclusive: false });
   const fifo = openFifo(path, "read");
@@ -280,7 +280,7 @@ function openOwnFifo(path: string): FifoReader {
   });
 }
 
-/** The same goes for the queue: there may be messages in it. */
+/** Use a queue that a crashed box has left: there may be messages in it. */
 function openOwnQueue(name: string): MessageQueue {
   const options = { create: true, exclusive: "lifetime", access: "read", mode: PRIVATE } as const;
   const queue = MessageQueue.open(name, options);
@@ -309,11 +309,11 @@ function quietly(remove: () => void): void {
   try {
     remove();
   } catch {
-    // gone already, or not empty: nothing of ours
+    // removed already, or not empty
   }
 }
 
-/** What is there at the end, and not what keeps coming. */
+/** At most so many messages, as a sender may send without end. */
 function* rest<T>(next: () => T | null | undefined): Generator<T> {
   for (let i = 0; i < MAX_AT_THE_END; i++) {
     const one = next();

@@ -1,4 +1,4 @@
-// What comes into a post box: one message, and how it came; and lines made out of bytes.
+// The messages of a post box, with their channel and sender; and bytes split into lines.
 
 import { errno } from "../../../native/errno.ts";
 import { UnixError } from "../../base/errors.ts";
@@ -17,7 +17,7 @@ interface Sender {
   readonly gid: number | null;
 }
 
-/** One message, and how it came. */
+/** One message, with its channel and sender. */
 export type Letter =
   | { readonly channel: "fifo"; readonly text: string }
   | ({ readonly channel: "socket" | "datagram"; readonly text: string } & Sender)
@@ -63,7 +63,7 @@ export function piecesOf(bytes: Uint8Array | null | undefined): string[] {
   return decoder.decode(bytes).replace(/\n$/, "").split("\n");
 }
 
-/** The whole lines that are there. */
+/** The complete lines of the buffer. */
 export function* linesOf(buffer: LineBuffer): Generator<string> {
   for (;;) {
     try {

@@ -1,4 +1,4 @@
-// bunix postbox [DIR]: print whatever comes, by whichever way.
+// bunix postbox [DIR]: print messages from all channels.
 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -24,14 +24,14 @@ export async function postbox(args: readonly string[]): Promise<number> {
   return 0;
 }
 
-/** A directory of the user's own: others may not write where it stands, or see into it. */
+/** A directory that other users can neither replace nor read. */
 function ownDirectory(): string {
   const runtime = process.env["XDG_RUNTIME_DIR"];
   if (runtime) return join(runtime, "bunix-postbox");
   return join(tmpdir(), `bunix-postbox-${process.geteuid?.()}`);
 }
 
-/** The channel, who sent it if that is known, and the message: one line, whatever is in it. */
+/** The channel, the sender if it is known, and the message, escaped to one line. */
 function asText(letter: Letter): string {
   switch (letter.channel) {
     case "fifo":

@@ -1,4 +1,4 @@
-// Which servers can be given connections, and how: plain ones as they are, https by way of TLS.
+// The kinds of server that can be given connections; https gets them through a TLS server.
 
 import type { Server as HttpServer } from "node:http";
 import type { Http2SecureServer, Http2Server } from "node:http2";
@@ -24,10 +24,10 @@ export interface AnyServer {
   maxHeadersCount?: unknown;
 }
 
-/** What serves HTTP: made by createServer of node:http, node:https or node:http2. */
+/** An HTTP server: made by createServer of node:http, node:https or node:http2. */
 export type AnyHttpServer = HttpServer | HttpsServer | Http2Server | Http2SecureServer;
 
-/** "http2s": createSecureServer of node:http2, which makes TLS itself. */
+/** "http2s": createSecureServer of node:http2, which does TLS itself. */
 export type Kind = "http" | "https" | "http2" | "http2s";
 
 /** @throws TypeError */
@@ -45,21 +45,21 @@ export function kindOf(server: unknown): Kind {
   throw new TypeError("serveHttp takes a server of node:http, node:https or node:http2");
 }
 
-const secrets = ["cert", "pfx", "SNICallback", "ALPNCallback", "pskCallback"] as const;
+const certificates = ["cert", "pfx", "SNICallback", "ALPNCallback", "pskCallback"] as const;
 
-/** What https.createServer was given, which Bun keeps in a property without a public name. */
+/** The options of https.createServer, which Bun keeps in a private symbol. */
 function optionsOf(server: object): TlsOptions | null {
   for (const key of Object.getOwnPropertySymbols(server)) {
     const value: unknown = key.description === "options" ? Reflect.get(server, key) : null;
     if (typeof value !== "object" || value === null) continue;
-    if (secrets.some((name) => (value as Record<string, unknown>)[name] != null)) return value;
+    if (certificates.some((name) => (value as Record<string, unknown>)[name] != null)) return value;
   }
   return null;
 }
 
 /**
- * A server of TLS in front of one of https; what has shaken hands goes to `secured`.
- * @throws UnsupportedError where it does not say with which certificate
+ * A TLS server in front of an https server; after its handshake a stream goes to `secured`.
+ * @throws UnsupportedError if the https server does not say which certificate it has
  */
 export function terminator(
   server: AnyServer & object,
@@ -68,7 +68,7 @@ export function terminator(
 ): Server {
   const options = given ?? optionsOf(server);
   if (options === null) {
-    const why = "this Bun does not say which certificate an https.Server has: give `tls`, too";
+    const why = "this Bun does not say which certificate an https.Server has: pass it as `tls`";
     throw new UnsupportedError("serveHttp", why);
   }
   const front = process.getBuiltinModule("node:tls").createServer(options);

@@ -1,6 +1,6 @@
-// A listening socket to which nobody but this process can find the way: its file is gone before it
-// listens, and is reached through a descriptor. (An abstract name would not do: /proc/net/unix
-// shows it to everybody, and it has no permissions.)
+// A listening socket that only this process can connect to: its file is removed before it listens,
+// and is reached through a descriptor. (An abstract name would not do: /proc/net/unix shows it to
+// every process, and it has no permissions.)
 
 import { mkdtempSync, rmdirSync, unlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -11,64 +11,64 @@ import { Fd } from "../fd/fd.ts";
 import { close, open } from "../syscalls/fd.ts";
 import { bind, listen, socket } from "../syscalls/socket.ts";
 
-/** The socket, and the way to it: an O_PATH descriptor. Both are the caller's. */
-export interface Hidden {
+/** The socket, and an O_PATH descriptor of its removed file. The caller owns both. */
+export interface PrivateSocket {
   readonly socket: Fd;
-  readonly way: Fd;
+  readonly pathFd: Fd;
 }
 
-/** What connects to it. */
-export const through = (way: Fd): string => `/proc/self/fd/${way.fd}`;
+/** The path to connect to. */
+export const pathOf = (pathFd: Fd): string => `/proc/self/fd/${pathFd.fd}`;
 
-/** Where a directory of this user's own can be made. */
-function places(): string[] {
+/** In which this user can most likely make a directory. */
+function directories(): string[] {
   const runtime = process.env["XDG_RUNTIME_DIR"];
   return [...(runtime === undefined ? [] : [runtime]), tmpdir(), "/dev/shm", "/tmp"];
 }
 
 /**
  * Open one.
- * @throws UnsupportedError where no directory can be made for a moment; UnixError EMFILE, …
+ * @throws UnsupportedError if no temporary directory can be made; UnixError EMFILE, …
  */
-export function openHidden(): Hidden {
+export function openPrivateSocket(): PrivateSocket {
   const socketFd = Fd.adopt(check(socket(c.SOCK_STREAM), "socket"), "serveOn");
   try {
-    const way = Fd.adopt(bindUnseen(socketFd.fd), "serveOn");
+    const pathFd = Fd.adopt(bindPrivately(socketFd.fd), "serveOn");
     try {
       check(listen(socketFd.fd, c.SOMAXCONN), "listen");
     } catch (error) {
-      way.close();
+      pathFd.close();
       throw error;
     }
-    return { socket: socketFd, way };
+    return { socket: socketFd, pathFd };
   } catch (error) {
     socketFd.close();
     throw error;
   }
 }
 
-/** The way to where it is bound from now on. */
-function bindUnseen(fd: number): number {
+/** Bind in a temporary directory. The result is a descriptor of the socket's file. */
+function bindPrivately(fd: number): number {
   const problems = new Set<string>();
-  for (const place of places()) {
+  for (const parent of directories()) {
     let directory: string;
     try {
-      directory = fileCall(() => mkdtempSync(`${place}/bunix-`)); // for this user alone
+      directory = fileCall(() => mkdtempSync(`${parent}/bunix-`)); // for this user alone
     } catch (error) {
       problems.add(String(error));
       continue;
     }
-    const way = bindIn(directory, fd);
-    if (typeof way === "number") return way;
-    problems.add(way.message);
+    const pathFd = bindIn(directory, fd);
+    if (typeof pathFd === "number") return pathFd;
+    problems.add(pathFd.message);
   }
   const why = [...problems].join("; ");
-  throw new UnsupportedError("serveOn", `a listener's rules need a directory: ${why}`);
+  throw new UnsupportedError("serveOn", `a listener's rules need a temporary directory: ${why}`);
 }
 
 const NAME = "s";
 
-/** The way, once the file and the directory are gone again; or why not. */
+/** The same in that directory, which is removed together with the file; or why it failed. */
 function bindIn(path: string, fd: number): number | UnixError {
   const directory = open(path, (file.O_PATH ?? 0) | file.O_DIRECTORY);
   try {
@@ -80,13 +80,13 @@ function bindIn(path: string, fd: number): number | UnixError {
     if (error instanceof UnixError) return error;
     throw error;
   } finally {
-    remove(() => unlinkSync(`${path}/${NAME}`));
-    remove(() => rmdirSync(path));
+    ignoringErrors(() => unlinkSync(`${path}/${NAME}`));
+    ignoringErrors(() => rmdirSync(path));
     if (directory >= 0) close(directory);
   }
 }
 
-function remove(call: () => void): void {
+function ignoringErrors(call: () => void): void {
   try {
     call();
   } catch {

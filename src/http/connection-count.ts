@@ -1,6 +1,6 @@
-// `server.getConnections` counts what a server accepted itself; here it counts ours, too.
+// `server.getConnections` counts connections that a server accepted itself; this adds ours.
 
-import type { AnyServer } from "./kinds.ts";
+import type { AnyServer } from "./server-kinds.ts";
 
 type Counted = (callback: (error: Error | null, count: number) => void) => unknown;
 
@@ -18,8 +18,8 @@ function wrap(server: AnyServer, ours: Set<() => number>): void {
   Object.defineProperty(server, "getConnections", { value, configurable: true, writable: true });
 }
 
-/** Count these as well, until the result is called. */
-export function countToo(server: AnyServer, count: () => number): () => void {
+/** Add `count()` to the server's count, until the result is called. */
+export function addToConnectionCount(server: AnyServer, count: () => number): () => void {
   let ours = counters.get(server);
   if (ours === undefined) {
     ours = new Set();

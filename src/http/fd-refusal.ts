@@ -1,15 +1,15 @@
-// Clients must not send descriptors to connections that Bun reads: it would not look at them. So
-// the kernel refuses them, on the listener's behalf, too: a connection has from its listener how it
-// stands to that when it is made (facts: #a-listeners-refusal-is-inherited).
+// Clients must not send descriptors to connections that Bun reads: Bun would not receive them. So
+// the kernel is told to refuse them, on the listener already: a connection inherits that from its
+// listener when it is made (facts: #a-listeners-refusal-is-inherited).
 
 import { option } from "../../native/socket.ts";
 import { holdsMore } from "../fd/unread.ts";
 import type { Listener } from "../listener/listener.ts";
 import { getOption, setOption } from "../syscalls/socket.ts";
 
-export class Refusal {
+export class FdRefusal {
   readonly #listener: Listener;
-  /** The listener refuses because of this. */
+  /** This object has made the listener refuse. */
   #set = false;
 
   constructor(listener: Listener) {
@@ -25,20 +25,20 @@ export class Refusal {
   }
 
   /**
-   * Whether an accepted connection has no descriptors, and gets none from now on. Before Linux 6.16
-   * it may get some, which are closed on arrival.
+   * Whether an accepted connection has no queued descriptors, and gets none from now on. Before
+   * Linux 6.16 it may get some, which are closed on arrival.
    */
-  holdsFor(fd: number): boolean {
+  appliesTo(fd: number): boolean {
     const { SO_PASSRIGHTS } = option;
     if (SO_PASSRIGHTS !== null) {
-      if (getOption(fd, SO_PASSRIGHTS) === 0) return true; // since it was made
-      this.#begin(); // another process may have turned it on: a listener can be shared
+      if (getOption(fd, SO_PASSRIGHTS) === 0) return true; // inherited when it was made
+      this.#begin(); // another process that shares the listener may have changed it
       setOption(fd, SO_PASSRIGHTS, 0);
     }
     return !holdsMore(fd, true);
   }
 
-  /** The listener is going, maybe to another process. */
+  /** The listener closes, or is transferred: undo it. */
   end(): void {
     if (!this.#set || option.SO_PASSRIGHTS === null) return;
     setOption(this.#listener.fd, option.SO_PASSRIGHTS, 1);
