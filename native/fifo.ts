@@ -8,5 +8,5 @@ export const pipe = constants(["limits.h"], {
 
 export const pipeSize = constants(["fcntl.h"], { F_SETPIPE_SZ: [1031, null] });
 
-/** fs.pipe-max-size as the kernel sets it; whoever may not have that much gets less. */
+/** fs.pipe-max-size as the kernel sets it; a process that may not have that much gets less. */
 export const MAX_PIPE_BYTES = 1 << 20;

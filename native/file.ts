@@ -24,7 +24,6 @@ export const file = constants(["fcntl.h"], {
   F_WRLCK: [1, 3],
   F_UNLCK: [2, 2],
   FD_CLOEXEC: [1, 1],
-  AT_FDCWD: [-100, -2],
   AT_EMPTY_PATH: [0x1000, null],
   AT_STATX_DONT_SYNC: [0x4000, null],
 });

@@ -6,10 +6,6 @@ import { constants, layout } from "./table.ts";
 export const priorities = constants(["limits.h"], { MQ_PRIO_MAX: [32768, null] });
 
 export const mqAttr = layout("struct mq_attr", ["mqueue.h"], [64, null], {
-  mq_flags: [
-    [0, null],
-    [8, null],
-  ],
   mq_maxmsg: [
     [8, null],
     [8, null],

@@ -22,7 +22,6 @@ export const wait = constants(["sys/wait.h"], {
 /** Why a child ended: the si_code of waitid. */
 export const child = constants(["signal.h"], {
   CLD_EXITED: [1, 1, "enumerator"],
-  CLD_KILLED: [2, 2, "enumerator"],
   CLD_DUMPED: [3, 3, "enumerator"],
 });
 

@@ -120,7 +120,7 @@ export const siginfo = layout("siginfo_t", ["signal.h"], [128, 104], {
   ],
 });
 
-/** How somebody wants to be told of something: sigev_notify. */
+/** How a process is to be told of an event: sigev_notify. */
 export const notification = constants(["signal.h"], { SIGEV_SIGNAL: [0, 1] });
 
 export const sigevent = layout("struct sigevent", ["signal.h"], [64, 32], {

@@ -39,8 +39,6 @@ export const option = constants(socketHeaders, {
   SO_ACCEPTCONN: [30, 0x0002],
   SO_PEERSEC: [31, null],
   SO_PEEK_OFF: [42, null],
-  SO_SNDBUFFORCE: [32, null],
-  SO_RCVBUFFORCE: [33, null],
   SO_PASSSEC: [34, null],
   SO_PROTOCOL: [38, null],
   SO_DOMAIN: [39, null],
@@ -64,7 +62,6 @@ export const message = constants(socketHeaders, {
   MSG_TRUNC: [0x20, 0x10],
   MSG_DONTWAIT: [0x40, 0x80],
   MSG_NOSIGNAL: [0x4000, 0x80000],
-  MSG_WAITFORONE: [0x10000, null],
   MSG_CMSG_CLOEXEC: [0x40000000, null],
 });
 

@@ -1,5 +1,5 @@
 // Rows with a column per system. A value that a system lacks is null in its row, and stays null in
-// the type of what is picked: nobody can use it without looking.
+// the type of what is picked: tsc refuses code that does not look.
 
 import { type Arch, arch, type System, system } from "./platform.ts";
 

@@ -1,4 +1,4 @@
-// One system call, made by a process of its own: a filter (seccomp) may end whoever makes it. Compiled
+// One system call, made by a process of its own: a filter (seccomp) may end the caller. Compiled
 // in memory (src/syscalls/try-call.ts) without headers or libc. The new process is a copy of this
 // one with a single thread, of which only what stands here runs.
 
@@ -24,7 +24,7 @@ void configure_numbers(int clone, int wait4, int exit_group, int prctl) {
 
 /* 0 or the errno of the call; minus the signal that it ended with; -1000 - errno: there was none. */
 int attempt(int number, int a, int b, int c) {
-  word pid = call(clone_number, 0, 0, 0, 0, 0, 0); /* no SIGCHLD: nobody else is to wait for it */
+  word pid = call(clone_number, 0, 0, 0, 0, 0, 0); /* no SIGCHLD: only this waits for it */
   if (pid == 0) {
     call(control_number, DUMPABLE, 0, 0, 0, 0, 0); /* its end leaves no core file */
     word done = call(number, a, b, c, 0, 0, 0);

@@ -1,4 +1,4 @@
-// Every error that this library throws. All layers may import this file; it imports only numbers,
-// and what makes the text of others safe to show.
+// The errors that this library throws, beside TypeError and RangeError. Those of one feature are
+// behind its door: AddressInUseError, QueueLimitError, NotAFifoError, RemoteError.
 
 export { UnixError, UnsupportedError } from "./base/errors.ts";

@@ -5,6 +5,7 @@ import { poll as events } from "../../native/poll.ts";
 import { integer } from "../base/checks.ts";
 import type { Abortable } from "../base/deadline.ts";
 import { UnixError } from "../base/errors.ts";
+import { MAX_TIMER_MS } from "../base/limits.ts";
 import type { Fd } from "../fd/fd.ts";
 import type { Message } from "../socket/message.ts";
 import type { Credentials } from "../structs/credentials.ts";
@@ -67,7 +68,6 @@ interface Waiting {
 }
 
 const MICROSECONDS = 1000;
-const LONG_MS = 2 ** 31 - 1;
 
 /** What a manager knows of one process. Made by `NotifyServer.service`. */
 export class NotifiedService implements Disposable {
@@ -215,7 +215,7 @@ export class NotifiedService implements Disposable {
   #watch(variables: Readonly<Record<string, string>>): void {
     const { WATCHDOG: sign, WATCHDOG_USEC: limit } = variables;
     if (limit !== undefined && /^\d{1,15}$/.test(limit)) {
-      this.#watchdogMs = Math.min(Math.ceil(Number(limit) / MICROSECONDS), LONG_MS);
+      this.#watchdogMs = Math.min(Math.ceil(Number(limit) / MICROSECONDS), MAX_TIMER_MS);
       if (this.#state !== "starting") this.#expect();
     }
     if (sign === "trigger") this.#miss();

@@ -54,7 +54,7 @@ const MAX_BYTES = 4096;
 const MICROSECONDS = 1000;
 const NANOSECONDS = 1000n;
 const MAX_EXIT_STATUS = 255;
-const LONG_MS = Number.MAX_SAFE_INTEGER / MICROSECONDS;
+const MAX_MS = Number.MAX_SAFE_INTEGER / MICROSECONDS;
 const accesses: readonly unknown[] = ["none", "main", "exec", "all"];
 
 /** The assignments, one a line; "" if there are none. @throws TypeError, RangeError */
@@ -115,7 +115,7 @@ function access(value: unknown): string {
 function microseconds(name: string, field: string, value: number | undefined): string | null {
   return given(name, value, (ms) => {
     if (typeof ms !== "number") throw new TypeError(`${field} is a number, not ${typeof ms}`);
-    if (!(ms > 0 && ms <= LONG_MS)) throw new RangeError(`${field} is above 0, not ${ms}`);
+    if (!(ms > 0 && ms <= MAX_MS)) throw new RangeError(`${field} is above 0, not ${ms}`);
     return Math.ceil(ms * MICROSECONDS);
   });
 }

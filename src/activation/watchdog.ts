@@ -3,6 +3,7 @@
 import { errno } from "../../native/errno.ts";
 import { callAlone, textOf } from "../base/callbacks.ts";
 import { closedError, UnixError } from "../base/errors.ts";
+import { MAX_TIMER_MS } from "../base/limits.ts";
 import { printable, toJson } from "../base/printable.ts";
 import { deliver } from "./manager.ts";
 
@@ -21,8 +22,6 @@ export interface WatchdogOptions {
 }
 
 const MICROSECONDS = 1000;
-/** The longest that a timer can be set to. */
-const LONG_MS = 2 ** 31 - 1;
 /** What managers write for "never": UINT64_MAX. */
 const NEVER = 2n ** 64n - 1n;
 
@@ -45,7 +44,7 @@ export class Watchdog implements Disposable {
   /** @internal */
   constructor(timeoutMs: number, { healthy = () => true, onError }: WatchdogOptions) {
     this.timeoutMs = timeoutMs;
-    this.intervalMs = Math.min(Math.max(1, Math.floor(timeoutMs / 2)), LONG_MS);
+    this.intervalMs = Math.min(Math.max(1, Math.floor(timeoutMs / 2)), MAX_TIMER_MS);
     this.#healthy = healthy;
     this.#onError = onError ?? ((error) => this.#warn(error));
   }

@@ -131,7 +131,7 @@ export class Directory implements Disposable {
   }
 }
 
-/** 0 where a directory is, or a link to one; else why not, as a negative errno. */
+/** 0 if there is a directory, or a link to one; else why not, as a negative errno. */
 function lookAt(path: Buffer): number {
   try {
     return statSync(path).isDirectory() ? 0 : -errno.ENOTDIR;

@@ -1,6 +1,6 @@
 // Checks of arguments, before anything is done with them.
 
-const INT_MAX = 2 ** 31 - 1;
+import { INT_MAX } from "./limits.ts";
 
 /** @throws TypeError, RangeError with the argument's name, unless it is an integer within bounds */
 export function integer(

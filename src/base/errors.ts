@@ -1,5 +1,5 @@
-// Every error that this library throws. All layers may import this file; it imports only numbers,
-// and what makes foreign text safe to print.
+// The errors of this library, beside those of one feature. Every floor may import this file: it
+// imports only numbers, and what makes foreign text safe to print.
 
 import { type ErrnoName, errno, meanings } from "../../native/errno.ts";
 import { printable } from "../base/printable.ts";

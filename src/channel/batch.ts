@@ -71,8 +71,8 @@ export class Batch {
   }
 
   /** In `frameBytes`, the header of the first one not counted. */
-  hasRoom({ most }: Content, frameBytes: number): boolean {
-    return this.#at - BEGIN + most <= frameBytes;
+  hasRoom({ maxBytes }: Content, frameBytes: number): boolean {
+    return this.#at - BEGIN + maxBytes <= frameBytes;
   }
 
   /** Add a message that fits and has a promise, one for all of these. */
@@ -90,7 +90,7 @@ export class Batch {
   }
 
   #add(label: Label, content: Content): void {
-    if (this.#at + CHANNEL_HEADER + content.most > this.#room.bytes.length) this.#grow();
+    if (this.#at + CHANNEL_HEADER + content.maxBytes > this.#room.bytes.length) this.#grow();
     this.#at += putFrame(this.#room, this.#at, { label, content });
     this.#messages++;
   }

@@ -2,6 +2,7 @@
 
 import { errno } from "../../native/errno.ts";
 import { integer } from "../base/checks.ts";
+import type { Abortable } from "../base/deadline.ts";
 import { closedError, UnixError } from "../base/errors.ts";
 import { iterate } from "../base/iterate.ts";
 import type { SeqpacketSocket } from "../socket/seqpacket.ts";
@@ -115,11 +116,7 @@ export class Channel<In = unknown, Out = unknown> implements Disposable, AsyncDi
    * @throws UnixError EPROTO (what came is no channel's frame), EMSGSIZE (over a limit), EMFILE
    *   (descriptors were lost), ECONNRESET, ERR_CLOSED; the signal's reason
    */
-  receive({
-    signal,
-  }: {
-    readonly signal?: AbortSignal | undefined;
-  } = {}): Promise<ChannelMessage<In> | null> {
+  receive({ signal }: Abortable = {}): Promise<ChannelMessage<In> | null> {
     return this.#inbox.receive(signal);
   }
 

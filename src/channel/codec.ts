@@ -15,7 +15,7 @@ export interface Encoded {
 /** The same, ready to be sent. */
 export interface Content extends Encoded {
   /** Bytes that the data takes at most. */
-  readonly most: number;
+  readonly maxBytes: number;
 }
 
 /** Bytes that one UTF-16 unit becomes at most. */
@@ -23,11 +23,11 @@ const UTF8_FACTOR = 3;
 
 /** @throws TypeError for what is neither text nor bytes */
 export function content(data: string | Uint8Array, fds: readonly FdLike[]): Content {
-  if (typeof data === "string") return { data, fds, most: UTF8_FACTOR * data.length };
+  if (typeof data === "string") return { data, fds, maxBytes: UTF8_FACTOR * data.length };
   if (!isView(data)) throw new TypeError(NO_BYTES);
-  const most = bytesIn(data);
-  if (!hasByteElements(data, most)) throw new TypeError(NO_BYTES);
-  return { data, fds, most };
+  const maxBytes = bytesIn(data);
+  if (!hasByteElements(data, maxBytes)) throw new TypeError(NO_BYTES);
+  return { data, fds, maxBytes };
 }
 
 const NO_BYTES = "what is sent is a Uint8Array or a string";
@@ -160,10 +160,10 @@ const unit = {
   end: 0x7d,
 } as const;
 
-/** How often `one` stands in `text`; no more than `most` are counted. */
-function count(text: string, one: string, most: number): number {
+/** How often `one` stands in `text`; no more than `max` are counted. */
+function count(text: string, one: string, max: number): number {
   let found = 0;
-  for (let at = text.indexOf(one); at >= 0 && found < most; at = text.indexOf(one, at + 1)) found++;
+  for (let at = text.indexOf(one); at >= 0 && found < max; at = text.indexOf(one, at + 1)) found++;
   return found;
 }
 

@@ -2,6 +2,7 @@
 
 import { errno } from "../../native/errno.ts";
 import { UnixError } from "../base/errors.ts";
+import { MAX_QUEUED_BYTES } from "../base/limits.ts";
 import type { Fd, FdLike } from "../fd/fd.ts";
 import type { SeqpacketSocket } from "../socket/seqpacket.ts";
 import type { StreamSocket } from "../socket/stream.ts";
@@ -33,8 +34,7 @@ interface Entry {
   readonly reject: (reason: unknown) => void;
 }
 
-/** Bytes that may wait in this process, and what a message costs beside its own. */
-const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
+/** What a message that waits costs, in addition to its bytes. */
 const ENTRY_BYTES = 256;
 
 /** What waits on one socket that nothing else sends on. */

@@ -9,7 +9,7 @@ import type { WriteOptions } from "./send-queue.ts";
 import type { ReplyOptions } from "./server.ts";
 import type { FrameWriter } from "./writer.ts";
 
-const NO_DATA: Content = { data: "", fds: [], most: 0 };
+const NO_DATA: Content = { data: "", fds: [], maxBytes: 0 };
 const NO_OPTIONS: WriteOptions = {};
 const MESSAGE: Label = { kind: "message", number: 0 };
 

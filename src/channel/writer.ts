@@ -63,8 +63,8 @@ export class FrameWriter implements Collecting {
   #lookAtBuffer(): void {
     if (this.#socket.type === "stream") return;
     const buffer = bufferBytes(this.#socket.fd, "sendBufferBytes");
-    const most = 2 * buffer - PACKET_OVERHEAD - CHANNEL_HEADER;
-    this.#frameBytes = buffer < 0 ? PACKET_BYTES : Math.min(most, PACKET_BYTES);
+    const max = 2 * buffer - PACKET_OVERHEAD - CHANNEL_HEADER;
+    this.#frameBytes = buffer < 0 ? PACKET_BYTES : Math.min(max, PACKET_BYTES);
   }
 
   /** Bytes that wait to be sent. */
@@ -136,8 +136,8 @@ export class FrameWriter implements Collecting {
     return this.#queue.busy;
   }
 
-  #collects({ most, fds }: Content): boolean {
-    return fds.length === 0 && most <= this.#frameBytes;
+  #collects({ maxBytes, fds }: Content): boolean {
+    return fds.length === 0 && maxBytes <= this.#frameBytes;
   }
 
   /**
@@ -167,7 +167,7 @@ export class FrameWriter implements Collecting {
   /** A batch with room for the message. @throws UnixError ENOBUFS, ERR_CLOSED */
   #batchFor(content: Content): Batch {
     if (this.#socket.closed) throw closedError("sendmsg");
-    this.#queue.checkRoom(content.most, this.#batch);
+    this.#queue.checkRoom(content.maxBytes, this.#batch);
     if (this.#batch?.hasRoom(content, this.#frameBytes) === false) this.flush();
     if (this.#batch === null) {
       flushAtExit(this);
@@ -218,9 +218,9 @@ export class FrameWriter implements Collecting {
 
   /** True if all went out, else what is left of it. */
   #atOnce(label: Label, content: Content, { transfer }: WriteOptions): true | Rest {
-    const { most, fds } = content;
+    const { maxBytes, fds } = content;
     if (transfer === true) checkGiven(fds);
-    const short = !this.#queue.busy && fds.length <= MAX_FRAME_FDS && most <= this.#frameBytes;
+    const short = !this.#queue.busy && fds.length <= MAX_FRAME_FDS && maxBytes <= this.#frameBytes;
     const rest = short ? this.#shortAtOnce(label, content) : this.#severalAtOnce(label, content);
     if (rest === true && transfer === true) closeGiven(fds);
     return rest;

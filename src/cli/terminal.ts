@@ -1,11 +1,12 @@
 // Signals, standard output and standard input of a command that runs for a while. The reader of its
 // output may be slow, or close the pipe.
 
-import { fstatSync, read, readSync, type Stats } from "node:fs";
+import { fstatSync, read, readSync, type Stats, writeSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
 import { UnixError } from "../base/errors.ts";
 import { poll, write } from "../syscalls/fd.ts";
+import { libcName } from "../syscalls/libc.ts";
 import { bytesToC } from "../syscalls/memory.ts";
 import { AGAIN } from "../syscalls/result.ts";
 
@@ -25,6 +26,10 @@ const isCode = (error: unknown, ...codes: string[]): boolean =>
 /** Lines to standard output, all of them before this returns. @throws UnixError, but for EPIPE */
 export function print(text: string): void {
   const bytes = new TextEncoder().encode(`${text}\n`);
+  if (libcName === "") {
+    printWithoutCalls(bytes);
+    return;
+  }
   const copy = bytesToC(bytes);
   for (let from = 0; from < bytes.length; ) {
     const written = write(STDOUT, copy.address + from, bytes.length - from);
@@ -33,6 +38,21 @@ export function print(text: string): void {
       return; // the reader has closed the pipe
     else if (written === AGAIN) poll(STDOUT, events.POLLOUT, -1);
     else throw failed("write", { errno: written });
+  }
+}
+
+const NEXT_TRY_MS = 5;
+
+/** As Node writes, if no C function can be called: `bunix doctor` has to say so. */
+function printWithoutCalls(bytes: Uint8Array): void {
+  for (let rest = bytes; rest.length > 0; ) {
+    try {
+      rest = rest.subarray(writeSync(STDOUT, rest));
+    } catch (error) {
+      if (isCode(error, "EPIPE")) return;
+      if (!isCode(error, "EAGAIN", "EINTR")) throw failed("write", error);
+      Bun.sleepSync(NEXT_TRY_MS);
+    }
   }
 }
 

@@ -28,7 +28,7 @@ export interface HandoverOptions extends Omit<FileOptions, "unlinkOnClose">, Tim
   /**
    * Which processes may take over from this one, and it from which: both sides have to agree. Only
    * `true` is yes. A promise, or what it throws, is a no: a successor's `open` fails with it, a
-   * predecessor's `failed` is called. Default: the same user, and no other, not even root.
+   * predecessor's `onFailed` is called. Default: the same user, and no other, not even root.
    */
   readonly allow?: ((peer: Credentials) => boolean) | undefined;
   /** How long a successor may take until it is ready, in milliseconds. Default 60,000. */
@@ -36,7 +36,7 @@ export interface HandoverOptions extends Omit<FileOptions, "unlinkOnClose">, Tim
   /** How long to wait for a predecessor's answers, in milliseconds. Default 10,000. */
   readonly timeoutMs?: number | undefined;
   /** Told of a successor that died, gave up, or took too long; this process goes on. */
-  readonly failed?:
+  readonly onFailed?:
     | ((attempt: { readonly pid: number; readonly reason: string }) => void)
     | undefined;
 }
@@ -117,7 +117,10 @@ export class Handover extends Referenced {
     controlAddress: AddressInput,
     options: HandoverOptions & Abortable = {},
   ): Promise<Handover> {
-    const { readyTimeoutMs = READY_TIMEOUT_MS, timeoutMs = TIMEOUT_MS } = options;
+    const { readyTimeoutMs = READY_TIMEOUT_MS, timeoutMs = TIMEOUT_MS, onFailed } = options;
+    if (onFailed !== undefined && typeof onFailed !== "function") {
+      throw new TypeError("onFailed must be a function");
+    }
     const settings: Settings = {
       options,
       allow: checkAllow(options.allow) ?? sameUser,
@@ -220,7 +223,7 @@ export class Handover extends Referenced {
       lend: () => this.#lend(true),
       takeBack: () => this.#lend(false),
       left: (peer) => this.#leave(peer),
-      failed: (attempt) => queueMicrotask(() => options.failed?.(attempt)),
+      failed: (attempt) => queueMicrotask(() => options.onFailed?.(attempt)),
     });
   }
 

@@ -26,7 +26,7 @@ const CONTROL_MODE = 0o600;
 /** A client is checked, and told why it is refused (src/handover/predecessor.ts). */
 const control = { ...channelOptions, acceptFds: "refuse", allow: everybody } as const;
 
-const nobody = new Set([errno.ENOENT, errno.ECONNREFUSED]);
+const noListener = new Set([errno.ENOENT, errno.ECONNREFUSED]);
 
 /** The control socket, of the first; what the predecessor has sent; null: look again. */
 export async function firstOrNext(
@@ -38,7 +38,7 @@ export async function firstOrNext(
     return checked(await ask(address, { allow, signal }));
   } catch (error) {
     const free = error instanceof UnixError && error.syscall === "connect";
-    if (!free || !nobody.has(-error.errno)) throw error;
+    if (!free || !noListener.has(-error.errno)) throw error;
   }
   try {
     return listen(address, { ...control, mode, ...(owner === undefined ? {} : { owner }) });

@@ -279,7 +279,7 @@ function serverOf(fd: number): SocketHolder | null {
     const { pid } = peerCredentials(fd);
     return pid === null ? null : { pid, command: processInfo(pid)?.command ?? "", fd: null };
   } catch {
-    return null; // a datagram socket records nobody
+    return null; // the kernel records no peer of a datagram socket
   }
 }
 
@@ -301,7 +301,7 @@ function outcomeOfConnect({ result, type, server }: Tried, asked: Question): Ans
       return { state: "free", holders };
     case errno.EACCES:
       return { state: "forbidden", holders };
-    case errno.EPERM: // a datagram socket that is connected to somebody else
+    case errno.EPERM: // a datagram socket that is connected to another socket
       return { state: wrong ? "wrong-type" : "bound", type, holders };
     default:
       if (result < 0 && result !== -errno.EAGAIN) {

@@ -58,16 +58,6 @@ export function holdsItsName({ type, state }: UnixRecord): boolean {
 }
 
 /**
- * Live sockets of this network namespace that were bound to that file: listening or not, under this
- * name or one that it was renamed to. Without accepted connections (`holdsItsName`). Null if
- * sock_diag is not available. `stat`'s numbers are not the kernel's on every file system: prefer
- * {@link socketsAt}, which knows the difference.
- */
-export function socketsBoundTo(wanted: SocketFile): UnixRecord[] | null {
-  return search((record) => isBoundTo(record, wanted));
-}
-
-/**
  * A dump in several pieces can miss a socket while others come and go. So a search that found
  * nothing looks a second time.
  */
@@ -81,10 +71,11 @@ function search(matches: (record: UnixRecord) => boolean): UnixRecord[] | null {
 }
 
 /**
- * Live sockets bound to the file at `path`, as {@link socketsBoundTo}; a symbolic link at its end
- * is followed only with `follow`. If sock_diag is not available: sockets that were bound to this
- * very path, whether their file is still there or not. Null if the kernel tells nothing at all. No
- * sockets if there is no file.
+ * Live sockets of this network namespace that were bound to the file at `path`: listening or not,
+ * under this name or one that it was renamed to. Without accepted connections (`holdsItsName`). A
+ * symbolic link at its end is followed only with `follow`. If sock_diag is not available: sockets
+ * that were bound to this very path, whether their file is still there or not. Null if the kernel
+ * tells nothing at all. No sockets if there is no file.
  *
  * @throws Error of `open` (EACCES if a directory may not be searched)
  */
@@ -194,7 +185,7 @@ export function parseProcNetUnix(text: Uint8Array): UnixRecord[] {
     if (match === null) continue;
     const [, flags = "", kind = "", state = "", inode = "", path] = match;
     const type = typeName(Number.parseInt(kind, 16));
-    if (type === null || inode === "0") continue; // 0: waits to be accepted, nobody holds it yet
+    if (type === null || inode === "0") continue; // 0: waits to be accepted, no process has it yet
     records.push({
       type,
       state: procState(Number.parseInt(flags, 16), Number.parseInt(state, 16)),

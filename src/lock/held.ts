@@ -12,7 +12,11 @@ import { holdersOfFile, type LockHolder, nameHolders, PID, PID_ROOM, textOf } fr
 
 /** A file system without locks. */
 const unavailable = new Set([
-  ...[errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP],
+  errno.EBADF,
+  errno.EINVAL,
+  errno.ENOLCK,
+  errno.ENOSYS,
+  errno.EOPNOTSUPP,
 ]);
 
 /** This process cannot make files here, or not open them for writing. */

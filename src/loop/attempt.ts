@@ -143,7 +143,7 @@ class Pending<T> implements Waiter {
       this.#resolve = () => resolve();
       this.#reject = reject;
     });
-    rest.catch(() => {}); // whoever is told may not care
+    rest.catch(() => {}); // the caller may not care
     queueMicrotask(() => tell(rest)); // what it throws is uncaught; before the caller is told
   }
 }

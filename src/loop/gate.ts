@@ -5,11 +5,11 @@
 import { overdue, turnBegins } from "./turn.ts";
 
 /** Tries that succeed at once, in a row, before the clock is looked at. */
-const SPREE = 128;
-let left = SPREE;
+const SYNC_BUDGET = 128;
+let budget = SYNC_BUDGET;
 
 function turnIsOver(): boolean {
-  left = SPREE;
+  budget = SYNC_BUDGET;
   return overdue();
 }
 
@@ -20,7 +20,7 @@ let gate: Promise<void> | null = null;
 
 /** A promise of what is known already. */
 export function settled<T>(value: T): Promise<T> {
-  if (gate === null && (--left > 0 || !turnIsOver())) {
+  if (gate === null && (--budget > 0 || !turnIsOver())) {
     return value === undefined ? (NOTHING as Promise<T>) : Promise.resolve(value);
   }
   gate ??= new Promise((open) => {

@@ -1,7 +1,8 @@
 // From one wake-up to the next. A wake through Bun's loop costs more than the work it is for, so we
 // make each do more: serve, let those who were served answer, and look again before going back
 // (facts: #wake-cost, #wake-across-processors); in bounds, for the rest of Bun's loop waits
-// meanwhile.
+// meanwhile. What each bound is for, and the bench group to run when it is changed, stands in
+// bench/README.md ("Bounds of the loop").
 
 import { schedYield } from "../syscalls/thread.ts";
 import type { Watch } from "./poller.ts";

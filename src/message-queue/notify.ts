@@ -3,6 +3,7 @@
 import { errno } from "../../native/errno.ts";
 import { integer } from "../base/checks.ts";
 import { UnixError } from "../base/errors.ts";
+import { INT_MIN } from "../base/limits.ts";
 import { handledSignalNumber, type SignalName, signalName } from "../signals/names.ts";
 import { mqNotify } from "../syscalls/message-queue.ts";
 import { Disposition } from "../syscalls/signal.ts";
@@ -14,8 +15,6 @@ export interface QueueNotification {
   /** A signed 32-bit integer that comes with it: the event's `value`. Default 0. */
   readonly value?: number | undefined;
 }
-
-const INT32 = 2 ** 31;
 
 const hints = new Map<number, string>([
   [errno.EBUSY, "a process has asked already, perhaps this one: only one at a time may ask"],
@@ -29,7 +28,7 @@ export function notifyBySignal(fd: number, asked: QueueNotification | null): voi
 
 function requestOf({ signal, value = 0 }: QueueNotification): { number: number; value: number } {
   const number = handledSignalNumber(signal);
-  integer("value", value, { min: -INT32, max: INT32 - 1 });
+  integer("value", value, { min: INT_MIN });
   const now = Disposition.of(number);
   if (typeof now === "number") throw new UnixError("sigaction", now);
   if (!now.calls(Disposition.byDefault())) return { number, value };

@@ -9,6 +9,7 @@ import {
   decodeAuditToken,
   decodeUcred,
   decodeXucred,
+  securityLabel,
 } from "../structs/credentials.ts";
 import { Memory } from "../syscalls/memory.ts";
 import { getOption, getOptionBytes } from "../syscalls/socket.ts";
@@ -148,5 +149,5 @@ export function peerSecurity(socket: FdLike): string | null {
   const bytes = getOptionBytes(fd, { which: option.SO_PEERSEC, room });
   if (bytes === -errno.ENOPROTOOPT) return null;
   check(bytes, "getsockopt");
-  return new TextDecoder().decode(room.bytes.subarray(0, bytes)).replace(/\0$/, "");
+  return securityLabel(room.bytes.subarray(0, bytes));
 }

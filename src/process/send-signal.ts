@@ -4,6 +4,7 @@ import { errno } from "../../native/errno.ts";
 import { nr } from "../../native/numbers.ts";
 import { integer } from "../base/checks.ts";
 import { UnixError, UnsupportedError } from "../base/errors.ts";
+import { INT_MIN } from "../base/limits.ts";
 import { type FdLike, fdNumber } from "../fd/fd.ts";
 import { type SignalName, signalName, signalNumber } from "../signals/names.ts";
 import { whyFailed } from "../syscalls/asked-calls.ts";
@@ -18,8 +19,6 @@ export interface SendSignalOptions {
    */
   readonly value?: number | undefined;
 }
-
-const INT32 = 2 ** 31;
 
 /** 0 is no signal: it only asks whether one could be sent. @throws TypeError, RangeError */
 function sendable(signal: SignalName | number): number {
@@ -55,7 +54,7 @@ export function sendTo(
   { value }: SendSignalOptions,
 ): void {
   const number = sendable(signal);
-  if (value !== undefined) integer("value", value, { min: -INT32, max: INT32 - 1 });
+  if (value !== undefined) integer("value", value, { min: INT_MIN });
   if (value !== undefined && number === 0) throw new RangeError("signal 0 carries no value");
   if (value !== undefined && !hasValues) {
     throw new UnsupportedError("signalSenders", "macOS has no sigqueue");

@@ -50,7 +50,7 @@ class QueueConnect {
     this.#owner = expectedOwner(options.owner);
     this.#listener = SendQueue.named(name, this.#owner);
     try {
-      if (!this.#listener.holder.alive()) throw this.#nobody();
+      if (!this.#listener.holder.alive()) throw this.#noReader();
       if (this.#listener.messageBytes !== REQUEST_BYTES) throw wrongKind(name, "datagram socket");
       if (isHiddenFrom(this.#listener.credentials)) throw this.#hidden();
       this.#own = makeUnnamed(size, "connectQueue");
@@ -63,7 +63,7 @@ class QueueConnect {
     this.answered = new QueueDirection(this.#own.handle, "read", this.#listener.holder);
   }
 
-  #nobody(): UnixError {
+  #noReader(): UnixError {
     return connectionRefused("no process listens; a crash leaves a name behind", {
       address: this.name,
     });
@@ -77,7 +77,7 @@ class QueueConnect {
 
   /** True: the request is in the listener's queue. undefined: that is full. */
   readonly ask = (): true | undefined => {
-    if (!this.#listener.holder.alive()) throw this.#nobody();
+    if (!this.#listener.holder.alive()) throw this.#noReader();
     return this.#listener.putIdentity("connect", this.#own.identity) ? true : undefined;
   };
 
@@ -86,7 +86,7 @@ class QueueConnect {
     const socket = this.#look();
     if (socket !== undefined || this.#listener.holder.alive()) return socket;
     const last = this.#look(); // it may have answered before it went
-    if (last === undefined) throw this.#nobody();
+    if (last === undefined) throw this.#noReader();
     return last;
   };
 

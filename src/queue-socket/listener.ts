@@ -233,7 +233,7 @@ export class QueueListener extends FdOwner implements AsyncDisposable {
   close(): void {
     if (this.closed) return;
     this.#name.remove();
-    unlock(this.fd); // who asks from now on sees that nobody answers
+    unlock(this.fd); // a client from now on sees that no process reads
     try {
       this.#refuseAll();
     } catch {

@@ -40,6 +40,9 @@ function room(bytes: number): Memory {
   return scratch;
 }
 
+/** The number of an Fd that is closed. */
+const CLOSED = -1;
+
 const NO_TAG: QueueTag = { tagLow: 0, tagHigh: 0 };
 
 interface QueueClaim {
@@ -132,11 +135,13 @@ export class SendQueue {
     throw connectionRefused(`its queue takes less than ${MIN_MESSAGE_BYTES} bytes`);
   }
 
-  /** One that `listener` spoke of, and that is there no longer: nothing can be sent to it. */
+  /**
+   * One that `listener` spoke of, and that is there no longer: nothing can be sent to it. It is
+   * closed from the start, and takes no descriptor.
+   */
   static gone(identity: QueueIdentity, listener: SendQueue): SendQueue {
     const { uid, gid } = listener.credentials;
-    const handle = Fd.duplicate(listener.handle);
-    handle.close();
+    const handle = Fd.of(CLOSED, "queue socket", "ours");
     const file = { messageBytes: headerBytes + 1, inode: identity.inode, device: 0 };
     const credentials = { pid: identity.pid, uid, gid };
     return new SendQueue({

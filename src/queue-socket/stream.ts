@@ -332,7 +332,7 @@ export class QueueSocket extends FdOwner implements AsyncDisposable {
     const { handle } = this.#own;
     if (this.#handedOn) leaveToHeirs(handle, () => this.#peer.putSign("close"));
     else {
-      // in this order: where there is no room for the sign, the lock is found free later
+      // in this order: if there is no room for the sign, the lock is found free later
       stopReading(this.#own);
       tryQuietly(() => this.#peer.putSign("close"));
     }

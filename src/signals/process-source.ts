@@ -2,12 +2,10 @@
 
 import { signals } from "../../native/signal.ts";
 import { UnsupportedError } from "../base/errors.ts";
+import { MAX_TIMER_MS } from "../base/limits.ts";
 import type { SignalInfo } from "../structs/siginfo.ts";
 import type { Deliver, Interest, SignalSource } from "./handler-source.ts";
 import { signalName } from "./names.ts";
-
-/** The longest that a timer can be set to. */
-const LONG_MS = 2 ** 31 - 1;
 
 export class ProcessSource implements SignalSource {
   readonly kind = "process";
@@ -49,7 +47,7 @@ export class ProcessSource implements SignalSource {
     const alive = interest === "referenced";
     if (alive === (this.#alive !== null)) return;
     if (this.#alive !== null) clearInterval(this.#alive);
-    this.#alive = alive ? setInterval(() => {}, LONG_MS) : null;
+    this.#alive = alive ? setInterval(() => {}, MAX_TIMER_MS) : null;
   }
 }
 

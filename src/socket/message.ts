@@ -73,41 +73,41 @@ export interface Ancillary {
  * @see recvmsg(2), unix(7)
  */
 export class ReceivedMessage implements Disposable {
-  readonly #beside: Ancillary | null;
+  readonly #ancillary: Ancillary | null;
 
   /** @internal null: data alone, all of it */
-  constructor(beside: Ancillary | null) {
-    this.#beside = beside;
+  constructor(ancillary: Ancillary | null) {
+    this.#ancillary = ancillary;
   }
 
   /** @internal No ancillary data came. */
   get alone(): boolean {
-    return this.#beside === null;
+    return this.#ancillary === null;
   }
 
   /** Who sent it: the sender's claim, which the kernel checks unless the sender is root. */
   get credentials(): Credentials | undefined {
-    return this.#beside?.credentials;
+    return this.#ancillary?.credentials;
   }
 
   /** The sender's process, with `passPidfd`. Closed with the message. @see pidfd_open(2) */
   get pidfd(): Fd | undefined {
-    return this.#beside?.pidfd;
+    return this.#ancillary?.pidfd;
   }
 
   /** The sender's security label (SCM_SECURITY), if a security module is active. */
   get security(): string | undefined {
-    return this.#beside?.security;
+    return this.#ancillary?.security;
   }
 
   /** The address that the sender of a datagram is bound to; undefined if it is bound to none. */
   get from(): Address | undefined {
-    return this.#beside?.from;
+    return this.#ancillary?.from;
   }
 
   /** The message had more data than there was room for: the rest is gone. */
   get truncated(): boolean {
-    return this.#beside?.truncated ?? false;
+    return this.#ancillary?.truncated ?? false;
   }
 
   /**
@@ -115,22 +115,22 @@ export class ReceivedMessage implements Disposable {
    * limit of open files (MSG_CTRUNC). Those that are here are valid, and none leaked.
    */
   get fdsTruncated(): boolean {
-    return this.#beside?.fdsTruncated ?? false;
+    return this.#ancillary?.fdsTruncated ?? false;
   }
 
   /** The descriptors that came and were not taken, in the order they were sent. */
   get fds(): readonly Fd[] {
-    return this.#beside?.fds?.fds ?? NONE;
+    return this.#ancillary?.fds?.fds ?? NONE;
   }
 
   /** The descriptors; from now on they are the caller's to close. */
   takeFds(): Fd[] {
-    return [...(this.#beside?.fds?.take() ?? NONE)];
+    return [...(this.#ancillary?.fds?.take() ?? NONE)];
   }
 
   /** Close the descriptors that were not taken, and the pidfd. */
   close(): void {
-    this.#beside?.fds?.close();
+    this.#ancillary?.fds?.close();
     this.pidfd?.close();
   }
 
@@ -145,8 +145,8 @@ export class Message extends ReceivedMessage {
   readonly data: Uint8Array;
 
   /** @internal */
-  constructor(data: Uint8Array, beside: Ancillary | null) {
-    super(beside);
+  constructor(data: Uint8Array, ancillary: Ancillary | null) {
+    super(ancillary);
     this.data = data;
   }
 
@@ -167,8 +167,8 @@ export class Received extends ReceivedMessage {
   readonly bytes: number;
 
   /** @internal */
-  constructor(bytes: number, beside: Ancillary | null) {
-    super(beside);
+  constructor(bytes: number, ancillary: Ancillary | null) {
+    super(ancillary);
     this.bytes = bytes;
   }
 }

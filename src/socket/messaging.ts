@@ -224,7 +224,7 @@ export abstract class MessagingSocket extends BaseSocket {
     if (options === undefined && !Array.isArray(data) && this.idle) {
       const { sent, bytes } = sendPlain(this.fd, data as Exclude<Payload, readonly unknown[]>);
       if (sent === bytes) return settled(undefined);
-      if (sent < 0 && !wouldBlock(sent)) return rejected(this.sendFailed(sent, NOTHING_BESIDE));
+      if (sent < 0 && !wouldBlock(sent)) return rejected(this.sendFailed(sent, NO_ANCILLARY));
       skip = Math.max(sent, 0);
     }
     const message = prepare(data, options);
@@ -313,10 +313,10 @@ export abstract class MessagingSocket extends BaseSocket {
     return this.#taken(sent, message);
   }
 
-  #taken(sent: number, beside: OutgoingAncillary): number | null {
+  #taken(sent: number, ancillary: OutgoingAncillary): number | null {
     if (sent >= 0) return sent;
     if (wouldBlock(sent)) return null;
-    throw this.sendFailed(sent, beside);
+    throw this.sendFailed(sent, ancillary);
   }
 
   /**
@@ -328,7 +328,7 @@ export abstract class MessagingSocket extends BaseSocket {
     if (options === undefined && !Array.isArray(data)) {
       if (!this.idle) return null;
       const { sent } = sendPlain(this.fd, data as Exclude<Payload, readonly unknown[]>);
-      return this.#taken(sent, NOTHING_BESIDE);
+      return this.#taken(sent, NO_ANCILLARY);
     }
     if (options?.fds !== undefined && isShort(data, options)) {
       return this.#tryShort(data, checkFds(options.fds, false), options.fds);
@@ -385,4 +385,4 @@ export abstract class MessagingSocket extends BaseSocket {
   }
 }
 
-const NOTHING_BESIDE = { fds: [], credentials: undefined } as const;
+const NO_ANCILLARY = { fds: [], credentials: undefined } as const;

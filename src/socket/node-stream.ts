@@ -3,6 +3,7 @@
 
 import type { Socket as NetSocket } from "node:net";
 import { closedError } from "../base/errors.ts";
+import { MAX_TIMER_MS } from "../base/limits.ts";
 import { closeMany } from "../fd/closing.ts";
 import type { FdLike } from "../fd/fd.ts";
 import { Bridge } from "./node-bridge.ts";
@@ -49,15 +50,12 @@ export interface DescriptorDuplex {
   unref(): this;
 }
 
-/** The longest that a timer can be set to. */
-const LONG_MS = 2 ** 31 - 1;
-
 function checkMs(ms: unknown): number {
   if (typeof ms !== "number") throw new TypeError(`a timeout is a number, not ${typeof ms}`);
   if (!(ms >= 0) || ms === Number.POSITIVE_INFINITY) {
     throw new RangeError(`a timeout is a number of milliseconds from 0, not ${ms}`);
   }
-  return Math.min(ms, LONG_MS);
+  return Math.min(ms, MAX_TIMER_MS);
 }
 
 type Listener = (...args: unknown[]) => void;

@@ -115,6 +115,6 @@ export abstract class PacketSocket extends MessagingSocket {
 
 function alone(data: string | Piece): Outgoing {
   const piece = typeof data === "string" ? Piece.of(data) : data;
-  const beside = { fds: [], numbers: [], transfer: false, credentials: undefined };
-  return { parts: [piece], total: piece.bytes, ...beside };
+  const nothing = { fds: [], numbers: [], transfer: false, credentials: undefined };
+  return { parts: [piece], total: piece.bytes, ...nothing };
 }

@@ -7,6 +7,7 @@ import { UnixError } from "../base/errors.ts";
 import { closeMany } from "../fd/closing.ts";
 import { Fd } from "../fd/fd.ts";
 import { cmsgSpace, decodeControl, firstType } from "../structs/cmsg.ts";
+import { securityLabel } from "../structs/credentials.ts";
 import { type Address, decodeSockaddr } from "../structs/sockaddr-un.ts";
 import { setCloseOnExec } from "../syscalls/fd.ts";
 import { MessageHeader } from "../syscalls/header.ts";
@@ -164,7 +165,7 @@ export function ancillaryOf(from: MessageHeader, rules: ReceivePolicy): Ancillar
     // negative is an errno in a descriptor's place: this process is at its limit
     // (facts: #pidfd-may-be-an-errno)
     pidfd: (control.pidfd ?? -1) >= 0 ? Fd.of(control.pidfd ?? -1, rules.place, "ours") : undefined,
-    security: control.security === null ? undefined : label(control.security),
+    security: control.security === null ? undefined : securityLabel(control.security),
     from: address,
     truncated: (from.flags & flag.MSG_TRUNC) !== 0,
     fdsTruncated: lost,
@@ -177,7 +178,3 @@ function ownFds(fds: number[], { acceptFds, place }: ReceivePolicy): ReceivedFds
   if (flag.MSG_CMSG_CLOEXEC === null) for (const fd of fds) setCloseOnExec(fd, true);
   return fds.length > 0 ? new ReceivedFds(fds, place) : null;
 }
-
-const decoder = new TextDecoder();
-
-const label = (bytes: Uint8Array): string => decoder.decode(bytes).replace(/\0$/, "");

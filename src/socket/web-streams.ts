@@ -62,7 +62,7 @@ class Source {
     this.#socket
       .consumeToEnd((message) => this.#take(message, controller), { ended, signal })
       .then(finish, (error: unknown) => controller.error(error))
-      .catch(() => {}) // it was cancelled: nobody is to be told
+      .catch(() => {}) // it was cancelled: there is no reader to be told
       .finally(() => this.#pulled());
   }
 

@@ -19,7 +19,7 @@ import type { StreamSocket } from "../socket/stream.ts";
 export const CHANNEL = "BUNIX_CHANNEL";
 const VALUE = /^(\d{1,9}):(\d+)(?::(\{.*\}))?$/;
 
-/** @internal What a channel's socket is. */
+/** What a channel goes over. */
 export type ChannelType = "seqpacket" | "stream";
 type ChannelSocket = SeqpacketSocket | StreamSocket;
 

@@ -1,4 +1,6 @@
-// Bun.spawn with descriptors for the child, and a channel to it.
+// Bun.spawn with descriptors for the child, and a channel to it. What comes back is Bun's own
+// Subprocess, on which some properties are redefined (`hideLent`, `attach`): those that would show
+// numbers which Bun was only lent, and the channel, which is closed with it.
 
 import type { SpawnOptions as BunOptions, Subprocess, SyncSubprocess } from "bun";
 import type { Channel } from "../channel/channel.ts";

@@ -31,6 +31,12 @@ export interface RawCredentials {
   readonly gid: number;
 }
 
+const decoder = new TextDecoder();
+
+/** A security label as text; some modules end theirs with a NUL. */
+export const securityLabel = (bytes: Uint8Array): string =>
+  decoder.decode(bytes).replace(/\0$/, "");
+
 /** Bytes of a struct ucred. */
 export const ucredBytes = ucred.size;
 

@@ -1,5 +1,7 @@
 // Frames of queue sockets, as docs/queue-socket.md has them: bytes ↔ values. Little-endian.
 
+import { INT_MAX } from "../base/limits.ts";
+
 /** What a frame is for. */
 export const frameKind = {
   connect: 1,
@@ -55,7 +57,6 @@ const senderKind = { none: 0, identity: 1, name: 2 } as const;
 
 /** The longest name of a queue, with its slash. */
 const MAX_NAME_BYTES = 256;
-const INT_MAX = 2 ** 31 - 1;
 const ERRNO_MAX = 4095;
 const WORD = 2 ** 32;
 

@@ -72,7 +72,10 @@ export function mqReceive(fd: number, room: Memory): number {
   return received === LATE ? AGAIN : received;
 }
 
-/** The priority of the message that was just received. */
+/**
+ * The priority of the message that was just received: ask before the next system call, which may
+ * use the same memory. A result of its own would be an object for each message.
+ */
 export const receivedPriority = (): number => cells.words[0]!;
 
 /** Ask for a signal when a message comes into the empty queue; null: ask no more. */

@@ -40,8 +40,12 @@ export function signalHandler(): SignalHandler | string {
 }
 
 const needed = [
-  ...["write", "__errno_location", "clock_gettime"],
-  ...["sem_init", "sem_post", "sem_getvalue"],
+  "write",
+  "__errno_location",
+  "clock_gettime",
+  "sem_init",
+  "sem_post",
+  "sem_getvalue",
 ];
 
 function compile(): SignalHandler | string {

@@ -19,8 +19,8 @@ import {
   holdsItsName,
   parseProcNetUnix,
   socketsAt,
-  socketsBoundTo,
 } from "../../src/inspect/unix-sockets.ts";
+import { isBoundTo, type UnixRecord } from "../../src/structs/unix-diag.ts";
 import { root, run, runSource, succeeded, writeSource } from "../support/child.ts";
 import { missing } from "../support/peers.ts";
 import { fake } from "../support/seam.ts";
@@ -32,6 +32,10 @@ import { Scope, SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM } from "../syscalls/sock
 const command = readFileSync("/proc/self/comm", "utf8").trimEnd();
 
 const inodeOf = (fd: number): number => fstatSync(fd).ino;
+
+/** Sockets of a file, whether it still has a name or not. */
+const holding = ({ dev, ino }: { dev: number; ino: number }): UnixRecord[] =>
+  allSockets()!.records.filter((one) => holdsItsName(one) && isBoundTo(one, { dev, ino }));
 
 describe("sockets of a file", () => {
   const lacking = noSockDiag();
@@ -45,7 +49,7 @@ describe("sockets of a file", () => {
         using scope = new Scope();
         const fd = scope.bound(dir.file("s"), type);
         const file = lstatSync(dir.file("s"));
-        const inodes = () => socketsBoundTo(file)?.map(({ inode }) => inode);
+        const inodes = () => holding(file).map(({ inode }) => inode);
         expect(inodes()).toEqual([inodeOf(fd)]);
         expect(socketsAt(dir.file("s"))?.records.map(({ inode }) => inode)).toEqual([inodeOf(fd)]);
         renameSync(dir.file("s"), dir.file("t"));
@@ -81,7 +85,7 @@ describe("sockets of a file", () => {
     using sends = fake("send", []);
     expect(socketsAt(dir.file("s"))?.records).toHaveLength(1);
     expect(sends.calls).toHaveLength(1);
-    expect(socketsBoundTo({ dev: 0, ino: 0 })).toEqual([]);
+    expect(socketsAt(dir.path)?.records).toEqual([]); // a file that no socket is bound to
     expect(sends.calls).toHaveLength(3);
   });
 
@@ -90,7 +94,8 @@ describe("sockets of a file", () => {
   testUnless(lacking ?? mounting, "on an overlay over two file systems", async () => {
     const source = `
 import { mkdirSync, statSync } from "node:fs";
-import { socketsAt, socketsBoundTo } from "@/src/inspect/unix-sockets.ts";
+import { allSockets, socketsAt } from "@/src/inspect/unix-sockets.ts";
+import { isBoundTo } from "@/src/structs/unix-diag.ts";
 import { listen, probe } from "@/src/index.ts";
 const [base, path] = [process.argv[2], process.argv[2] + "/m/s"];
 const mount = (...args) => {
@@ -104,7 +109,8 @@ const parts = ["lowerdir=" + base + "/l", "upperdir=" + base + "/u/u", "workdir=
 mount("overlay", "overlay", "-o", parts.join(), base + "/m");
 using listener = listen(path);
 const { source, state } = probe(path);
-const stat = socketsBoundTo(statSync(path)).length;
+const file = statSync(path);
+const stat = allSockets().records.filter((one) => isBoundTo(one, file)).length;
 console.log(JSON.stringify({ source, state, stat, at: socketsAt(path).records.length }));
 `;
     using dir = tempDir();

@@ -43,12 +43,12 @@ await heard();`,
     said: ["no sign of life was sent: object", "WATCHDOG=1"],
   },
   {
-    what: "failed of a handover, and an allow that throws what is no text by itself",
+    what: "onFailed of a handover, and an allow that throws what is no text by itself",
     source: `
 const address = import.meta.dir + "/control";
 let answer = () => { throw Object.create(null); };
-const failed = ({ reason }) => fail(reason);
-const old = await Handover.open(address, { failed, allow: () => answer() });
+const onFailed = ({ reason }) => fail(reason);
+const old = await Handover.open(address, { onFailed, allow: () => answer() });
 await old.ready();
 console.log(await Handover.open(address).catch(({ code }) => code));
 answer = () => true;

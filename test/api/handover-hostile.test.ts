@@ -65,7 +65,7 @@ describe("who may", () => {
       const reasons: string[] = [];
       using old = await first(address, {
         allow: (() => answer) as Allow,
-        failed: ({ reason }) => void reasons.push(reason),
+        onFailed: ({ reason }) => void reasons.push(reason),
       });
       await old.ready();
       for (answer of [1, "no", { ok: false }, Promise.resolve(true)]) {
@@ -124,7 +124,7 @@ describe("hostile", () => {
     leakFree(async () => {
       const address = freshPath();
       const failed: string[] = [];
-      using old = await first(address, { failed: ({ reason }) => void failed.push(reason) });
+      using old = await first(address, { onFailed: ({ reason }) => void failed.push(reason) });
       old.descriptor("web", () => listen(freshPath()));
       await old.ready();
       for (const [i, bytes] of rubbish.entries()) {

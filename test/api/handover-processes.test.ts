@@ -174,7 +174,7 @@ test("ready, and dead before it has taken over: the old one goes on", () =>
     using dir = tempDir();
     const failed = Promise.withResolvers<string>();
     const control = dir.file("control");
-    using old = await Handover.open(control, { failed: ({ reason }) => failed.resolve(reason) });
+    using old = await Handover.open(control, { onFailed: ({ reason }) => failed.resolve(reason) });
     old.descriptor("web", () => listen(dir.file("web")));
     await old.ready();
     const ghost = await connect(control, { type: "seqpacket" });

@@ -69,7 +69,7 @@ describe.each(routes)("control address: %s", (route) => {
     leakFree(async () => {
       const address = freshAddress(route);
       const failed: unknown[] = [];
-      using old = await first(address, { failed: ({ reason }) => void failed.push(reason) });
+      using old = await first(address, { onFailed: ({ reason }) => void failed.push(reason) });
       const state = old.descriptor("state", () => marked("mine"));
       await old.ready();
       for (let i = 0; i < 3; i++) {
@@ -144,7 +144,7 @@ describe("Unix listeners", () => {
     leakFree(async () => {
       using dir = tempDir();
       const failed = Promise.withResolvers<void>();
-      using old = await first(dir.file("control"), { failed: () => failed.resolve() });
+      using old = await first(dir.file("control"), { onFailed: () => failed.resolve() });
       old.descriptor("web", () => listen(dir.file("web")));
       await old.ready();
       const next = await Handover.open(dir.file("control"));
@@ -213,7 +213,7 @@ describe("time", () => {
       const address = freshPath();
       const failed = Promise.withResolvers<string>();
       const told = ({ reason }: { reason: string }): void => failed.resolve(reason);
-      using old = await first(address, { readyTimeoutMs: 1_000, failed: told });
+      using old = await first(address, { readyTimeoutMs: 1_000, onFailed: told });
       await old.ready();
       using next = await Handover.open(address);
       expect(await failed.promise).toContain("ETIMEDOUT");
@@ -303,7 +303,7 @@ describe("what one process keeps", () => {
     leakFree(async () => {
       const address = freshPath();
       const failed = Promise.withResolvers<string>();
-      using old = await first(address, { failed: ({ reason }) => failed.resolve(reason) });
+      using old = await first(address, { onFailed: ({ reason }) => failed.resolve(reason) });
       await old.ready();
       using next = await Handover.open(address);
       const reason = new Error("enough");
@@ -355,5 +355,8 @@ describe("what one process keeps", () => {
       expect(await thrown(() => Handover.open(freshPath(), options))).toBeInstanceOf(RangeError);
     }
     expect(await thrown(() => Handover.open(""))).toBeInstanceOf(TypeError);
+    const onFailed = "told" as never;
+    const path = freshPath();
+    expect(await thrown(() => Handover.open(path, { onFailed }))).toBeInstanceOf(TypeError);
   });
 });

@@ -2,6 +2,7 @@
 
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { fstatSync } from "node:fs";
+import { file } from "../../native/file.ts";
 import {
   connectQueue,
   connectQueueSync,
@@ -218,7 +219,10 @@ describe("connecting", () => {
     const server = listener.tryAccept();
     server?.sendSync("all there is");
     server?.close();
+    using calls = fake("fcntl", []);
     using client = await connecting;
+    // there is no queue of the server's to have open, so the client is there at its limit, too
+    expect(calls.calls.filter(([, command]) => command === file.F_DUPFD_CLOEXEC)).toEqual([]);
     expect(client.peerCredentials()).toMatchObject({ pid: process.pid, uid: process.geteuid!() });
     expect((await client.receive())?.text()).toBe("all there is");
     expect(await client.receive()).toBeNull();

@@ -60,7 +60,7 @@ describe("capabilities() under a filter", () => {
   for (const action of ["kill", errno.EPERM, errno.ENOSYS] as const) {
     const why =
       action === "kill"
-        ? /ends whoever calls it/
+        ? /kills its caller/
         : /(EPERM|ENOSYS): .*seccomp filter.*SystemCallFilter=/;
     const no = (call: Call): object => ({
       available: false,
@@ -81,7 +81,7 @@ describe("capabilities() under a filter", () => {
     expect(waiting).toEqual(yes);
     expect(waker).toMatchObject({
       kind: "thread",
-      reason: expect.stringMatching(/^io_setup: .*ends/),
+      reason: expect.stringMatching(/^io_setup: .*kills/),
     });
     const refused = await found(errno.EPERM, "io_setup");
     expect(refused.waker).toMatchObject({
@@ -92,7 +92,7 @@ describe("capabilities() under a filter", () => {
 
   peerTest("that ends who makes memory: nothing else is lost", ["cc"], async () => {
     const all = await found("kill", "memfd_create");
-    expect(all.sharedMemory.reason).toMatch(/^memfd_create: .*ends whoever calls it/);
+    expect(all.sharedMemory.reason).toMatch(/^memfd_create: .*kills its caller/);
     for (const one of [all.pidfd, all.messageQueues, all.signalSenders, all.waiting]) {
       expect(one).toEqual(yes);
     }
@@ -100,7 +100,7 @@ describe("capabilities() under a filter", () => {
 
   peerTest("that has no netlink: which sockets there are is not known", ["cc"], async () => {
     const killed = await found("kill", "socket");
-    expect(killed.sockDiag.reason).toMatch(/^socket: .*ends whoever calls it/);
+    expect(killed.sockDiag.reason).toMatch(/^socket: .*kills its caller/);
     const refused = await found(errno.EAFNOSUPPORT, "socket");
     expect(refused.sockDiag.reason).toMatch(/RestrictAddressFamilies= .*AF_NETLINK/);
   });

@@ -39,6 +39,7 @@ const ways: readonly Way[] = [
 /** Those that make no call, take an object that only such a call makes, or answer without. */
 const pure = [
   ...[
+    "bindDatagram",
     "callerOf",
     "capabilities",
     "configureLoop",

@@ -3,13 +3,7 @@
 // them.
 
 import { expect } from "bun:test";
-import {
-  type Listener,
-  listen,
-  listSockets,
-  type SeqpacketSocket,
-  socketPair,
-} from "../../src/index.ts";
+import { listen, listSockets, socketPair } from "../../src/index.ts";
 import { freshAddress } from "../api/pairs.ts";
 import { eventually, leakFree, must } from "../api/tools.ts";
 import { attack, hostileTest } from "./peers.ts";
@@ -33,16 +27,24 @@ async function collected(address: string): Promise<void> {
   }, "all that was in flight is gone");
 }
 
-const serve = (address: string): Listener<SeqpacketSocket> =>
-  listen(address, { type: "seqpacket" });
+/** The peer's connection to a server of ours, when the peer has done its part. */
+async function attacked(mode: "cycles" | "self", count: number) {
+  const address = freshAddress("abstract");
+  const server = listen(address, { type: "seqpacket" });
+  const peer = attack({ mode, address, type: "seqpacket", count });
+  const socket = await server.accept();
+  await peer.lineWith("ready");
+  const end = async (): Promise<void> => {
+    await peer[Symbol.asyncDispose]();
+    for (const one of [socket, server]) one.close();
+  };
+  return { address, peer, socket, [Symbol.asyncDispose]: end };
+}
 
 hostileTest(`${COUNT} cycles in flight, the last of them sent to us and received`, () =>
   leakFree(async () => {
-    const address = freshAddress("abstract");
-    using server = serve(address);
-    await using peer = attack({ mode: "cycles", address, type: "seqpacket", count: COUNT });
-    using socket = await server.accept();
-    await peer.lineWith("ready");
+    await using it = await attacked("cycles", COUNT);
+    const { address, socket } = it;
     const message = must(await socket.receive());
     expect([message.text(), message.fds.map((fd) => fd.describe().kind)]).toEqual([
       "last",
@@ -56,23 +58,16 @@ hostileTest(`${COUNT} cycles in flight, the last of them sent to us and received
 
 hostileTest("the same left unread: closing our end frees it", () =>
   leakFree(async () => {
-    const address = freshAddress("abstract");
-    using server = serve(address);
-    await using peer = attack({ mode: "cycles", address, type: "seqpacket", count: COUNT });
-    const socket = await server.accept();
-    await peer.lineWith("ready");
-    socket.close();
-    await collected(address);
+    await using it = await attacked("cycles", COUNT);
+    it.socket.close();
+    await collected(it.address);
   }),
 );
 
 hostileTest("a connection sent through itself, again and again", () =>
   leakFree(async () => {
-    const address = freshAddress("abstract");
-    using server = serve(address);
-    await using peer = attack({ mode: "self", address, type: "seqpacket", count: 50 });
-    const socket = await server.accept();
-    await peer.lineWith("ready");
+    await using it = await attacked("self", 50);
+    const { peer, socket } = it;
     peer.kill("SIGKILL");
     await peer.exited;
     for (let i = 0; i < 49; i++) must(await socket.receive()).close();

@@ -71,7 +71,7 @@ hostileTest(`a handover's holder, and ${COUNT} newcomers that are none`, () =>
   leakFree(() =>
     bounded(async (peak) => {
       const address = freshPath();
-      using old = await Handover.open(address, { failed: () => peak.note() });
+      using old = await Handover.open(address, { onFailed: () => peak.note() });
       using web = listen(freshAddress("abstract"));
       old.descriptor("web", () => web);
       await old.ready();

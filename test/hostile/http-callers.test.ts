@@ -6,7 +6,6 @@ import { describe, expect } from "bun:test";
 import { closeSync, openSync } from "node:fs";
 import http from "node:http";
 import net from "node:net";
-import { errno } from "../../native/errno.ts";
 import { BunConnection } from "../../src/http/bun-connection.ts";
 import type { BunStream } from "../../src/http/delegate-server.ts";
 import {
@@ -139,7 +138,6 @@ describe("a number that has become another's", () => {
     const stream = { destroyed: false } as BunStream;
     const { caller } = new BunConnection(stream, here.fd, peerCredentials(here.fd));
     const fakes = { syscall: () => -1, __errno_location: () => 0 } as never;
-    expect(errno.ENOMEM).toBeGreaterThan(0);
     await withLibc(fakes, async () => {
       expect(await codeOf(() => caller.peer())).toBe("ERR_CLOSED");
     });

@@ -50,6 +50,23 @@ function textOf(fd: Fd): string {
   return Buffer.from(bytes.subarray(0, readSync(fd.fd, bytes, 0, 100, 0))).toString();
 }
 
+/** The child answers requests with themselves, one with an error, and ends with the channel. */
+async function requests({ channel, child }: Both): Promise<void> {
+  const answers = await Promise.all(
+    Array.from({ length: 200 }, async (_, i) => {
+      using fd = marked(`request ${i}`);
+      using answer = await channel.request({ i, fds: [fd], pad: "" });
+      return answer.value.i === i && textOf(answer.value.fds[0]!) === `request ${i}`;
+    }),
+  );
+  expect(answers.filter((right) => !right)).toEqual([]);
+  const error = await channel.request("fail").catch((reason) => reason);
+  expect(error).toBeInstanceOf(RemoteError);
+  expect([error.message, error.code]).toEqual(["no", "ENO"]);
+  channel.close();
+  expect(await child.exited).toMatchObject({ stderr: "", code: 0 });
+}
+
 for (const type of kinds) {
   peerTest(
     `${type}: both directions at once, descriptors in their messages`,
@@ -89,26 +106,14 @@ for (const type of kinds) {
 
   peerTest(`${type}: requests, answers with descriptors, errors`, ["python3"], () =>
     leakFree(async () => {
-      const { channel, child } = withPeer(type, ["serve", String(seedOf())]);
-      const answers = await Promise.all(
-        Array.from({ length: 200 }, async (_, i) => {
-          using fd = marked(`request ${i}`);
-          using answer = await channel.request({ i, fds: [fd], pad: "" });
-          return answer.value.i === i && textOf(answer.value.fds[0]!) === `request ${i}`;
-        }),
-      );
-      expect(answers.filter((right) => !right)).toEqual([]);
-      const error = await channel.request("fail").catch((reason) => reason);
-      expect(error).toBeInstanceOf(RemoteError);
-      expect([error.message, error.code]).toEqual(["no", "ENO"]);
-      channel.close();
-      expect(await child.exited).toMatchObject({ stderr: "", code: 0 });
+      await requests(withPeer(type, ["serve", String(seedOf())]));
     }),
   );
 
   peerTest(`${type}: C: messages of all sizes come back, requests are answered`, ["cc"], () =>
     leakFree(async () => {
-      const { channel, child } = withC(type, ["serve"]);
+      const both = withC(type, ["serve"]);
+      const { channel } = both;
       for (const size of [0, 1, 1000, 70_000, 300_000]) {
         using fd = marked(String(size));
         const sending = channel.send({ i: size, fds: [fd], pad: "x".repeat(size) });
@@ -117,19 +122,7 @@ for (const type of kinds) {
         const { i, fds, pad } = message.value;
         expect([i, textOf(fds[0]!), pad.length]).toEqual([size, String(size), size]);
       }
-      const answers = await Promise.all(
-        Array.from({ length: 200 }, async (_, i) => {
-          using fd = marked(`request ${i}`);
-          using answer = await channel.request({ i, fds: [fd], pad: "" });
-          return answer.value.i === i && textOf(answer.value.fds[0]!) === `request ${i}`;
-        }),
-      );
-      expect(answers.filter((right) => !right)).toEqual([]);
-      const error = await channel.request("fail").catch((reason) => reason);
-      expect(error).toBeInstanceOf(RemoteError);
-      expect([error.message, error.code]).toEqual(["no", "ENO"]);
-      channel.close();
-      expect(await child.exited).toMatchObject({ stderr: "", code: 0 });
+      await requests(both);
     }),
   );
 

@@ -63,12 +63,12 @@ describe("handover", () => {
       expect(code).toBe("EACCES");
     }));
 
-  test("failed closes it", () =>
+  test("onFailed closes it", () =>
     leakFree(async () => {
       const address = freshPath();
       const told = Promise.withResolvers<void>();
       const old: Handover = await Handover.open(address, {
-        failed: () => {
+        onFailed: () => {
           old.close();
           told.resolve();
         },

@@ -3,6 +3,7 @@
 import { expect, test } from "bun:test";
 import { closeSync, openSync } from "node:fs";
 import { type Outcome, run } from "./child.ts";
+import { noServeHttp, testUnless } from "./unless.ts";
 
 function testRun(leak: string): Promise<Outcome> {
   const fd = openSync("/dev/zero", "r");
@@ -35,3 +36,16 @@ for (const [leak, said] of Object.entries(cases)) {
     expect(code).toBe(1);
   });
 }
+
+testUnless(
+  noServeHttp(),
+  "two files in one process: what both import is there for the second",
+  async () => {
+    const files = ["./test/api/http.test.ts", "./test/api/http-bun.test.ts"];
+    const names = "each request of a connection has the same|is told once";
+    const command = [process.execPath, "test", ...files, "--timeout", "60000", "-t", names];
+    const { code, stderr } = await run(command);
+    expect(stderr).toMatch(/^ 2 pass/m);
+    expect(code).toBe(0);
+  },
+);

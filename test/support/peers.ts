@@ -167,9 +167,10 @@ function build({ name, inputs, command, env = {}, input = "" }: Build): string {
 /** Compile a C file (a relative path starts at the root); the result is the program's path. */
 export function compileC(source: string, flags: readonly string[] = []): string {
   const file = resolve(root, source);
+  const headers = globSync("*.h", { cwd: dirname(file) }).map((name) => join(dirname(file), name));
   return build({
     name: basename(file, ".c"),
-    inputs: [readFileSync(file)],
+    inputs: [file, ...headers].map((one) => readFileSync(one)),
     command: (output) => ["cc", ...C_FLAGS, "-o", output, file, ...flags],
   });
 }

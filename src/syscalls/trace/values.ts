@@ -196,10 +196,10 @@ function header(address: number, received: boolean): string {
   const nameBytes = view.getInt32(at.msg_namelen, true);
   const count = view.getInt32(at.msg_iovlen, true);
   const name = nameBytes === 0 ? "" : `${sockaddr(word(view, at.msg_name), nameBytes)}, `;
-  const beside = control(word(view, at.msg_control), view.getInt32(at.msg_controllen, true));
+  const ancillary = control(word(view, at.msg_control), view.getInt32(at.msg_controllen, true));
   const came = received ? view.getInt32(at.msg_flags, true) : 0;
   const flagged = came === 0 ? "" : `, flags ${messageFlags(came, NO_CALL)}`;
-  return `{${name}${parts(word(view, at.msg_iov), count)}${beside}${flagged}}`;
+  return `{${name}${parts(word(view, at.msg_iov), count)}${ancillary}${flagged}}`;
 }
 
 export const headerIn: Show = (value) => header(addressIn(value), false);
