@@ -73,7 +73,7 @@ export interface AdoptOptions extends AdmissionOptions {
  *   or for TCP, and for a `Listener` with options that Bun cannot keep; RangeError; UnixError
  *   ENOTSOCK, EBADF, EINVAL (not listening), EPROTOTYPE (no stream); then nothing has been started
  * @throws UnsupportedError if a step does not work in this Bun: then all is undone, the server
- *   stopped, the descriptor as it was; on macOS
+ *   stopped, the descriptor as it was. It is not on macOS
  * @see listen(2), epoll_ctl(2)
  */
 export function serveOn<T extends Startable>(
