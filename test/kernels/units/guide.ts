@@ -2,8 +2,9 @@
 // Bun allows, on a socket that systemd made, under load, restarted, reloaded, and stuck.
 
 import { expect, setDefaultTimeout } from "bun:test";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { eventually } from "../../api/tools.ts";
 import { root, run } from "../../support/child.ts";
 import { testUnless } from "../../support/unless.ts";
 import {
@@ -53,6 +54,14 @@ interface Answer {
   readonly can: Readonly<Record<string, { available: boolean; reason?: string }>>;
 }
 
+/** Every thread: the signal reaches each at a time of its own. */
+function isStopped(pid: number): boolean {
+  const threads = readdirSync(`/proc/${pid}/task`);
+  return threads.every((thread) =>
+    /\) T /.test(readFileSync(`/proc/${pid}/task/${thread}/stat`, "utf8")),
+  );
+}
+
 const ask = async (): Promise<Answer> => JSON.parse(await get(SOCKET));
 
 testUnless(
@@ -93,6 +102,8 @@ testUnless(
     // a thread that hangs: what comes meanwhile waits for the next run
     expect(await property("web.service", "NRestarts")).toBe("0");
     await systemctl("kill", "--signal=STOP", "web.service");
+    // until all of it stands still it may accept once more, and that request would die with it
+    await eventually(() => isStopped(second.pid), "every thread of it has stopped");
     const waiting = ask();
     await propertyIs("web.service", "NRestarts", "1");
     expect((await waiting).pid).not.toBe(second.pid);
