@@ -198,7 +198,7 @@ const MAX_BYTES = 64 * 1024 * 1024;
 /** Enough for the largest batch so far: one array, because the kernel takes one. */
 let incoming: MessageHeader[] = [];
 
-function envelopesFor(count: number): MessageHeader[] {
+function headersFor(count: number): MessageHeader[] {
   if (incoming.length < count) incoming = MessageHeader.array(count);
   return incoming;
 }
@@ -210,7 +210,7 @@ export function receiveBatchOnce(
   { max, maxBytes, fail }: { max: number; maxBytes: number; fail: (result: number) => never },
 ): Message[] | null | undefined {
   const count = Math.max(1, Math.min(max, Math.floor(MAX_BYTES / maxBytes)));
-  const headers = envelopesFor(count);
+  const headers = headersFor(count);
   const memory = roomFor(count * maxBytes);
   for (let i = 0; i < count; i++) {
     headers[i]!.part(0, memory.address + i * maxBytes, maxBytes);
