@@ -3,6 +3,7 @@
 import { formatAddress } from "../address/address.ts";
 import { printable, toJson } from "../base/printable.ts";
 import { listSockets, type UnixSocketInfo } from "../inspect/list.ts";
+import type { Address } from "../structs/sockaddr-un.ts";
 import { wanted } from "./commands.ts";
 import { json, type Parsed, parse, typeOption } from "./options.ts";
 import { Output, print, Stop } from "./terminal.ts";
@@ -30,6 +31,7 @@ function finder(parsed: Parsed): () => Found[] {
   const [holders, listening] = [!parsed.flags.has("no-holders"), parsed.flags.has("listening")];
   return () => {
     const places = new Map<string, Found>();
+    const rowOf = rowMaker();
     for (const socket of listSockets({ holders })) {
       if (type !== undefined && socket.type !== type) continue;
       if (listening && socket.state !== "listening") continue;
@@ -43,12 +45,14 @@ function finder(parsed: Parsed): () => Found[] {
 
 const ranks = { listening: 0, unconnected: 1, connected: 2 } as const;
 
+/** Added to an inode, which has 32 bits: all have as many digits then. */
+const DIGITS = 1e10;
+
 /** The sort key: servers first, by address; sockets without one last. Text is fast to compare. */
 const placeOf = (
   { state, address, inode }: UnixSocketInfo,
   { [ADDRESS]: name }: string[],
-): string =>
-  `${ranks[state]}${address === null ? "1" : `0${name}`}\0${String(inode).padStart(INODE_DIGITS)}`;
+): string => `${ranks[state]}${address === null ? "1" : `0${name}`}\0${DIGITS + inode}`;
 
 const LOOK_MS = 500;
 
@@ -86,23 +90,32 @@ function identity({ socket }: Found): string {
 
 const head = ["TYPE", "STATE", "RECV-Q", "SEND-Q", "INODE", "ADDRESS", "PEER", "UID", "PROCESSES"];
 const ADDRESS = head.indexOf("ADDRESS");
-const INODE_DIGITS = 10;
 const numbers = new Set(["RECV-Q", "SEND-Q", "INODE", "UID"]);
 
-function rowOf(socket: UnixSocketInfo): string[] {
-  const { type, state, receiveQueue, sendQueue, inode, address, peer, uid, holders } = socket;
-  const name = address === null ? "-" : formatAddress(address);
-  const other = peer?.address ? `${formatAddress(peer.address)} ` : "";
-  const end = peer === null ? "-" : `${other}${peer.inode}`;
-  let who = "";
-  for (const { pid, command, fd } of holders) {
-    who += `${who === "" ? "" : " "}${printable(command)}[${pid}]:${fd}`;
-  }
-  const [received, sent] = [digits(receiveQueue), digits(sendQueue)];
-  return [type, state, received, sent, digits(inode), name, end, digits(uid), who || "-"];
+/** What makes a row of a socket. What many sockets share is formatted once. */
+function rowMaker(): (socket: UnixSocketInfo) => string[] {
+  const names = new Map<Address, string>();
+  const nameOf = (address: Address): string => {
+    const known = names.get(address) ?? formatAddress(address);
+    names.set(address, known);
+    return known;
+  };
+  let [process, begin] = [-1, ""];
+  return ({ type, state, receiveQueue, sendQueue, inode, address, peer, uid, holders }) => {
+    const name = address === null ? "-" : nameOf(address);
+    const other = peer === null || peer.address === null ? "" : `${nameOf(peer.address)} `;
+    const end = peer === null ? "-" : `${other}${peer.inode}`;
+    let who = "";
+    for (const { pid, command, fd } of holders) {
+      if (pid !== process) [process, begin] = [pid, `${printable(command)}[${pid}]:`];
+      who += `${who === "" ? "" : " "}${begin}${fd}`;
+    }
+    const received = receiveQueue === null ? "-" : `${receiveQueue}`;
+    const sent = sendQueue === null ? "-" : `${sendQueue}`;
+    const user = uid === null ? "-" : `${uid}`;
+    return [type, state, received, sent, `${inode}`, name, end, user, who || "-"];
+  };
 }
-
-const digits = (number: number | null): string => (number === null ? "-" : `${number}`);
 
 /** Columns as wide as their widest cell, numbers aligned right; the last column is not padded. */
 function table(rows: readonly string[][]): string {
