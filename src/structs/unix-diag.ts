@@ -51,6 +51,10 @@ export interface UnixRecord {
   readonly uid: number | null;
 }
 
+/** A word of netlink has two halves: the first is the lower one. */
+const HALF_BITS = 16;
+const LOW_HALF = 0xffff;
+
 const align = (bytes: number): number => (bytes + 3) & ~3;
 
 /** Bytes of the request. */
@@ -94,7 +98,7 @@ export function decodeDump(
   paths: Paths = new Map(),
 ): number {
   const end = Math.min(length, view.byteLength);
-  const bytes = Buffer.from(view.buffer as ArrayBuffer, view.byteOffset, view.byteLength);
+  const source = sourceOf(view);
   let at = 0;
   while (at + nlmsghdr.size <= end) {
     const stated = view.getUint32(at + nlmsghdr.at.nlmsg_len, true);
@@ -104,12 +108,27 @@ export function decodeDump(
     if (type === netlink.NLMSG_DONE) return errorOf(view, from, to);
     if (type === netlink.NLMSG_ERROR) return errorOf(view, from, to);
     if (type === sockDiag.SOCK_DIAG_BY_FAMILY) {
-      const record = decodeRecord(view, bytes, from, to, paths);
+      const record = decodeRecord(source, from, to, paths);
       if (record !== null) records.push(record);
     }
     at += stated + 3 - ((stated + 3) % 4);
   }
   return 1;
+}
+
+/**
+ * The same bytes as arrays: before code is compiled, reading one costs a fraction of a call of a
+ * DataView. Netlink aligns all that it has to four bytes.
+ */
+interface Source {
+  readonly bytes: Buffer;
+  readonly words: Uint32Array;
+}
+
+function sourceOf({ buffer, byteOffset, byteLength }: DataView): Source {
+  const bytes = Buffer.from(buffer as ArrayBuffer, byteOffset, byteLength);
+  const aligned = byteOffset % 4 === 0 ? bytes : Uint8Array.from(bytes);
+  return { bytes, words: new Uint32Array(aligned.buffer, aligned.byteOffset, byteLength >> 2) };
 }
 
 /** The errno of an NLMSG_ERROR; NLMSG_DONE has one at the same place. Never positive. */
@@ -132,20 +151,19 @@ function stateOf(number: number): UnixRecord["state"] {
  * machine, and a short program pays for each function that is compiled.
  */
 function decodeRecord(
-  view: DataView,
-  bytes: Buffer,
+  { bytes, words }: Source,
   from: number,
   to: number,
   paths: Paths,
 ): UnixRecord | null {
   if (from + unixDiagMsg.size > to) return null;
-  if (view.getUint8(from + unixDiagMsg.at.udiag_family) !== socket.AF_UNIX) return null;
-  const type = typeName(view.getUint8(from + unixDiagMsg.at.udiag_type));
+  if (bytes[from + unixDiagMsg.at.udiag_family] !== socket.AF_UNIX) return null;
+  const type = typeName(bytes[from + unixDiagMsg.at.udiag_type]!);
   if (type === null) return null;
   const record: Draft = {
     type,
-    state: stateOf(view.getUint8(from + unixDiagMsg.at.udiag_state)),
-    inode: view.getUint32(from + unixDiagMsg.at.udiag_ino, true),
+    state: stateOf(bytes[from + unixDiagMsg.at.udiag_state]!),
+    inode: words[(from + unixDiagMsg.at.udiag_ino) >> 2]!,
     name: null,
     file: null,
     peer: null,
@@ -155,25 +173,26 @@ function decodeRecord(
     uid: null,
   };
   for (let at = from + unixDiagMsg.size; at + nlattr.size <= to; ) {
-    const stated = view.getUint16(at + nlattr.at.nla_len, true);
+    const header = words[at >> 2]!; // nla_len, then nla_type
+    const stated = header & LOW_HALF;
     if (stated < nlattr.size) break;
-    const kind = view.getUint16(at + nlattr.at.nla_type, true);
+    const kind = header >>> HALF_BITS;
     const data = at + nlattr.size;
     const size = Math.min(at + stated, to) - data;
     if (kind === attribute.UNIX_DIAG_NAME && size > 0) {
       record.name = nameAt(bytes, data, data + size, paths);
     } else if (kind === attribute.UNIX_DIAG_VFS && size >= unixDiagVfs.size) {
-      const dev = statDevice(view.getUint32(data + unixDiagVfs.at.udiag_vfs_dev, true));
-      record.file = { dev, ino: view.getUint32(data + unixDiagVfs.at.udiag_vfs_ino, true) };
+      const dev = statDevice(words[(data + unixDiagVfs.at.udiag_vfs_dev) >> 2]!);
+      record.file = { dev, ino: words[(data + unixDiagVfs.at.udiag_vfs_ino) >> 2]! };
     } else if (kind === attribute.UNIX_DIAG_PEER && size >= 4) {
-      record.peer = view.getUint32(data, true);
+      record.peer = words[data >> 2]!;
     } else if (kind === attribute.UNIX_DIAG_RQLEN && size >= unixDiagRqlen.size) {
-      record.receiveQueue = view.getUint32(data + unixDiagRqlen.at.udiag_rqueue, true);
-      record.sendQueue = view.getUint32(data + unixDiagRqlen.at.udiag_wqueue, true);
+      record.receiveQueue = words[(data + unixDiagRqlen.at.udiag_rqueue) >> 2]!;
+      record.sendQueue = words[(data + unixDiagRqlen.at.udiag_wqueue) >> 2]!;
     } else if (kind === attribute.UNIX_DIAG_SHUTDOWN && size >= 1) {
-      record.shutdown = shutdowns[view.getUint8(data) & 3]!;
+      record.shutdown = shutdowns[bytes[data]! & 3]!;
     } else if (kind === attribute.UNIX_DIAG_UID && size >= 4) {
-      record.uid = view.getUint32(data, true);
+      record.uid = words[data >> 2]!;
     }
     at += align(stated);
   }
