@@ -8,7 +8,7 @@ import { nr } from "../native/numbers.ts";
 import manifest from "../package.json";
 import { connect, listen } from "../src/index.ts";
 import { encodeDumpRequest, requestBytes } from "../src/structs/unix-diag.ts";
-import { interleave, report } from "./harness.ts";
+import { interleave, report, works } from "./harness.ts";
 import { app, build, program, startOf } from "./package.ts";
 import { somewhere } from "./processes.ts";
 
@@ -97,10 +97,10 @@ const held = [];
 for (let i = 0; i < CONNECTIONS; i++) held.push(await connect(path), await listener.accept());
 
 const { execPath } = process;
-for (const [where, cpu] of [
+for (const [where, cpu] of works<readonly [string, number | null]>(
   ["one processor", 0],
   ["not pinned", null],
-] as const) {
+)) {
   const run =
     (...words: string[]) =>
     (): number =>

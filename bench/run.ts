@@ -17,9 +17,9 @@ import { syscalls } from "./syscalls.ts";
  */
 const quickGroups: Record<string, number> = {
   accept: 0.5,
-  crowd: 0.2,
+  crowd: 0.15,
   descriptor: 0.7,
-  duplex: 0.3,
+  duplex: 0.2,
   flow: 0.6,
   list: 0.5,
   pair: 1,

@@ -30,29 +30,35 @@ function finder(parsed: Parsed): () => Found[] {
   const [text = ""] = parsed.rest;
   const [holders, listening] = [!parsed.flags.has("no-holders"), parsed.flags.has("listening")];
   return () => {
-    const places = new Map<string, Found>();
+    const groups = new Map<string, Found[]>();
     const rowOf = rowMaker();
     for (const socket of listSockets({ holders })) {
       if (type !== undefined && socket.type !== type) continue;
       if (listening && socket.state !== "listening") continue;
       const row = rowOf(socket);
       if (text !== "" && !row.join(" ").includes(text)) continue;
-      places.set(placeOf(socket, row), { socket, row });
+      const place = `${ranks[socket.state]}${socket.address === null ? "1" : `0${row[ADDRESS]}`}`;
+      const group = groups.get(place);
+      if (group === undefined) groups.set(place, [{ socket, row }]);
+      else group.push({ socket, row });
     }
-    return [...places.keys()].sort().map((place) => places.get(place)!);
+    return inOrder(groups);
   };
 }
 
+/** Servers first, by address; sockets without one last. Of one address, by inode. */
+function inOrder(groups: ReadonlyMap<string, readonly Found[]>): Found[] {
+  const all: Found[] = [];
+  for (const place of [...groups.keys()].sort()) {
+    const byInode = new Map<number, Found>();
+    for (const found of groups.get(place)!) byInode.set(found.socket.inode, found);
+    // numbers by themselves are put in order without a call for each two of them
+    for (const inode of Float64Array.from(byInode.keys()).sort()) all.push(byInode.get(inode)!);
+  }
+  return all;
+}
+
 const ranks = { listening: 0, unconnected: 1, connected: 2 } as const;
-
-/** Added to an inode, which has 32 bits: all have as many digits then. */
-const DIGITS = 1e10;
-
-/** The sort key: servers first, by address; sockets without one last. Text is fast to compare. */
-const placeOf = (
-  { state, address, inode }: UnixSocketInfo,
-  { [ADDRESS]: name }: string[],
-): string => `${ranks[state]}${address === null ? "1" : `0${name}`}\0${DIGITS + inode}`;
 
 const LOOK_MS = 500;
 
@@ -96,15 +102,20 @@ const numbers = new Set(["RECV-Q", "SEND-Q", "INODE", "UID"]);
 function rowMaker(): (socket: UnixSocketInfo) => string[] {
   const names = new Map<Address, string>();
   const nameOf = (address: Address): string => {
-    const known = names.get(address) ?? formatAddress(address);
-    names.set(address, known);
-    return known;
+    let name = names.get(address);
+    if (name === undefined) {
+      name = formatAddress(address);
+      names.set(address, name);
+    }
+    return name;
   };
   let [process, begin] = [-1, ""];
   return ({ type, state, receiveQueue, sendQueue, inode, address, peer, uid, holders }) => {
     const name = address === null ? "-" : nameOf(address);
-    const other = peer === null || peer.address === null ? "" : `${nameOf(peer.address)} `;
-    const end = peer === null ? "-" : `${other}${peer.inode}`;
+    let end = "-";
+    if (peer !== null) {
+      end = peer.address === null ? `${peer.inode}` : `${nameOf(peer.address)} ${peer.inode}`;
+    }
     let who = "";
     for (const { pid, command, fd } of holders) {
       if (pid !== process) [process, begin] = [pid, `${printable(command)}[${pid}]:`];
