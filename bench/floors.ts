@@ -167,8 +167,8 @@ const known: readonly Floor[] = [
       ["the same with bytecode", "empty program"],
     ],
     why:
-      "JavaScriptCore reads all that is imported: see below. With bytecode, which is good for one " +
-      "version of Bun only, it reads nothing",
+      "JavaScriptCore reads all that is imported: see below. With bytecode, which is good for " +
+      "one version of Bun only, it reads nothing",
   },
 ];
 

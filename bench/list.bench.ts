@@ -1,6 +1,6 @@
 // bunix ls with 1,000 sockets against ss -xp: whole processes. Then what of that is whose: bunx, an
-// empty program, the same questions to the kernel by bare FFI calls, with no word about them, and the
-// least program that prints the answers.
+// empty program, the same questions to the kernel by bare FFI calls, with no word about them, and
+// the least program that prints the answers.
 
 import { chmodSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

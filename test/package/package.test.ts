@@ -250,7 +250,7 @@ const SAYS = `#!/bin/sh
 echo "$BUN_JSC_useDFGJIT" "$@"
 `;
 
-test("bunix is started by Bun: ls without the compiler that pays later, what runs on with it", async () => {
+test("bunix is started by Bun: ls without the compiler that pays later", async () => {
   const linked = join(project, "node_modules/.bin/bunix");
   const folder = dir.file("bin");
   mkdirSync(folder);
