@@ -133,7 +133,7 @@ function withoutSocket(paths: readonly string[]): string[] | null {
   }
 }
 
-/** Whether a socket was bound to the file of `fd`, which stays open for as long as that is asked. */
+/** Whether a socket was bound to the file of `fd`, which stays open while that is asked. */
 function boundTo(fd: number): (record: UnixRecord) => boolean {
   const [plain, kernel] = [statIdentity(fd), kernelIdentity(fd)];
   return (record) => isBoundTo(record, plain) || (kernel !== null && isBoundTo(record, kernel));
