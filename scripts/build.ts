@@ -25,7 +25,7 @@ const PROGRAM = "src/cli/main";
  * `ls` is over before code of JavaScriptCore's second compiler would have paid for its compilation:
  * a third of its processor time, which only the environment can switch off.
  */
-const LAUNCHER = `#!/bin/sh
+const LAUNCHER = `#!/usr/bin/env sh
 ":" //;case $1 in ls)export BUN_JSC_useDFGJIT=\${BUN_JSC_useDFGJIT-0};;esac;exec bun "$0" "$@"
 import "./main.js";
 `;
