@@ -16,11 +16,11 @@ import { syscalls } from "./syscalls.ts";
  * Under two minutes together.
  */
 const quickGroups: Record<string, number> = {
-  accept: 0.5,
+  accept: 0.3,
   crowd: 0.2,
   descriptor: 0.7,
   duplex: 0.3,
-  flow: 0.6,
+  flow: 0.25,
   list: 0.5,
   pair: 1,
   start: 0.25,
