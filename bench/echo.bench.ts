@@ -48,4 +48,4 @@ async function measure(where: string, placement: Placement, count: number): Prom
 }
 
 await measure("one processor", onOne, 30_000);
-if (twoProcessors) await measure("two processors", onTwo, 4000);
+if (twoProcessors) await measure("two processors", onTwo, 20_000);

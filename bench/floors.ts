@@ -30,13 +30,15 @@ const known: readonly Floor[] = [
     work: "64-byte echo, ",
     beside: [
       ["bare FFI loop", "Bun.listen"],
+      ["bare messages", "Bun.listen"],
+      ["bare promises", "Bun.listen"],
       ["C epoll", "Bun.listen"],
     ],
     why:
       "the bare calls are `recv` and `send` in a closed loop, with no message and no " +
-      "promise; `recvmsg`, without which the kernel would close descriptors unseen, is 0.15 " +
-      "µs more than `recv`. With `await` there are a promise with its two functions and a " +
-      "reaction for each message beside the message itself",
+      "promise; `bare messages` is that with `recvmsg`, without which the kernel would close " +
+      "descriptors unseen, and a message with bytes of its own, `bare promises` with a promise " +
+      'for each as well. What is beyond is listed under "Many connections" below',
   },
   {
     work: "one way, writes of 64 KiB",
@@ -54,8 +56,8 @@ const known: readonly Floor[] = [
     ],
     why:
       "the receiver never sleeps: whoever takes longer for one receive finds more at the " +
-      "next, so the rate follows the writer; `recvmsg` against `recv`, and a message for " +
-      "each",
+      "next, so the rate follows the writer, unless the receiver's processor is busy with " +
+      'compiling it (see "Compiling" below)',
   },
   {
     work: "accept, peer credentials, close",
@@ -63,7 +65,7 @@ const known: readonly Floor[] = [
     why:
       "a socket object with its owner, a setsockopt for bytes out of band, and an ioctl " +
       "before each close that says whether anything lies unread (SECURITY.md); with `await` " +
-      "three promises for each",
+      'three promises for each; and compiling (see "Compiling" below)',
   },
   {
     work: "pass 1 descriptor",

@@ -16,11 +16,11 @@ import { syscalls } from "./syscalls.ts";
  * Under two minutes together.
  */
 const quickGroups: Record<string, number> = {
-  accept: 0.35,
+  accept: 0.3,
   crowd: 0.15,
   descriptor: 0.6,
   duplex: 0.15,
-  flow: 0.4,
+  flow: 0.12,
   list: 0.34,
   pair: 0.7,
   start: 0.25,

@@ -30,6 +30,8 @@ export interface Source {
 
 /** Rounds in one wake-up at most. */
 const ROUNDS = 16;
+/** Events with a promise each that are served before their owners answer. */
+const BURST = 16;
 /** Microtasks in which served waiters may answer and wait again. */
 const MICROTASK_TURNS = 6;
 /** The same before Bun is told that there are no more waiters. */
@@ -117,9 +119,9 @@ export class Rounds {
   }
 
   /**
-   * One step a microtask. One event at a time, unless it was answered at once, so that a server
-   * answers one client before the next is read, while what both touch is still in the processor's
-   * cache.
+   * One step a microtask, which is worth a tenth of a small message: so some promises are settled
+   * in each. In bounds, so that a server answers those before more is read, while what both touch
+   * is still in the processor's cache.
    */
   readonly #step = (): void => {
     if (this.#at < this.#count) this.#serveNext();
@@ -133,13 +135,14 @@ export class Rounds {
   };
 
   #serveNext(): void {
+    let left = BURST;
     do {
       const index = this.#at++;
       const watch = this.#source.watchOf(index);
       const served = watch === null ? "none" : this.#source.serve(watch, index);
       if (watch === null || served === "none") continue;
       this.#note(watch, served);
-      if (served === "promise") break;
+      if (served === "promise" && --left === 0) break;
     } while (this.#at < this.#count);
     if (this.#at === this.#count) this.#endRound();
     this.#soon();

@@ -97,3 +97,20 @@ test("nobody who keeps the process alive: no nap", async () => {
   }
   expect(await new Alone().wake([2])).not.toContain("nap");
 });
+
+test("promises are settled some at a time, and then their owners answer", async () => {
+  const open: number[] = [];
+  let settled = 0;
+  class Promises extends Kernel {
+    override serve(): Served {
+      settled += 1;
+      queueMicrotask(() => {
+        open.push(settled);
+        settled = 0;
+      });
+      return "promise";
+    }
+  }
+  await new Promises().wake([40]);
+  expect(open.filter((count) => count > 0)).toEqual([16, 16, 8]);
+});

@@ -1,11 +1,13 @@
 /* The client of the benchmarks: one program drives every server.
  *
  *   client trip PATH COUNT WARM       64 bytes there and back: median and p99 in ns
- *   client crowd PATH CONNS COUNT     CONNS round trips at a time, COUNT in all: messages/s
+ *   client crowd PATH CONNS COUNT     CONNS round trips at a time, COUNT in all, after as many to
+ *                                     warm up: messages/s
  *   client echo PATH SIZE COUNT       SIZE bytes there and back: round trips/s
  *   client flow PATH SIZE TOTAL       TOTAL bytes one way in writes of SIZE, twice: bytes/s of the
  *                                     second time; the server answers one byte when it has all
- *   client knock PATH COUNT           connect, wait until the server closes: connections/s
+ *   client knock PATH COUNT           connect, wait until the server closes, COUNT times after as
+ *                                     many to warm up: connections/s
  *   client beside PATH COUNT N...     round trips beside N idle connections, then beside more of
  *                                     them. For each N: waits for a line of input, opens them,
  *                                     prints "open", waits for a line, prints median and p99
@@ -69,7 +71,7 @@ static void crowd(const char *path, int conns, long count) {
     struct epoll_event event = {.events = EPOLLIN, .data.fd = fds[i]};
     if (epoll_ctl(epoll, EPOLL_CTL_ADD, fds[i], &event)) fail("epoll_ctl");
   }
-  run_crowd(epoll, conns, fds, count / 2);
+  run_crowd(epoll, conns, fds, count);
   long begin = now();
   run_crowd(epoll, conns, fds, count);
   printf("%.0f\n", count * 1e9 / (now() - begin));
@@ -99,7 +101,7 @@ static void knock_all(const char *path, long count) {
 }
 
 static void knock(const char *path, long count) {
-  knock_all(path, count / 2);
+  knock_all(path, count);
   long begin = now();
   knock_all(path, count);
   printf("%.0f\n", count * 1e9 / (now() - begin));
@@ -113,7 +115,7 @@ static void await_line(void) {
 /* Steps are numbers of idle connections, each at least as many as the one before. */
 static void beside(const char *path, long count, int steps, char **step) {
   int fd = connect_to(path);
-  for (long warm = 0; warm < 2 * count; warm++) round_trip(fd);
+  for (long warm = 0; warm < 10 * count; warm++) round_trip(fd);
   for (int i = 0, open = 0; i < steps; i++) {
     await_line();
     for (; open < atoi(step[i]); open++) round_trip(connect_to(path));
