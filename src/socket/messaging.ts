@@ -22,12 +22,13 @@ import { type SendOnce, SendOperation } from "./queued-send.ts";
 import { type CopyOut, type Room, receiveIntoOnce, receiveOnce } from "./receive.ts";
 import { EnvelopeConsumer, type ReceiveOptions, Receiving, roomIn } from "./receiving.ts";
 import {
-  checkFds,
   closeTransferred,
   isShort,
+  numbersOf,
   type Outgoing,
   type OutgoingAncillary,
   type OwnBytes,
+  plain,
   prepare,
   type SendOptions,
   sendError,
@@ -222,8 +223,8 @@ export abstract class MessagingSocket extends BaseSocket {
   send(data: Payload, options?: SendWaitOptions): Promise<void> {
     let skip = 0;
     if (options === undefined && !Array.isArray(data) && this.idle) {
-      const { sent, bytes } = sendPlain(this.fd, data as Exclude<Payload, readonly unknown[]>);
-      if (sent === bytes) return settled(undefined);
+      const sent = sendPlain(this.fd, data as Exclude<Payload, readonly unknown[]>);
+      if (sent === plain.bytes) return settled(undefined);
       if (sent < 0 && !wouldBlock(sent)) return rejected(this.sendFailed(sent, NO_ANCILLARY));
       skip = Math.max(sent, 0);
     }
@@ -327,11 +328,11 @@ export abstract class MessagingSocket extends BaseSocket {
     this.open("sendmsg");
     if (options === undefined && !Array.isArray(data)) {
       if (!this.idle) return null;
-      const { sent } = sendPlain(this.fd, data as Exclude<Payload, readonly unknown[]>);
-      return this.#taken(sent, NO_ANCILLARY);
+      const sent = sendPlain(this.fd, data as Exclude<Payload, readonly unknown[]>);
+      return sent >= 0 ? sent : this.#taken(sent, NO_ANCILLARY);
     }
     if (options?.fds !== undefined && isShort(data, options)) {
-      return this.#tryShort(data, checkFds(options.fds, false), options.fds);
+      return this.#tryShort(data, options.fds);
     }
     const message = prepare(data, options);
     this.checkMessage(message);
@@ -339,16 +340,18 @@ export abstract class MessagingSocket extends BaseSocket {
     return this.idle ? this.#now(message) : null;
   }
 
-  #tryShort(data: Uint8Array, numbers: readonly number[], fds: readonly FdLike[]): number | null {
+  #tryShort(data: Uint8Array, fds: readonly FdLike[]): number | null {
+    const numbers = numbersOf(fds);
     if (!this.idle) return null;
-    return this.#taken(sendShort(this.fd, data, numbers), { fds, credentials: undefined });
+    const sent = sendShort(this.fd, data, numbers);
+    return sent >= 0 ? sent : this.#taken(sent, { fds, credentials: undefined });
   }
 
   /** @internal {@link trySend} of bytes in this library's memory, with checked descriptors. */
   trySendFrom(from: OwnBytes, numbers: readonly number[]): number | null {
     this.open("sendmsg");
     if (!this.idle) return null;
-    const sent = sendFrom(this.fd, from, numbers);
+    const sent = sendFrom(this.fd, from.address, from.bytes, numbers);
     return sent >= 0 ? sent : this.#taken(sent, { fds: numbers, credentials: undefined });
   }
 
