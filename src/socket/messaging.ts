@@ -28,7 +28,6 @@ import {
   type Outgoing,
   type OutgoingAncillary,
   type OwnBytes,
-  plain,
   prepare,
   type SendOptions,
   sendError,
@@ -223,8 +222,8 @@ export abstract class MessagingSocket extends BaseSocket {
   send(data: Payload, options?: SendWaitOptions): Promise<void> {
     let skip = 0;
     if (options === undefined && !Array.isArray(data) && this.idle) {
-      const sent = sendPlain(this.fd, data as Exclude<Payload, readonly unknown[]>);
-      if (sent === plain.bytes) return settled(undefined);
+      const { sent, bytes } = sendPlain(this.fd, data as Exclude<Payload, readonly unknown[]>);
+      if (sent === bytes) return settled(undefined);
       if (sent < 0 && !wouldBlock(sent)) return rejected(this.sendFailed(sent, NO_ANCILLARY));
       skip = Math.max(sent, 0);
     }
@@ -328,7 +327,7 @@ export abstract class MessagingSocket extends BaseSocket {
     this.open("sendmsg");
     if (options === undefined && !Array.isArray(data)) {
       if (!this.idle) return null;
-      const sent = sendPlain(this.fd, data as Exclude<Payload, readonly unknown[]>);
+      const { sent } = sendPlain(this.fd, data as Exclude<Payload, readonly unknown[]>);
       return sent >= 0 ? sent : this.#taken(sent, NO_ANCILLARY);
     }
     if (options?.fds !== undefined && isShort(data, options)) {

@@ -135,26 +135,31 @@ function complete({ pid, uid, gid }: { pid?: number; uid?: number; gid?: number 
 
 const text = new Memory(64 * 1024);
 
-/** What the last `sendPlain` had to send. */
-export const plain = { bytes: 0 };
-
-/** The common case: one piece of data, nothing beside it. Bytes taken, or a negative errno. */
-export function sendPlain(fd: number, data: Data): number {
-  if (typeof data === "string") {
-    if (data.length * 3 > text.bytes.length) return sendPiece(fd, Piece.of(data));
-    plain.bytes = encoder.encodeInto(data, text.bytes).written;
-    return send(fd, text.address, plain.bytes);
-  }
-  if (!isView(data)) return sendPiece(fd, Piece.of(data));
-  plain.bytes = lentBytes(data);
-  if (plain.bytes > 0) return send(fd, asLent(data), plain.bytes);
-  plain.bytes = bytesIn(data);
-  return send(fd, lend(data, plain.bytes), plain.bytes);
+/** One send of plain data. */
+interface Sent {
+  /** Bytes taken, or a negative errno. */
+  readonly sent: number;
+  /** How many there were to send. */
+  readonly bytes: number;
 }
 
-function sendPiece(fd: number, piece: Piece): number {
-  plain.bytes = piece.bytes;
-  return send(fd, piece.address(), piece.bytes);
+/** The common case: one piece of data, nothing beside it. */
+export function sendPlain(fd: number, data: Data): Sent {
+  if (typeof data === "string") {
+    if (data.length * 3 > text.bytes.length) return sendPiece(fd, Piece.of(data));
+    const bytes = encoder.encodeInto(data, text.bytes).written;
+    return { sent: send(fd, text.address, bytes), bytes };
+  }
+  if (!isView(data)) return sendPiece(fd, Piece.of(data));
+  const ready = lentBytes(data);
+  if (ready > 0) return { sent: send(fd, asLent(data), ready), bytes: ready };
+  const bytes = bytesIn(data);
+  return { sent: send(fd, lend(data, bytes), bytes), bytes };
+}
+
+function sendPiece(fd: number, piece: Piece): Sent {
+  const { bytes } = piece;
+  return { sent: send(fd, piece.address(), bytes), bytes };
 }
 
 /** Up to this many bytes copying is cheaper than asking for the address of the caller's. */
