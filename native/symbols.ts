@@ -1,8 +1,8 @@
-// FFI signatures of libc, grouped by subject. Data only: src/syscalls/libc.ts opens them. "ptr" takes
-// an address or a typed array; an array's address is taken inside the call
+// FFI signatures of libc, grouped by subject. Data only: src/syscalls/libc.ts opens them. "ptr"
+// takes an address or a typed array; an array's address is taken inside the call
 // (facts: #small-arrays-move). What is called for each message has the types that cost least
-// (facts: #ffi-call-cost): a length goes as "ptr", which is as wide, and a ssize_t comes as its lower
-// half, for no call moves 2³¹ bytes at once. No result is boxed, which would allocate
+// (facts: #ffi-call-cost): a length goes as "ptr", which is as wide, and a ssize_t comes as its
+// lower half, for no call moves 2³¹ bytes at once. No result is boxed, which would allocate
 // (facts: #errno-right-after-the-call).
 
 type Type = "i32" | "u32" | "u64" | "i64" | "i64_fast" | "ptr" | "void";
