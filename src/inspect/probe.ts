@@ -246,7 +246,7 @@ type Answer = Pick<Probe, "state" | "type" | "inode" | "holders">;
 function answerOf(record: UnixRecord, wanted: SocketType | undefined): Answer {
   const { type, inode } = record;
   const state = wanted === undefined || wanted === type ? stateOf(record) : "wrong-type";
-  return { state, type, inode, holders: holdersOf([inode]).get(inode) ?? [] };
+  return { state, type, inode, holders: holdersOf(new Set([inode])).get(inode) ?? [] };
 }
 
 interface Tried {
