@@ -2,6 +2,7 @@
 
 import { closeSync, openSync } from "node:fs";
 import { type Message, socketPair } from "../src/index.ts";
+import { lookAt } from "../src/syscalls/file-kind.ts";
 import { type Contenders, interleave, report, works } from "./harness.ts";
 import { barePass, inC, timed } from "./in-process.ts";
 
@@ -34,10 +35,10 @@ async function passing(count: number, end: (message: Message) => void): Promise<
   return result;
 }
 
-async function bare(count: number): Promise<number> {
+async function bare(count: number, ask?: (fd: number) => unknown): Promise<number> {
   const fds = Array.from({ length: count }, () => file);
   const pair = socketPair("stream");
-  const result = await timed(barePass(pair, fds));
+  const result = await timed(barePass(pair, fds, ask));
   for (const socket of pair) socket.close();
   return result;
 }
@@ -49,7 +50,9 @@ for (const { count, aim, samples } of works(
   const contenders: Contenders = {
     C: inC(`fds-${count}`, samples),
     "C that asks first": inC(`asked-${count}`, samples),
+    "C as in Bun, asking": inC(`shared-asked-${count}`, samples),
     "bare FFI calls": () => bare(count),
+    "bare FFI calls, asking": () => bare(count, lookAt),
   };
   for (const [name, end] of Object.entries(endings)) contenders[name] = () => passing(count, end);
   const taken = await interleave(contenders);
@@ -58,6 +61,12 @@ for (const { count, aim, samples } of works(
     [name, "C", aim] as const,
     [name, "C that asks first"] as const, // what a descriptor is: its close may wait
   ]);
-  report({ work, unit: "ns" }, taken, [...forms, ["bare FFI calls", "C"]]);
+  report({ work, unit: "ns" }, taken, [
+    ...forms,
+    ["bare FFI calls", "C"],
+    ["bare FFI calls, asking", "C"],
+    ["C that asks first", "C"],
+    ["C as in Bun, asking", "C"],
+  ]);
 }
 closeSync(file);

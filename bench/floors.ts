@@ -71,6 +71,9 @@ const known: readonly Floor[] = [
     work: "pass 1 descriptor",
     beside: [
       ["bare FFI calls", "C"],
+      ["bare FFI calls, asking", "C"],
+      ["C that asks first", "C"],
+      ["C as in Bun, asking", "C"],
       ["bunix", "C that asks first"],
     ],
     why:
@@ -81,13 +84,19 @@ const known: readonly Floor[] = [
     work: "pass 253 descriptors",
     beside: [
       ["bare FFI calls", "C"],
+      ["bare FFI calls, asking", "C"],
+      ["C that asks first", "C"],
+      ["C as in Bun, asking", "C"],
       ["bunix", "C that asks first"],
     ],
     why: "the same 253 times",
   },
   {
     work: "trySend + tryReceive",
-    beside: [["bare FFI calls", "C"]],
+    beside: [
+      ["bare FFI calls", "C"],
+      ["C as in Bun", "C"],
+    ],
     why:
       "the bare calls with nothing around them; beyond are the message, its bytes, and the " +
       "checks",

@@ -54,8 +54,12 @@ export function barePlain([to, from]: Pair, bytes: Uint8Array): () => void {
   };
 }
 
-/** sendmsg, recvmsg and close with nothing around them. */
-export function barePass([to, from]: Pair, fds: readonly number[]): () => void {
+/** sendmsg, recvmsg, perhaps a question about each descriptor, and close: nothing around them. */
+export function barePass(
+  [to, from]: Pair,
+  fds: readonly number[],
+  ask?: (fd: number) => unknown,
+): () => void {
   const byte = new Memory(1);
   const out = MessageHeader.single(1);
   out.part(0, byte.address, 1);
@@ -64,6 +68,10 @@ export function barePass([to, from]: Pair, fds: readonly number[]): () => void {
   return () => {
     if (sendmsg(to.fd, out) !== 1) throw new Error("not sent");
     if (recvmsg(from.fd, envelope, false) !== 1) throw new Error("nothing came");
-    for (let i = 0; i < fds.length; i++) close(envelope.control.getInt32(FIRST_FD + 4 * i, true));
+    for (let i = 0; i < fds.length; i++) {
+      const fd = envelope.control.getInt32(FIRST_FD + 4 * i, true);
+      ask?.(fd);
+      close(fd);
+    }
   };
 }

@@ -44,12 +44,15 @@ for (const type of ["stream", "seqpacket"] as const) {
   const taken = await interleave({
     bunix: () => plain(type),
     C: inC(type, 5000),
+    "C as in Bun": inC(`shared-${type}`, 5000),
     "bare FFI calls": () => bare(type),
   });
   const work = `trySend + tryReceive of 64 bytes, ${type} pair`;
   report({ work, unit: "ns" }, taken, [
     ["bunix", "C", type === "stream" ? 1.05 : 1.1],
+    ["bunix", "C as in Bun"], // a process with threads, and time stamps: see pair.c
     ["bare FFI calls", "C"],
+    ["C as in Bun", "C"],
   ]);
 }
 

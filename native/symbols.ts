@@ -1,7 +1,9 @@
-// FFI signatures of libc, grouped by subject. Data only: src/syscalls/libc.ts opens them. Lengths
-// are u64 for size_t; results of ssize_t are i64_fast, which never boxes a small number
-// (facts: #errno-right-after-the-call, #ffi-call-cost). "ptr" takes an address or a typed array; an
-// array's address is taken inside the call (facts: #small-arrays-move).
+// FFI signatures of libc, grouped by subject. Data only: src/syscalls/libc.ts opens them. "ptr"
+// takes an address or a typed array; an array's address is taken inside the call
+// (facts: #small-arrays-move). What is called for each message has the types that cost least
+// (facts: #ffi-call-cost): a length goes as "ptr", which is as wide, and a ssize_t comes as its
+// lower half, for no call moves 2³¹ bytes at once. No result is boxed, which would allocate
+// (facts: #errno-right-after-the-call).
 
 type Type = "i32" | "u32" | "u64" | "i64" | "i64_fast" | "ptr" | "void";
 export interface Signature {
@@ -13,7 +15,10 @@ const i32 = "i32";
 const u32 = "u32";
 const u64 = "u64";
 const ptr = "ptr";
-const size = "i64_fast";
+/** size_t, nfds_t, and the arguments of syscall(). */
+const word = "ptr";
+/** ssize_t: Linux cuts a transfer at 2³¹ − 4096 bytes, XNU answers an int. */
+const size = "i32";
 
 /** POSIX: there on every system. */
 export const posix = {
@@ -43,11 +48,11 @@ export const posix = {
   mkfifo: { args: [ptr, u32], returns: i32 },
   munmap: { args: [ptr, u64], returns: i32 },
   open: { args: [ptr, i32, u32], returns: i32 },
-  poll: { args: [ptr, u64, i32], returns: i32 },
-  read: { args: [i32, ptr, u64], returns: size },
-  recv: { args: [i32, ptr, u64, i32], returns: size },
+  poll: { args: [ptr, word, i32], returns: i32 },
+  read: { args: [i32, ptr, word], returns: size },
+  recv: { args: [i32, ptr, word, i32], returns: size },
   recvmsg: { args: [i32, ptr, i32], returns: size },
-  send: { args: [i32, ptr, u64, i32], returns: size },
+  send: { args: [i32, ptr, word, i32], returns: size },
   sendmsg: { args: [i32, ptr, i32], returns: size },
   setsockopt: { args: [i32, i32, i32, ptr, u32], returns: i32 },
   sigaction: { args: [i32, ptr, ptr], returns: i32 },
@@ -55,7 +60,7 @@ export const posix = {
   socket: { args: [i32, i32, i32], returns: i32 },
   socketpair: { args: [i32, i32, i32, ptr], returns: i32 },
   waitid: { args: [i32, u32, ptr, i32], returns: i32 },
-  write: { args: [i32, ptr, u64], returns: size },
+  write: { args: [i32, ptr, word], returns: size },
 } as const satisfies Record<string, Signature>;
 
 /** In glibc and musl, not in macOS. */
@@ -75,8 +80,8 @@ export const linux = {
   mq_getattr: { args: [i32, ptr], returns: i32 },
   mq_notify: { args: [i32, ptr], returns: i32 },
   mq_open: { args: [ptr, i32, u32, ptr], returns: i32 },
-  mq_timedreceive: { args: [i32, ptr, u64, ptr, ptr], returns: size },
-  mq_timedsend: { args: [i32, ptr, u64, u32, ptr], returns: i32 },
+  mq_timedreceive: { args: [i32, ptr, word, ptr, ptr], returns: size },
+  mq_timedsend: { args: [i32, ptr, word, u32, ptr], returns: i32 },
   mq_unlink: { args: [ptr], returns: i32 },
   pipe2: { args: [ptr, i32], returns: i32 },
   // Not through errno: they return it. pthread_t is an unsigned long here, and an address.
@@ -87,7 +92,7 @@ export const linux = {
   pthread_tryjoin_np: { args: [u64, ptr], returns: i32 },
   recvmmsg: { args: [i32, ptr, u32, i32, ptr], returns: i32 },
   sendmmsg: { args: [i32, ptr, u32, i32], returns: i32 },
-  syscall: { args: ["i64", "i64", "i64", "i64", "i64", "i64", "i64"], returns: size },
+  syscall: { args: [word, word, word, word, word, word, word], returns: "i64_fast" },
 } as const satisfies Record<string, Signature>;
 
 /** Of `linux`, what glibc before 2.34 keeps in a library of its own. */

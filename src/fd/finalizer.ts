@@ -97,4 +97,5 @@ export function untrack(owner: Owner, owned: Owned): void {
 /** The descriptors moved to other owners, which are tracked themselves. */
 export function ownershipMoved(owner: Owner): void {
   if (owner.registered) registry.unregister(owner);
+  else if (pending[pending.length - 1] === owner) pending.pop(); // most go as they came
 }

@@ -180,7 +180,8 @@ export class WaitingItems implements Disposable {
     if (closed) return item; // its own send reports that, after those before it
     const copies = new ReceivedFds(duplicateAll(item.numbers), "sendBatch");
     this.#copies.push(copies);
-    return { ...item, fds: copies.owned, numbers: copies.owned };
+    const { numbers } = copies;
+    return { ...item, fds: numbers, numbers };
   }
 
   [Symbol.dispose](): void {

@@ -10,58 +10,94 @@ const decoder = new TextDecoder();
 const NONE: readonly Fd[] = Object.freeze([]);
 const NO_NUMBERS: readonly number[] = Object.freeze([]);
 
-/** Descriptors that came together. They get an owner each only when they are looked at. */
-export class ReceivedFds implements Owner {
-  #numbers: readonly number[];
-  #fds: readonly Fd[] | null = null;
-  readonly place: string;
-  registered = false;
-
-  constructor(numbers: readonly number[], place: string) {
-    this.#numbers = numbers;
-    this.place = place;
-    track(this);
-  }
-
-  get owned(): readonly number[] {
-    return this.#numbers;
-  }
-
-  get fds(): readonly Fd[] {
-    if (this.#fds === null) {
-      this.#fds = this.#numbers.map((fd) => Fd.adopt(fd, this.place));
-      this.#numbers = NO_NUMBERS;
-      ownershipMoved(this);
-    }
-    return this.#fds;
-  }
-
-  take(): readonly Fd[] {
-    const { fds } = this;
-    this.#fds = NONE;
-    return fds;
-  }
-
-  close(): void {
-    const [numbers, fds] = [this.#numbers, this.#fds];
-    this.#numbers = NO_NUMBERS;
-    this.#fds = NONE;
-    untrack(this, numbers);
-    if (numbers.length === 1) closeOne(numbers[0]!);
-    else closeMany(numbers);
-    if (fds !== null) for (const fd of fds) fd.close();
-  }
-}
-
 /** Ancillary data of a message. */
 export interface Ancillary {
-  readonly fds: ReceivedFds | null;
+  readonly received: ReceivedFds | null;
   readonly credentials: Credentials | undefined;
   readonly pidfd: Fd | undefined;
   readonly security: string | undefined;
   readonly from: Address | undefined;
   readonly truncated: boolean;
   readonly fdsTruncated: boolean;
+}
+
+/**
+ * Descriptors that came together. They get an owner each only when they are looked at. Where
+ * nothing came beside them they are all of the ancillary data: one object less.
+ */
+export class ReceivedFds implements Owner, Ancillary {
+  #numbers: number | readonly number[];
+  #fds: readonly Fd[] | null = null;
+  readonly place: string;
+  registered = false;
+
+  /** @param numbers one, or a list */
+  constructor(numbers: number | readonly number[], place: string) {
+    this.#numbers = numbers;
+    this.place = place;
+    track(this);
+  }
+
+  get owned(): number | readonly number[] {
+    return this.#numbers;
+  }
+
+  /** Those that got no owner yet. */
+  get numbers(): readonly number[] {
+    return typeof this.#numbers === "number" ? [this.#numbers] : this.#numbers;
+  }
+
+  get fds(): readonly Fd[] {
+    return (this.#fds ??= this.#apart());
+  }
+
+  #apart(): Fd[] {
+    const numbers = this.#numbers;
+    const { place } = this;
+    this.#numbers = NO_NUMBERS;
+    ownershipMoved(this);
+    if (typeof numbers === "number") return [Fd.of(numbers, place, "anybody")];
+    return numbers.map((fd) => Fd.of(fd, place, "anybody"));
+  }
+
+  take(): Fd[] {
+    const fds = this.#fds;
+    this.#fds = NONE;
+    return fds === null ? this.#apart() : [...fds];
+  }
+
+  close(): void {
+    const numbers = this.#numbers;
+    const fds = this.#fds;
+    this.#numbers = NO_NUMBERS;
+    this.#fds = NONE;
+    untrack(this, numbers);
+    if (typeof numbers === "number") closeOne(numbers);
+    else if (numbers.length > 0) closeMany(numbers);
+    if (fds !== null) for (const fd of fds) fd.close();
+  }
+
+  get received(): this {
+    return this;
+  }
+  get credentials(): undefined {
+    return undefined;
+  }
+  get pidfd(): undefined {
+    return undefined;
+  }
+  get security(): undefined {
+    return undefined;
+  }
+  get from(): undefined {
+    return undefined;
+  }
+  get truncated(): false {
+    return false;
+  }
+  get fdsTruncated(): false {
+    return false;
+  }
 }
 
 /**
@@ -120,18 +156,20 @@ export class ReceivedMessage implements Disposable {
 
   /** The descriptors that came and were not taken, in the order they were sent. */
   get fds(): readonly Fd[] {
-    return this.#ancillary?.fds?.fds ?? NONE;
+    return this.#ancillary?.received?.fds ?? NONE;
   }
 
   /** The descriptors; from now on they are the caller's to close. */
   takeFds(): Fd[] {
-    return [...(this.#ancillary?.fds?.take() ?? NONE)];
+    return this.#ancillary?.received?.take() ?? [];
   }
 
   /** Close the descriptors that were not taken, and the pidfd. */
   close(): void {
-    this.#ancillary?.fds?.close();
-    this.pidfd?.close();
+    const ancillary = this.#ancillary;
+    if (ancillary === null) return;
+    ancillary.received?.close();
+    ancillary.pidfd?.close();
   }
 
   [Symbol.dispose](): void {

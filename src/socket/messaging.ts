@@ -22,9 +22,9 @@ import { type SendOnce, SendOperation } from "./queued-send.ts";
 import { type CopyOut, type Room, receiveIntoOnce, receiveOnce } from "./receive.ts";
 import { EnvelopeConsumer, type ReceiveOptions, Receiving, roomIn } from "./receiving.ts";
 import {
-  checkFds,
   closeTransferred,
   isShort,
+  numbersOf,
   type Outgoing,
   type OutgoingAncillary,
   type OwnBytes,
@@ -328,10 +328,10 @@ export abstract class MessagingSocket extends BaseSocket {
     if (options === undefined && !Array.isArray(data)) {
       if (!this.idle) return null;
       const { sent } = sendPlain(this.fd, data as Exclude<Payload, readonly unknown[]>);
-      return this.#taken(sent, NO_ANCILLARY);
+      return sent >= 0 ? sent : this.#taken(sent, NO_ANCILLARY);
     }
     if (options?.fds !== undefined && isShort(data, options)) {
-      return this.#tryShort(data, checkFds(options.fds, false), options.fds);
+      return this.#tryShort(data, options.fds);
     }
     const message = prepare(data, options);
     this.checkMessage(message);
@@ -339,16 +339,18 @@ export abstract class MessagingSocket extends BaseSocket {
     return this.idle ? this.#now(message) : null;
   }
 
-  #tryShort(data: Uint8Array, numbers: readonly number[], fds: readonly FdLike[]): number | null {
+  #tryShort(data: Uint8Array, fds: readonly FdLike[]): number | null {
+    const numbers = numbersOf(fds);
     if (!this.idle) return null;
-    return this.#taken(sendShort(this.fd, data, numbers), { fds, credentials: undefined });
+    const sent = sendShort(this.fd, data, numbers);
+    return sent >= 0 ? sent : this.#taken(sent, { fds, credentials: undefined });
   }
 
   /** @internal {@link trySend} of bytes in this library's memory, with checked descriptors. */
   trySendFrom(from: OwnBytes, numbers: readonly number[]): number | null {
     this.open("sendmsg");
     if (!this.idle) return null;
-    const sent = sendFrom(this.fd, from, numbers);
+    const sent = sendFrom(this.fd, from.address, from.bytes, numbers);
     return sent >= 0 ? sent : this.#taken(sent, { fds: numbers, credentials: undefined });
   }
 

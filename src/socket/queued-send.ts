@@ -74,7 +74,7 @@ export class SendOperation implements Operation<true> {
     if (this.#skip > 0) return [];
     const { fds, numbers } = this.#message;
     // transferred: an Fd that was closed meanwhile has no number any more
-    return this.#copies?.owned ?? fds.map((fd, i) => (fd instanceof Fd ? fd.fd : numbers[i]!));
+    return this.#copies?.numbers ?? fds.map((fd, i) => (fd instanceof Fd ? fd.fd : numbers[i]!));
   }
 
   /** The kernel has the descriptors. */

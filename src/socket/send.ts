@@ -10,11 +10,19 @@ import { type ListRule, ownList } from "../base/own-list.ts";
 import { closeMany } from "../fd/closing.ts";
 import { Fd, type FdLike, fdNumber } from "../fd/fd.ts";
 import { whyUnreachable } from "../inspect/reach.ts";
-import { encodeControl } from "../structs/cmsg.ts";
+import { encodeControl, encodeFds } from "../structs/cmsg.ts";
 import { type Address, encodeSockaddr } from "../structs/sockaddr-un.ts";
 import { closeAll, descriptorFlags, duplicate } from "../syscalls/fd.ts";
 import { MessageHeader } from "../syscalls/header.ts";
-import { bytesIn, hasByteElements, isView, lend, Memory } from "../syscalls/memory.ts";
+import {
+  asLent,
+  bytesIn,
+  hasByteElements,
+  isView,
+  lend,
+  lentBytes,
+  Memory,
+} from "../syscalls/memory.ts";
 import { send, sendmsg } from "../syscalls/message.ts";
 import { Piece } from "../syscalls/piece.ts";
 import { AGAIN } from "../syscalls/result.ts";
@@ -107,6 +115,10 @@ export function checkFds(fds: readonly FdLike[], transfer: boolean): readonly nu
   return numbers;
 }
 
+/** Of descriptors that stay the caller's; of one its number, for a list is one object more. */
+export const numbersOf = (fds: readonly FdLike[]): number | readonly number[] =>
+  Array.isArray(fds) && fds.length === 1 ? fdNumber(fds[0]) : checkFds(fds, false);
+
 function complete({ pid, uid, gid }: { pid?: number; uid?: number; gid?: number }) {
   const whole = {
     pid: pid ?? process.pid,
@@ -139,6 +151,8 @@ export function sendPlain(fd: number, data: Data): Sent {
     return { sent: send(fd, text.address, bytes), bytes };
   }
   if (!isView(data)) return sendPiece(fd, Piece.of(data));
+  const ready = lentBytes(data);
+  if (ready > 0) return { sent: send(fd, asLent(data), ready), bytes: ready };
   const bytes = bytesIn(data);
   return { sent: send(fd, lend(data, bytes), bytes), bytes };
 }
@@ -151,14 +165,18 @@ function sendPiece(fd: number, piece: Piece): Sent {
 /** Up to this many bytes copying is cheaper than asking for the address of the caller's. */
 const SHORT = 1024;
 
+/** Up to this many bytes a loop is faster than `set`. */
+const FEW = 32;
+
 const simple = MessageHeader.single(1);
 
 /** One short piece of data with descriptors that were checked: bytes taken, or a negative errno. */
-export function sendShort(fd: number, data: Uint8Array, numbers: readonly number[]): number {
+export function sendShort(fd: number, data: Uint8Array, fds: number | readonly number[]): number {
   const bytes = bytesIn(data); // again: what was asked for since may have run the caller's code
   if (bytes === 0 || bytes > SHORT) throw new TypeError("the data was changed meanwhile");
-  text.bytes.set(data, 0);
-  return sendFrom(fd, { address: text.address, bytes }, numbers);
+  if (bytes > FEW) text.bytes.set(data, 0);
+  else for (let i = 0; i < bytes; i++) text.bytes[i] = data[i]!;
+  return sendFrom(fd, text.address, bytes, fds);
 }
 
 /** Bytes in memory of ours, which stays where it is. */
@@ -168,19 +186,23 @@ export interface OwnBytes {
 }
 
 /** The same from where the bytes are. */
-export function sendFrom(fd: number, from: OwnBytes, numbers: readonly number[]): number {
-  const { address, bytes } = from;
-  if (numbers.length === 0) return send(fd, address, bytes);
+export function sendFrom(
+  fd: number,
+  address: number,
+  bytes: number,
+  fds: number | readonly number[],
+): number {
+  if (typeof fds !== "number" && fds.length === 0) return send(fd, address, bytes);
   simple.part(0, address, bytes);
-  simple.controlBytes = encodeControl(simple.control, { fds: numbers });
+  simple.controlBytes = encodeFds(simple.control, fds);
   return sendmsg(fd, simple);
 }
 
 /** Whether that is all there is to a message. */
 export function isShort(data: Payload, { transfer, credentials }: SendOptions): data is Uint8Array {
   if (transfer === true || credentials !== undefined || !isView(data)) return false;
-  const bytes = bytesIn(data);
-  return bytes > 0 && bytes <= SHORT && hasByteElements(data);
+  const bytes = lentBytes(data);
+  return bytes > 0 && bytes <= SHORT && hasByteElements(data, bytes);
 }
 
 const header = MessageHeader.single(limits.IOV_MAX);

@@ -9,7 +9,7 @@ import type { Kind } from "./endpoint.ts";
 import type { Message, Received } from "./message.ts";
 import type { Settings } from "./options.ts";
 import { PacketSocket } from "./packet.ts";
-import type { Room } from "./receive.ts";
+import { type Room, receiveOnce } from "./receive.ts";
 
 const KIND: Kind = {
   name: "seqpacket",
@@ -54,7 +54,14 @@ export class SeqpacketSocket extends PacketSocket {
 
   /** @internal */
   override take(maxBytes: number): Message | null | undefined {
-    return this.#dataFirst(() => super.take(maxBytes));
+    if (this.#reset === null) {
+      try {
+        return receiveOnce(this.fd, this.rules, maxBytes);
+      } catch (error) {
+        this.#noteReset(error);
+      }
+    }
+    return this.#orReset(receiveOnce(this.fd, this.rules, maxBytes));
   }
 
   /** @internal */
@@ -67,11 +74,18 @@ export class SeqpacketSocket extends PacketSocket {
       try {
         return take();
       } catch (error) {
-        if (!(error instanceof UnixError) || error.errno !== -errno.ECONNRESET) throw error;
-        this.#reset = error;
+        this.#noteReset(error);
       }
     }
-    const next = take();
+    return this.#orReset(take());
+  }
+
+  #noteReset(error: unknown): void {
+    if (!(error instanceof UnixError) || error.errno !== -errno.ECONNRESET) throw error;
+    this.#reset = error;
+  }
+
+  #orReset<T>(next: T | null | undefined): T {
     if (next) return next;
     const reset = this.#reset;
     this.#reset = null;

@@ -11,7 +11,7 @@ import { MessagingSocket } from "./messaging.ts";
 import { type DescriptorDuplex, type DuplexOptions, makeDuplex } from "./node-stream.ts";
 import type { Settings } from "./options.ts";
 import { type ReaderOptions, SocketReader } from "./reader.ts";
-import { type CopyOut, copyToBuffer, type Room } from "./receive.ts";
+import { type CopyOut, copyToBuffer, type Room, receiveOnce } from "./receive.ts";
 import { readableOf, writableOf } from "./web-streams.ts";
 
 const KIND: Kind = {
@@ -50,7 +50,7 @@ export class StreamSocket extends MessagingSocket {
 
   /** @internal A short read, not stopped by what came beside it, has emptied the queue. */
   override take(maxBytes: number, copyOut?: CopyOut): Message | null | undefined {
-    const message = super.take(maxBytes, copyOut);
+    const message = receiveOnce(this.fd, this.rules, maxBytes, copyOut);
     if (message && message.data.length < maxBytes && message.alone) this.noteDrained();
     return message;
   }

@@ -53,12 +53,16 @@ export function encodeControl(view: DataView, { fds, credentials }: ControlOut):
     encodeUcred(view, writeHeader(view, at, scm.SCM_CREDENTIALS, ucredBytes), credentials);
     at += cmsgSpace(ucredBytes);
   }
-  if (fds.length > 0) {
-    const data = writeHeader(view, at, scm.SCM_RIGHTS, INT * fds.length);
-    for (let i = 0; i < fds.length; i++) view.setInt32(data + INT * i, fds[i]!, true);
-    at += cmsgSpace(INT * fds.length);
-  }
-  return at;
+  return fds.length > 0 ? encodeFds(view, fds, at) : at;
+}
+
+/** Write a descriptor, or several, at byte `at`; the result is where that ends. */
+export function encodeFds(view: DataView, fds: number | readonly number[], at = 0): number {
+  const bytes = INT * (typeof fds === "number" ? 1 : fds.length);
+  const data = writeHeader(view, at, scm.SCM_RIGHTS, bytes);
+  if (typeof fds === "number") view.setInt32(data, fds, true);
+  else for (let i = 0; i < fds.length; i++) view.setInt32(data + INT * i, fds[i]!, true);
+  return at + cmsgSpace(bytes);
 }
 
 function writeHeader(view: DataView, at: number, type: number, bytes: number): number {
@@ -67,6 +71,20 @@ function writeHeader(view: DataView, at: number, type: number, bytes: number): n
   view.setInt32(at + LEVEL, SOL_SOCKET, true);
   view.setInt32(at + TYPE, type, true);
   return at + DATA;
+}
+
+const ONE_FD = cmsgLength(INT);
+const ONE_FD_SPACE = cmsgSpace(INT);
+
+/** The descriptor, if control data is one descriptor and nothing else, as most is; or else −1. */
+export function onlyFd(view: DataView, length: number): number {
+  const is =
+    length === ONE_FD_SPACE &&
+    view.getUint32(0, true) === ONE_FD &&
+    (!WIDE || view.getUint32(INT, true) === 0) &&
+    view.getInt32(LEVEL, true) === SOL_SOCKET &&
+    view.getInt32(TYPE, true) === scm.SCM_RIGHTS;
+  return is ? view.getInt32(DATA, true) : -1;
 }
 
 /** Walk the first `length` bytes of `view`; lengths beyond them are clamped to them. */

@@ -1,6 +1,7 @@
 // What a descriptor stands for, as far as the kernel knows by itself: a file system in user space
 // (FUSE) or on the network may take its time to answer fstat(2) and fstatfs(2).
 
+import { errno } from "../../native/errno.ts";
 import { file, flock, mode, statx, statxMask } from "../../native/file.ts";
 import { nr } from "../../native/numbers.ts";
 import { libc } from "./libc.ts";
@@ -8,7 +9,9 @@ import { Memory } from "./memory.ts";
 import { result } from "./result.ts";
 
 const found = new Memory(statx.size);
-const nothing = new Memory(1);
+const noName = new Memory(1);
+/** NULL is the fastest; before Linux 6.11 it is EFAULT, and the name has to be an empty one. */
+let name = 0;
 
 const WANTED =
   (statxMask.STATX_TYPE ?? 0) | (statxMask.STATX_INO ?? 0) | (statxMask.STATX_BLOCKS ?? 0);
@@ -17,7 +20,11 @@ const FLAGS = (file.AT_EMPTY_PATH ?? 0) | (file.AT_STATX_DONT_SYNC ?? 0);
 /** The type (S_IFMT), 0 for what has none, or a negative errno; `kind` has the rest. */
 export function lookAt(fd: number): number {
   const call = nr.SYS_statx ?? -1;
-  const got = result(libc.syscall(call, fd, nothing.address, FLAGS, WANTED, found.address, 0));
+  const got = result(libc.syscall(call, fd, name, FLAGS, WANTED, found.address, 0));
+  if (got === -errno.EFAULT && name === 0) {
+    name = noName.address;
+    return lookAt(fd);
+  }
   return got < 0 ? got : found.view.getUint16(statx.at.stx_mode, true) & mode.S_IFMT;
 }
 

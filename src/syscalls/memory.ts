@@ -144,6 +144,21 @@ export function lend(view: ArrayBufferView, bytes: number): Lent | number {
   }
 }
 
+/**
+ * How many bytes are in a view that C gets as it is ({@link asLent}). 0: there are none, or it is
+ * something else, of which {@link bytesIn} and {@link lend} know more.
+ */
+export function lentBytes(view: unknown): number {
+  try {
+    return ask(typedBytes, view);
+  } catch {
+    return 0;
+  }
+}
+
+/** What {@link lentBytes} has found bytes in, for one call, which must follow at once. */
+export const asLent = (view: unknown): Lent => view as Lent;
+
 /** Elements of one byte, whatever the view says that it is. */
 export function hasByteElements(view: ArrayBufferView, bytes: number = bytesIn(view)): boolean {
   try {

@@ -204,9 +204,9 @@ const stands: Readonly<Record<string, readonly string[]>> = {
   clockid_t: ["i32"],
   idtype_t: ["u32", "i32"],
   // 32 bits: the lower half of a register, and we pass less than 2³²
-  nfds_t: ["u64"],
-  size_t: ["u64"],
-  ssize_t: ["i64_fast"],
+  nfds_t: ["u64", "ptr"],
+  size_t: ["u64", "ptr"],
+  ssize_t: ["i32"],
   off_t: ["i64"],
   void: ["void"],
 };

@@ -3,6 +3,7 @@
 
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { decodeControl, onlyFd } from "../../src/structs/cmsg.ts";
 import { build, decodeWatched, hostileArray, oracle, RIGHTS, SOL_SOCKET } from "./control.ts";
 
 const four = [1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0];
@@ -40,6 +41,32 @@ describe("cmsg_len", () => {
       expect(decodeWatched(view, view.byteLength)).toEqual(oracle(view, view.byteLength));
     });
   }
+});
+
+test("a lone descriptor is what the decoder finds, and nothing is beside it", () => {
+  const one = fc.record({
+    level: fc.constantFrom(SOL_SOCKET, SOL_SOCKET, 0),
+    type: fc.constantFrom(RIGHTS, RIGHTS, 2, 4),
+    data: fc.array(fc.nat(255), { minLength: 4, maxLength: 9 }),
+    length: fc.constantFrom(20n, 20n, 0n, 19n, 21n, 24n, 2n ** 32n + 20n),
+  });
+  const lone: number[] = [];
+  fc.assert(
+    fc.property(fc.array(one, { minLength: 1, maxLength: 2 }), fc.nat(7), (items, cut) => {
+      const view = build(items);
+      const length = view.byteLength - (cut > 4 ? cut : 0);
+      const found = decodeControl(view, length);
+      const fd = onlyFd(view, length);
+      if (fd < 0) return;
+      lone.push(fd);
+      expect(found).toEqual({ fds: [fd], credentials: null, pidfd: null, security: null });
+    }),
+    { numRuns: 2000 },
+  );
+  expect(lone.length).toBeGreaterThan(10);
+  const plain = build([{ level: SOL_SOCKET, type: RIGHTS, data: [7, 1, 0, 0] }]);
+  expect(onlyFd(plain, plain.byteLength)).toBe(263);
+  expect(onlyFd(plain, 0)).toBe(-1);
 });
 
 test("any headers with any lengths", () => {

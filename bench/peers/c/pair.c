@@ -5,9 +5,14 @@
  *   credentials           the same with SO_PASSCRED at the receiver
  *   single, batch         datagrams of 64 bytes: one by one; 32 with sendmmsg and recvmmsg
  *   fds-N                 pass N descriptors with one byte, receive them, close them
- *   asked-N               the same; of each it is asked first what it is, as close may wait */
+ *   asked-N               the same; of each it is asked first what it is, as close may wait
+ *   shared-WHAT           any of these as a program in Bun must do it: the process has another
+ *                         thread, so that each look at a descriptor counts its users, and a
+ *                         receiver of seqpacket asks for time stamps, which alone tell an empty
+ *                         message from the end */
 #include "common.h"
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/stat.h>
 
 enum { SAMPLE = 50, ROOM = 262144, CONTROL = 2048, BATCH = 32, NAMES = 128 };
@@ -92,9 +97,22 @@ static void batch(int to, int from) {
   if (recvmmsg(from, in, BATCH, MSG_DONTWAIT | MSG_CMSG_CLOEXEC, NULL) != BATCH) fail("recvmmsg");
 }
 
+static void *idle(void *unused) {
+  for (;;) pause();
+  return unused;
+}
+
+static const char *share(const char *what) {
+  static const char prefix[] = "shared-";
+  if (strncmp(what, prefix, sizeof prefix - 1) != 0) return what;
+  pthread_t thread;
+  if (pthread_create(&thread, NULL, idle, NULL)) fail("pthread_create");
+  return what + sizeof prefix - 1;
+}
+
 int main(int argc, char **argv) {
   if (argc != 3) return 64;
-  const char *what = argv[1];
+  const char *what = share(argv[1]);
   int many = strcmp(what, "single") == 0 || strcmp(what, "batch") == 0;
   int type = strcmp(what, "seqpacket") == 0 ? SOCK_SEQPACKET : many ? SOCK_DGRAM : SOCK_STREAM;
   void (*work)(int, int) = plain;
@@ -108,6 +126,9 @@ int main(int argc, char **argv) {
   if (socketpair(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair)) fail("socketpair");
   if (work == with_credentials && setsockopt(pair[1], SOL_SOCKET, SO_PASSCRED, &on, sizeof on))
     fail("SO_PASSCRED");
+  if (type == SOCK_SEQPACKET && what != argv[1] &&
+      setsockopt(pair[1], SOL_SOCKET, SO_TIMESTAMP, &on, sizeof on))
+    fail("SO_TIMESTAMP");
   long *took = malloc(samples * sizeof *took);
   for (int sample = 0; sample < samples; sample++) {
     long begin = now();
