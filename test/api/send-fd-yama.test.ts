@@ -69,7 +69,7 @@ describe("ptrace_scope", () => {
       `await using a = await peer("a", "receive", number, "2");
        await using b = await peer("b", "receive", number, "2");
        await using deaf = await peer("deaf", "deaf", number);
-       const late = { timeoutMs: 300 };
+       const late = { timeoutMs: 3_000 };
        const all = [a, b, deaf, a, b].map((to) => (to === deaf ? send(to, late) : sendFile(to)));
        console.log((await Promise.all(all)).join());
        console.log(log.join());`,
