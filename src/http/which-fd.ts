@@ -2,7 +2,6 @@
 // cheaply, and then proven: while another socket is under the number, the stream shows that one's
 // address (facts: #http-tells-of-each-accept).
 
-import { errno } from "../../native/errno.ts";
 import { socket as c } from "../../native/socket.ts";
 import { check } from "../base/errors.ts";
 import { Fd } from "../fd/fd.ts";
@@ -54,8 +53,8 @@ export class WhichFd {
     this.#isNamed = (fd) => isNamed(fd, name);
     this.#trait = trait ?? null;
     let made = socketOf(c.AF_INET6, c.SOCK_DGRAM); // of that one Bun writes the address faster
-    this.#family = made === -errno.EAFNOSUPPORT ? "IPv4" : "IPv6";
-    if (this.#family === "IPv4") made = socketOf(c.AF_INET, c.SOCK_DGRAM);
+    this.#family = made < 0 ? "IPv4" : "IPv6";
+    if (made < 0) made = socketOf(c.AF_INET, c.SOCK_DGRAM);
     this.#inet = Fd.adopt(check(made, "socket"), "serveHttp");
     try {
       this.#saved = Fd.adopt(check(duplicate(made), "fcntl"), "serveHttp");
