@@ -152,7 +152,7 @@ export class Rounds {
     ticking = false;
   }
 
-  /** Those may have told promises, of which some put off their answer again: as dbus-native does. */
+  /** Those may have told promises, which put off their answers again: as in dbus-native. */
   readonly #afterTicks = (): void => {
     queueMicrotask(this.#afterMicrotasks);
   };
