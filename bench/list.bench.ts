@@ -1,11 +1,14 @@
 // bunix ls with 1,000 sockets against ss -xp: whole processes. Then what of that is whose: bunx, an
-// empty program, and the same questions to the kernel by bare FFI calls, with no word about them.
+// empty program, the same questions to the kernel by bare FFI calls, with no word about them, and
+// the least program that prints the answers.
 
 import { chmodSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { nr } from "../native/numbers.ts";
+import manifest from "../package.json";
 import { connect, listen } from "../src/index.ts";
 import { encodeDumpRequest, requestBytes } from "../src/structs/unix-diag.ts";
-import { interleave, report } from "./harness.ts";
+import { interleave, report, works } from "./harness.ts";
 import { app, build, program, startOf } from "./package.ts";
 import { somewhere } from "./processes.ts";
 
@@ -54,6 +57,20 @@ for (const pid of pids) {
 `.replaceAll("\\\\0", "\\0");
 }
 
+/** The question, for `servers/list.ts`. */
+function question(): string {
+  const request = Buffer.alloc(requestBytes);
+  encodeDumpRequest(new DataView(request.buffer, request.byteOffset));
+  return request.toString("hex");
+}
+
+/** `servers/list.ts` as a program that Bun need not transpile at its start. */
+async function leastProgram(): Promise<string> {
+  const source = await Bun.file(join(import.meta.dir, "servers/list.ts")).text();
+  const code = new Bun.Transpiler({ loader: "ts", target: "bun" }).transformSync(source);
+  return program("least-list.mjs", `#!/usr/bin/env bun\n// @bun\n${code}`);
+}
+
 /** As an installation links it. */
 function command(name: string, target: string): void {
   chmodSync(target, 0o755);
@@ -65,12 +82,14 @@ if (Bun.which("ss") === null) {
   process.exit();
 }
 build();
-const main = join(app, "node_modules/bunix/dist/src/cli/main.js");
 writeFileSync(join(app, "package.json"), "{}");
-command("bunix", main);
+command("bunix", join(app, "node_modules/bunix", manifest.bin.bunix));
+command("least", await leastProgram());
 command("nothing", program("nothing.mjs", "#!/usr/bin/env bun\n"));
 const empty = program("empty-list.mjs", "");
 const bare = program("bare-list.mjs", bareProgram());
+
+const asked = [`${nr.SYS_getdents64}`, `${nr.SYS_readlinkat}`, question()];
 
 const path = somewhere();
 const listener = listen(path);
@@ -78,21 +97,23 @@ const held = [];
 for (let i = 0; i < CONNECTIONS; i++) held.push(await connect(path), await listener.accept());
 
 const { execPath } = process;
-for (const [where, cpu] of [
+for (const [where, cpu] of works<readonly [string, number | null]>(
   ["one processor", 0],
   ["not pinned", null],
-] as const) {
+)) {
   const run =
     (...words: string[]) =>
     (): number =>
       startOf(words, { cpu, starts: STARTS });
   const taken = await interleave({
-    "bunix ls": run(execPath, main, "ls"),
+    "bunix ls": run(join(app, "node_modules/.bin/bunix"), "ls"),
     "bunx bunix ls": run(execPath, "x", "bunix", "ls"),
     "ss -xp": run("ss", "-xp"),
     "empty program": run(execPath, empty),
     "bunx, empty program": run(execPath, "x", "nothing"),
     "bare FFI calls": run(execPath, bare),
+    "least program": run(join(app, "node_modules/.bin/least"), ...asked),
+    "bunx, least program": run(execPath, "x", "least", ...asked),
   });
   report({ work: `list of ${held.length} sockets, ${where}`, unit: "ms" }, taken, [
     ["bunix ls", "ss -xp", 1.5],
@@ -100,6 +121,8 @@ for (const [where, cpu] of [
     ["empty program", "ss -xp"],
     ["bunx, empty program", "ss -xp"],
     ["bare FFI calls", "ss -xp"],
+    ["least program", "ss -xp"],
+    ["bunx, least program", "ss -xp"],
   ]);
 }
 for (const socket of held) socket.close();

@@ -16,13 +16,13 @@ import { syscalls } from "./syscalls.ts";
  * Under two minutes together.
  */
 const quickGroups: Record<string, number> = {
-  accept: 0.5,
-  crowd: 0.2,
-  descriptor: 0.7,
-  duplex: 0.3,
-  flow: 0.6,
-  list: 0.5,
-  pair: 1,
+  accept: 0.35,
+  crowd: 0.15,
+  descriptor: 0.6,
+  duplex: 0.15,
+  flow: 0.4,
+  list: 0.34,
+  pair: 0.7,
   start: 0.25,
 };
 const QUICK_ROUNDS = 3;

@@ -54,7 +54,9 @@ const part = program("part.mjs", firstMessage("bunix/socket"));
 const bare = program("bare.mjs", BARE);
 const empty = program("empty.mjs", "");
 const bundled = bundle(whole, "bundle");
-const bytecode = bundle(whole, "bytecode", ["--bytecode", "--format=cjs"]);
+const BYTECODE = ["--bytecode", "--format=cjs"];
+const bytecode = bundle(whole, "bytecode", BYTECODE);
+const unread = bundle(part, "bytecode-part", BYTECODE);
 
 const work = 'import "bunix", first message through a pair';
 const taken = await interleave({
@@ -62,6 +64,7 @@ const taken = await interleave({
   "bunix/socket": () => start(part),
   "bunix, bundled": () => start(bundled),
   "bunix, bundled with bytecode": () => start(bytecode),
+  "bunix/socket, bundled with bytecode": () => start(unread),
   "bare FFI calls": () => start(bare),
   "empty program": () => start(empty),
 });
@@ -74,14 +77,18 @@ report({ work, unit: "ms", as: "difference" }, taken, [
 ]);
 
 /** As a part of an empty program's time, which says how fast the machine is. */
-function beyond({ "bunix/socket": part = [], ...more }: Taken): Taken {
-  const bare = more["bare FFI calls"] ?? [];
-  const empty = more["empty program"] ?? [];
-  const ours = part.map((ms, i) => ms - (bare[i] ?? Number.NaN));
-  return { "bunix/socket beyond bare FFI calls": ours, "empty program": empty };
+function beyond(): Taken {
+  const { "bare FFI calls": bare = [], "empty program": empty = [] } = taken;
+  const more = (name: string): number[] => (taken[name] ?? []).map((ms, i) => ms - bare[i]!);
+  return {
+    "bunix/socket beyond bare FFI calls": more("bunix/socket"),
+    "the same with bytecode": more("bunix/socket, bundled with bytecode"),
+    "empty program": empty,
+  };
 }
-report({ work, unit: "ms" }, beyond(taken), [
+report({ work, unit: "ms" }, beyond(), [
   ["bunix/socket beyond bare FFI calls", "empty program", 0.48],
+  ["the same with bytecode", "empty program"],
 ]);
 
 if (system === "linux") {

@@ -18,6 +18,18 @@ const source = (file: string): string =>
 /** Says that Bun need not transpile it once more. */
 const PLAIN = "// @bun";
 
+const PROGRAM = "src/cli/main";
+
+/**
+ * What is linked as `bunix`: a script for sh that is also a module, which starts Bun with itself.
+ * `ls` is over before code of JavaScriptCore's second compiler would have paid for its compilation:
+ * a third of its processor time, which only the environment can switch off.
+ */
+const LAUNCHER = `#!/usr/bin/env sh
+":" //;case $1 in ls)export BUN_JSC_useDFGJIT=\${BUN_JSC_useDFGJIT-0};;esac;exec bun "$0" "$@"
+import "./main.js";
+`;
+
 /** The program's commands that need most of the library, which it loads when they are asked for. */
 const OTHERS = "src/cli/others.ts";
 
@@ -77,7 +89,7 @@ const entries = [
 const program: Plugin = {
   name: "the program runs",
   setup({ onResolve }) {
-    const path = source(manifest.bin.bunix);
+    const path = join(root, `${PROGRAM}.ts`);
     onResolve({ filter: /\/cli\/main\.ts$/ }, () => ({ path, sideEffects: true }));
     onResolve({ filter: /\/others\.ts$/, namespace: "file" }, ({ kind }) =>
       kind === "dynamic-import" ? { path: "./others.js", external: true } : null,
@@ -113,13 +125,14 @@ for (const entry of entries) rmSync(entry.in);
 /** With a library of its own, as much of it as the commands use that only look: one file to load. */
 const main = await build({
   ...common,
-  entryPoints: [{ in: source(manifest.bin.bunix), out: "src/cli/main" }],
+  entryPoints: [{ in: join(root, `${PROGRAM}.ts`), out: PROGRAM }],
   plugins: [program, builtins, sources],
 });
 for (const { path, text } of [...library.outputFiles, ...main.outputFiles]) {
   mkdirSync(dirname(path), { recursive: true });
   writeFileSync(path, path.endsWith(".js") ? withOwnNames(text) : text);
 }
+writeFileSync(join(root, manifest.bin.bunix), LAUNCHER, { mode: 0o755 });
 
 /** Every name of the index from the first public module that has it. */
 const ofIndex = new Set(index === undefined ? [] : Object.keys(await import(source(index))));

@@ -3,6 +3,7 @@
 import { formatAddress } from "../address/address.ts";
 import { printable, toJson } from "../base/printable.ts";
 import { listSockets, type UnixSocketInfo } from "../inspect/list.ts";
+import type { Address } from "../structs/sockaddr-un.ts";
 import { wanted } from "./commands.ts";
 import { json, type Parsed, parse, typeOption } from "./options.ts";
 import { Output, print, Stop } from "./terminal.ts";
@@ -29,26 +30,35 @@ function finder(parsed: Parsed): () => Found[] {
   const [text = ""] = parsed.rest;
   const [holders, listening] = [!parsed.flags.has("no-holders"), parsed.flags.has("listening")];
   return () => {
-    const places = new Map<string, Found>();
+    const groups = new Map<string, Found[]>();
+    const rowOf = rowMaker();
     for (const socket of listSockets({ holders })) {
       if (type !== undefined && socket.type !== type) continue;
       if (listening && socket.state !== "listening") continue;
       const row = rowOf(socket);
       if (text !== "" && !row.join(" ").includes(text)) continue;
-      places.set(placeOf(socket, row), { socket, row });
+      const place = `${ranks[socket.state]}${socket.address === null ? "1" : `0${row[ADDRESS]}`}`;
+      const group = groups.get(place);
+      if (group === undefined) groups.set(place, [{ socket, row }]);
+      else group.push({ socket, row });
     }
-    return [...places.keys()].sort().map((place) => places.get(place)!);
+    return inOrder(groups);
   };
 }
 
-const ranks = { listening: 0, unconnected: 1, connected: 2 } as const;
+/** Servers first, by address; sockets without one last. Of one address, by inode. */
+function inOrder(groups: ReadonlyMap<string, readonly Found[]>): Found[] {
+  const all: Found[] = [];
+  for (const place of [...groups.keys()].sort()) {
+    const byInode = new Map<number, Found>();
+    for (const found of groups.get(place)!) byInode.set(found.socket.inode, found);
+    // numbers by themselves are put in order without a call for each two of them
+    for (const inode of Float64Array.from(byInode.keys()).sort()) all.push(byInode.get(inode)!);
+  }
+  return all;
+}
 
-/** The sort key: servers first, by address; sockets without one last. Text is fast to compare. */
-const placeOf = (
-  { state, address, inode }: UnixSocketInfo,
-  { [ADDRESS]: name }: string[],
-): string =>
-  `${ranks[state]}${address === null ? "1" : `0${name}`}\0${String(inode).padStart(INODE_DIGITS)}`;
+const ranks = { listening: 0, unconnected: 1, connected: 2 } as const;
 
 const LOOK_MS = 500;
 
@@ -86,23 +96,37 @@ function identity({ socket }: Found): string {
 
 const head = ["TYPE", "STATE", "RECV-Q", "SEND-Q", "INODE", "ADDRESS", "PEER", "UID", "PROCESSES"];
 const ADDRESS = head.indexOf("ADDRESS");
-const INODE_DIGITS = 10;
 const numbers = new Set(["RECV-Q", "SEND-Q", "INODE", "UID"]);
 
-function rowOf(socket: UnixSocketInfo): string[] {
-  const { type, state, receiveQueue, sendQueue, inode, address, peer, uid, holders } = socket;
-  const name = address === null ? "-" : formatAddress(address);
-  const other = peer?.address ? `${formatAddress(peer.address)} ` : "";
-  const end = peer === null ? "-" : `${other}${peer.inode}`;
-  let who = "";
-  for (const { pid, command, fd } of holders) {
-    who += `${who === "" ? "" : " "}${printable(command)}[${pid}]:${fd}`;
-  }
-  const [received, sent] = [digits(receiveQueue), digits(sendQueue)];
-  return [type, state, received, sent, digits(inode), name, end, digits(uid), who || "-"];
+/** What makes a row of a socket. What many sockets share is formatted once. */
+function rowMaker(): (socket: UnixSocketInfo) => string[] {
+  const names = new Map<Address, string>();
+  const nameOf = (address: Address): string => {
+    let name = names.get(address);
+    if (name === undefined) {
+      name = formatAddress(address);
+      names.set(address, name);
+    }
+    return name;
+  };
+  let [process, begin] = [-1, ""];
+  return ({ type, state, receiveQueue, sendQueue, inode, address, peer, uid, holders }) => {
+    const name = address === null ? "-" : nameOf(address);
+    let end = "-";
+    if (peer !== null) {
+      end = peer.address === null ? `${peer.inode}` : `${nameOf(peer.address)} ${peer.inode}`;
+    }
+    let who = "";
+    for (const { pid, command, fd } of holders) {
+      if (pid !== process) [process, begin] = [pid, `${printable(command)}[${pid}]:`];
+      who += `${who === "" ? "" : " "}${begin}${fd}`;
+    }
+    const received = receiveQueue === null ? "-" : `${receiveQueue}`;
+    const sent = sendQueue === null ? "-" : `${sendQueue}`;
+    const user = uid === null ? "-" : `${uid}`;
+    return [type, state, received, sent, `${inode}`, name, end, user, who || "-"];
+  };
 }
-
-const digits = (number: number | null): string => (number === null ? "-" : `${number}`);
 
 /** Columns as wide as their widest cell, numbers aligned right; the last column is not padded. */
 function table(rows: readonly string[][]): string {

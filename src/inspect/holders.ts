@@ -17,9 +17,10 @@ export interface SocketHolder {
  * users' processes only root sees anything; a socket that is on its way in a message, or waits to
  * be accepted, has no holder. An inode without holders is not in the map.
  */
-export function holdersOf(inodes: Iterable<number>): Map<number, SocketHolder[]> {
+export function holdersOf(
+  wanted: Pick<ReadonlySet<number>, "has" | "size">,
+): Map<number, SocketHolder[]> {
   const holders = new Map<number, SocketHolder[]>();
-  const wanted = new Set(inodes);
   if (wanted.size === 0) return holders;
   for (const pid of processIds()) {
     const sockets = socketsOf(pid);

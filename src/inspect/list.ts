@@ -3,7 +3,7 @@
 import { UnsupportedError } from "../base/errors.ts";
 import type { SocketType } from "../base/socket-type.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
-import type { SocketFile } from "../structs/unix-diag.ts";
+import type { SocketFile, UnixRecord } from "../structs/unix-diag.ts";
 import { knownUid } from "../users/known-ids.ts";
 import { holdersOf, type SocketHolder } from "./holders.ts";
 import { allSockets } from "./unix-sockets.ts";
@@ -49,11 +49,13 @@ export function listSockets(
 ): UnixSocketInfo[] {
   const all = allSockets();
   if (all === null) throw new UnsupportedError("sockDiag", "neither sock_diag nor /proc/net/unix");
-  const byInode = new Map(all.records.map((record) => [record.inode, record]));
-  const holders = options.holders === false ? null : holdersOf(byInode.keys());
-  return [...byInode.values()].map((record): UnixSocketInfo => {
+  const byInode = new Map<number, UnixRecord>();
+  for (const record of all.records) byInode.set(record.inode, record);
+  const holders = options.holders === false ? null : holdersOf(byInode);
+  const list: UnixSocketInfo[] = [];
+  for (const record of byInode.values()) {
     const { type, state, inode, file, receiveQueue, sendQueue, shutdown, uid, peer } = record;
-    return {
+    list.push({
       type,
       state,
       inode,
@@ -65,6 +67,7 @@ export function listSockets(
       address: record.name,
       peer: peer ? { inode: peer, address: byInode.get(peer)?.name ?? null } : null,
       holders: holders?.get(inode) ?? [],
-    };
-  });
+    });
+  }
+  return list;
 }

@@ -3,6 +3,7 @@
 import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
 import { socket as c, message, protocol } from "../../native/socket.ts";
+import type { Address } from "../structs/sockaddr-un.ts";
 import {
   decodeDump,
   encodeDumpRequest,
@@ -49,11 +50,12 @@ function sendRequest(fd: number): number {
 function receiveAll(fd: number): Dump | number {
   const room = new Memory(CHUNK_BYTES);
   const records: UnixRecord[] = [];
+  const paths = new Map<string, Address>();
   for (let chunks = 1; ; chunks++) {
     const bytes = receive(fd, room);
     if (bytes <= 0) return bytes === 0 ? -errno.EPROTO : bytes;
     if (bytes > CHUNK_BYTES) return -errno.EMSGSIZE;
-    const state = decodeDump(room.view, bytes, records);
+    const state = decodeDump(room.view, bytes, records, paths);
     if (state < 0) return state;
     if (state === 0) return { records, chunks };
   }

@@ -172,12 +172,12 @@ describe("holders", () => {
   test("of several sockets at once; of what is no socket's inode, none", () => {
     using scope = new Scope();
     const fds = [...scope.pair(SOCK_STREAM), scope.socket(SOCK_DGRAM)];
-    const holders = holdersOf([...fds.map(inodeOf), 4_294_967_295]);
+    const holders = holdersOf(new Set([...fds.map(inodeOf), 4_294_967_295]));
     expect(holders.size).toBe(3);
     for (const fd of fds) {
       expect(holders.get(inodeOf(fd))).toEqual([{ pid: process.pid, command, fd }]);
     }
-    expect(holdersOf([]).size).toBe(0);
+    expect(holdersOf(new Set()).size).toBe(0);
   });
 
   test("a process's name may hold anything", async () => {
@@ -189,7 +189,7 @@ import { fstatSync } from "node:fs";
 writeFileSync("/proc/self/comm", "a b) S\\n1");
 const [a] = socketPair("stream");
 const { ino } = fstatSync(a.fd);
-console.log(JSON.stringify(holdersOf([ino]).get(ino)[0].command));
+console.log(JSON.stringify(holdersOf(new Set([ino])).get(ino)[0].command));
 process.exit();
 `;
     expect(JSON.parse(succeeded(await runSource(source)))).toBe("a b) S\n1");

@@ -1,9 +1,17 @@
 // The package as its users get it: packed, installed offline, type-checked, bundled, compiled.
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { globSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { basename, join } from "node:path";
-import { root, slower } from "../support/child.ts";
+import {
+  globSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { root, run, slower } from "../support/child.ts";
 import { type TempDir, tempDir } from "../support/tmp.ts";
 import { noCompiledPrograms, noTypeChecker, testUnless, wakersHere } from "../support/unless.ts";
 import { install, pack, succeed, TIMEOUT_MS } from "./packed.ts";
@@ -86,6 +94,7 @@ test("the tarball has what is needed and nothing else", () => {
   for (const name of ["core", "rest", "src/cli/main", "src/cli/others"]) {
     programs.push(`dist/${name}.js`, `dist/${name}.js.map`);
   }
+  programs.push("dist/src/cli/bunix.js");
   const chunks = files.filter((file) => file.startsWith("dist/chunks/"));
   expect(chunks.length).toBeGreaterThan(0);
   for (const chunk of chunks) expect(chunk).toMatch(/^dist\/chunks\/\w+\.js(\.map)?$/);
@@ -233,6 +242,41 @@ if (b.tryReceive()?.text() !== "hello") process.exit(1);`;
   console.log("kB", JSON.stringify(found));
   for (const [name, size] of Object.entries(found)) {
     expect(size, name).toBeLessThan(MAX_KB[name as keyof typeof MAX_KB]);
+  }
+});
+
+/** A `bun` that says how it was started. */
+const SAYS = `#!/bin/sh
+echo "$BUN_JSC_useDFGJIT" "$@"
+`;
+
+test("bunix is started by Bun: ls without the compiler that pays later", async () => {
+  const linked = join(project, "node_modules/.bin/bunix");
+  const folder = dir.file("bin");
+  mkdirSync(folder);
+  writeFileSync(join(folder, "bun"), SAYS, { mode: 0o755 });
+  const said = async (env: Record<string, string>, ...args: string[]): Promise<string> => {
+    const whole = { ...env, PATH: `${folder}:${process.env["PATH"]}` };
+    return (await succeed([linked, ...args], { env: whole })).stdout.trim();
+  };
+  expect(await said({}, "ls", "a  b")).toBe(`0 ${linked} ls a  b`);
+  expect(await said({}, "listen", "ls")).toBe(`${linked} listen ls`);
+  expect(await said({ BUN_JSC_useDFGJIT: "1" }, "ls")).toBe(`1 ${linked} ls`);
+});
+
+test("bunix does what it should, through sh, by Bun, and its failure is told", async () => {
+  const linked = join(project, "node_modules/.bin/bunix");
+  const path = `${dirname(process.execPath)}:${process.env["PATH"]}`;
+  const named = dir.file("named");
+  mkdirSync(named);
+  symlinkSync(process.execPath, join(named, "bun"));
+  const env = { PATH: `${named}:${path}` };
+  for (const command of [[linked], [process.execPath, linked], [process.execPath, "x", "bunix"]]) {
+    const { stdout } = await succeed([...command, "ls", "--json"], { cwd: project, env });
+    expect(Array.isArray(JSON.parse(stdout))).toBe(true);
+    const wrong = await run([...command, "frobnicate"], { cwd: project, env });
+    expect([wrong.code, wrong.stdout]).toEqual([64, ""]);
+    expect(wrong.stderr).toContain('there is no command "frobnicate"');
   }
 });
 
