@@ -123,6 +123,11 @@ const known: readonly Floor[] = [
       "What is between toDuplex and the bare Duplex is ours",
   },
   {
+    work: "D-Bus calls ",
+    beside: [["bunix toDuplex", "net.Socket"]],
+    why: "marshalling, and the bus itself; a net.Socket takes no descriptors",
+  },
+  {
     work: "list of ",
     beside: [
       ["empty program", "ss -xp"],
@@ -159,10 +164,14 @@ const known: readonly Floor[] = [
   },
   {
     work: "HTTP, ",
-    beside: [],
+    beside: [
+      ["node:http, bare calls", "node:http"],
+      ["serveHttp on node:http", "node:http, bare calls"],
+    ],
     why:
-      "Bun parses what comes over a connection that it is handed in JavaScript, and its own " +
-      "in native code",
+      "Bun says of no connection which descriptor it has. The bare calls are those by which it " +
+      "is found, proven and asked, and nothing is made of them: for each connection, none for a " +
+      "request",
   },
   {
     work: "HTTP server, ",

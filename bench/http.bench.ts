@@ -22,10 +22,13 @@ for (const [conns, amount, aimNode] of [
       "serveHttp on node:http": run(ours("http", "node")),
       "serveOn with rules": run(ours("http", "serve")),
       "node:http": run(bun("http", "node")),
+      "node:http, bare calls": run(ours("http", "bare")),
       "Bun.serve": run(bun("http", "serve")),
     });
     report({ work: `HTTP, ${amount}, ${connection}`, unit: "times/s" }, taken, [
       ["serveHttp on node:http", "node:http", aimNode],
+      ["serveHttp on node:http", "node:http, bare calls"],
+      ["node:http, bare calls", "node:http"],
       ["serveOn with rules", "Bun.serve", keep === 1 ? 0.95 : undefined],
       ["serveHttp on node:http", "Bun.serve"],
     ]);

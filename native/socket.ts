@@ -42,6 +42,7 @@ export const option = constants(socketHeaders, {
   SO_PASSSEC: [34, null],
   SO_PROTOCOL: [38, null],
   SO_DOMAIN: [39, null],
+  SO_COOKIE: [57, null],
   SO_PEERGROUPS: [59, null],
   SO_PASSPIDFD: [76, null, "since Linux 6.5"],
   SO_PEERPIDFD: [77, null, "since Linux 6.5"],

@@ -20,6 +20,7 @@ import type { StreamSocket } from "../socket/stream.ts";
 import { duplicateOnto } from "../syscalls/fd.ts";
 import { rawName } from "../syscalls/socket.ts";
 import { BunConnection } from "./bun-connection.ts";
+import { type BunHandle, handleOf } from "./bun-handle.ts";
 import { mark } from "./caller.ts";
 import type { Intake } from "./connection-types.ts";
 import { type BunStream, CopiedOptions, delegateOf } from "./delegate-server.ts";
@@ -58,7 +59,7 @@ export class BunIntake implements Intake {
   readonly #which: WhichFd;
   readonly #refusal: FdRefusal;
   /** Connections that were admitted, and are open. */
-  readonly #admitted = new WeakSet<BunStream>();
+  readonly #admitted = new Set<BunStream>();
   #open = false;
   #stopped = false;
   #count = 0;
@@ -78,20 +79,27 @@ export class BunIntake implements Intake {
     const name = rawName(listener.fd);
     if (typeof name === "number") throw new UnixError("getsockname", name);
     this.#entry = startDelegate(this.#delegate);
+    this.#refusal = new FdRefusal(listener);
     try {
-      this.#which = new WhichFd({ epoll: this.#entry.epoll, name });
+      this.#which = this.#finder(name);
       this.#copiedOptions = new CopiedOptions(server, this.#delegate);
       this.#install();
-      this.#refusal = new FdRefusal(listener);
       listener.onEnd = () => {
         this.#stopAccepting();
         this.#refusal.end();
       };
     } catch (error) {
+      this.#refusal.end();
       this.close();
       this.end();
       throw error;
     }
+  }
+
+  #finder(name: Uint8Array): WhichFd {
+    const { epoll } = this.#entry;
+    const trait = FdRefusal.of(this.#listener.fd) ? { trait: FdRefusal.of } : {};
+    return new WhichFd({ epoll, name, ...trait });
   }
 
   #install(): void {
@@ -140,57 +148,64 @@ export class BunIntake implements Intake {
   /** null: it is refused. @throws what `allow` throws; UnixError */
   #admit(stream: BunStream): BunConnection | null {
     if (!this.#open) return null;
-    const fd = this.#which.of(stream);
-    if (fd < 0) {
+    const handle = handleOf(stream);
+    const fd = handle === null ? -1 : this.#which.of(handle);
+    if (handle === null || fd < 0) {
       this.#service.warn("the descriptor of an accepted connection was not found");
       return null;
     }
     let connection: BunConnection | null = null;
     try {
-      connection = this.#checkRules(stream, fd);
+      connection = this.#checkRules(stream, handle, fd);
       return connection;
     } finally {
-      if (connection === null) this.#which.ended(fd, stream);
+      if (connection === null) {
+        stream.destroy();
+        this.#which.ended(fd, handle);
+      }
     }
   }
 
   /** null: the rules refuse it. */
-  #checkRules(stream: BunStream, fd: number): BunConnection | null {
+  #checkRules(stream: BunStream, handle: BunHandle, fd: number): BunConnection | null {
     const { settings, rules } = this.#listener.terms;
     applySettings(fd, settings);
-    if (!this.#refusal.appliesTo(fd)) {
+    if (!this.#which.hasTrait && !this.#refusal.appliesTo(fd)) {
       this.#service.warn("a connection was closed whose client had sent descriptors");
       return null;
     }
     const credentials = peerCredentials(fd);
-    const connection = new BunConnection(stream, fd, credentials);
+    const connection = new BunConnection({ stream, handle, fd }, credentials);
     if (rules.allow !== null && !admits(rules.allow, credentials)) return null;
     return stream.destroyed || !this.#open ? null : connection; // `allow` may have closed either
   }
 
   /** @throws what a listener of "connection" throws */
   #begin(connection: BunConnection): void {
-    const { stream, fd } = connection;
-    const { rules } = this.#listener.terms;
+    const { stream } = connection;
     this.#admitted.add(stream);
     mark(stream, connection.caller);
-    rules.open += 1;
+    this.#listener.terms.rules.open += 1;
     this.#count += 1;
     this.#updateRef();
-    const ended = (): void => {
-      if (!this.#admitted.delete(stream)) return;
-      rules.open -= 1;
-      this.#count -= 1;
-      this.#updateRef();
-      this.#which.ended(fd, stream);
-      this.#service.ended(connection);
-    };
+    const ended = (): void => this.#ended(connection);
     connection.onEnded = ended;
-    stream.once("close", ended);
+    stream.on("close", ended);
     this.#copiedOptions.update();
     this.#service.enter(connection);
     if (this.#service.full) this.#stopAccepting();
     this.#service.server.emit("connection", stream);
+  }
+
+  /** Once or more often. */
+  #ended(connection: BunConnection): void {
+    const { stream, handle, fd } = connection;
+    if (!this.#admitted.delete(stream)) return;
+    this.#listener.terms.rules.open -= 1;
+    this.#count -= 1;
+    this.#updateRef();
+    this.#which.ended(fd, handle);
+    this.#service.ended(connection);
   }
 
   stop(): void {

@@ -11,6 +11,7 @@ import { exchange } from "../serve/epoll-entry.ts";
 import { openPrivateSocket, pathOf } from "../serve/private-socket.ts";
 import { keepsSettings } from "../serve/rules.ts";
 import { bind, connect, getOption, rawName, socket } from "../syscalls/socket.ts";
+import { handleOf } from "./bun-handle.ts";
 import { startDelegate, stopDelegate } from "./bun-intake.ts";
 import { canHaveDelegate, delegateOf } from "./delegate-server.ts";
 import type { AnyServer } from "./server-kinds.ts";
@@ -61,7 +62,8 @@ async function attempt(): Promise<boolean> {
       told = true;
       const silent = (): boolean => stream.localFamily === undefined;
       const before = silent(); // else its answer for the other socket proves nothing
-      const fd = which?.of(stream) ?? -1;
+      const handle = handleOf(stream);
+      const fd = handle === null ? -1 : (which?.of(handle) ?? -1);
       works = before && fd >= 0 && nameAtOtherEnd(fd) === name && silent();
       stream.destroy();
     },

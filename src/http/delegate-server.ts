@@ -71,7 +71,19 @@ function define(delegate: object, key: PropertyKey, value: unknown): void {
 type Message = { readonly socket?: BunStream } | undefined;
 
 function emitterFor(server: AnyServer, hooks: DelegateHooks): AnyServer["emit"] {
+  /** Whether it may go on; a connection without a caller is not served. */
+  const mayPass = (stream: BunStream | undefined): boolean => {
+    if (stream === undefined || hooks.admitted(stream)) return true;
+    stream.destroy();
+    return false;
+  };
   return (event: string, first: unknown, second: unknown, third: unknown): boolean => {
+    if (event === "request") {
+      const stream = (first as Message)?.socket;
+      if (!mayPass(stream)) return true;
+      if (stream !== undefined) hooks.requested(second);
+      return server.emit(event, first, second); // with as many arguments as a listener expects
+    }
     if (event === "connection") {
       hooks.accepted(first as BunStream);
       return true;
@@ -79,13 +91,8 @@ function emitterFor(server: AnyServer, hooks: DelegateHooks): AnyServer["emit"] 
     if (ownEvents.has(event)) return false;
     const isRequest = event !== "clientError";
     const stream = isRequest ? (first as Message)?.socket : (second as BunStream | undefined);
-    if (stream !== undefined) {
-      if (!hooks.admitted(stream)) {
-        stream.destroy(); // a connection without a caller is not served
-        return true;
-      }
-      if (isRequest) hooks.requested(second);
-    }
+    if (!mayPass(stream)) return true;
+    if (isRequest && stream !== undefined) hooks.requested(second);
     return server.emit(event, first, second, third);
   };
 }
@@ -97,20 +104,20 @@ const copied = ["httpAllowHalfOpen", "maxHeadersCount"] as const;
 export class CopiedOptions {
   readonly #server: AnyServer;
   readonly #delegate: AnyServer;
-  readonly #seen = new Map<(typeof copied)[number], unknown>();
+  readonly #seen: unknown[];
 
   constructor(server: AnyServer, delegate: Server) {
     this.#server = server;
     this.#delegate = delegate as unknown as AnyServer;
-    for (const name of copied) this.#seen.set(name, server[name]);
+    this.#seen = copied.map((name) => server[name]);
   }
 
   update(): void {
-    for (const name of copied) {
-      const value = this.#server[name];
-      if (value === this.#seen.get(name)) continue;
-      this.#seen.set(name, value);
-      this.set(name, value);
+    for (let i = 0; i < copied.length; i++) {
+      const value = this.#server[copied[i]!];
+      if (value === this.#seen[i]) continue;
+      this.#seen[i] = value;
+      this.set(copied[i]!, value);
     }
   }
 

@@ -24,14 +24,19 @@ export class FdRefusal {
     this.#set = setOption(fd, SO_PASSRIGHTS, 0) === 0 || this.#set;
   }
 
+  /** Whether a socket refuses descriptors: a connection does, as the listener did. */
+  static of(fd: number): boolean {
+    return option.SO_PASSRIGHTS !== null && getOption(fd, option.SO_PASSRIGHTS) === 0;
+  }
+
   /**
    * Whether an accepted connection has no queued descriptors, and gets none from now on. Before
    * Linux 6.16 it may get some, which are closed on arrival.
    */
   appliesTo(fd: number): boolean {
     const { SO_PASSRIGHTS } = option;
+    if (FdRefusal.of(fd)) return true; // inherited when it was made
     if (SO_PASSRIGHTS !== null) {
-      if (getOption(fd, SO_PASSRIGHTS) === 0) return true; // inherited when it was made
       this.#begin(); // another process that shares the listener may have changed it
       setOption(fd, SO_PASSRIGHTS, 0);
     }

@@ -2,48 +2,59 @@
 // cheaply, and then proven: while another socket is under the number, the stream shows that one's
 // address (facts: #http-tells-of-each-accept).
 
-import { errno } from "../../native/errno.ts";
 import { socket as c } from "../../native/socket.ts";
 import { check } from "../base/errors.ts";
 import { Fd } from "../fd/fd.ts";
 import { EpollView, isRegistered } from "../serve/epoll-entry.ts";
 import { duplicate, duplicateOnto } from "../syscalls/fd.ts";
-import { rawName, socketOf } from "../syscalls/socket.ts";
-import { type BunHandle, handleOf } from "./bun-handle.ts";
-import type { BunStream } from "./delegate-server.ts";
+import { isNamed, socketOf } from "../syscalls/socket.ts";
+import type { BunHandle } from "./bun-handle.ts";
 
 /** Numbers that are tried before all of Bun's are. */
 const MAX_TRIES = 4;
 /** The last connections, which may have ended and not said so yet. */
 const MAX_RECENT = 8;
 
+/** Which numbers to try first. */
+interface Options {
+  /** Bun's, which watches the listener. */
+  readonly epoll: number;
+  /** The name of the listener, and so of each of its connections. */
+  readonly name: Uint8Array;
+  /** What all of its connections have, as far as is known: asked instead of the name. */
+  readonly trait?: (fd: number) => boolean;
+}
+
 /** Finds them for one listener's connections. Owns two descriptors. */
 export class WhichFd {
   readonly #epoll: number;
-  /** The name of the listener, and so of each of its connections. */
-  readonly #name: Buffer;
-  /** An unbound UDP socket: its address is 0.0.0.0 or ::, port 0. */
+  readonly #isNamed: (fd: number) => boolean;
+  readonly #trait: ((fd: number) => boolean) | null;
+  /** An unbound UDP socket: its address is :: or 0.0.0.0, port 0. */
   readonly #inet: Fd;
   /** Bun's word for its family. */
   readonly #family: "IPv4" | "IPv6";
   /** A number of ours: holds the connection while the UDP socket is under its number. */
   readonly #saved: Fd;
-  /** Connections that are open, and those that have ended and have not said so yet. */
-  readonly #open = new Map<number, BunStream>();
+  /** Connections by their numbers; closed ones until they have said so. */
+  readonly #open = new Map<number, BunHandle>();
   readonly #recent: number[] = [];
+  #count = 0;
   /** Numbers that were something else when they were tried. */
   readonly #ruledOut = new Set<number>();
   /** Where the guess starts: the kernel gives out the smallest free number. */
   #smallest = 0;
+  /** Whether the one that was found last was seen to have the trait. */
+  hasTrait = false;
 
   /** @throws UnixError EMFILE, …; EAFNOSUPPORT if this process may have no such socket */
-  constructor({ epoll, name }: { readonly epoll: number; readonly name: Uint8Array }) {
+  constructor({ epoll, name, trait }: Options) {
     this.#epoll = epoll;
-    this.#name = Buffer.from(name);
-    const [family, or] = [c.AF_INET, c.AF_INET6];
-    let made = socketOf(family, c.SOCK_DGRAM);
-    this.#family = made === -errno.EAFNOSUPPORT ? "IPv6" : "IPv4";
-    if (this.#family === "IPv6") made = socketOf(or, c.SOCK_DGRAM);
+    this.#isNamed = (fd) => isNamed(fd, name);
+    this.#trait = trait ?? null;
+    let made = socketOf(c.AF_INET6, c.SOCK_DGRAM); // of that one Bun writes the address faster
+    this.#family = made < 0 ? "IPv4" : "IPv6";
+    if (made < 0) made = socketOf(c.AF_INET, c.SOCK_DGRAM);
     this.#inet = Fd.adopt(check(made, "socket"), "serveHttp");
     try {
       this.#saved = Fd.adopt(check(duplicate(made), "fcntl"), "serveHttp");
@@ -59,61 +70,79 @@ export class WhichFd {
   }
 
   /** The number; -1: it was not found. Call it as soon as Bun has accepted. */
-  of(stream: BunStream): number {
-    const handle = handleOf(stream);
-    if (handle === null) return -1;
-    const found = this.#guess(handle) ?? this.#search(handle);
-    if (found === undefined) return -1;
+  of(handle: BunHandle): number {
+    let found = this.#guess(handle);
+    if (found < 0) {
+      this.hasTrait = false;
+      found = this.#search(handle);
+    }
+    if (found < 0) return -1;
     hideAddress(handle);
-    this.#open.set(found, stream);
-    this.#ruledOut.delete(found);
+    this.#open.set(found, handle);
     this.#smallest = found + 1;
-    if (this.#recent.push(found) > MAX_RECENT) this.#recent.shift();
+    this.#recent[this.#count++ % MAX_RECENT] = found;
     return found;
   }
 
-  /** That connection has ended, or is about to. */
-  ended(fd: number, stream: BunStream): void {
-    if (this.#open.get(fd) !== stream) return; // the number is another connection's by now
-    this.#open.delete(fd);
+  /** That connection has ended. */
+  ended(fd: number, handle: BunHandle): void {
+    if (this.#open.get(fd) !== handle) return; // the number is another connection's by now
+    if (handle.closed) this.#open.delete(fd);
     this.#smallest = Math.min(this.#smallest, fd);
   }
 
-  #guess(handle: BunHandle): number | undefined {
-    for (const fd of this.#recent) {
-      const open = this.#open.get(fd);
-      if (open?.destroyed === true) this.ended(fd, open);
-    }
+  #guess(handle: BunHandle): number {
+    const found = this.#tryNumbers(handle);
+    return found < 0 && this.#lookAtRecent() ? this.#tryNumbers(handle) : found;
+  }
+
+  #tryNumbers(handle: BunHandle): number {
     let left = MAX_TRIES;
     for (let fd = this.#smallest; left > 0; fd++) {
-      if (this.#open.has(fd) || this.#ruledOut.has(fd)) continue;
-      if (this.#matches(fd, handle)) return fd;
+      if (this.#open.get(fd)?.closed === false || this.#ruledOut.has(fd)) continue;
+      this.hasTrait = this.#trait?.(fd) === true;
+      const looksRight = this.hasTrait || (this.#trait === null && this.#isNamed(fd));
+      if (looksRight && this.#matches(fd, handle)) return fd;
       this.#ruledOut.add(fd);
       left -= 1;
     }
-    return undefined;
+    return -1;
+  }
+
+  /** Whether one of them has ended without saying so: its number is free, or was. */
+  #lookAtRecent(): boolean {
+    let found = false;
+    for (const fd of this.#recent) {
+      const handle = this.#open.get(fd);
+      if (handle?.closed !== true) continue;
+      this.ended(fd, handle);
+      this.#ruledOut.delete(fd);
+      found = true;
+    }
+    return found;
   }
 
   /** Among everything that Bun watches. */
-  #search(handle: BunHandle): number | undefined {
+  #search(handle: BunHandle): number {
     let view: EpollView;
     try {
       view = new EpollView(this.#epoll);
     } catch {
-      return undefined; // no descriptor is free
+      return -1; // no descriptor is free
     }
     try {
       view.look();
       this.#ruledOut.clear(); // some of them are free by now
-      return view.all().find(({ fd }) => this.#matches(fd, handle))?.fd;
+      for (const { fd } of view.all()) {
+        if (this.#isNamed(fd) && this.#matches(fd, handle)) return fd;
+      }
+      return -1;
     } finally {
       view.close();
     }
   }
 
   #matches(fd: number, handle: BunHandle): boolean {
-    const name = rawName(fd);
-    if (typeof name === "number" || Buffer.compare(this.#name, name) !== 0) return false;
     return isRegistered(this.#epoll, fd) && this.#proven(fd, handle);
   }
 
@@ -140,8 +169,14 @@ export class WhichFd {
   }
 }
 
-const noAddress = { value: null, configurable: true };
-
-/** Bun remembers the address; a Unix socket has to show none. */
-const hideAddress = (handle: BunHandle): unknown =>
-  Object.defineProperty(handle, "localAddress", noAddress);
+/** Bun keeps the address that it has told; a Unix socket has to show none. */
+function hideAddress({ localAddress }: BunHandle): void {
+  if (localAddress === null) return;
+  try {
+    localAddress.address = undefined;
+    localAddress.family = undefined;
+    localAddress.port = undefined;
+  } catch {
+    // a Bun whose addresses are fixed: tried before, in bun-probe.ts
+  }
+}

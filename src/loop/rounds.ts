@@ -150,10 +150,19 @@ export class Rounds {
 
   /** The next step. */
   #soon(): void {
-    if (ticking) process.nextTick(this.#step);
+    if (ticking) process.nextTick(this.#afterTicks);
     else queueMicrotask(this.#step);
     ticking = false;
   }
+
+  /** Those may have told promises, which put off their answers again: as in dbus-native. */
+  readonly #afterTicks = (): void => {
+    queueMicrotask(this.#afterMicrotasks);
+  };
+
+  readonly #afterMicrotasks = (): void => {
+    process.nextTick(this.#step);
+  };
 
   #note(watch: Watch, served: Served): void {
     this.#lastServed = this.#served === 0 ? watch : null;

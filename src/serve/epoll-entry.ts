@@ -119,7 +119,7 @@ export function isStill(fd: number, inode: number): boolean {
 
 /** Whether that epoll watches the file that the number is now. */
 export function isRegistered(epfd: number, fd: number): boolean {
-  const added = epollAddAs(epfd, fd, { events: 0, data: 0n });
+  const added = epollCtl(epfd, epoll.EPOLL_CTL_ADD ?? 0, { fd });
   if (added === 0) epollCtl(epfd, epoll.EPOLL_CTL_DEL ?? 0, { fd });
   return added === -errno.EEXIST;
 }

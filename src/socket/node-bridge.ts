@@ -191,7 +191,7 @@ export class Bridge {
     const { data } = message;
     this.bytesRead += data.length;
     this.#active();
-    ticksFirst();
+    const sent = this.writes.bytesSent;
     if (!message.alone) this.#announce(message);
     let more = true;
     try {
@@ -203,6 +203,7 @@ export class Bridge {
       this.#alone(() => stream.read(0));
     }
     flushHeld();
+    if (this.writes.bytesSent === sent) ticksFirst(); // else it has answered
     return more;
   }
 

@@ -130,6 +130,35 @@ export function getOption(fd: number, which: number): number {
   return got < 0 ? got : cells.words[0]!;
 }
 
+/** Beyond this a cookie is no whole number of JavaScript's: 2^21 in its upper half. */
+const MAX_UPPER = 2 ** 21;
+
+/**
+ * The number that the kernel gives a socket and no other until it is started again (Linux,
+ * SO_COOKIE); negative if it does not say.
+ */
+export function socketCookie(fd: number): number {
+  if (option.SO_COOKIE === null) return -1;
+  cells.words[2] = 8;
+  const [at, size] = [cells.address, cells.address + 8];
+  const got = result(libc.getsockopt(fd, option.SOL_SOCKET, option.SO_COOKIE, at, size));
+  if (got < 0) return got;
+  const [lower, upper] = [cells.words[0]! >>> 0, cells.words[1]! >>> 0];
+  return upper < MAX_UPPER ? lower + upper * 2 ** 32 : -1;
+}
+
+/** Whether the socket's own name, as the kernel writes it, is `bytes`. */
+export function isNamed(fd: number, bytes: Uint8Array): boolean {
+  cells.words[0] = name.bytes.length;
+  if (libc.getsockname(fd, name.address, cells.address) < 0) return false;
+  return cells.words[0] === bytes.length && sameBytes(name.bytes, bytes);
+}
+
+function sameBytes(long: Uint8Array, short: Uint8Array): boolean {
+  for (let i = 0; i < short.length; i++) if (long[i] !== short[i]) return false;
+  return true;
+}
+
 /** Any option's bytes into `room`; the result is how many there are, or a negative errno. */
 export function getOptionBytes(
   fd: number,

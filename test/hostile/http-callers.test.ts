@@ -7,6 +7,7 @@ import { closeSync, openSync } from "node:fs";
 import http from "node:http";
 import net from "node:net";
 import { BunConnection } from "../../src/http/bun-connection.ts";
+import type { BunHandle } from "../../src/http/bun-handle.ts";
 import type { BunStream } from "../../src/http/delegate-server.ts";
 import {
   callerOf,
@@ -118,10 +119,10 @@ describe("a number that has become another's", () => {
   test("is not asked about: groups() and peer() are ERR_CLOSED", async () => {
     const [here, there] = socketPair("stream");
     const { fd } = here;
-    const stream = { destroyed: false } as BunStream;
-    const { caller } = new BunConnection(stream, fd, peerCredentials(fd));
+    const accepted = { stream: { destroyed: false } as BunStream, handle: {} as BunHandle, fd };
+    const { caller } = new BunConnection(accepted, peerCredentials(fd));
     expect(caller.groups()).toEqual(process.getgroups?.() ?? []);
-    const second = new BunConnection(stream, fd, peerCredentials(fd));
+    const second = new BunConnection(accepted, peerCredentials(fd));
     here.close();
     const [other, end] = pairWith(fd);
     expect(other.fd).toBe(fd);
@@ -135,9 +136,10 @@ describe("a number that has become another's", () => {
 
   test("nor where the kernel does not say what it stands for", async () => {
     const [here, there] = socketPair("stream");
-    const stream = { destroyed: false } as BunStream;
-    const { caller } = new BunConnection(stream, here.fd, peerCredentials(here.fd));
-    const fakes = { syscall: () => -1, __errno_location: () => 0 } as never;
+    const { fd } = here;
+    const accepted = { stream: { destroyed: false } as BunStream, handle: {} as BunHandle, fd };
+    const { caller } = new BunConnection(accepted, peerCredentials(fd));
+    const fakes = { getsockopt: () => -1, syscall: () => -1, __errno_location: () => 0 } as never;
     await withLibc(fakes, async () => {
       expect(await codeOf(() => caller.peer())).toBe("ERR_CLOSED");
     });
