@@ -209,4 +209,14 @@ export const besides: readonly Requirement[] = [
     what: "`ProcessHandle.exited` knows how another process's child ended (PIDFD_GET_INFO)",
     otherwise: "it resolves to undefined",
   },
+  {
+    since: "6.16",
+    what: "the pidfd of a peer that has ended and was waited for",
+    otherwise: "`peerPidfd` is a UnixError ESRCH; `peer()` has no `pidfd`, and `alive` is false",
+  },
+  {
+    since: "6.17",
+    what: "the pidfd of a message's sender that has ended and was waited for",
+    otherwise: "`message.pidfd` is undefined",
+  },
 ];

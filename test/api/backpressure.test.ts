@@ -174,7 +174,7 @@ async function slowly(
  * Send until the receiver's queue has no room for anybody. Where it holds more than one sender's
  * buffer does (systemd's 512), it takes several.
  */
-function fill(to: string): number {
+function fillQueue(to: string): number {
   for (let sent = 0; ; ) {
     using sender = openDatagram();
     const before = sent;
@@ -228,7 +228,7 @@ describe("datagrams to a slow receiver", () => {
       using stuck = openDatagram(full);
       using receiver = openDatagram(free);
       using sender = openDatagram();
-      const filled = fill(full);
+      const filled = fillQueue(full);
       const waiting = Array.from({ length: 50 }, (_, i) => sender.send(`${i}`, { to: full }));
       for (let i = 0; i < 100; i++) {
         await sender.send(`${i}`, { to: free });
@@ -245,7 +245,7 @@ describe("datagrams to a slow receiver", () => {
       using gone = openDatagram(going);
       using receiver = openDatagram(staying);
       using sender = openDatagram();
-      fill(going);
+      fillQueue(going);
       const sends = Array.from({ length: 30 }, () => sender.send("x", { to: going }));
       const outcomes = Promise.allSettled(sends);
       await turns();
@@ -263,7 +263,7 @@ describe("datagrams to a slow receiver", () => {
     const to = freshPath();
     using _receiver = openDatagram(to);
     using sender = openDatagram();
-    fill(to);
+    fillQueue(to);
     const sends = Array.from({ length: 30 }, () => sender.send("x", { to }));
     const outcomes = Promise.allSettled(sends);
     await turns();
