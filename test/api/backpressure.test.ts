@@ -8,6 +8,7 @@ import {
   codeOf,
   failure,
   fill,
+  fillReceiver,
   leakFree,
   must,
   pattern,
@@ -170,19 +171,6 @@ async function slowly(
   }
 }
 
-/**
- * Send until the receiver's queue has no room for anybody. Where it holds more than one sender's
- * buffer does (systemd's 512), it takes several.
- */
-function fillQueue(to: string): number {
-  for (let sent = 0; ; ) {
-    using sender = openDatagram();
-    const before = sent;
-    while (sender.trySend("first", { to }) !== null) sent++;
-    if (sent === before) return sent;
-  }
-}
-
 describe("datagrams to a slow receiver", () => {
   for (const connected of [true, false]) {
     test(`10,000 from one ${connected ? "connected" : "unconnected"} sender: all, in order`, () =>
@@ -228,13 +216,13 @@ describe("datagrams to a slow receiver", () => {
       using stuck = openDatagram(full);
       using receiver = openDatagram(free);
       using sender = openDatagram();
-      const filled = fillQueue(full);
+      const filled = fillReceiver(full);
       const waiting = Array.from({ length: 50 }, (_, i) => sender.send(`${i}`, { to: full }));
       for (let i = 0; i < 100; i++) {
         await sender.send(`${i}`, { to: free });
         expect(must(receiver.tryReceive()).text()).toBe(`${i}`);
       }
-      for (let i = 0; i < filled; i++) expect(must(await stuck.receive()).text()).toBe("first");
+      for (let i = 0; i < filled; i++) expect(must(await stuck.receive()).text()).toBe("x");
       for (let i = 0; i < 50; i++) expect(must(await stuck.receive()).text()).toBe(`${i}`);
       await Promise.all(waiting);
     }));
@@ -245,7 +233,7 @@ describe("datagrams to a slow receiver", () => {
       using gone = openDatagram(going);
       using receiver = openDatagram(staying);
       using sender = openDatagram();
-      fillQueue(going);
+      fillReceiver(going);
       const sends = Array.from({ length: 30 }, () => sender.send("x", { to: going }));
       const outcomes = Promise.allSettled(sends);
       await turns();
@@ -263,7 +251,7 @@ describe("datagrams to a slow receiver", () => {
     const to = freshPath();
     using _receiver = openDatagram(to);
     using sender = openDatagram();
-    fillQueue(to);
+    fillReceiver(to);
     const sends = Array.from({ length: 30 }, () => sender.send("x", { to }));
     const outcomes = Promise.allSettled(sends);
     await turns();
