@@ -91,8 +91,9 @@ export class ReceivedMessage implements Disposable {
   }
 
   /**
-   * The sender's process, with `passPidfd`. Closed with the message. Undefined before Linux 6.17, if
-   * the sender had ended and was waited for when the message was received. @see pidfd_open(2)
+   * The sender's process, with `passPidfd`. Closed with the message. Before Linux 6.17 undefined if
+   * the sender had ended and was waited for when its message was received.
+   * @see pidfd_open(2)
    */
   get pidfd(): Fd | undefined {
     return this.#ancillary?.pidfd;
