@@ -126,11 +126,20 @@ function probePath(address: PathAddress, { type, follow = true }: ProbeOptions):
   if (live !== null && record !== undefined) {
     return { ...begun, ...answerOf(record, type), source: live.source };
   }
+  return { ...begun, ...answerOfConnect(address, type) };
+}
+
+/** What connecting tells. */
+function answerOfConnect(address: PathAddress, type: SocketType | undefined) {
   const tried = tryConnect(address, type);
   const answer = outcomeOfConnect(tried, { address, type, refused: "stale" });
-  if (hasLibproc && answer.state !== "free") return { ...begun, ...seenBy(answer, address, type) };
-  return { ...begun, ...answer, source: "connect" };
+  if (hasLibproc && answer.state !== "free") return seenBy(answer, address, type);
+  return { ...answer, source: "connect" } as const;
 }
+
+/** Whether a socket's file is stale that no socket of this network namespace has. */
+export const isLeftOver = (path: string): boolean =>
+  answerOfConnect({ kind: "path", path }, undefined).state === "stale";
 
 /**
  * macOS: what libproc adds to what connect told: who has it, and whether a refusal was a live

@@ -3,7 +3,8 @@
 import { lstatSync, readdirSync, realpathSync, type Stats } from "node:fs";
 import { dirname, join } from "node:path";
 import type { UnixSocketInfo } from "./list.ts";
-import { probe } from "./probe.ts";
+import { isLeftOver, probe } from "./probe.ts";
+import { filesWithoutSocket } from "./unix-sockets.ts";
 
 /** How deep usual places are searched, and how many files at the most. */
 const DEPTH = 3;
@@ -19,18 +20,22 @@ export function staleFiles(
   const search = { left: MAX_ENTRIES, seen: new Set<string>() };
   for (const directory of directories) {
     for (const { path, stats } of socketFiles(directory, DEPTH, search)) {
-      if (!live.has(identity(stats)) && isStale(path)) found.add(path);
+      if (!live.has(identity(stats))) found.add(path);
     }
   }
-  return [...found].sort();
+  const unknown = [...found].sort();
+  const without = filesWithoutSocket(unknown);
+  return without === null
+    ? unknown.filter((path) => isSo(() => probe(path, { follow: false }).state === "stale"))
+    : without.filter((path) => isSo(() => isLeftOver(path)));
 }
 
 const LOW = 2 ** 32;
 const identity = ({ dev, ino }: { dev: number; ino: number }): string => `${dev} ${ino % LOW}`;
 
-function isStale(path: string): boolean {
+function isSo(question: () => boolean): boolean {
   try {
-    return probe(path, { follow: false }).state === "stale";
+    return question();
   } catch {
     return false; // removed, or this process may not look at it
   }

@@ -87,14 +87,56 @@ export function socketsAt(
   const fd = openPath(path, file.O_PATH | (follow ? 0 : file.O_NOFOLLOW));
   if (fd === null) return { records: [], source: "sock_diag" };
   try {
-    const [plain, kernel] = [statIdentity(fd), kernelIdentity(fd)];
-    const same = (record: UnixRecord): boolean =>
-      isBoundTo(record, plain) || (kernel !== null && isBoundTo(record, kernel));
-    const records = search(same);
+    const records = search(boundTo(fd));
     return records === null ? procSocketsAt(path) : { records, source: "sock_diag" };
   } finally {
     closeSync(fd); // until here no other file could get the same inode
   }
+}
+
+/** Files that are asked about with one question: so many descriptors are open meanwhile. */
+const FILES = 64;
+
+/**
+ * Those of `paths` that this process may look at and no live socket of this network namespace was
+ * bound to, as `socketsAt` finds them, with few questions to the kernel. Null if sock_diag is not
+ * available.
+ */
+export function filesWithoutSocket(paths: readonly string[]): string[] | null {
+  const found: string[] = [];
+  for (let at = 0; at < paths.length; at += FILES) {
+    const without = withoutSocket(paths.slice(at, at + FILES));
+    if (without === null) return null;
+    found.push(...without);
+  }
+  return found;
+}
+
+function withoutSocket(paths: readonly string[]): string[] | null {
+  if (file.O_PATH === null) return null;
+  const fds: number[] = [];
+  const left = new Map<string, (record: UnixRecord) => boolean>();
+  try {
+    for (const path of paths) {
+      const fd = openIfAllowed(path, file.O_PATH | file.O_NOFOLLOW);
+      if (fd === null) continue;
+      fds.push(fd);
+      left.set(path, boundTo(fd));
+    }
+    const known = search((record) => {
+      for (const [path, same] of left) if (same(record)) left.delete(path);
+      return false; // look a second time for what is left
+    });
+    return known === null ? null : [...left.keys()];
+  } finally {
+    for (const fd of fds) closeSync(fd);
+  }
+}
+
+/** Whether a socket was bound to the file of `fd`, which stays open while that is asked. */
+function boundTo(fd: number): (record: UnixRecord) => boolean {
+  const [plain, kernel] = [statIdentity(fd), kernelIdentity(fd)];
+  return (record) => isBoundTo(record, plain) || (kernel !== null && isBoundTo(record, kernel));
 }
 
 function openPath(path: string | Uint8Array, flags: number): number | null {
@@ -104,6 +146,14 @@ function openPath(path: string | Uint8Array, flags: number): number | null {
     const gone = -(fileErrno(error) ?? 0);
     if (gone === errno.ENOENT || gone === errno.ENOTDIR) return null;
     throw error;
+  }
+}
+
+function openIfAllowed(path: string, flags: number): number | null {
+  try {
+    return openPath(path, flags);
+  } catch {
+    return null;
   }
 }
 

@@ -28,6 +28,10 @@ export class Bridge {
   #held: Message | null = null;
   /** The stream has enough for now: go on receiving. */
   #resume: (() => void) | null = null;
+  /** node:stream's turn to write is not over. */
+  #writing = false;
+  /** The writer was told of its end, and what it does then goes on until the loop's next turn. */
+  #told = false;
   /** What a listener threw waits to be thrown, before the next message comes. */
   #threw = false;
   bytesRead = 0;
@@ -68,23 +72,48 @@ export class Bridge {
       try {
         rest = this.writes.pass(chunks);
       } catch (error) {
-        done(error as Error);
+        this.#tell(done, error as Error);
         return;
       }
       if (rest.length === 0) {
-        done();
+        this.#tell(done);
         return;
       }
     }
     this.#active();
+    this.#writing = true;
     this.#sendAll(rest).then(
       (bytes) => {
         this.writes.bytesSent += bytes;
         this.#active();
-        this.#alone(() => done());
+        this.#wrote(done);
       },
-      (error) => this.#alone(() => done(error)),
+      (error) => this.#wrote(done, error),
     );
+  }
+
+  #wrote(done: Done, error?: Error): void {
+    this.#writing = false;
+    this.#alone(() => this.#tell(done, error));
+  }
+
+  #tell(done: Done, error?: Error): void {
+    if (!this.#told) {
+      this.#told = true;
+      setImmediate(() => {
+        this.#told = false;
+      });
+    }
+    done(error);
+  }
+
+  /**
+   * The kernel has all that was written, and the writer is being told. What the peer does because
+   * of it comes after that: an HTTP client uses no connection again whose request has no end yet
+   * when the answer comes.
+   */
+  get #tellsWriter(): boolean {
+    return this.#told || (this.#writing && this.socket.queuedBytes === 0);
   }
 
   /** Writes without descriptors are gathered; each with descriptors begins a send of its own. */
@@ -142,6 +171,7 @@ export class Bridge {
 
   /** The next message waits for a promise, until the stream asks for more. */
   #came(message: Message): Promise<void> | undefined {
+    if (this.#tellsWriter) return later(() => this.#came(message));
     if (this.#wanted || this.#stream.destroyed) {
       this.#threw = false;
       if (this.#deliver(message)) return this.#threw ? Promise.resolve() : undefined;
@@ -186,12 +216,17 @@ export class Bridge {
   }
 
   #failed(error: Error): void {
-    if (!this.#stream.destroyed) this.#stream.destroy(error);
+    if (this.#tellsWriter) void later(() => this.#failed(error));
+    else if (!this.#stream.destroyed) this.#stream.destroy(error);
   }
 
   /** As a net.Socket does: if nothing is left to read, "end" comes without a reader, too. */
   #ended(): void {
     if (this.#stream.destroyed) return;
+    if (this.#tellsWriter) {
+      void later(() => this.#ended());
+      return;
+    }
     if (this.socket.closed) {
       this.#failed(closedError("recvmsg"));
       return;
@@ -221,6 +256,10 @@ export class Bridge {
     this.#fds.clear();
   }
 }
+
+/** When the loop has had its turn, in which the outcomes that are known are told. */
+const later = <T>(call: () => T): Promise<Awaited<T>> =>
+  new Promise((resolve) => setImmediate(() => resolve(call() as Awaited<T>)));
 
 const own = (fds: number[]): Fd[] => fds.map((fd) => Fd.adopt(fd, "writeWithFds"));
 

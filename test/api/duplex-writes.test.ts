@@ -188,6 +188,29 @@ describe("who is told", () => {
       }));
   }
 
+  for (const end of [false, true]) {
+    const does = end ? "ends with" : "answers";
+    test(`of the write, before what the peer ${does} because of it`, async () => {
+      for (let round = 0; round < 10; round++) {
+        using pair = open();
+        const seen: string[] = [];
+        const large = "x".repeat(600_000);
+        const answered = (async () => {
+          await readExactly(pair.far, large.length);
+          if (end) pair.far.end();
+          else pair.far.trySend("answer");
+        })();
+        pair.duplex.write(large, () => {
+          process.nextTick(() => process.nextTick(() => seen.push("written")));
+        });
+        pair.duplex.on(end ? "end" : "data", () => seen.push("answer"));
+        await answered;
+        await eventually(() => seen.length === 2, "both");
+        expect(seen).toEqual(["written", "answer"]);
+      }
+    });
+  }
+
   test("false, then 'drain', for one who writes on and on", async () => {
     using pair = open();
     let count = 0;

@@ -13,7 +13,7 @@ import {
 } from "../../src/index.ts";
 import { containerIn } from "../../src/inspect/container.ts";
 import { leaveStale } from "../exclusive/crew.ts";
-import { type Child, run, start, succeeded } from "../support/child.ts";
+import { type Child, run, runSource, start, succeeded } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 import { tempDir } from "../support/tmp.ts";
 import { noSockDiag, testUnless } from "../support/unless.ts";
@@ -84,6 +84,20 @@ test("stale files are found three deep, live ones and others are not", () => {
   expect(stale).toEqual([dir.file("a/b/s"), dir.file("s")]);
   expect(socketGraph({ directories: [] }).stale).toEqual([]);
   expect(socketGraph().stale).toContain(dir.file("s")); // beside a listener
+});
+
+testUnless(noSockDiag(), "many stale files take few questions to the kernel", async () => {
+  using dir = tempDir();
+  const files = Array.from({ length: 100 }, (_, i) => dir.file(`s${i}`));
+  for (const file of files) leaveStale(file);
+  const source = `
+    import { socketGraph } from "@/src/index.ts";
+    console.log(socketGraph({ directories: [${JSON.stringify(dir.path)}] }).stale.join());`;
+  const outcome = await runSource(source, { env: { BUNIX_DEBUG: "1" } });
+  expect(succeeded(outcome).trim()).toBe(files.sort().join());
+  const questions = outcome.stderr.match(/ socket\(AF_NETLINK/g) ?? [];
+  expect(questions.length).toBeGreaterThan(1);
+  expect(questions.length).toBeLessThan(10);
 });
 
 test("directories that are none are a TypeError", async () => {

@@ -29,7 +29,10 @@ interface Rig {
 const folders = (...names: string[]): string[] => names.map((name) => `test/${name}/`);
 
 const calls = folders("abi", "structs", "syscalls");
-const common = [...calls, ...folders("api", "interop", "loop", "cases", "hostile", "cli")];
+const common = [
+  ...[...calls, ...folders("api", "interop", "loop", "cases", "hostile")],
+  ...["doctor", "main"].map((name) => `test/cli/${name}`),
+];
 const thread = ["fairness", "generation", "many", "order"].map((name) => `test/loop/${name}`);
 const emulated = [
   ...["accept-fds", "batch", "cancel", "credentials", "data", "descriptors", "ends", "exec"],
@@ -57,6 +60,10 @@ const more = [
 ].map((name) => `test/${name}`);
 /** Of other packages: this Bun's with one waker will do. */
 const suites = ["dbus-suite", "shim-suites", "x11-suite"].map((name) => `test/interop/${name}`);
+/** Left out of every --short: others' headers, and programs that start hundreds of times. */
+const elsewhere = ["abi/apple", "abi/cross", "faults/cli", "faults/listen", "faults/servers"].map(
+  (name) => `test/${name}`,
+);
 const without = (names: readonly string[]): string[] => names.map((name) => `--not=${name}`);
 
 const rigs: Readonly<Record<string, Rig>> = {
@@ -96,7 +103,8 @@ const rigs: Readonly<Record<string, Rig>> = {
     thread,
     leftOut:
       "the thread waker but in most of loop, exclusive, stress, examples, docs, fuzz, soak, " +
-      "support, the rest of package: minutes of processes, and little in them is libc's",
+      "support, the rest of package, of cli and of faults: minutes of processes, and little in " +
+      "them is libc's",
   },
   "bun-1.3": {
     what: "the oldest Bun that package.json admits",
@@ -105,7 +113,7 @@ const rigs: Readonly<Record<string, Rig>> = {
     thread,
     leftOut:
       "the thread waker but in most of loop, exclusive, faults, docs, fuzz, soak, support, " +
-      "package, examples, the rest of stress: minutes",
+      "package, examples, the rest of stress and of cli: minutes",
   },
   arm64: {
     what: "Bun for arm64 under qemu-user (thread waker only: it has no io_setup)",
@@ -204,7 +212,7 @@ for (const name of chosen) {
     continue;
   }
   const first = again === undefined ? [] : ["--waker=aio"];
-  await run(name, [...all, ...first, "--not=test/abi/cross", ...few]);
+  await run(name, [...all, ...first, ...without(elsewhere), ...few]);
   if (again !== undefined) await run(name, [...all, "--waker=thread", ...again]);
 }
 const { passed, failed, skipped } = total;
