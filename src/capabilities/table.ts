@@ -8,6 +8,8 @@ import { sinceOf } from "../syscalls/asked-calls.ts";
 export interface Requirement {
   /** Linux's first version with it; null if it is not the kernel's to give. */
   readonly since: KernelVersion | null;
+  /** An older version whose later stable releases have it, too: of those nothing is certain. */
+  readonly backported?: KernelVersion;
   /** What it is, for people. */
   readonly what: string;
   /** What happens without it. */
@@ -191,6 +193,7 @@ export const besides: readonly Requirement[] = [
   },
   {
     since: "6.7",
+    backported: "6.1",
     what: "programs can map memory that is sealed against writing with MAP_SHARED, to read it",
     otherwise: "EPERM for them; MAP_PRIVATE works, and is what is used here",
   },
@@ -208,5 +211,15 @@ export const besides: readonly Requirement[] = [
     since: "6.15",
     what: "`ProcessHandle.exited` knows how another process's child ended (PIDFD_GET_INFO)",
     otherwise: "it resolves to undefined",
+  },
+  {
+    since: "6.16",
+    what: "the pidfd of a peer that has ended and was waited for",
+    otherwise: "`peerPidfd` is a UnixError ESRCH; `peer()` has no `pidfd`, and `alive` is false",
+  },
+  {
+    since: "6.17",
+    what: "the pidfd of a message's sender that has ended and was waited for",
+    otherwise: "`message.pidfd` is undefined",
   },
 ];

@@ -121,7 +121,8 @@ export function peerGroups(socket: FdLike): number[] {
 /**
  * A descriptor for the peer's process, which stays that process's even if its pid is used again.
  * Yours to close.
- * @throws UnixError ENODATA if the kernel recorded no process
+ * @throws UnixError ENODATA if the kernel recorded no process; ESRCH before Linux 6.16, if it has
+ *   ended and was waited for
  * @throws UnsupportedError before Linux 6.5. Not on macOS: it has no pidfds.
  * @see unix(7), SO_PEERPIDFD; pidfd_open(2)
  */
@@ -133,6 +134,11 @@ export function peerPidfd(socket: FdLike): Fd {
     throw new UnsupportedError("peerPidfd", "SO_PEERPIDFD came with Linux 6.5");
   }
   if (got === -errno.ENODATA) throw unknownPeer();
+  // facts: #pidfd-of-a-peer
+  if (got === -errno.EINVAL || got === -errno.ESRCH) {
+    const hint = "it has ended and was waited for: Linux has its pidfd all the same since 6.16";
+    throw new UnixError("getsockopt", -errno.ESRCH, { hint });
+  }
   return Fd.of(check(got, "getsockopt"), "peerPidfd", "ours");
 }
 

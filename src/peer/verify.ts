@@ -1,7 +1,7 @@
 // The peer's process, looked at closely.
 
 import { poll as events } from "../../native/poll.ts";
-import { UnsupportedError } from "../base/errors.ts";
+import { UnixError, UnsupportedError } from "../base/errors.ts";
 import type { Fd, FdLike } from "../fd/fd.ts";
 import { isRunning, type ProcessInfo, processInfo } from "../process/proc-info.ts";
 import type { AuditToken, Credentials } from "../structs/credentials.ts";
@@ -21,7 +21,10 @@ const GONE: ProcessInfo = { executable: null, command: null, arguments: null };
 export interface VerifiedPeer extends Credentials, Disposable {
   /** Supplementary groups; null if the system cannot tell. */
   readonly groups: readonly number[] | null;
-  /** The process. Closed with this object. Null if the kernel has no SO_PEERPIDFD. */
+  /**
+   * The process. Closed with this object. Null if the kernel has no SO_PEERPIDFD; and, before Linux
+   * 6.16, if the process has ended and was waited for.
+   */
   readonly pidfd: Fd | null;
   /** What was read from /proc; each is null if it is not allowed or the process has gone. */
   readonly executable: string | null;
@@ -69,12 +72,13 @@ export function verifyPeer(socket: FdLike): VerifiedPeer {
   const groups = optional(() => peerGroups(socket));
   const security = peerSecurity(socket);
   const before = lastUser(socket);
-  const pidfd = optional(() => peerPidfd(socket)); // the last that can throw: nothing leaks
+  const found = pidfdOf(socket); // the last that can throw: nothing leaks
+  const pidfd = found === "ended" ? null : found;
   const read = processInfo(credentials.pid);
   const alive =
-    pidfd === null
+    found === null
       ? read !== null && isRunning(credentials.pid) // facts: #zombies-look-alive
-      : poll(pidfd.fd, events.POLLIN, 0) === 0;
+      : pidfd !== null && poll(pidfd.fd, events.POLLIN, 0) === 0;
   const after = before === null ? null : lastUser(socket);
   const sure = isSame(before, after) && before?.token.uid === credentials.uid;
   const close = (): void => pidfd?.close();
@@ -85,7 +89,7 @@ export function verifyPeer(socket: FdLike): VerifiedPeer {
     pidfd,
     ...((alive ? read : null) ?? GONE),
     alive,
-    source: pidfd !== null ? "peerpidfd" : sure ? "peertoken" : "peercred",
+    source: found !== null ? "peerpidfd" : sure ? "peertoken" : "peercred",
     auditToken: after?.token ?? null,
     effectivePid: after?.effectivePid ?? null,
     close,
@@ -97,6 +101,16 @@ const isSame = (one: LastUser | null, other: LastUser | null): boolean =>
   one !== null &&
   one.token.pid === other?.token.pid &&
   one.token.pidVersion === other.token.pidVersion;
+
+/** The peer's process. "ended": it has no pidfd any more; null: the system has none. */
+function pidfdOf(socket: FdLike): Fd | "ended" | null {
+  try {
+    return optional(() => peerPidfd(socket));
+  } catch (error) {
+    if (error instanceof UnixError && error.code === "ESRCH") return "ended";
+    throw error;
+  }
+}
 
 /** null if the system does not have it. */
 function optional<T>(read: () => T): T | null {

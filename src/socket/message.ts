@@ -126,7 +126,11 @@ export class ReceivedMessage implements Disposable {
     return this.#ancillary?.credentials;
   }
 
-  /** The sender's process, with `passPidfd`. Closed with the message. @see pidfd_open(2) */
+  /**
+   * The sender's process, with `passPidfd`. Closed with the message. Before Linux 6.17 undefined if
+   * the sender had ended and was waited for when its message was received.
+   * @see pidfd_open(2)
+   */
   get pidfd(): Fd | undefined {
     return this.#ancillary?.pidfd;
   }

@@ -8,6 +8,7 @@ import {
   codeOf,
   failure,
   fill,
+  fillReceiver,
   leakFree,
   must,
   pattern,
@@ -215,11 +216,13 @@ describe("datagrams to a slow receiver", () => {
       using stuck = openDatagram(full);
       using receiver = openDatagram(free);
       using sender = openDatagram();
+      const filled = fillReceiver(full);
       const waiting = Array.from({ length: 50 }, (_, i) => sender.send(`${i}`, { to: full }));
       for (let i = 0; i < 100; i++) {
         await sender.send(`${i}`, { to: free });
         expect(must(receiver.tryReceive()).text()).toBe(`${i}`);
       }
+      for (let i = 0; i < filled; i++) expect(must(await stuck.receive()).text()).toBe("x");
       for (let i = 0; i < 50; i++) expect(must(await stuck.receive()).text()).toBe(`${i}`);
       await Promise.all(waiting);
     }));
@@ -230,12 +233,13 @@ describe("datagrams to a slow receiver", () => {
       using gone = openDatagram(going);
       using receiver = openDatagram(staying);
       using sender = openDatagram();
+      fillReceiver(going);
       const sends = Array.from({ length: 30 }, () => sender.send("x", { to: going }));
       const outcomes = Promise.allSettled(sends);
       await turns();
       gone.close();
       const failed = (await outcomes).filter(({ status }) => status === "rejected");
-      expect(failed.length).toBeGreaterThan(0);
+      expect(failed).toHaveLength(30);
       for (const { reason } of failed as PromiseRejectedResult[]) {
         expect(["ECONNREFUSED", "ENOENT"]).toContain(reason.code);
       }
@@ -247,6 +251,7 @@ describe("datagrams to a slow receiver", () => {
     const to = freshPath();
     using _receiver = openDatagram(to);
     using sender = openDatagram();
+    fillReceiver(to);
     const sends = Array.from({ length: 30 }, () => sender.send("x", { to }));
     const outcomes = Promise.allSettled(sends);
     await turns();

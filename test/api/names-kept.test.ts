@@ -14,7 +14,7 @@ import {
   probe,
 } from "../../src/index.ts";
 import { type TempDir, tempDir } from "../support/tmp.ts";
-import { failure } from "./tools.ts";
+import { failure, fillReceiver } from "./tools.ts";
 
 /** In the directory `a` of two, with the old one back at the end. */
 async function between(act: (dir: TempDir) => Promise<void>): Promise<void> {
@@ -51,7 +51,7 @@ describe("after a chdir", () => {
         using meant = openDatagram(dir.file("a/d"));
         using other = openDatagram(dir.file("b/d"));
         using sender = openDatagram();
-        while (sender.trySend("x", { to: "d" }) !== null) {}
+        fillReceiver("d");
         const sending =
           how === "send"
             ? sender.send("meant", { to: "d" })

@@ -3,10 +3,20 @@
 import { describe, expect, test } from "bun:test";
 import { writeSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
-import { type DatagramSocket, Fd, notify, openDatagram } from "../../src/index.ts";
+import { type DatagramSocket, Fd, notify } from "../../src/index.ts";
 import { fake } from "../support/seam.ts";
 import { cleanEnvironment, here, manager, next } from "./managers.ts";
-import { closeAll, codeOf, fill, leakFree, marked, markOf, must, thrown, turns } from "./tools.ts";
+import {
+  closeAll,
+  codeOf,
+  fillReceiver,
+  leakFree,
+  marked,
+  markOf,
+  must,
+  thrown,
+  turns,
+} from "./tools.ts";
 
 cleanEnvironment();
 
@@ -95,8 +105,7 @@ describe("waiting", () => {
   test("until the signal: what was waiting is not sent, what is out stays out", () =>
     leakFree(async () => {
       using socket = manager();
-      using flood = openDatagram(undefined, { connect: process.env["NOTIFY_SOCKET"]! });
-      const full = fill(flood, "x");
+      const full = fillReceiver(process.env["NOTIFY_SOCKET"]!);
       const stop = new AbortController();
       using a = marked("a");
       const waiting = thrown(() => notify({ ready: true }, { fds: [a], signal: stop.signal }));
@@ -120,8 +129,7 @@ describe("waiting", () => {
   test("a manager that goes meanwhile", () =>
     leakFree(async () => {
       using socket = manager();
-      using flood = openDatagram(undefined, { connect: process.env["NOTIFY_SOCKET"]! });
-      fill(flood, "x");
+      fillReceiver(process.env["NOTIFY_SOCKET"]!);
       const waiting = codeOf(() => notify({ ready: true }));
       await turns();
       socket.close();
@@ -201,8 +209,7 @@ describe("the barrier", () => {
   test("no room: the signal ends it, nothing is left open", () =>
     leakFree(async () => {
       using _socket = manager();
-      using flood = openDatagram(undefined, { connect: process.env["NOTIFY_SOCKET"]! });
-      fill(flood, "x");
+      fillReceiver(process.env["NOTIFY_SOCKET"]!);
       const stop = new AbortController();
       const waiting = thrown(() => notify({}, { barrier: true, signal: stop.signal }));
       await turns();

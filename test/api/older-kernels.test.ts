@@ -12,7 +12,7 @@ import { isRunning, processState } from "../../src/process/proc-info.ts";
 import { verifyReader } from "../../src/queue-socket/peer-process.ts";
 import { libc } from "../../src/syscalls/libc.ts";
 import { asPointer } from "../../src/syscalls/memory.ts";
-import { type Child, runSource, slower, start, succeeded } from "../support/child.ts";
+import { type Child, run, runSource, slower, start, succeeded } from "../support/child.ts";
 import { peerTest } from "../support/peers.ts";
 import { fake, type Step } from "../support/seam.ts";
 import { tempDir } from "../support/tmp.ts";
@@ -78,6 +78,37 @@ describe("a peer without SO_PEERPIDFD (before Linux 6.5)", () => {
       null,
     ]);
   });
+});
+
+describe("a peer that has ended and was waited for (before Linux 6.16)", () => {
+  const answers = [errno.EINVAL, errno.ESRCH]; // 6.5 to 6.14, and 6.15
+  peerTest("has no pidfd: it is not alive, and peerPidfd says so", ["python3"], () =>
+    leakFree(async () => {
+      using dir = tempDir();
+      using listener = listen(dir.file("peer.sock"));
+      const client = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])";
+      succeeded(await run(["python3", "-c", client, dir.file("peer.sock")]));
+      using socket = await listener.accept();
+      for (const answer of answers) {
+        using _ = fake("getsockopt", [...beforePidfd, { errno: answer }, { errno: answer }]);
+        const gone = { alive: false, source: "peerpidfd", pidfd: null };
+        expect(verifyPeer(socket)).toMatchObject({ ...gone, command: null, executable: null });
+        const error = await failure(() => socket.peerPidfd());
+        expect(error).toMatchObject({ code: "ESRCH", syscall: "getsockopt" });
+        expect(error.message).toContain("has ended and was waited for");
+      }
+    }),
+  );
+
+  test("is not taken for another process that has its number now", () =>
+    leakFree(async () => {
+      using dir = tempDir();
+      using listener = listen(dir.file("peer.sock"));
+      using _client = connectSync(listener.address); // this process: there is one of that pid
+      using socket = await listener.accept();
+      using _ = fake("getsockopt", [...beforePidfd, { errno: errno.EINVAL }]);
+      expect(verifyPeer(socket)).toMatchObject({ alive: false, pidfd: null, executable: null });
+    }));
 });
 
 async function failure(call: () => unknown): Promise<UnixError> {

@@ -261,17 +261,19 @@ describe("connecting", () => {
 
   test("only true is yes; a promise is a TypeError here, and EACCES there", async () => {
     const name = freshName();
-    let answer: unknown;
-    using listener = listenQueue(name, { allow: (() => answer) as () => boolean });
+    let answer = (): unknown => undefined;
+    using listener = listenQueue(name, { allow: () => answer() as boolean });
     const accepting = listener.accept();
-    for (answer of [1, "no", { ok: false }, undefined]) {
+    for (const no of [1, "no", { ok: false }, undefined]) {
+      answer = () => no;
       expect(await codeOf(() => connectQueue(name))).toBe("EACCES");
     }
-    answer = Promise.reject(new Error("later"));
+    // rejected when it is asked: nobody would have taken it before
+    answer = () => Promise.reject(new Error("later"));
     const refused = codeOf(() => connectQueue(name));
     expect(await thrown(() => accepting)).toBeInstanceOf(TypeError);
     expect(await refused).toBe("EACCES");
-    answer = true;
+    answer = () => true;
     const next = listener.accept();
     using client = await connectQueue(name);
     using server = await next;

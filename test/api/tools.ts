@@ -7,6 +7,7 @@ import {
   Fd,
   type FdLike,
   type Message,
+  openDatagram,
   type SeqpacketSocket,
   type StreamSocket,
   socketPair,
@@ -242,6 +243,19 @@ export function pattern(bytes: number, seed = 1): Buffer {
 /** Fill `socket` until it would block; how many sends it took. */
 export function fill(socket: AnySocket, data: string | Uint8Array): number {
   for (let count = 0; ; count++) if (socket.trySend(data) === null) return count;
+}
+
+/**
+ * Send "x" until the receiver's queue has no room for anybody; how many it took. Where the queue
+ * holds more than a sender's buffer does (systemd's max_dgram_qlen is 512), several send.
+ */
+export function fillReceiver(to: string): number {
+  for (let sent = 0; ; ) {
+    using sender = openDatagram();
+    const before = sent;
+    while (sender.trySend("x", { to }) !== null) sent++;
+    if (sent === before) return sent;
+  }
 }
 
 /** Run `body` with some of libc's functions replaced, and put them back. */

@@ -1,17 +1,20 @@
 // Signs of life: when they are wanted, when they are sent, and what keeps them back.
 
 import { describe, expect, test } from "bun:test";
-import {
-  type DatagramSocket,
-  openDatagram,
-  Watchdog,
-  type WatchdogOptions,
-  watchdog,
-} from "../../src/index.ts";
+import { type DatagramSocket, Watchdog, type WatchdogOptions, watchdog } from "../../src/index.ts";
 import { run, succeeded } from "../support/child.ts";
 import { cleanEnvironment, manager, program } from "./managers.ts";
 import { freshPath } from "./pairs.ts";
-import { codeOf, eventually, failure, fill, leakFree, must, thrown, turns } from "./tools.ts";
+import {
+  codeOf,
+  eventually,
+  failure,
+  fillReceiver,
+  leakFree,
+  must,
+  thrown,
+  turns,
+} from "./tools.ts";
 
 cleanEnvironment();
 
@@ -152,14 +155,13 @@ describe("signs of life", () => {
   // Not in leakFree: the first waiter that is not referenced starts a thread, which stays.
   test("a full queue: one waits, and they do not pile up; close ends the wait", async () => {
     using socket = manager();
-    using flood = openDatagram(undefined, { connect: process.env["NOTIFY_SOCKET"]! });
     let asked = 0;
     const errors: unknown[] = [];
     const options: WatchdogOptions = {
       healthy: () => ++asked > 0,
       onError: (error) => errors.push(error),
     };
-    fill(flood, "x");
+    fillReceiver(process.env["NOTIFY_SOCKET"]!);
     using dog = wanted(options);
     dog.start();
     await Bun.sleep(3 * dog.intervalMs);
@@ -176,8 +178,7 @@ describe("signs of life", () => {
 describe("the process", () => {
   test("is not kept alive, not even by a full queue", async () => {
     using _socket = manager();
-    using flood = openDatagram(undefined, { connect: process.env["NOTIFY_SOCKET"]! });
-    fill(flood, "x");
+    fillReceiver(process.env["NOTIFY_SOCKET"]!);
     process.env["WATCHDOG_USEC"] = SHORT;
     const source = `
 import { watchdog } from "@/src/index.ts";

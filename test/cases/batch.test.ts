@@ -8,7 +8,7 @@ import { recvmmsg, sendmmsg } from "../../src/syscalls/message.ts";
 import { setOption } from "../../src/syscalls/socket.ts";
 import { variants } from "../api/pairs.ts";
 import { leakFree, must, turns } from "../api/tools.ts";
-import { noOutOfBand, smallBuffers, testUnless } from "../support/unless.ts";
+import { noOutOfBand, olderThan, smallBuffers, testUnless } from "../support/unless.ts";
 import { batch } from "../syscalls/sockets.ts";
 import {
   done,
@@ -59,6 +59,13 @@ describe.each(packets)("$name", ({ open }) => {
 });
 
 const noOob = noOutOfBand();
+const stopsBehind = olderThan("6.11", "a receive that goes on there") !== null;
+
+/** What is behind a byte that was taken by MSG_OOB (facts: #behind-out-of-band). */
+function behindTaken(raw: Raw, far: number): string | number {
+  const first = raw.text(far);
+  return first === "EAGAIN" && stopsBehind ? raw.text(far) : first;
+}
 
 describe.each(ofKind("stream"))("$name: out of band", ({ open }) => {
   testUnless(noOob, "a receive stops at the mark, and goes on behind it (OOB-01, OOB-05)", () => {
@@ -71,7 +78,7 @@ describe.each(ofKind("stream"))("$name: out of band", ({ open }) => {
     expect(ioctl(far, more.SIOCATMARK)).toBe(1);
     expect(raw.text(far, { flags: MSG_OOB })).toBe("o");
     expect(polled(far)).toBe("IN OUT");
-    expect(raw.text(far)).toBe("world");
+    expect(behindTaken(raw, far)).toBe("world");
   });
 
   testUnless(noOob, "a plain receive of that byte alone says EAGAIN, and drops it (OOB-02)", () => {
@@ -96,7 +103,7 @@ describe.each(ofKind("stream"))("$name: out of band", ({ open }) => {
     send(near, { data: "hello", flags: MSG_OOB });
     send(near, { data: "wor", flags: MSG_OOB });
     send(near, { data: "ld" });
-    const seen = [raw.text(far), raw.text(far, { flags: MSG_OOB }), raw.text(far)];
+    const seen = [raw.text(far), raw.text(far, { flags: MSG_OOB }), behindTaken(raw, far)];
     expect(seen).toEqual(["hellowo", "r", "ld"]);
     expect(setRaw(far, more.SO_OOBINLINE, int(1))).toBe(0);
     send(near, { data: "hello", flags: MSG_OOB });

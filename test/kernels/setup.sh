@@ -113,7 +113,7 @@ root() {
   local suite=$1 arch=$2 image=$home/root-$1-$2.img
   if [ -e "$image" ]; then return; fi
   local want=systemd,systemd-sysv,udev,dbus,kmod,python3,gcc,libc6-dev,linux-libc-dev,socat,iproute2
-  want+=,procps,util-linux,strace,busybox-static,apparmor,curl
+  want+=,procps,util-linux,strace,busybox-static,apparmor,curl,openssl
   local keep=()
   while read -r line; do keep+=(--aptopt="$line"); done < <(cat /etc/apt/apt.conf.d/* 2>/dev/null | grep '^Acquire::' || true)
   local tree=$home/root-$suite-$arch

@@ -47,13 +47,12 @@ async function attempt(properties: readonly string[]): Promise<Attempt> {
   return { found, late };
 }
 
-const TRIES = 3;
-
 /** Have the doctor look around in a service; null: it did not come to its end. */
 async function findings(properties: readonly string[]): Promise<Findings | null> {
-  for (let left = TRIES; ; left--) {
+  const end = performance.now() + LIMIT_MS / 2; // a test's own limit leaves time for one more
+  for (;;) {
     const { found, late } = await attempt(properties);
-    if (!late || left === 1) return found;
+    if (!late || performance.now() > end) return found;
   }
 }
 
