@@ -17,7 +17,7 @@ const MAX_LINES = 95;
 const MAX_LINES_OF: Readonly<Record<string, number>> = {
   "README.md": 260,
   "docs/development.md": 160,
-  "docs/facts.md": 925,
+  "docs/facts.md": 970,
   "docs/http.md": 160,
   "docs/kernels.md": 120,
   "docs/macos.md": 110,
