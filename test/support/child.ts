@@ -3,6 +3,7 @@
 import { writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { MAX_TIMER_MS } from "../../src/base/limits.ts";
 import { type TempDir, tempDir } from "./tmp.ts";
 
 /** This repository's root. */
@@ -79,10 +80,13 @@ export function start(command: readonly string[], options: RunOptions = {}): Chi
     stdin.end();
   }
   const limit = { passed: false };
-  const timer = setTimeout(() => {
-    limit.passed = true;
-    child.kill("SIGKILL");
-  }, timeoutMs * slower);
+  const timer = setTimeout(
+    () => {
+      limit.passed = true;
+      child.kill("SIGKILL");
+    },
+    Math.min(timeoutMs * slower, MAX_TIMER_MS),
+  );
   const out = new Lines(child.stdout);
   const stderr = new Response(child.stderr).text();
   const exited = (async (): Promise<Outcome> => {
