@@ -71,8 +71,15 @@ const mutations: readonly Mutation[] = [
   {
     what: "close-on-exec after the fact",
     file: "src/socket/receive.ts",
-    from: "if (flag.MSG_CMSG_CLOEXEC === null)",
-    to: "if (fds.length < 0)",
+    from: "if (flag.MSG_CMSG_CLOEXEC === null) for",
+    to: "if (fds.length < 0) for",
+    by: "several descriptors are one SCM_RIGHTS",
+  },
+  {
+    what: "close-on-exec of a lone descriptor",
+    file: "src/socket/receive.ts",
+    from: "if (flag.MSG_CMSG_CLOEXEC === null) setCloseOnExec",
+    to: "if (fd < 0) setCloseOnExec",
     by: "several descriptors are one SCM_RIGHTS",
   },
   {
