@@ -19,6 +19,7 @@ import { socketOf } from "../../src/syscalls/socket.ts";
 
 const [path = "", kind = "node"] = process.argv.slice(2);
 const user = process.getuid?.();
+const open = () => listen(path, { allow: ({ uid }) => uid === user });
 
 function bare(): void {
   const server = createServer((_, response) => void response.end("hello\n"));
@@ -57,12 +58,10 @@ function bare(): void {
 
 if (kind === "bare") bare();
 else if (kind === "node") {
-  const listener = listen(path, { allow: ({ uid }) => uid === user });
   const server = createServer((request, response) => {
     response.end(callerOf(request)?.uid === user ? "hello\n" : "who?\n");
   });
-  serveHttp(listener, server);
+  serveHttp(open(), server);
 } else {
-  const listener = listen(path, { allow: ({ uid }) => uid === user });
-  serveOn(listener, (where) => Bun.serve({ ...where, fetch: () => new Response("hello\n") }));
+  serveOn(open(), (where) => Bun.serve({ ...where, fetch: () => new Response("hello\n") }));
 }

@@ -7,7 +7,7 @@ import { check } from "../base/errors.ts";
 import { Fd } from "../fd/fd.ts";
 import { EpollView, isRegistered } from "../serve/epoll-entry.ts";
 import { duplicate, duplicateOnto } from "../syscalls/fd.ts";
-import { isNamed, socketOf } from "../syscalls/socket.ts";
+import { rawName, socketOf } from "../syscalls/socket.ts";
 import type { BunHandle } from "./bun-handle.ts";
 
 /** Numbers that are tried before all of Bun's are. */
@@ -28,7 +28,7 @@ interface Options {
 /** Finds them for one listener's connections. Owns two descriptors. */
 export class WhichFd {
   readonly #epoll: number;
-  readonly #isNamed: (fd: number) => boolean;
+  readonly #name: Uint8Array;
   readonly #trait: ((fd: number) => boolean) | null;
   /** An unbound UDP socket: its address is :: or 0.0.0.0, port 0. */
   readonly #inet: Fd;
@@ -50,7 +50,7 @@ export class WhichFd {
   /** @throws UnixError EMFILE, …; EAFNOSUPPORT if this process may have no such socket */
   constructor({ epoll, name, trait }: Options) {
     this.#epoll = epoll;
-    this.#isNamed = (fd) => isNamed(fd, name);
+    this.#name = name;
     this.#trait = trait ?? null;
     let made = socketOf(c.AF_INET6, c.SOCK_DGRAM); // of that one Bun writes the address faster
     this.#family = made < 0 ? "IPv4" : "IPv6";
@@ -140,6 +140,11 @@ export class WhichFd {
     } finally {
       view.close();
     }
+  }
+
+  #isNamed(fd: number): boolean {
+    const name = rawName(fd);
+    return typeof name !== "number" && Buffer.compare(this.#name, name) === 0;
   }
 
   #matches(fd: number, handle: BunHandle): boolean {

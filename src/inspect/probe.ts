@@ -137,9 +137,12 @@ function answerOfConnect(address: PathAddress, type: SocketType | undefined) {
   return { ...answer, source: "connect" } as const;
 }
 
-/** Whether a socket's file is stale that no socket of this network namespace has. */
-export const isLeftOver = (path: string): boolean =>
-  answerOfConnect({ kind: "path", path }, undefined).state === "stale";
+/** Whether a file that no socket of this network namespace has is a stale socket's. */
+export function isLeftOver(path: string): boolean {
+  const address = { kind: "path", path } as const;
+  if (lookAtFile(address, false).state !== null) return false;
+  return answerOfConnect(address, undefined).state === "stale";
+}
 
 /**
  * macOS: what libproc adds to what connect told: who has it, and whether a refusal was a live

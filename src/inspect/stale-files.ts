@@ -1,6 +1,6 @@
 // Socket files that no process has any more.
 
-import { lstatSync, readdirSync, realpathSync, type Stats } from "node:fs";
+import { readdirSync, realpathSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { UnixSocketInfo } from "./list.ts";
 import { isLeftOver, probe } from "./probe.ts";
@@ -15,23 +15,17 @@ export function staleFiles(
   sockets: readonly UnixSocketInfo[],
   directories = usualPlaces(sockets),
 ): string[] {
-  const live = new Set(sockets.flatMap(({ file }) => (file === null ? [] : [identity(file)])));
   const found = new Set<string>();
   const search = { left: MAX_ENTRIES, seen: new Set<string>() };
   for (const directory of directories) {
-    for (const { path, stats } of socketFiles(directory, DEPTH, search)) {
-      if (!live.has(identity(stats))) found.add(path);
-    }
+    for (const path of socketFiles(directory, DEPTH, search)) found.add(path);
   }
-  const unknown = [...found].sort();
-  const without = filesWithoutSocket(unknown);
+  const all = [...found].sort();
+  const without = filesWithoutSocket(all);
   return without === null
-    ? unknown.filter((path) => isSo(() => probe(path, { follow: false }).state === "stale"))
+    ? all.filter((path) => isSo(() => probe(path, { follow: false }).state === "stale"))
     : without.filter((path) => isSo(() => isLeftOver(path)));
 }
-
-const LOW = 2 ** 32;
-const identity = ({ dev, ino }: { dev: number; ino: number }): string => `${dev} ${ino % LOW}`;
 
 function isSo(question: () => boolean): boolean {
   try {
@@ -57,11 +51,7 @@ interface Search {
   readonly seen: Set<string>;
 }
 
-function* socketFiles(
-  directory: string,
-  depth: number,
-  search: Search,
-): Generator<{ path: string; stats: Stats }> {
+function* socketFiles(directory: string, depth: number, search: Search): Generator<string> {
   const real = realPath(directory);
   if (real === null || search.seen.has(`${depth} ${real}`)) return;
   search.seen.add(`${depth} ${real}`);
@@ -69,9 +59,7 @@ function* socketFiles(
     if (--search.left < 0) return;
     const path = join(real, entry.name);
     if (entry.isDirectory() && depth > 1) yield* socketFiles(path, depth - 1, search);
-    if (!entry.isSocket()) continue;
-    const stats = statsOf(path);
-    if (stats?.isSocket() === true) yield { path, stats };
+    if (entry.isSocket()) yield path;
   }
 }
 
@@ -88,13 +76,5 @@ function realPath(path: string): string | null {
     return realpathSync(path);
   } catch {
     return null;
-  }
-}
-
-function statsOf(path: string): Stats | null {
-  try {
-    return lstatSync(path);
-  } catch {
-    return null; // gone meanwhile
   }
 }

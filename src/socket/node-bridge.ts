@@ -109,8 +109,8 @@ export class Bridge {
 
   /**
    * The kernel has all that was written, and the writer is being told. What the peer does because
-   * of it comes after that: an HTTP client uses no connection again whose request has no end yet
-   * when the answer comes.
+   * of it comes in the loop's next turn: an HTTP client uses no connection again whose request has
+   * no end yet when the answer comes.
    */
   get #tellsWriter(): boolean {
     return this.#told || (this.#writing && this.socket.queuedBytes === 0);
@@ -171,7 +171,7 @@ export class Bridge {
 
   /** The next message waits for a promise, until the stream asks for more. */
   #came(message: Message): Promise<void> | undefined {
-    if (this.#tellsWriter) return later(() => this.#came(message));
+    if (this.#tellsWriter) return this.#cameLater(message);
     if (this.#wanted || this.#stream.destroyed) {
       this.#threw = false;
       if (this.#deliver(message)) return this.#threw ? Promise.resolve() : undefined;
@@ -179,6 +179,11 @@ export class Bridge {
     return new Promise((resume) => {
       this.#resume = resume;
     });
+  }
+
+  async #cameLater(message: Message): Promise<void> {
+    await new Promise((resolve) => setImmediate(resolve));
+    await this.#came(message);
   }
 
   /** False: that is enough for now. */
@@ -217,7 +222,7 @@ export class Bridge {
   }
 
   #failed(error: Error): void {
-    if (this.#tellsWriter) void later(() => this.#failed(error));
+    if (this.#tellsWriter) setImmediate(() => this.#failed(error));
     else if (!this.#stream.destroyed) this.#stream.destroy(error);
   }
 
@@ -225,7 +230,7 @@ export class Bridge {
   #ended(): void {
     if (this.#stream.destroyed) return;
     if (this.#tellsWriter) {
-      void later(() => this.#ended());
+      setImmediate(() => this.#ended());
       return;
     }
     if (this.socket.closed) {
@@ -257,10 +262,6 @@ export class Bridge {
     this.#fds.clear();
   }
 }
-
-/** When the loop has had its turn, in which the outcomes that are known are told. */
-const later = <T>(call: () => T): Promise<Awaited<T>> =>
-  new Promise((resolve) => setImmediate(() => resolve(call() as Awaited<T>)));
 
 const own = (fds: number[]): Fd[] => fds.map((fd) => Fd.adopt(fd, "writeWithFds"));
 

@@ -52,7 +52,7 @@ export class SeqpacketSocket extends PacketSocket {
     return KIND;
   }
 
-  /** @internal */
+  /** @internal As `#dataFirst`, without a function for each message. */
   override take(maxBytes: number): Message | null | undefined {
     if (this.#reset === null) {
       try {

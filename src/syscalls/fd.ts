@@ -52,12 +52,7 @@ export const duplicate = (fd: number, min = FIRST_FREE): number =>
 
 /** Make `onto` a descriptor for `fd`'s open file, close-on-exec; what `onto` was is closed. */
 export function duplicateOnto(fd: number, onto: number): number {
-  if (system === "linux") {
-    let made: number;
-    do made = result(libc.dup3(fd, onto, file.O_CLOEXEC));
-    while (made === INTERRUPTED);
-    return made;
-  }
+  if (system === "linux") return uninterrupted(() => libc.dup3(fd, onto, file.O_CLOEXEC));
   const made = uninterrupted(() => libc.dup2(fd, onto));
   return made < 0 ? made : Math.min(setCloseOnExec(made, true), 0) || made;
 }

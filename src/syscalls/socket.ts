@@ -147,18 +147,6 @@ export function socketCookie(fd: number): number {
   return upper < MAX_UPPER ? lower + upper * 2 ** 32 : -1;
 }
 
-/** Whether the socket's own name, as the kernel writes it, is `bytes`. */
-export function isNamed(fd: number, bytes: Uint8Array): boolean {
-  cells.words[0] = name.bytes.length;
-  if (libc.getsockname(fd, name.address, cells.address) < 0) return false;
-  return cells.words[0] === bytes.length && sameBytes(name.bytes, bytes);
-}
-
-function sameBytes(long: Uint8Array, short: Uint8Array): boolean {
-  for (let i = 0; i < short.length; i++) if (long[i] !== short[i]) return false;
-  return true;
-}
-
 /** Any option's bytes into `room`; the result is how many there are, or a negative errno. */
 export function getOptionBytes(
   fd: number,
