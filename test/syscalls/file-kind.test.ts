@@ -1,7 +1,7 @@
 // Asking what a descriptor stands for, also where the kernel wants a name for that (before Linux
 // 6.11).
 
-import { afterAll, expect, test } from "bun:test";
+import { afterAll, expect } from "bun:test";
 import { closeSync, openSync } from "node:fs";
 import { mode } from "../../native/file.ts";
 import { nr } from "../../native/numbers.ts";
@@ -9,9 +9,9 @@ import { system } from "../../native/platform.ts";
 import { close, pipe } from "../../src/syscalls/fd.ts";
 import { lookAt } from "../../src/syscalls/file-kind.ts";
 import { libc } from "../../src/syscalls/libc.ts";
+import { testsUnless } from "../support/unless.ts";
 
-const linuxTest = system === "linux" ? test : test.skip;
-if (system !== "linux") console.log("skip: statx (Linux only)");
+const { test } = testsUnless(system === "linux" ? null : "statx is Linux's");
 
 const nothing = openSync("/dev/null", "r");
 afterAll(() => closeSync(nothing));
@@ -21,12 +21,12 @@ afterAll(() => {
   for (const end of ends) close(end);
 });
 
-linuxTest("it says the type", () => {
+test("it says the type", () => {
   expect([lookAt(nothing), lookAt(ends[0])]).toEqual([mode.S_IFCHR, mode.S_IFIFO]);
   expect(lookAt(2 ** 30)).toBeNegative();
 });
 
-linuxTest("a kernel that wants a name gets an empty one, from then on", () => {
+test("a kernel that wants a name gets an empty one, from then on", () => {
   const { syscall } = libc;
   const BAD_ADDRESS = 8;
   const names: (number | string)[] = [];
