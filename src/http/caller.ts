@@ -60,7 +60,7 @@ export function callerOn(socket: StreamSocket): Caller {
 
 /** @internal From now on `callerOf` finds the caller on this stream. */
 export function mark(stream: object, caller: Caller): void {
-  (stream as { [CALLER]?: Caller })[CALLER] = caller;
+  Object.defineProperty(stream, CALLER, { value: caller, configurable: true });
 }
 
 function get(from: unknown, key: PropertyKey): unknown {
