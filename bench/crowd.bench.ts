@@ -19,7 +19,7 @@ for (const conns of [10, 200, 1000]) {
   };
   if (!quick) {
     contenders["C epoll"] = run(cServer("echo")); // the bare calls are the nearer floor
-    contenders["bare messages"] = run(ours("messages", "callback"));
+    contenders["bare messages"] = run(ours("messages", "handler"));
     contenders["bare promises"] = run(ours("messages", "promise"));
   }
   const taken = await interleave(contenders);
