@@ -29,7 +29,7 @@ export abstract class FdOwner extends Referenced {
 
   /** @internal The number. @throws UnixError ERR_CLOSED */
   protected open(syscall: string): number {
-    const { fd } = this.handle;
+    const { fd } = this;
     if (fd < 0) throw closedError(syscall);
     return fd;
   }

@@ -65,6 +65,17 @@ export abstract class BaseSocket extends FdOwner implements AsyncDisposable {
     return false;
   }
 
+  /** The descriptor's number, borrowed; −1 once closed. */
+  override get fd(): number {
+    const watch = this.#watch; // whoever waits has just looked at it, and not at the Fd
+    return watch === null || watch.closed ? this.handle.fd : watch.fd;
+  }
+
+  /** True once it is closed or released here: what waits then fails with ERR_CLOSED. */
+  override get closed(): boolean {
+    return this.fd < 0;
+  }
+
   /** @internal */
   protected get watch(): Watch {
     return (this.#watch ??= this.#newWatch());

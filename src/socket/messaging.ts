@@ -20,7 +20,7 @@ import { BaseSocket } from "./endpoint.ts";
 import type { Message, Received, ReceivedMessage } from "./message.ts";
 import { type SendOnce, SendOperation } from "./queued-send.ts";
 import { type CopyOut, type Room, receiveIntoOnce, receiveOnce } from "./receive.ts";
-import { EnvelopeConsumer, type ReceiveOptions, Receiving, roomIn } from "./receiving.ts";
+import { EnvelopeConsumer, type ReceiveOptions, roomIn } from "./receiving.ts";
 import {
   closeTransferred,
   isShort,
@@ -52,8 +52,8 @@ export interface SendWaitOptions extends SendOptions, Abortable {
 export abstract class MessagingSocket extends BaseSocket {
   #queuedBytes = 0;
   #sendEnded = false;
-  /** The plain receive, made once: the most frequent operation. */
-  #receiving: Receiving | null = null;
+  /** The waiter of the plain receive, made once: the most frequent one. */
+  #again: Again<Message | null> | null = null;
 
   /**
    * The next message, when there is one; null when the peer has ended (a datagram socket has no
@@ -64,24 +64,27 @@ export abstract class MessagingSocket extends BaseSocket {
    */
   receive(options?: ReceiveOptions): Promise<Message | null> {
     if (options === undefined) return this.#receivePlain();
-    const receiving = new Receiving(this, this.#maxBytes(options.maxBytes));
-    return this.waitFor("read", options.signal, receiving);
+    const maxBytes = this.#maxBytes(options.maxBytes);
+    return this.waitFor("read", options.signal, { tryOnce: () => this.take(maxBytes) });
   }
 
   #receivePlain(): Promise<Message | null> {
-    const plain = this.#plain;
     try {
       this.open("recvmsg");
-      const received = (plain.again ??= new Again(plain)).once(this.watch);
+      const received = (this.#again ??= new Again(this)).once(this.watch);
       if (received !== null) return received;
     } catch (error) {
       return rejected(error);
     }
-    return this.waitFor("read", undefined, plain);
+    return this.waitFor("read", undefined, this);
   }
 
-  get #plain(): Receiving {
-    return (this.#receiving ??= new Receiving(this, this.settings.maxMessageBytes));
+  /**
+   * @internal The plain receive as what is tried: the socket itself, for an object more would be
+   * cold in the processor's cache where there are many connections.
+   */
+  tryOnce(): Message | null | undefined {
+    return this.take(this.settings.maxMessageBytes);
   }
 
   /** The next message if one is here; null: the peer has ended; undefined: nothing now. */
@@ -152,7 +155,7 @@ export abstract class MessagingSocket extends BaseSocket {
    *   signal's reason
    */
   consume(handler: (message: Message) => unknown, options: Abortable = {}): Promise<void> {
-    return this.consumeFrom(this.#plain, handler, options.signal);
+    return this.consumeFrom(this, handler, options.signal);
   }
 
   /**
@@ -182,7 +185,7 @@ export abstract class MessagingSocket extends BaseSocket {
     { ended, signal }: { readonly ended: () => void; readonly signal: AbortSignal },
   ): Promise<void> {
     const tryOnce = (): Message | null | undefined => {
-      const message = this.#plain.tryOnce();
+      const message = this.tryOnce();
       if (message === null) ended();
       return message;
     };
