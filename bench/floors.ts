@@ -35,10 +35,11 @@ const known: readonly Floor[] = [
       ["C epoll", "Bun.listen"],
     ],
     why:
-      "the bare calls are `recv` and `send` in a closed loop, with no message and no " +
-      "promise; `bare messages` is that with `recvmsg`, without which the kernel would close " +
-      "descriptors unseen, and a message with bytes of its own, `bare promises` with a promise " +
-      'for each as well. What is beyond is listed under "Many connections" below',
+      "the bare calls are `recv` and `send` in a loop that lets nothing else run, with no message " +
+      "and no promise; `bare messages` is the least that can hand over messages in a program whose " +
+      "loop is Bun's: `recvmsg`, without which the kernel would close descriptors unseen, bytes of " +
+      "their own, an object and a handler for each connection; `bare promises` has a promise for " +
+      'each message in the place of the handler. What is beyond is listed under "Many connections"',
   },
   {
     work: "one way, writes of 64 KiB",
@@ -56,8 +57,9 @@ const known: readonly Floor[] = [
     ],
     why:
       "the receiver never sleeps: whoever takes longer for one receive finds more at the " +
-      "next, so the rate follows the writer, unless the receiver's processor is busy with " +
-      'compiling it (see "Compiling" below)',
+      "next, so the rate follows the writer, and C that only receives gets no more than " +
+      'Bun.listen; unless the receiver\'s processor is busy with compiling it (see "Compiling" ' +
+      "below)",
   },
   {
     work: "accept, peer credentials, close",
