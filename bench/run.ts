@@ -26,7 +26,7 @@ const quickGroups: Record<string, number> = {
   start: 0.25,
 };
 const QUICK_ROUNDS = 3;
-/** Of a run of everything that is published: ten minutes where nothing else runs. */
+/** Of a run of everything that is published: twenty minutes where nothing else runs. */
 const PUBLISHED_ROUNDS = 3;
 
 const { values: options, positionals: filters } = parseArgs({
