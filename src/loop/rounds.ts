@@ -65,7 +65,7 @@ export function setBusyPoll(ms: number): void {
   busyPollMs = ms;
 }
 
-/** Those just served have put work into process.nextTick. */
+/** Those just served, or their answers, have put work into process.nextTick. */
 let ticking = false;
 
 /**
@@ -124,7 +124,8 @@ export class Rounds {
    * is still in the processor's cache.
    */
   readonly #step = (): void => {
-    if (this.#at < this.#count) this.#serveNext();
+    if (ticking) this.#soon();
+    else if (this.#at < this.#count) this.#serveNext();
     else if (this.#look) this.#lookAgain();
     else if (!this.#source.awaited && ++this.#hops < IDLE_MICROTASK_TURNS)
       queueMicrotask(this.#step);

@@ -76,7 +76,8 @@ export class Bridge {
         return;
       }
       if (rest.length === 0) {
-        this.#tell(done);
+        ticksFirst(); // node:stream tells the writer in the next tick
+        done();
         return;
       }
     }
