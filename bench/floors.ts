@@ -35,11 +35,12 @@ const known: readonly Floor[] = [
       ["C epoll", "Bun.listen"],
     ],
     why:
-      "the bare calls are `recv` and `send` in a loop that lets nothing else run, with no message " +
-      "and no promise; `bare messages` is the least that can hand over messages in a program whose " +
-      "loop is Bun's: `recvmsg`, without which the kernel would close descriptors unseen, bytes of " +
-      "their own, an object and a handler for each connection; `bare promises` has a promise for " +
-      'each message in the place of the handler. What is beyond is listed under "Many connections"',
+      "the bare calls are `recv` and `send` in a loop that lets nothing else run, with no " +
+      "message and no promise; `bare messages` is the least that can hand over messages in a " +
+      "program whose loop is Bun's: `recvmsg`, without which the kernel would close descriptors " +
+      "unseen, bytes of their own, an object and a handler for each connection; `bare promises` " +
+      "has a promise for each message in the place of the handler. What is beyond is listed " +
+      'under "Many connections"',
   },
   {
     work: "one way, writes of 64 KiB",
