@@ -216,7 +216,7 @@ describe("who is told", () => {
     }
   }
 
-  test("answers to corked writes that the kernel took come in the same turn of the loop", async () => {
+  test("to corked writes that the kernel took, answers come in the same turn", async () => {
     const exchanges = 400;
     const atOnce = async (corked: boolean): Promise<number> => {
       using pair = open();
