@@ -24,7 +24,7 @@ export abstract class FdOwner extends Referenced {
 
   /** True once it is closed or released here: what waits then fails with ERR_CLOSED. */
   get closed(): boolean {
-    return this.handle.closed;
+    return this.fd < 0;
   }
 
   /** @internal The number. @throws UnixError ERR_CLOSED */

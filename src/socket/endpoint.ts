@@ -71,11 +71,6 @@ export abstract class BaseSocket extends FdOwner implements AsyncDisposable {
     return watch === null || watch.closed ? this.handle.fd : watch.fd;
   }
 
-  /** True once it is closed or released here: what waits then fails with ERR_CLOSED. */
-  override get closed(): boolean {
-    return this.fd < 0;
-  }
-
   /** @internal */
   protected get watch(): Watch {
     return (this.#watch ??= this.#newWatch());
