@@ -30,7 +30,7 @@ export class Bridge {
   #resume: (() => void) | null = null;
   /** node:stream's turn to write is not over. */
   #writing = false;
-  /** The writer was told of its end, and what it does then goes on until the loop's next turn. */
+  /** A writer was told, and what it does then goes on until the loop's next turn. */
   #told = false;
   /** What a listener threw waits to be thrown, before the next message comes. */
   #threw = false;
@@ -55,11 +55,11 @@ export class Bridge {
     if (rest === null) return true;
     if (rest === chunk && numbers.length > 0) this.#fds.set(chunk, own(duplicateAll(numbers)));
     return this.#stream.queue(rest, undefined, (error) => {
-      if (error) closeAll(this.#take(chunk));
+      if (error) closeAll(this.#takeFds(chunk));
     });
   }
 
-  #take(chunk: Uint8Array): Fd[] {
+  #takeFds(chunk: Uint8Array): Fd[] {
     const fds = this.#fds.get(chunk) ?? [];
     this.#fds.delete(chunk);
     return fds;
@@ -109,12 +109,25 @@ export class Bridge {
   }
 
   /**
-   * The kernel has all that was written, and the writer is being told. What the peer does because
-   * of it comes in the loop's next turn: an HTTP client uses no connection again whose request has
-   * no end yet when the answer comes.
+   * What a writer asks to be told with, in a later tick; that comes before any answer, too. What an
+   * HTTP server is told is that its own answer went out: the next request is no answer to it, and
+   * does not wait for a turn of the loop.
    */
-  get #tellsWriter(): boolean {
-    return this.#told || (this.#writing && this.socket.queuedBytes === 0);
+  telling(done: Done): Done {
+    ticksFirst();
+    return this.writes.gathers ? done : (error) => this.#tell(done, error as Error);
+  }
+
+  /**
+   * A write that the kernel has, and of which the writer is being told, comes before what the peer
+   * does because of it; so does what the writer puts off to the loop's next turn (setImmediate): an
+   * HTTP client uses no connection again whose request has no end yet when the answer comes. null:
+   * there is none. What is written meanwhile is not waited for: nothing would come to one who writes
+   * in every turn.
+   */
+  #writerTold(): Promise<void> | null {
+    const writing = this.#writing && this.socket.queuedBytes === 0;
+    return writing ? turns(2) : this.#told ? turns(1) : null; // 2: it is told in the first
   }
 
   /** Writes without descriptors are gathered; each with descriptors begins a send of its own. */
@@ -134,7 +147,7 @@ export class Bridge {
   }
 
   async #send(chunks: Uint8Array[]): Promise<void> {
-    const fds = this.#take(chunks[0]!);
+    const fds = this.#takeFds(chunks[0]!);
     try {
       await this.socket.send(chunks, { fds });
     } finally {
@@ -148,6 +161,7 @@ export class Bridge {
     this.#receiving = true;
     this.socket
       .consumeBuffers((message) => this.#came(message))
+      .finally(() => this.#writerTold())
       .then(
         () => this.#ended(),
         (error) => this.#failed(error),
@@ -172,7 +186,11 @@ export class Bridge {
 
   /** The next message waits for a promise, until the stream asks for more. */
   #came(message: Message): Promise<void> | undefined {
-    if (this.#tellsWriter) return this.#cameLater(message);
+    const told = this.#writerTold();
+    return told === null ? this.#take(message) : told.then(() => this.#take(message));
+  }
+
+  #take(message: Message): Promise<void> | undefined {
     if (this.#wanted || this.#stream.destroyed) {
       this.#threw = false;
       if (this.#deliver(message)) return this.#threw ? Promise.resolve() : undefined;
@@ -180,11 +198,6 @@ export class Bridge {
     return new Promise((resume) => {
       this.#resume = resume;
     });
-  }
-
-  async #cameLater(message: Message): Promise<void> {
-    await new Promise((resolve) => setImmediate(resolve));
-    await this.#came(message);
   }
 
   /** False: that is enough for now. */
@@ -223,17 +236,12 @@ export class Bridge {
   }
 
   #failed(error: Error): void {
-    if (this.#tellsWriter) setImmediate(() => this.#failed(error));
-    else if (!this.#stream.destroyed) this.#stream.destroy(error);
+    if (!this.#stream.destroyed) this.#stream.destroy(error);
   }
 
   /** As a net.Socket does: if nothing is left to read, "end" comes without a reader, too. */
   #ended(): void {
     if (this.#stream.destroyed) return;
-    if (this.#tellsWriter) {
-      setImmediate(() => this.#ended());
-      return;
-    }
     if (this.socket.closed) {
       this.#failed(closedError("recvmsg"));
       return;
@@ -249,8 +257,10 @@ export class Bridge {
     if (!callAlone(call)) this.#threw = true;
   }
 
-  end(): void {
+  end(done: Done): void {
     this.socket.end();
+    ticksFirst(); // "finish" comes in the next tick
+    this.#tell(done);
   }
 
   close(): void {
@@ -262,6 +272,11 @@ export class Bridge {
     for (const fds of this.#fds.values()) closeAll(fds);
     this.#fds.clear();
   }
+}
+
+/** So many turns of Bun's loop. */
+async function turns(count: number): Promise<void> {
+  for (let left = count; left > 0; left--) await new Promise((turn) => setImmediate(turn));
 }
 
 const own = (fds: number[]): Fd[] => fds.map((fd) => Fd.adopt(fd, "writeWithFds"));

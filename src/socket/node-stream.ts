@@ -80,7 +80,7 @@ function streamClass() {
       return this.bridge.writes.write(
         chunk,
         typeof encoding === "function" ? undefined : encoding,
-        typeof told === "function" ? (told as Done) : undefined,
+        typeof told === "function" ? this.bridge.telling(told as Done) : undefined,
       );
     }
 
@@ -118,8 +118,7 @@ function streamClass() {
     }
 
     override _final(done: Done): void {
-      this.bridge.end();
-      done();
+      this.bridge.end(done);
     }
 
     override _destroy(error: Error | null, done: Done): void {

@@ -189,31 +189,80 @@ describe("who is told", () => {
   }
 
   /** Whether it waits for room; corked, or larger than what is gathered, it is node:stream's. */
-  const written = { "that had to wait": 600_000, "that was corked": 4, "of 100 kB": 100_000 };
+  const written = {
+    "that had to wait": 600_000,
+    "that was corked": 4,
+    "of 100 kB": 100_000,
+    "of 4 bytes": 4,
+    "that others went before": 4,
+    "with the end": 4,
+  };
+  type Then = (call: () => void) => void;
+  const puttingOff: Readonly<Record<string, Then>> = {
+    "in ticks": (call) => process.nextTick(() => process.nextTick(call)),
+    "with setImmediate": setImmediate,
+  };
   for (const [what, bytes] of Object.entries(written)) {
-    for (const end of [false, true]) {
-      const does = end ? "ends with" : "answers";
-      test(`of a write ${what}, before what the peer ${does} because of it`, async () => {
-        for (let round = 0; round < 10; round++) {
-          using pair = open();
-          const seen: string[] = [];
-          const answered = (async () => {
-            await readExactly(pair.far, bytes);
-            if (end) pair.far.end();
-            else pair.far.trySend("answer");
-          })();
-          if (what === "that was corked") pair.duplex.cork();
-          pair.duplex.write("x".repeat(bytes), () => {
-            process.nextTick(() => process.nextTick(() => seen.push("written")));
-          });
-          pair.duplex.uncork();
-          pair.duplex.on(end ? "end" : "data", () => seen.push("answer"));
-          await answered;
-          await eventually(() => seen.length === 2, "both");
-          expect(seen).toEqual(["written", "answer"]);
-        }
-      });
+    for (const [how, putOff] of Object.entries(puttingOff)) {
+      for (const end of [false, true]) {
+        const does = end ? "ends with" : "answers";
+        test(`of a write ${what}, and what it does ${how}, before what the peer ${does}`, () =>
+          ofWrite({ what, bytes, putOff, end }));
+      }
     }
+  }
+
+  interface Write {
+    readonly what: string;
+    readonly bytes: number;
+    readonly putOff: Then;
+    readonly end: boolean;
+  }
+
+  async function ofWrite({ what, bytes, putOff, end }: Write): Promise<void> {
+    for (let round = 0; round < 20; round++) {
+      using pair = open();
+      const seen: string[] = [];
+      const before = what === "that others went before" ? 2 : 0;
+      const answered = (async () => {
+        await readExactly(pair.far, bytes + before);
+        if (end) pair.far.end();
+        else pair.far.trySend("answer");
+      })();
+      if (round % 2 > 0) await turns(); // it begins to read in the first
+      if (what === "that was corked") pair.duplex.cork();
+      for (let i = 0; i < before; i++) pair.duplex.write("y");
+      const told = () => putOff(() => seen.push("written"));
+      if (what === "with the end") pair.duplex.end("x".repeat(bytes), told);
+      else pair.duplex.write("x".repeat(bytes), told);
+      pair.duplex.uncork();
+      pair.duplex.on(end ? "end" : "data", () => seen.push("answer"));
+      await answered;
+      await eventually(() => seen.length === 2, "both");
+      expect(seen).toEqual(["written", "answer"]);
+    }
+  }
+
+  for (const corked of [false, true]) {
+    test(`one who writes in every turn gets what comes, and the end; corked: ${corked}`, async () => {
+      using pair = open();
+      void pair.far.consume(({ data }) => data.length).catch(() => {});
+      let [came, ended, count] = ["", false, 0];
+      pair.duplex.on("data", (data) => (came += data));
+      pair.duplex.on("end", () => (ended = true));
+      const write = (): void => {
+        if (ended || ++count > 10_000) return;
+        if (corked) pair.duplex.cork();
+        pair.duplex.write("x", () => setImmediate(write));
+        pair.duplex.uncork();
+      };
+      write();
+      pair.far.trySend("some");
+      await eventually(() => came === "some", "what was sent");
+      pair.far.end();
+      await eventually(() => ended, "the end");
+      expect(count).toBeLessThan(10_000);
+    });
   }
 
   test("to corked writes that the kernel took, answers come in the same turn", async () => {

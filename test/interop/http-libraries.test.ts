@@ -100,6 +100,10 @@ describe("clients of serveHttp", () => {
         const agent = new OurAgent(path);
         const own = new http.Agent({ keepAlive: true });
         const retry = { limit: 0 };
+        // it writes 64 KiB at a time, and puts off the next ones, and the end, with setImmediate
+        const pieces = [10, 65_537, 131_082, LONG.length].flatMap((length) =>
+          Array.from({ length: 5 }, () => LONG.slice(0, length)),
+        );
         const both = [
           {
             client: got.extend({ enableUnixSockets: true, retry, agent: { http: own } }),
@@ -111,8 +115,10 @@ describe("clients of serveHttp", () => {
           for (let i = 0; i < 3; i++) {
             expect(await client.get(`${url}/`).json<unknown>()).toEqual({ pid, body: 0 });
           }
-          const posted = client.post(`${url}/`, { body: LONG }).json<unknown>();
-          expect(await posted).toEqual({ pid, body: LONG.length });
+          for (const body of pieces) {
+            const posted = client.post(`${url}/`, { body }).json<unknown>();
+            expect(await posted).toEqual({ pid, body: body.length });
+          }
           const late = client.get(`${url}/slow`, { timeout: { response: 50 } });
           expect(await late.catch((error) => error.code)).toBe("ETIMEDOUT");
         }
