@@ -244,7 +244,7 @@ describe("who is told", () => {
   }
 
   for (const corked of [false, true]) {
-    test(`one who writes in every turn gets what comes, and the end; corked: ${corked}`, async () => {
+    test(`one who writes in every turn gets what comes, and the end: ${corked}`, async () => {
       using pair = open();
       void pair.far.consume(({ data }) => data.length).catch(() => {});
       let [came, ended, count] = ["", false, 0];
