@@ -122,8 +122,8 @@ export class Bridge {
    * A write that the kernel has, and of which the writer is being told, comes before what the peer
    * does because of it; so does what the writer puts off to the loop's next turn (setImmediate): an
    * HTTP client uses no connection again whose request has no end yet when the answer comes. null:
-   * there is none. What is written meanwhile is not waited for: nothing would come to one who writes
-   * in every turn.
+   * there is none. What is written meanwhile is not waited for: nothing would come to one who
+   * writes in every turn.
    */
   #writerTold(): Promise<void> | null {
     const writing = this.#writing && this.socket.queuedBytes === 0;
