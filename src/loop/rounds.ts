@@ -76,6 +76,17 @@ export function ticksFirst(): void {
   ticking = true;
 }
 
+/** Someone may have put work off to the next turn of Bun's loop. */
+let turnAwaited = false;
+
+/**
+ * The next step comes in the next turn of Bun's loop, after what was put off to it until then
+ * (setImmediate).
+ */
+export function turnFirst(): void {
+  turnAwaited = true;
+}
+
 export class Rounds {
   readonly #source: Source;
   #running = false;
@@ -125,7 +136,18 @@ export class Rounds {
    */
   readonly #step = (): void => {
     if (ticking) this.#soon();
-    else if (this.#at < this.#count) this.#serveNext();
+    else if (turnAwaited) setImmediate(this.#afterTurn);
+    else this.#next();
+  };
+
+  /** Once: who asks for a turn in every turn does not keep others waiting. */
+  readonly #afterTurn = (): void => {
+    turnAwaited = false;
+    this.#next();
+  };
+
+  #next(): void {
+    if (this.#at < this.#count) this.#serveNext();
     else if (this.#look) this.#lookAgain();
     else if (!this.#source.awaited && ++this.#hops < IDLE_MICROTASK_TURNS)
       queueMicrotask(this.#step);
@@ -133,7 +155,7 @@ export class Rounds {
       this.#running = false;
       this.#source.goIdle();
     }
-  };
+  }
 
   #serveNext(): void {
     let left = BURST;

@@ -6,7 +6,7 @@ import { callAlone, throwAlone } from "../base/callbacks.ts";
 import { closedError } from "../base/errors.ts";
 import { closeMany } from "../fd/closing.ts";
 import { Fd, type FdLike } from "../fd/fd.ts";
-import { ticksFirst } from "../loop/rounds.ts";
+import { ticksFirst, turnFirst } from "../loop/rounds.ts";
 import { bufferOver, hasByteElements, isView } from "../syscalls/memory.ts";
 import type { Message } from "./message.ts";
 import { type Done, flushHeld, type Queue, Writes } from "./node-writes.ts";
@@ -101,6 +101,7 @@ export class Bridge {
   #tell(done: Done, error?: Error): void {
     if (!this.#told) {
       this.#told = true;
+      turnFirst();
       setImmediate(() => {
         this.#told = false;
       });

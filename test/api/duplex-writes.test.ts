@@ -244,8 +244,9 @@ describe("who is told", () => {
   }
 
   for (const corked of [false, true]) {
-    test(`one who writes in every turn gets what comes, and the end: ${corked}`, async () => {
+    test(`one who writes in every turn keeps nobody from reading, corked: ${corked}`, async () => {
       using pair = open();
+      const [near, far] = socketPair("stream");
       void pair.far.consume(({ data }) => data.length).catch(() => {});
       let [came, ended, count] = ["", false, 0];
       pair.duplex.on("data", (data) => (came += data));
@@ -259,9 +260,12 @@ describe("who is told", () => {
       write();
       pair.far.trySend("some");
       await eventually(() => came === "some", "what was sent");
+      far.trySend("to another");
+      expect(must(await near.receive()).text()).toBe("to another");
       pair.far.end();
       await eventually(() => ended, "the end");
       expect(count).toBeLessThan(10_000);
+      for (const one of [near, far]) one.close();
     });
   }
 
