@@ -126,6 +126,18 @@ const textEscaped: Rule = (source) =>
         "text of others is in it: toJson (base/printable.ts), or print (cli/terminal.ts)",
       );
 
+const timersIn = "src/base/timers.ts";
+
+/** Biome has the rule for what is a global itself. */
+const timersAsLoaded: Rule = (source) =>
+  !source.file.startsWith("src/") || source.file === timersIn
+    ? []
+    : matches(
+        source,
+        /\b(?:process\.nextTick|performance\.now|Date\.now)\b/,
+        `tests of programs replace it: import it from ${timersIn}`,
+      );
+
 const narrow: Rule = (source) =>
   source.lines.flatMap((line, i) =>
     line.length <= MAX_COLUMNS
@@ -184,6 +196,7 @@ const rules: readonly (readonly [string, readonly Source[], Rule])[] = [
   ["native/ is data", own, nativeIsData],
   ["one look at callers' bytes", own, oneLookAtBytes],
   ["text of others is escaped", own, textEscaped],
+  ["timers and clocks as they were loaded", own, timersAsLoaded],
   [`at most ${MAX_COLUMNS} columns in a line`, everything, narrow],
   ["nothing left for later", everything, nothingForLater],
   ["exports of files with something public are documented", publicFiles(), documented],
@@ -241,6 +254,7 @@ describe("the rules find what they look for", () => {
     [oneLookAtBytes, "src/a.ts", "f(ptr(data));", "f(addressOf(data));"],
     [oneLookAtBytes, "src/a.ts", "f(data.byteLength);", "f(bytesIn(data), Buffer.byteLength(s));"],
     [oneLookAtBytes, "src/a.ts", "if (data instanceof Uint8Array) f();", "if (isView(data)) f();"],
+    [timersAsLoaded, "src/a.ts", "process.nextTick(f);", "nextTick(f);"],
     [narrow, "a.ts", "x".repeat(101), "x".repeat(100)],
     [nothingForLater, "a.ts", `// ${"TO" + "DO"}: x`, "// done"],
     [documented, "src/a.ts", "export const a = 1;", "/** A. */\nexport const a = 1;"],

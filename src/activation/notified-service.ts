@@ -6,6 +6,7 @@ import { integer } from "../base/checks.ts";
 import type { Abortable } from "../base/deadline.ts";
 import { UnixError } from "../base/errors.ts";
 import { MAX_TIMER_MS } from "../base/limits.ts";
+import { clearTimeout, setTimeout } from "../base/timers.ts";
 import type { Fd } from "../fd/fd.ts";
 import type { Message } from "../socket/message.ts";
 import type { Credentials } from "../structs/credentials.ts";

@@ -5,6 +5,7 @@ import { callAlone, textOf } from "../base/callbacks.ts";
 import { closedError, UnixError } from "../base/errors.ts";
 import { MAX_TIMER_MS } from "../base/limits.ts";
 import { printable, toJson } from "../base/printable.ts";
+import { clearInterval, setInterval } from "../base/timers.ts";
 import { deliver } from "./manager.ts";
 
 /** How a watchdog decides, and if it reports errors. */

@@ -1,5 +1,7 @@
 // The caller's functions, called in the middle of this library's own work.
 
+import { queueMicrotask } from "./timers.ts";
+
 /** Throw in a microtask, outside of this library's calls: an uncaught exception of the process. */
 export function throwAlone(error: unknown): void {
   queueMicrotask(() => {

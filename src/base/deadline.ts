@@ -2,13 +2,7 @@
 
 import { integer } from "./checks.ts";
 import type { UnixError } from "./errors.ts";
-
-/** The time left until a deadline, as poll(2) takes it. */
-export function remaining(timeoutMs: number | undefined): () => number {
-  if (timeoutMs === undefined) return () => -1;
-  const end = performance.now() + integer("timeoutMs", timeoutMs);
-  return () => Math.max(0, Math.ceil(end - performance.now()));
-}
+import { clearTimeout, setTimeout } from "./timers.ts";
 
 /** A wait that the caller can cancel: part of the options of every call that waits. */
 export interface Abortable {

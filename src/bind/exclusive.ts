@@ -15,6 +15,7 @@ import { type Probe, probe } from "../inspect/probe.ts";
 import { kernelTells, socketsAt } from "../inspect/unix-sockets.ts";
 import { type HeldLock, isBusy, isForbidden } from "../lock/held.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
+import { monotonicMs } from "../syscalls/clock.ts";
 import { isOwnUid, knownUid } from "../users/known-ids.ts";
 import { type Binding, bindSocket, type FileOptions } from "./binding.ts";
 import { AddressInUseError } from "./in-use.ts";
@@ -145,7 +146,7 @@ class Taking {
     this.#start = start;
     this.#directory = directory;
     const { lockTimeoutMs = LOCK_TIMEOUT_MS } = start.options;
-    this.#deadline = performance.now() + lockTimeoutMs;
+    this.#deadline = monotonicMs() + lockTimeoutMs;
   }
 
   take(alone: boolean): Binding {
@@ -189,7 +190,7 @@ class Taking {
     try {
       const lock = tryLockName(this.#directory);
       if (lock === null || !isBusy(lock)) return lock;
-      if (performance.now() >= this.#deadline) throw heldTooLong(lock.holder, this.#start);
+      if (monotonicMs() >= this.#deadline) throw heldTooLong(lock.holder, this.#start);
       Bun.sleepSync(this.#pauses.next());
       return "busy";
     } catch (error) {

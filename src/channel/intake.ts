@@ -1,5 +1,6 @@
 // Reads frames while they are wanted, and only then.
 
+import { setImmediate } from "../base/timers.ts";
 import { overdue, turnBegins } from "../loop/turn.ts";
 import type { Received } from "../socket/message.ts";
 import type { SeqpacketSocket } from "../socket/seqpacket.ts";

@@ -2,6 +2,7 @@
 
 import { errno } from "../../native/errno.ts";
 import { UnixError } from "../base/errors.ts";
+import { clearTimeout, setTimeout } from "../base/timers.ts";
 import type { Label, Unsent } from "./batch.ts";
 import type { Content } from "./codec.ts";
 import { closeFrame, dataOf, type Frame, notAFrame } from "./frames.ts";

@@ -2,6 +2,7 @@
 
 import { errno } from "../../native/errno.ts";
 import { closedError, UnixError } from "../base/errors.ts";
+import { queueMicrotask } from "../base/timers.ts";
 import { settled } from "../loop/gate.ts";
 import { bufferBytes } from "../socket/kernel-limits.ts";
 import { checkFds } from "../socket/send.ts";

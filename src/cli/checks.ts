@@ -3,6 +3,7 @@
 import { mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { AddressInput } from "../address/address.ts";
+import { setImmediate } from "../base/timers.ts";
 import type { Capabilities } from "../capabilities/capabilities.ts";
 import { probe } from "../inspect/probe.ts";
 import { adoptSocket } from "../listener/adopt.ts";

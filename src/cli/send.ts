@@ -4,6 +4,7 @@ import { openSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { fileCall, UnixError } from "../base/errors.ts";
 import type { SocketType } from "../base/socket-type.ts";
+import { clearTimeout, setTimeout } from "../base/timers.ts";
 import { Fd } from "../fd/fd.ts";
 import type { RealtimeSignal } from "../send-fd/receiver-process.ts";
 import { sendFd } from "../send-fd/send.ts";

@@ -9,6 +9,7 @@ import { system } from "../../native/platform.ts";
 import { socket as c } from "../../native/socket.ts";
 import { closedError } from "../base/errors.ts";
 import type { SocketType } from "../base/socket-type.ts";
+import { now, setTimeout } from "../base/timers.ts";
 import { stopWaiting } from "../loop/stop-waiting.ts";
 import {
   type ClosingThread,
@@ -171,12 +172,12 @@ function closeBeside(fd: number, patienceMs: number): void {
     withoutThread(fd);
     return;
   }
-  if (patienceMs > 0 && performance.now() >= impatientUntil) {
+  if (patienceMs > 0 && now() >= impatientUntil) {
     if (endsWithin(thread, patienceMs)) {
       collectCycles();
       return;
     }
-    impatientUntil = performance.now() + IMPATIENCE_MS;
+    impatientUntil = now() + IMPATIENCE_MS;
   }
   threads.push(thread);
   sweepLater();

@@ -1,5 +1,6 @@
 // Closing descriptors that users forget to close, at little cost for those who close them.
 
+import { setTimeout } from "../base/timers.ts";
 import { closeMany } from "./closing.ts";
 import { ending } from "./thread-end.ts";
 

@@ -5,6 +5,7 @@
 import { errno } from "../../native/errno.ts";
 import { Backoff } from "../base/backoff.ts";
 import { closedError, UnixError } from "../base/errors.ts";
+import { clearTimeout, setTimeout } from "../base/timers.ts";
 import { inOrder } from "../loop/gate.ts";
 import type { Waiter, Watch } from "../loop/poller.ts";
 import type { Piece } from "../syscalls/piece.ts";

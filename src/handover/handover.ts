@@ -6,6 +6,7 @@ import { integer } from "../base/checks.ts";
 import { type Abortable, sleep, type TimeLimited } from "../base/deadline.ts";
 import { closedError } from "../base/errors.ts";
 import { Referenced } from "../base/referenced.ts";
+import { queueMicrotask } from "../base/timers.ts";
 import type { Binding, FileOptions } from "../bind/binding.ts";
 import type { Fd, FdLike } from "../fd/fd.ts";
 import type { Listener } from "../listener/listener.ts";

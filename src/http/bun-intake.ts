@@ -4,6 +4,7 @@
 
 import type { Server } from "node:http";
 import { check, UnixError } from "../base/errors.ts";
+import { setTimeout } from "../base/timers.ts";
 import type { Listener } from "../listener/listener.ts";
 import { admits } from "../peer/admission.ts";
 import { peerCredentials } from "../peer/credentials.ts";

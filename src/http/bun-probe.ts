@@ -5,6 +5,7 @@
 import { system } from "../../native/platform.ts";
 import { socket as c, option } from "../../native/socket.ts";
 import { check } from "../base/errors.ts";
+import { setImmediate } from "../base/timers.ts";
 import { Fd } from "../fd/fd.ts";
 import { nameAtOtherEnd } from "../peer/stand-ins.ts";
 import { exchange } from "../serve/epoll-entry.ts";

@@ -1,6 +1,7 @@
 // A connection that this library accepted for a server of node:http: its state, and since when.
 
 import { socket as c } from "../../native/socket.ts";
+import { now as clock } from "../base/timers.ts";
 import type { DescriptorDuplex } from "../socket/node-stream.ts";
 import type { StreamSocket } from "../socket/stream.ts";
 import { shutdown } from "../syscalls/socket.ts";
@@ -75,7 +76,7 @@ export class Connection implements ServedConnection {
       this.#streams += 1;
       stream.once("close", () => {
         this.#streams -= 1;
-        this.#since = performance.now();
+        this.#since = clock();
       });
     });
   }

@@ -2,10 +2,12 @@
 
 import type { TlsOptions } from "node:tls";
 import { Backoff } from "../base/backoff.ts";
-import { remaining, sleep } from "../base/deadline.ts";
+import { sleep } from "../base/deadline.ts";
 import { closedError, UnsupportedError } from "../base/errors.ts";
+import { now, setImmediate } from "../base/timers.ts";
 import { Listener } from "../listener/listener.ts";
 import type { StreamSocket } from "../socket/stream.ts";
+import { remaining } from "../syscalls/clock.ts";
 import { BunIntake } from "./bun-intake.ts";
 import { bunReportsAccepts, whyNotBun } from "./bun-probe.ts";
 import type { Intake, ServedConnection } from "./connection-types.ts";
@@ -228,7 +230,7 @@ export class HttpService implements Disposable, AsyncDisposable {
   }
 
   #finish(connection: ServedConnection): void {
-    const activity = connection.activity(performance.now());
+    const activity = connection.activity(now());
     const answer = connection.http?._httpMessage;
     if (connection.session !== null) connection.session.close();
     else if (activity === "idle" || connection.nothingRead) connection.stopReading();

@@ -2,6 +2,7 @@
 
 import type { TlsOptions } from "node:tls";
 import { UnixError } from "../base/errors.ts";
+import { now, setTimeout } from "../base/timers.ts";
 import type { StreamSocket } from "../socket/stream.ts";
 import { type Caller, callerBelow, mark, markOn } from "./caller.ts";
 import { Connection } from "./connection.ts";
@@ -33,7 +34,7 @@ export class StreamIntake implements Intake {
     if (kind.startsWith("http2")) {
       this.#listen("session", (session: Session & { readonly socket: unknown }) => {
         const connection = this.#connectionOf(session.socket);
-        if (connection !== undefined) connection.beginSession(session, performance.now());
+        if (connection !== undefined) connection.beginSession(session, now());
       });
     }
     this.#undo.push(addToConnectionCount(server, count));
@@ -79,7 +80,7 @@ export class StreamIntake implements Intake {
   #accepted(socket: StreamSocket): Promise<void> | undefined {
     let connection: Connection;
     try {
-      connection = new Connection(socket, performance.now());
+      connection = new Connection(socket, now());
     } catch (error) {
       socket.close(); // a connection without a caller is not served
       this.#service.warn(`the kernel did not say who connected: ${String(error)}`);
@@ -109,7 +110,7 @@ export class StreamIntake implements Intake {
   }
 
   #begin(connection: Connection, http: HttpStream): void {
-    connection.begin(http, performance.now());
+    connection.begin(http, now());
     onTimeout(http, this.#service.server);
   }
 

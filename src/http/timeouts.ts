@@ -1,5 +1,6 @@
 // The time limits of a server of node:http, kept for connections that it did not accept.
 
+import { clearTimeout, now, setImmediate, setTimeout } from "../base/timers.ts";
 import type { Limits, ServedConnection } from "./connection-types.ts";
 import type { HttpStream } from "./probe.ts";
 import type { AnyServer } from "./server-kinds.ts";
@@ -48,7 +49,7 @@ export class Sweep {
 
   readonly #turn = (): void => {
     this.#timer = null;
-    if (this.#sweep(performance.now())) this.start();
+    if (this.#sweep(now())) this.start();
   };
 
   stop(): void {

@@ -4,6 +4,7 @@ import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
 import { Backoff } from "../base/backoff.ts";
 import { closedError, isShortage, UnixError } from "../base/errors.ts";
+import { setImmediate, setTimeout } from "../base/timers.ts";
 import { closeOne } from "../fd/closing.ts";
 import type { Fd } from "../fd/fd.ts";
 import type { LazyWatch } from "../loop/lazy-watch.ts";

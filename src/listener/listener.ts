@@ -5,7 +5,7 @@ import { socket as c } from "../../native/socket.ts";
 import { type AddressInput, formatAddress, parseAddress } from "../address/address.ts";
 import { callAlone } from "../base/callbacks.ts";
 import { integer } from "../base/checks.ts";
-import { type Abortable, remaining, type SyncOptions } from "../base/deadline.ts";
+import type { Abortable, SyncOptions } from "../base/deadline.ts";
 import { check, UnixError } from "../base/errors.ts";
 import { iterateOpen } from "../base/iterate.ts";
 import { typeNumber } from "../base/socket-type.ts";
@@ -26,6 +26,7 @@ import { applySettings, type Settings, type SocketOptions, toSettings } from "..
 import { type SocketKinds, wrapSocket } from "../socket/types.ts";
 import type { Credentials } from "../structs/credentials.ts";
 import type { Address } from "../structs/sockaddr-un.ts";
+import { remaining } from "../syscalls/clock.ts";
 import { setNonBlocking } from "../syscalls/fd.ts";
 import { listen as listenOn, socket, socketName } from "../syscalls/socket.ts";
 import { Acceptor } from "./acceptor.ts";

@@ -1,5 +1,6 @@
 // The one way to wait: try; if it would block, wait until the kernel says otherwise; try again.
 
+import { queueMicrotask } from "../base/timers.ts";
 import { inOrder, rejected, settled } from "./gate.ts";
 import type { Direction, Outcome, Waiter, Watch } from "./poller.ts";
 

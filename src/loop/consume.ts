@@ -1,5 +1,6 @@
 // Each value is handed to a function as soon as it is there: no promise for each.
 
+import { queueMicrotask, setImmediate } from "../base/timers.ts";
 import { behindGate, inOrder, rejected } from "./gate.ts";
 import type { Outcome, Waiter, Watch } from "./poller.ts";
 import { overdue, turnBegins } from "./turn.ts";

@@ -2,6 +2,7 @@
 // first. Calls made meanwhile are told after that, values, errors and the end alike: outcomes come
 // in the order of the calls.
 
+import { queueMicrotask, setImmediate } from "../base/timers.ts";
 import { overdue, turnBegins } from "./turn.ts";
 
 /** Tries that succeed at once, in a row, before the clock is looked at. */

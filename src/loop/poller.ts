@@ -1,6 +1,7 @@
 // The waiters of this JS thread. It knows descriptors and nothing of messages.
 
 import { closedError } from "../base/errors.ts";
+import { setImmediate, setTimeout } from "../base/timers.ts";
 import { close } from "../syscalls/fd.ts";
 import { atThreadEnd } from "../syscalls/thread-teardown.ts";
 import { Rounds, type Source } from "./rounds.ts";

@@ -4,6 +4,8 @@
 // meanwhile. What each bound is for, and the bench group to run when it is changed, stands in
 // bench/README.md ("Bounds of the loop").
 
+import { nextTick, queueMicrotask, setImmediate } from "../base/timers.ts";
+import { monotonicMs } from "../syscalls/clock.ts";
 import { schedYield } from "../syscalls/thread.ts";
 import type { Watch } from "./poller.ts";
 import { overdue, turnBegins } from "./turn.ts";
@@ -173,7 +175,7 @@ export class Rounds {
 
   /** The next step. */
   #soon(): void {
-    if (ticking) process.nextTick(this.#afterTicks);
+    if (ticking) nextTick(this.#afterTicks);
     else queueMicrotask(this.#step);
     ticking = false;
   }
@@ -184,7 +186,7 @@ export class Rounds {
   };
 
   readonly #afterMicrotasks = (): void => {
-    process.nextTick(this.#step);
+    nextTick(this.#step);
   };
 
   #note(watch: Watch, served: Served): void {
@@ -235,10 +237,10 @@ export class Rounds {
 
   /** Look until something is ready or the time is up. */
   #poll(): number {
-    const end = performance.now() + busyPollMs;
+    const end = monotonicMs() + busyPollMs;
     let found: number;
     do found = this.#source.take();
-    while (found === 0 && performance.now() < end);
+    while (found === 0 && monotonicMs() < end);
     return found;
   }
 

@@ -1,5 +1,7 @@
 // How long we have kept Bun's event loop from everything else: timers, requests, other sockets.
 
+import { now } from "../base/timers.ts";
+
 /** Work that begins at once goes on for this long before the rest of the loop gets its turn. */
 const TURN_MS = 2;
 
@@ -7,10 +9,10 @@ let began = Number.NEGATIVE_INFINITY;
 
 /** Bun's loop has just called us. */
 export function turnBegins(): void {
-  began = performance.now();
+  began = now();
 }
 
 /** It is time to return to Bun's loop. */
 export function overdue(): boolean {
-  return performance.now() - began > TURN_MS;
+  return now() - began > TURN_MS;
 }

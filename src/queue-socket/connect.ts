@@ -3,11 +3,12 @@
 import { lstatSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { integer } from "../base/checks.ts";
-import { type Abortable, remaining, type SyncOptions, type TimeLimited } from "../base/deadline.ts";
+import type { Abortable, SyncOptions, TimeLimited } from "../base/deadline.ts";
 import { UnixError } from "../base/errors.ts";
 import { expectedOwner, type QueueOwner, type QueueOwnerOptions } from "../message-queue/owner.ts";
 import type { Credentials } from "../structs/credentials.ts";
 import type { QueueIdentity } from "../structs/queue-frame.ts";
+import { remaining } from "../syscalls/clock.ts";
 import { QueueDirection } from "./direction.ts";
 import { QueueReader } from "./reader.ts";
 import {

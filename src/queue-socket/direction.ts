@@ -2,12 +2,14 @@
 
 import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
-import { remaining, type SyncOptions } from "../base/deadline.ts";
+import type { SyncOptions } from "../base/deadline.ts";
 import { UnixError } from "../base/errors.ts";
+import { setImmediate } from "../base/timers.ts";
 import type { Fd } from "../fd/fd.ts";
 import { attempt, type Operation } from "../loop/attempt.ts";
 import { LazyWatch } from "../loop/lazy-watch.ts";
 import type { Direction, Watch } from "../loop/poller.ts";
+import { remaining } from "../syscalls/clock.ts";
 import { poll } from "../syscalls/fd.ts";
 import type { ReaderLiveness } from "./reader-liveness.ts";
 

@@ -5,6 +5,7 @@
 // inherited or forgotten, the lock is looked at again every second while something waits.
 
 import { errno } from "../../native/errno.ts";
+import { clearInterval, setInterval } from "../base/timers.ts";
 import type { Fd } from "../fd/fd.ts";
 import { LazyWatch } from "../loop/lazy-watch.ts";
 import type { Waiter } from "../loop/poller.ts";

@@ -4,7 +4,7 @@ import { readlinkSync } from "node:fs";
 import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
 import { socket as c, option } from "../../native/socket.ts";
-import { type Abortable, remaining, type SyncOptions } from "../base/deadline.ts";
+import type { Abortable, SyncOptions } from "../base/deadline.ts";
 import { isShortage, UnixError } from "../base/errors.ts";
 import { iterateOpen } from "../base/iterate.ts";
 import { Referenced } from "../base/referenced.ts";
@@ -21,6 +21,7 @@ import {
   type Offered,
   type ProcessIdentity,
 } from "../structs/fd-offer.ts";
+import { remaining } from "../syscalls/clock.ts";
 import { close, poll } from "../syscalls/fd.ts";
 import { pidfdGetfd, pidfdOpen } from "../syscalls/process.ts";
 import { Disposition } from "../syscalls/signal.ts";

@@ -3,8 +3,10 @@
 
 import { Backoff } from "../base/backoff.ts";
 import { integer } from "../base/checks.ts";
-import { remaining, sleep } from "../base/deadline.ts";
+import { sleep } from "../base/deadline.ts";
 import { check, closedError } from "../base/errors.ts";
+import { now } from "../base/timers.ts";
+import { remaining } from "../syscalls/clock.ts";
 import { connectionsOf, isCurrent, type Registration, resume, suspend } from "./epoll-entry.ts";
 
 /** How to drain a server. */
@@ -147,12 +149,12 @@ async function untilEmpty(
   { control, epoll, name }: Adopted,
   { idleMs, expired, signal }: DrainLimits,
 ): Promise<void> {
-  const idleEnd = performance.now() + idleMs;
+  const idleEnd = now() + idleMs;
   const pauses = new Backoff(PAUSES); // the first: the loop may still be accepting
   do {
     await sleep(pauses.next(), signal).catch(() => {});
     if (connectionsOf(name, epoll) + control.arriving === 0) return;
     const busy = server.pendingRequests + server.pendingWebSockets;
-    if (busy === 0 && performance.now() >= idleEnd) return;
+    if (busy === 0 && now() >= idleEnd) return;
   } while (!expired());
 }

@@ -8,6 +8,7 @@ import { poll as events } from "../../native/poll.ts";
 import { socket as c } from "../../native/socket.ts";
 import { Backoff } from "../base/backoff.ts";
 import { UnixError } from "../base/errors.ts";
+import { now, setImmediate, setTimeout } from "../base/timers.ts";
 import type { Fd } from "../fd/fd.ts";
 import { inodeOf } from "../fd/inode.ts";
 import { holdsMore } from "../fd/unread.ts";
@@ -220,7 +221,7 @@ export class RulesAcceptor {
     }
     if (ended && standIn.lookups > 1) {
       this.#discard(standIn); // the server has closed it already
-    } else if (performance.now() - standIn.since > MAX_WAIT_MS) {
+    } else if (now() - standIn.since > MAX_WAIT_MS) {
       this.#fail(standIn, "the server has not accepted it");
     }
   }

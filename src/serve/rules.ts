@@ -3,6 +3,7 @@
 import { errno } from "../../native/errno.ts";
 import { formatAddress } from "../address/address.ts";
 import { UnixError, UnsupportedError } from "../base/errors.ts";
+import { setImmediate } from "../base/timers.ts";
 import { Fd, type FdLike } from "../fd/fd.ts";
 import { inodeOf } from "../fd/inode.ts";
 import { type AdmissionOptions, Listener, rulesFor } from "../listener/listener.ts";

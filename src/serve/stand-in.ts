@@ -3,6 +3,7 @@
 
 import { socket as c } from "../../native/socket.ts";
 import { UnixError } from "../base/errors.ts";
+import { now } from "../base/timers.ts";
 import { closeOne } from "../fd/closing.ts";
 import { Fd } from "../fd/fd.ts";
 import { sendMessage } from "../listener/adopt.ts";
@@ -63,7 +64,7 @@ export class StandIn {
   /** A client was admitted: connect in its place. 0, or a negative errno. */
   connect(client: number, path: string): number {
     this.#client = Fd.of(client, "serveOn", "socket");
-    this.since = performance.now();
+    this.since = now();
     addStandIn(this.name, client);
     return connect(this.#end.fd, { kind: "path", path });
   }

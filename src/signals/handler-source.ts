@@ -4,6 +4,7 @@
 import { system } from "../../native/platform.ts";
 import { record, signals } from "../../native/signal.ts";
 import { check, UnixError } from "../base/errors.ts";
+import { now, queueMicrotask, setImmediate, setTimeout } from "../base/timers.ts";
 import { Fd } from "../fd/fd.ts";
 import { type Outcome, type Waiter, Watch } from "../loop/poller.ts";
 import { decodeSiginfo, type SignalInfo } from "../structs/siginfo.ts";
@@ -74,7 +75,7 @@ export class HandlerSource implements SignalSource {
     this.#handler = handler;
     this.#ours = Disposition.handler(handler.address);
     this.#deliver = deliver;
-    this.#clockOffset = performance.now() - handler.now();
+    this.#clockOffset = now() - handler.now();
   }
 
   /** The source, or the reason why there is none here. */

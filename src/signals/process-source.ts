@@ -3,6 +3,7 @@
 import { signals } from "../../native/signal.ts";
 import { UnsupportedError } from "../base/errors.ts";
 import { MAX_TIMER_MS } from "../base/limits.ts";
+import { clearInterval, now, setInterval } from "../base/timers.ts";
 import type { SignalInfo } from "../structs/siginfo.ts";
 import type { Deliver, Interest, SignalSource } from "./handler-source.ts";
 import { signalName } from "./names.ts";
@@ -26,7 +27,7 @@ export class ProcessSource implements SignalSource {
     if (!(name in signals)) {
       throw new UnsupportedError("signalSenders", `${this.#reason}; process.on knows no ${name}`);
     }
-    const listener = (): void => this.#deliver({ info: unknown(number), time: performance.now() });
+    const listener = (): void => this.#deliver({ info: unknown(number), time: now() });
     process.on(name as NodeJS.Signals, listener);
     this.#listeners.set(number, listener);
   }

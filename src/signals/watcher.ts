@@ -3,12 +3,13 @@
 import { errno } from "../../native/errno.ts";
 import { poll as events } from "../../native/poll.ts";
 import { integer } from "../base/checks.ts";
-import { type Abortable, remaining, type SyncOptions } from "../base/deadline.ts";
+import type { Abortable, SyncOptions } from "../base/deadline.ts";
 import { closedError, UnixError, UnsupportedError } from "../base/errors.ts";
 import { iterateOpen } from "../base/iterate.ts";
 import { Referenced } from "../base/referenced.ts";
 import { inOrder, rejected, settled } from "../loop/gate.ts";
 import type { SignalOrigin } from "../structs/siginfo.ts";
+import { remaining } from "../syscalls/clock.ts";
 import { poll } from "../syscalls/fd.ts";
 import { knownUid } from "../users/known-ids.ts";
 import { attach, detach, interestChanged, type Receiver, signalSource } from "./dispatcher.ts";

@@ -9,6 +9,7 @@ import { socket as c } from "../../native/socket.ts";
 import { formatAddress } from "../address/address.ts";
 import { withShortAddress } from "../address/short-path.ts";
 import { check } from "../base/errors.ts";
+import { setImmediate, setTimeout } from "../base/timers.ts";
 import { Fd } from "../fd/fd.ts";
 import { LazyWatch } from "../loop/lazy-watch.ts";
 import type { Waiter, Watch } from "../loop/poller.ts";

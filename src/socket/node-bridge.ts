@@ -4,6 +4,7 @@
 import type { Duplex } from "node:stream";
 import { callAlone, throwAlone } from "../base/callbacks.ts";
 import { closedError } from "../base/errors.ts";
+import { queueMicrotask, setImmediate } from "../base/timers.ts";
 import { closeMany } from "../fd/closing.ts";
 import { Fd, type FdLike } from "../fd/fd.ts";
 import { ticksFirst, turnFirst } from "../loop/rounds.ts";

@@ -4,6 +4,7 @@
 import type { Socket as NetSocket } from "node:net";
 import { closedError } from "../base/errors.ts";
 import { MAX_TIMER_MS } from "../base/limits.ts";
+import { clearTimeout, nextTick, setTimeout } from "../base/timers.ts";
 import { closeMany } from "../fd/closing.ts";
 import type { FdLike } from "../fd/fd.ts";
 import { Bridge } from "./node-bridge.ts";
@@ -71,7 +72,7 @@ function streamClass() {
     constructor(socket: StreamSocket, { allowHalfOpen = false }: DuplexOptions) {
       super({ allowHalfOpen, emitClose: false });
       this.bridge = new Bridge(socket, this, () => this.timer?.refresh());
-      process.nextTick(() => this.bridge.begin());
+      nextTick(() => this.bridge.begin());
     }
 
     /** Ours first, then node:stream's, through `queue`. */
@@ -126,7 +127,7 @@ function streamClass() {
       this.timer = null;
       this.bridge.close();
       done(error); // "error" comes in the next tick, before this
-      process.nextTick(() => this.emit("close", error !== null && error !== undefined));
+      nextTick(() => this.emit("close", error !== null && error !== undefined));
     }
 
     get socket(): StreamSocket {
@@ -214,7 +215,7 @@ function socketClass() {
     connect(...args: unknown[]): this {
       const listener = args.findLast((arg) => typeof arg === "function");
       if (listener !== undefined) this.once("connect", listener as Listener);
-      process.nextTick(() => {
+      nextTick(() => {
         if (this.destroyed) this.emit("error", closedError("connect"));
         else {
           this.emit("connect");

@@ -3,6 +3,7 @@
 // ends and go as one message: waking a peer for half an answer is wasted. What the kernel does not
 // take is node:stream's, which queues it and asks the writer to wait.
 
+import { nextTick, queueMicrotask } from "../base/timers.ts";
 import { bytesIn, hasByteElements, isView, Memory, viewOf } from "../syscalls/memory.ts";
 import type { StreamSocket } from "./stream.ts";
 
@@ -139,7 +140,7 @@ export class Writes {
         typeof chunk === "string" ? Buffer.from(chunk).subarray(sent) : viewOf(chunk, sent);
       return this.#stream.queue(rest, undefined, done);
     }
-    if (done !== undefined) process.nextTick(done, null);
+    if (done !== undefined) nextTick(done, null);
     return true;
   }
 
@@ -175,7 +176,7 @@ export class Writes {
       this.#failure = error;
     }
     this.#count(sent ?? 0);
-    if (sent === all.length) for (const done of dones) process.nextTick(done, null);
+    if (sent === all.length) for (const done of dones) nextTick(done, null);
     else this.#stream.queue(Buffer.from(all.subarray(sent ?? 0)), undefined, joined(dones));
   }
 

@@ -3,6 +3,7 @@
 // no heap.
 
 import { timespec } from "../../native/time.ts";
+import { wallClock } from "../base/timers.ts";
 import { libc, symbol } from "./libc.ts";
 import { Memory } from "./memory.ts";
 
@@ -56,7 +57,7 @@ export const hasEnded = (thread: ClosingThread): boolean =>
 /** The same, after this thread has slept for at most that many milliseconds. */
 export function endsWithin(thread: ClosingThread, ms: number): boolean {
   const { until } = (prepared ??= prepare());
-  const end = Date.now() + ms;
+  const end = wallClock() + ms;
   const seconds = Math.floor(end / MS_PER_SECOND);
   const nanoseconds = Math.round((end - seconds * MS_PER_SECOND) * NANOSECONDS_PER_MS);
   until.view.setBigInt64(timespec.at.tv_sec, BigInt(seconds), true);

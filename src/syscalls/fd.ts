@@ -5,6 +5,7 @@ import { file, lock, pollfd } from "../../native/file.ts";
 import { seal } from "../../native/mapping.ts";
 import { nr } from "../../native/numbers.ts";
 import { system } from "../../native/platform.ts";
+import { monotonicMs } from "./clock.ts";
 import { libc } from "./libc.ts";
 import { bytesToC, cells, cString, Memory } from "./memory.ts";
 import { INTERRUPTED, result, uninterrupted } from "./result.ts";
@@ -91,7 +92,7 @@ const polled = new Memory(pollfd.size);
 
 /** Wait until one of `events` holds; the result is revents, 0 after `timeoutMs` (−1: for ever). */
 export function poll(fd: number, events: number, timeoutMs: number): number {
-  const deadline = timeoutMs < 0 ? Number.POSITIVE_INFINITY : performance.now() + timeoutMs;
+  const deadline = timeoutMs < 0 ? Number.POSITIVE_INFINITY : monotonicMs() + timeoutMs;
   let left = timeoutMs;
   for (;;) {
     polled.view.setInt32(pollfd.at.fd, fd, true);
@@ -101,7 +102,7 @@ export function poll(fd: number, events: number, timeoutMs: number): number {
     if (ready >= 0) return polled.view.getInt16(pollfd.at.revents, true);
     if (ready !== INTERRUPTED) return ready;
     if (timeoutMs <= 0) continue;
-    left = Math.max(0, Math.ceil(deadline - performance.now()));
+    left = Math.max(0, Math.ceil(deadline - monotonicMs()));
     if (left === 0) return 0;
   }
 }

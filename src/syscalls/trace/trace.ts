@@ -6,6 +6,7 @@ import { errno } from "../../../native/errno.ts";
 import { pollfd } from "../../../native/file.ts";
 import { nr } from "../../../native/numbers.ts";
 import { poll } from "../../../native/poll.ts";
+import { now } from "../../base/timers.ts";
 import { asPointer, Memory } from "../memory.ts";
 import { type Direct, directCall, type Group, groups, type Traced, tracedCalls } from "./calls.ts";
 import { decimal, hex, int, resultText, type Value } from "./values.ts";
@@ -107,7 +108,7 @@ class Tracer {
 
   /** Seconds since this thread began. */
   #stamp(): string {
-    return `[bunix ${(performance.now() / MS).toFixed(6)}${this.#thread}]`;
+    return `[bunix ${(now() / MS).toFixed(6)}${this.#thread}]`;
   }
 
   /** A line in one write. Waits if standard error is full, and gives up if it is closed. */
