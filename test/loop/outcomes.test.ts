@@ -1,19 +1,16 @@
 // Whatever becomes of the calls on one descriptor, and whenever Bun's loop had its turn between
 // them: their outcomes come in the order of the calls, errors and the end included.
 
-import { afterEach, expect, test } from "bun:test";
+import { afterEach, expect, jest, test } from "bun:test";
 import fc from "fast-check";
 import { socketPair } from "../../src/index.ts";
 import { Again } from "../../src/loop/again.ts";
 import { attempt } from "../../src/loop/attempt.ts";
 import { Consumer } from "../../src/loop/consume.ts";
-import { settled } from "../../src/loop/gate.ts";
+import { behindGate, settled } from "../../src/loop/gate.ts";
 import { Watch } from "../../src/loop/poller.ts";
 
-const real = performance.now;
-afterEach(() => {
-  performance.now = real;
-});
+afterEach(() => void jest.useRealTimers());
 
 /** More than are answered before the clock is looked at, and longer than a turn may be. */
 const AT_ONCE = 150;
@@ -21,10 +18,12 @@ const LONG_MS = 1000;
 
 /** From now on, until Bun's loop has had its turn, what is known has to wait. */
 function shutGate(): void {
-  const late = real.call(performance) + LONG_MS;
-  performance.now = () => late;
+  const late = performance.now() + LONG_MS;
+  jest.useFakeTimers(); // from 0
+  jest.advanceTimersByTime(late);
   for (let i = 0; i < AT_ONCE; i++) void settled(i);
-  performance.now = real;
+  jest.useRealTimers();
+  expect(behindGate(() => {})).toBe(true);
 }
 
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

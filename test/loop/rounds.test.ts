@@ -1,6 +1,6 @@
 // What is asked of the kernel from one wake-up to the next: a nap only where it is likely to end.
 
-import { afterAll, beforeAll, expect, spyOn, test } from "bun:test";
+import { afterAll, beforeAll, expect, jest, test } from "bun:test";
 import { errno } from "../../native/errno.ts";
 import type { Watch } from "../../src/loop/poller.ts";
 import { Rounds, type Source } from "../../src/loop/rounds.ts";
@@ -14,11 +14,8 @@ const asked = {
 const served = asked as unknown as Watch;
 
 /** The time stands still: a turn of two milliseconds is over soon on a busy machine. */
-let clock: Disposable;
-beforeAll(() => {
-  clock = spyOn(performance, "now").mockReturnValue(0);
-});
-afterAll(() => clock[Symbol.dispose]());
+beforeAll(() => void jest.useFakeTimers());
+afterAll(() => void jest.useRealTimers());
 
 class Kernel implements Source {
   readonly awaited: boolean = true;

@@ -1,7 +1,9 @@
 // Puts other functions in the place of libc's, in this process, until disposed of: for answers that
 // a kernel gives too seldom to wait for. src/syscalls calls through one mutable object, `libc`.
 
+import { timespec } from "../../native/time.ts";
 import { type Libc, lastError, libc } from "../../src/syscalls/libc.ts";
+import { cells } from "../../src/syscalls/memory.ts";
 
 type Name = keyof Libc;
 
@@ -47,6 +49,21 @@ export function fakeErrno(read: () => number): Disposable {
   const real = lastError.read;
   lastError.read = read;
   return { [Symbol.dispose]: () => void (lastError.read = real) };
+}
+
+/** Let CLOCK_MONOTONIC say `next` of the milliseconds that it would say. */
+export function fakeClock(next: (realMs: number) => number): Disposable {
+  const real = mutable.clock_gettime;
+  const { tv_sec, tv_nsec } = timespec.at;
+  mutable.clock_gettime = (...args) => {
+    const result = real(...args);
+    const { words } = cells;
+    const ms = next(words[tv_sec >> 2]! * 1e3 + words[tv_nsec >> 2]! / 1e6);
+    words[tv_sec >> 2] = Math.floor(ms / 1e3);
+    words[tv_nsec >> 2] = (ms % 1e3) * 1e6;
+    return result;
+  };
+  return { [Symbol.dispose]: () => void (mutable.clock_gettime = real) };
 }
 
 /** `count` failures in a row. */

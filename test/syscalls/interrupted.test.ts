@@ -30,7 +30,7 @@ import { cells, lend, Memory } from "../../src/syscalls/memory.ts";
 import { recvmmsg, recvmsg, send, sendmmsg, sendmsg } from "../../src/syscalls/message.ts";
 import { mqOpen, mqReceive, mqSend } from "../../src/syscalls/message-queue.ts";
 import { accept, bind, connect } from "../../src/syscalls/socket.ts";
-import { failures, fake, forever, type Step } from "../support/seam.ts";
+import { failures, fake, fakeClock, forever, type Step } from "../support/seam.ts";
 import { tempDir } from "../support/tmp.ts";
 import { at, batch, envelope, Scope, SOCK_STREAM } from "./sockets.ts";
 
@@ -156,12 +156,10 @@ describe("what a receive needs is there for every try", () => {
 });
 
 describe("poll's deadline", () => {
-  /** performance.now() that goes on by `stepMs` each time it is asked. */
+  /** A clock that goes on by `stepMs` each time it is asked. */
   function clock(stepMs: number): Disposable {
-    const real = performance.now;
     let now = 1_000;
-    performance.now = () => (now += stepMs);
-    return { [Symbol.dispose]: () => void (performance.now = real) };
+    return fakeClock(() => (now += stepMs));
   }
 
   const timeouts = (calls: readonly (readonly number[])[]): number[] => calls.map((c) => c[2]!);
