@@ -29,8 +29,8 @@ export class Bridge {
   #held: Message | null = null;
   /** The stream has enough for now: go on receiving. */
   #resume: (() => void) | null = null;
-  /** node:stream's turn to write is not over. */
-  #writing = false;
+  /** What node:stream has given to write, until it is told. */
+  #writing: readonly Uint8Array[] | null = null;
   /** A writer was told, and what it does then goes on until the loop's next turn. */
   #told = false;
   /** What a listener threw waits to be thrown, before the next message comes. */
@@ -83,7 +83,7 @@ export class Bridge {
       }
     }
     this.#active();
-    this.#writing = true;
+    this.#writing = rest;
     this.#sendAll(rest).then(
       (bytes) => {
         this.writes.bytesSent += bytes;
@@ -95,7 +95,7 @@ export class Bridge {
   }
 
   #wrote(done: Done, error?: Error): void {
-    this.#writing = false;
+    this.#writing = null;
     this.#alone(() => this.#tell(done, error));
   }
 
@@ -128,8 +128,14 @@ export class Bridge {
    * writes in every turn.
    */
   #writerTold(): Promise<void> | null {
-    const writing = this.#writing && this.socket.queuedBytes === 0;
-    return writing ? turns(2) : this.#told ? turns(1) : null; // 2: it is told in the first
+    const out = this.socket.queuedBytes === 0 ? this.#writing : null;
+    return this.#told || out !== null ? this.#afterWriter(out) : null;
+  }
+
+  /** `out`: is being written, and the kernel has it. */
+  async #afterWriter(out: readonly Uint8Array[] | null): Promise<void> {
+    while (out !== null && this.#writing === out && this.socket.queuedBytes === 0) await turn();
+    await turn();
   }
 
   /** Writes without descriptors are gathered; each with descriptors begins a send of its own. */
@@ -276,10 +282,8 @@ export class Bridge {
   }
 }
 
-/** So many turns of Bun's loop. */
-async function turns(count: number): Promise<void> {
-  for (let left = count; left > 0; left--) await new Promise((turn) => setImmediate(turn));
-}
+/** The next turn of Bun's loop. */
+const turn = (): Promise<void> => new Promise((begins) => void setImmediate(begins));
 
 const own = (fds: number[]): Fd[] => fds.map((fd) => Fd.adopt(fd, "writeWithFds"));
 

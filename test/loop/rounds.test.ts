@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, expect, jest, test } from "bun:test";
 import { errno } from "../../native/errno.ts";
 import type { Watch } from "../../src/loop/poller.ts";
-import { Rounds, type Source } from "../../src/loop/rounds.ts";
+import { Rounds, type Source, turnFirst } from "../../src/loop/rounds.ts";
 import type { Served } from "../../src/loop/watch-set.ts";
 
 /** What `Rounds` asks of a watch: there is always a waiter, and a retry finds nothing. */
@@ -110,4 +110,28 @@ test("promises are settled some at a time, and then their owners answer", async 
   }
   await new Promises().wake([40]);
   expect(open.filter((count) => count > 0)).toEqual([16, 16, 8]);
+});
+
+test("who asks for a turn of Bun's loop gets one before the next look, only one", async () => {
+  const log: string[] = [];
+  class Asking extends Kernel {
+    override take(): number {
+      log.push("take");
+      return super.take();
+    }
+    override takeWithin(nanoseconds: number): number {
+      log.push("nap");
+      return super.takeWithin(nanoseconds);
+    }
+    override serve(): Served {
+      turnFirst();
+      setImmediate(() => {
+        log.push("turn");
+        turnFirst(); // it asks in every turn
+      });
+      return "callback";
+    }
+  }
+  await new Asking().wake([1]);
+  expect(log).toEqual(["take", "turn", "nap"]);
 });
