@@ -2,7 +2,7 @@
 
 import { constants, layout } from "./table.ts";
 
-export const clock = constants(["time.h"], { CLOCK_MONOTONIC: [1, 6] });
+export const clock = constants(["time.h"], { CLOCK_REALTIME: [0, 0], CLOCK_MONOTONIC: [1, 6] });
 
 /** select(2)'s. */
 export const timeval = layout("struct timeval", ["sys/time.h"], [16, 16], {

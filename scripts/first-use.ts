@@ -15,7 +15,7 @@ const AT_ONCE = [
   /^native\/(?:errno|file|fifo|library|numbers|platform|poll|search|socket|symbols|table|time)\.ts/,
   /^src\/base\//,
   /^src\/structs\/(?:cmsg|credentials|msghdr|sockaddr-un)\.ts/,
-  /^src\/syscalls\/(?:fd|header|libc|memory|message|piece|result|socket|thread-teardown)\.ts/,
+  /^src\/syscalls\/(?:clock|fd|header|libc|memory|message|piece|result|socket|thread-teardown)\.ts/,
   /^src\/fd\/(?:closing|fd|finalizer|owner|thread-end)\.ts/,
   /^src\/loop\/(?:gate|lazy-watch|stop-waiting|turn)\.ts/,
   /^src\/socket\/(?:datagram|endpoint|message|messaging|options|packet|pair|receive|send)\.ts/,

@@ -1,14 +1,13 @@
-// Bun's event loop and clocks as they were when this library was loaded. Tests of a program put
+// Bun's event loop and clock as they were when this library was loaded. Tests of a program put
 // others in their place for a while (sinon's fake timers), which are about the program's own
-// waiting: sockets go on, as Bun's own do.
+// waiting: sockets go on, as Bun's own do. Jest's stop Bun's clock itself, and setTimeout: what must
+// not stand still asks syscalls/clock.ts.
 
 const { clearInterval, clearTimeout, queueMicrotask, setImmediate, setInterval, setTimeout } =
   globalThis;
 const { nextTick } = process;
 /** Milliseconds on the clock of `performance.now()`. */
 const { now } = performance;
-/** Milliseconds since 1970. */
-const { now: wallClock } = Date;
 
 export {
   clearInterval,
@@ -19,5 +18,4 @@ export {
   setImmediate,
   setInterval,
   setTimeout,
-  wallClock,
 };

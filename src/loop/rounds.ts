@@ -145,6 +145,7 @@ export class Rounds {
   /** Once: who asks for a turn in every turn does not keep others waiting. */
   readonly #afterTurn = (): void => {
     turnAwaited = false;
+    turnBegins();
     this.#next();
   };
 

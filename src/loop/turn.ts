@@ -1,6 +1,6 @@
 // How long we have kept Bun's event loop from everything else: timers, requests, other sockets.
 
-import { now } from "../base/timers.ts";
+import { monotonicMs } from "../syscalls/clock.ts";
 
 /** Work that begins at once goes on for this long before the rest of the loop gets its turn. */
 const TURN_MS = 2;
@@ -9,10 +9,10 @@ let began = Number.NEGATIVE_INFINITY;
 
 /** Bun's loop has just called us. */
 export function turnBegins(): void {
-  began = now();
+  began = monotonicMs();
 }
 
 /** It is time to return to Bun's loop. */
 export function overdue(): boolean {
-  return now() - began > TURN_MS;
+  return monotonicMs() - began > TURN_MS;
 }

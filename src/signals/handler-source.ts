@@ -58,7 +58,6 @@ export class HandlerSource implements SignalSource {
   readonly #deliver: Deliver;
   readonly #room = new Memory(BATCH * record.bytes);
   readonly #before = new Map<number, Before>();
-  readonly #clockOffset: number;
   #reader: Fd | null = null;
   #writer: Fd | null = null;
   #watch: Watch | null = null;
@@ -75,7 +74,6 @@ export class HandlerSource implements SignalSource {
     this.#handler = handler;
     this.#ours = Disposition.handler(handler.address);
     this.#deliver = deliver;
-    this.#clockOffset = now() - handler.now();
   }
 
   /** The source, or the reason why there is none here. */
@@ -161,9 +159,10 @@ export class HandlerSource implements SignalSource {
   /** Threads overtake each other between their clock and their write: a batch can be put right. */
   #deliverBatch(count: number): void {
     const batch: Caught[] = [];
+    const offset = now() - this.#handler.now(); // Jest's fake timers set Bun's clock
     let sorted = true;
     for (let i = 0; i < count; i++) {
-      const caught = this.#decode(i * record.bytes);
+      const caught = this.#decode(i * record.bytes, offset);
       sorted &&= i === 0 || batch[i - 1]!.time <= caught.time;
       batch.push(caught);
     }
@@ -171,11 +170,11 @@ export class HandlerSource implements SignalSource {
     for (const caught of batch) this.#deliver(caught);
   }
 
-  #decode(at: number): Caught {
+  #decode(at: number, offset: number): Caught {
     const { view } = this.#room;
     const low = view.getUint32(at + record.time, true);
     const high = view.getInt32(at + record.time + 4, true);
-    const time = (high * 2 ** 32 + low) / 1e6 + this.#clockOffset;
+    const time = (high * 2 ** 32 + low) / 1e6 + offset;
     return { info: decodeSiginfo(view, at + record.info), time };
   }
 

@@ -113,7 +113,7 @@ export class Bridge {
   /**
    * What a writer asks to be told with, in a later tick; that comes before any answer, too. What an
    * HTTP server is told is that its own answer went out: the next request is no answer to it, and
-   * does not wait for a turn of the loop.
+   * waits for a turn of the loop only if the kernel had no room for that one.
    */
   telling(done: Done): Done {
     ticksFirst();
@@ -129,7 +129,8 @@ export class Bridge {
    */
   #writerTold(): Promise<void> | null {
     const out = this.socket.queuedBytes === 0 ? this.#writing : null;
-    return this.#told || out !== null ? this.#afterWriter(out) : null;
+    const told = this.#told || (this.writes.telling > 0 && !this.writes.gathers);
+    return told || out !== null ? this.#afterWriter(out) : null;
   }
 
   /** `out`: is being written, and the kernel has it. */

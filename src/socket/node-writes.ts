@@ -86,6 +86,8 @@ export class Writes {
   gathers = false;
   defaultEncoding: unknown = "utf8";
   bytesSent = 0;
+  /** Callbacks of writes that the kernel has, which come in the next tick. */
+  telling = 0;
 
   /** `active` is called whenever bytes have gone. */
   constructor(socket: StreamSocket, stream: Queue, active: () => void) {
@@ -140,8 +142,16 @@ export class Writes {
         typeof chunk === "string" ? Buffer.from(chunk).subarray(sent) : viewOf(chunk, sent);
       return this.#stream.queue(rest, undefined, done);
     }
-    if (done !== undefined) nextTick(done, null);
+    if (done !== undefined) this.#tellLater(done);
     return true;
+  }
+
+  #tellLater(done: Done): void {
+    this.telling += 1;
+    nextTick(() => {
+      this.telling -= 1;
+      done(null);
+    });
   }
 
   #count(bytes: number): void {
@@ -176,7 +186,7 @@ export class Writes {
       this.#failure = error;
     }
     this.#count(sent ?? 0);
-    if (sent === all.length) for (const done of dones) nextTick(done, null);
+    if (sent === all.length) for (const done of dones) this.#tellLater(done);
     else this.#stream.queue(Buffer.from(all.subarray(sent ?? 0)), undefined, joined(dones));
   }
 

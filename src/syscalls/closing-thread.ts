@@ -2,8 +2,7 @@
 // close and runs no code of ours; only the kernel keeps it waiting. It runs no JavaScript and needs
 // no heap.
 
-import { timespec } from "../../native/time.ts";
-import { wallClock } from "../base/timers.ts";
+import { clock, timespec } from "../../native/time.ts";
 import { libc, symbol } from "./libc.ts";
 import { Memory } from "./memory.ts";
 
@@ -15,7 +14,7 @@ const STACK_BYTES = 128 * 1024;
 /** A pthread_attr_t has 56 or 64 bytes, whose meaning is libc's. */
 const ATTRIBUTE_BYTES = 256;
 const NANOSECONDS_PER_MS = 1e6;
-const MS_PER_SECOND = 1000;
+const NANOSECONDS = 1_000_000_000;
 const HIGH = 2 ** 32;
 
 /** One thread, by its pthread_t. */
@@ -57,10 +56,11 @@ export const hasEnded = (thread: ClosingThread): boolean =>
 /** The same, after this thread has slept for at most that many milliseconds. */
 export function endsWithin(thread: ClosingThread, ms: number): boolean {
   const { until } = (prepared ??= prepare());
-  const end = wallClock() + ms;
-  const seconds = Math.floor(end / MS_PER_SECOND);
-  const nanoseconds = Math.round((end - seconds * MS_PER_SECOND) * NANOSECONDS_PER_MS);
-  until.view.setBigInt64(timespec.at.tv_sec, BigInt(seconds), true);
-  until.view.setBigInt64(timespec.at.tv_nsec, BigInt(nanoseconds), true);
+  const { tv_sec, tv_nsec } = timespec.at;
+  libc.clock_gettime(clock.CLOCK_REALTIME, until.address);
+  const nanoseconds = until.words[tv_nsec >> 2]! + ms * NANOSECONDS_PER_MS;
+  const seconds = Math.floor(nanoseconds / NANOSECONDS);
+  until.words[tv_nsec >> 2] = nanoseconds % NANOSECONDS;
+  until.view.setBigInt64(tv_sec, until.view.getBigInt64(tv_sec, true) + BigInt(seconds), true);
   return libc.pthread_timedjoin_np(thread, null, until.address) === 0;
 }

@@ -243,6 +243,24 @@ describe("who is told", () => {
     }
   }
 
+  test("of a write, before an answer that comes in the same microtasks", async () => {
+    using pair = open();
+    await turns();
+    pair.duplex.pause();
+    pair.far.trySend(Buffer.alloc(2 ** 17)); // more than it reads ahead
+    await turns();
+    const seen: string[] = [];
+    await null;
+    pair.duplex.on("data", (data) => seen.push(String(data).includes("answer") ? "answer" : "old"));
+    pair.duplex.write("ask", () => seen.push("written"));
+    expect(pair.now()).toBe("ask");
+    pair.far.trySend("answer");
+    pair.duplex.resume();
+    pair.duplex.read();
+    await eventually(() => seen.includes("answer"), "the answer");
+    expect(seen.filter((one) => one !== "old")).toEqual(["written", "answer"]);
+  });
+
   for (const corked of [false, true]) {
     test(`one who writes in every turn keeps nobody from reading, corked: ${corked}`, async () => {
       using pair = open();

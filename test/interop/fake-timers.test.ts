@@ -30,6 +30,8 @@ import { testsUnless } from "../support/unless.ts";
 
 const { test: flockTest } = testsUnless(missing(["flock"]));
 
+const before = { setImmediate };
+
 type Work = () => Promise<void>;
 
 const going: Readonly<Record<string, Work>> = {
@@ -41,6 +43,21 @@ const going: Readonly<Record<string, Work>> = {
     const received = server.receive();
     await client.send("hello");
     expect((await received)?.text()).toBe("hello");
+  },
+  "Bun's loop, beside one who is always answered": async () => {
+    const [near, far] = socketPair("seqpacket");
+    let turns = 0;
+    const { setImmediate: real } = before;
+    const next = (): void => {
+      if (++turns < 3) real(next);
+    };
+    real(next);
+    for (let i = 0; i < 100_000 && turns < 3; i++) {
+      await near.send("x");
+      await far.receive();
+    }
+    expect(turns).toBe(3);
+    for (const one of [near, far]) one.close();
   },
   "an iteration that ends": async () => {
     const [near, far] = socketPair("seqpacket");

@@ -1,7 +1,7 @@
 // Whatever becomes of the calls on one descriptor, and whenever Bun's loop had its turn between
 // them: their outcomes come in the order of the calls, errors and the end included.
 
-import { afterEach, expect, jest, test } from "bun:test";
+import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { socketPair } from "../../src/index.ts";
 import { Again } from "../../src/loop/again.ts";
@@ -9,8 +9,7 @@ import { attempt } from "../../src/loop/attempt.ts";
 import { Consumer } from "../../src/loop/consume.ts";
 import { behindGate, settled } from "../../src/loop/gate.ts";
 import { Watch } from "../../src/loop/poller.ts";
-
-afterEach(() => void jest.useRealTimers());
+import { fakeClock } from "../support/seam.ts";
 
 /** More than are answered before the clock is looked at, and longer than a turn may be. */
 const AT_ONCE = 150;
@@ -18,11 +17,8 @@ const LONG_MS = 1000;
 
 /** From now on, until Bun's loop has had its turn, what is known has to wait. */
 function shutGate(): void {
-  const late = performance.now() + LONG_MS;
-  jest.useFakeTimers(); // from 0
-  jest.advanceTimersByTime(late);
+  using _ = fakeClock((real) => real + LONG_MS);
   for (let i = 0; i < AT_ONCE; i++) void settled(i);
-  jest.useRealTimers();
   expect(behindGate(() => {})).toBe(true);
 }
 

@@ -1,10 +1,11 @@
 // What is asked of the kernel from one wake-up to the next: a nap only where it is likely to end.
 
-import { afterAll, beforeAll, expect, jest, test } from "bun:test";
+import { afterAll, beforeAll, expect, test } from "bun:test";
 import { errno } from "../../native/errno.ts";
 import type { Watch } from "../../src/loop/poller.ts";
 import { Rounds, type Source, turnFirst } from "../../src/loop/rounds.ts";
 import type { Served } from "../../src/loop/watch-set.ts";
+import { fakeClock } from "../support/seam.ts";
 
 /** What `Rounds` asks of a watch: there is always a waiter, and a retry finds nothing. */
 const asked = {
@@ -14,8 +15,11 @@ const asked = {
 const served = asked as unknown as Watch;
 
 /** The time stands still: a turn of two milliseconds is over soon on a busy machine. */
-beforeAll(() => void jest.useFakeTimers());
-afterAll(() => void jest.useRealTimers());
+let clock: Disposable;
+beforeAll(() => {
+  clock = fakeClock(() => 0);
+});
+afterAll(() => clock[Symbol.dispose]());
 
 class Kernel implements Source {
   readonly awaited: boolean = true;
