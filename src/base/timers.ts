@@ -1,7 +1,7 @@
 // Bun's event loop and clock as they were when this library was loaded. Tests of a program put
-// others in their place for a while (sinon's fake timers), which are about the program's own
-// waiting: sockets go on, as Bun's own do. Jest's stop Bun's clock itself, and setTimeout: what must
-// not stand still asks syscalls/clock.ts.
+// others in their place for a while (sinon's fake timers), for the program's own waiting: sockets
+// go on, as Bun's own do. Jest's stop Bun's clock itself, and setTimeout: what must not stand still
+// asks syscalls/clock.ts.
 
 const { clearInterval, clearTimeout, queueMicrotask, setImmediate, setInterval, setTimeout } =
   globalThis;
