@@ -220,7 +220,7 @@ describe("who is told", () => {
   }
 
   async function ofWrite({ what, bytes, putOff, end }: Write): Promise<void> {
-    for (let round = 0; round < 20; round++) {
+    for (let round = 0; round < 10; round++) {
       using pair = open();
       const seen: string[] = [];
       const before = what === "that others went before" ? 2 : 0;
