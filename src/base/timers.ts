@@ -9,10 +9,14 @@ const { nextTick } = process;
 /** Milliseconds on the clock of `performance.now()`. */
 const { now } = performance;
 
+/** Bun's loop has had its turn, and what was put off to it until now. */
+const nextTurn = (): Promise<void> => new Promise((begins) => void setImmediate(begins));
+
 export {
   clearInterval,
   clearTimeout,
   nextTick,
+  nextTurn,
   now,
   queueMicrotask,
   setImmediate,

@@ -3,7 +3,7 @@
 import { mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { AddressInput } from "../address/address.ts";
-import { setImmediate } from "../base/timers.ts";
+import { nextTurn } from "../base/timers.ts";
 import type { Capabilities } from "../capabilities/capabilities.ts";
 import { probe } from "../inspect/probe.ts";
 import { adoptSocket } from "../listener/adopt.ts";
@@ -93,7 +93,7 @@ async function passAwaited(): Promise<void> {
   const [a, b] = way.all;
   const [near, far] = passed.all;
   const coming = b.receive();
-  await new Promise((resolve) => setImmediate(resolve)); // so that it has to wait
+  await nextTurn(); // so that it has to wait
   await a.send("take this", { fds: [far] });
   using message = got(await coming);
   leadsTo(message, near);

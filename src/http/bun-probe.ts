@@ -5,7 +5,7 @@
 import { system } from "../../native/platform.ts";
 import { socket as c, option } from "../../native/socket.ts";
 import { check } from "../base/errors.ts";
-import { setImmediate } from "../base/timers.ts";
+import { nextTurn } from "../base/timers.ts";
 import { Fd } from "../fd/fd.ts";
 import { nameAtOtherEnd } from "../peer/stand-ins.ts";
 import { exchange } from "../serve/epoll-entry.ts";
@@ -80,7 +80,7 @@ async function attempt(): Promise<boolean> {
     check(bind(end.fd, { kind: "abstract", name: new TextEncoder().encode(name) }), "bind");
     check(connect(end.fd, { kind: "path", path: pathOf(pathFd) }), "connect");
     for (let turn = 0; turn < MAX_TURNS && !told; turn++) {
-      await new Promise((resolve) => setImmediate(resolve));
+      await nextTurn();
     }
     return works;
   } finally {

@@ -4,7 +4,7 @@
 import type { Duplex } from "node:stream";
 import { callAlone, throwAlone } from "../base/callbacks.ts";
 import { closedError } from "../base/errors.ts";
-import { queueMicrotask, setImmediate } from "../base/timers.ts";
+import { nextTurn, queueMicrotask, setImmediate } from "../base/timers.ts";
 import { closeMany } from "../fd/closing.ts";
 import { Fd, type FdLike } from "../fd/fd.ts";
 import { ticksFirst, turnFirst } from "../loop/rounds.ts";
@@ -128,15 +128,19 @@ export class Bridge {
    * writes in every turn.
    */
   #writerTold(): Promise<void> | null {
-    const out = this.socket.queuedBytes === 0 ? this.#writing : null;
+    const out = this.#out;
     const told = this.#told || (this.writes.telling > 0 && !this.writes.gathers);
     return told || out !== null ? this.#afterWriter(out) : null;
   }
 
-  /** `out`: is being written, and the kernel has it. */
+  /** What is being written, once the kernel has it. */
+  get #out(): readonly Uint8Array[] | null {
+    return this.#writing !== null && this.socket.queuedBytes === 0 ? this.#writing : null;
+  }
+
   async #afterWriter(out: readonly Uint8Array[] | null): Promise<void> {
-    while (out !== null && this.#writing === out && this.socket.queuedBytes === 0) await turn();
-    await turn();
+    while (out !== null && this.#out === out) await nextTurn();
+    await nextTurn();
   }
 
   /** Writes without descriptors are gathered; each with descriptors begins a send of its own. */
@@ -282,9 +286,6 @@ export class Bridge {
     this.#fds.clear();
   }
 }
-
-/** The next turn of Bun's loop. */
-const turn = (): Promise<void> => new Promise((begins) => void setImmediate(begins));
 
 const own = (fds: number[]): Fd[] => fds.map((fd) => Fd.adopt(fd, "writeWithFds"));
 

@@ -28,10 +28,13 @@ export function monotonicMs(): number {
   return seconds * MS_PER_SECOND + nanoseconds / NANOSECONDS_PER_MS;
 }
 
-/** The time left until a deadline, as poll(2) takes it. */
+/** The time left until `end` on that clock, as poll(2) takes it. */
+export const msUntil = (end: number): number => Math.max(0, Math.ceil(end - monotonicMs()));
+
+/** The time left of `timeoutMs`, from now on; −1 without one. */
 export function remaining(timeoutMs: number | undefined): () => number {
   if (timeoutMs === undefined) return () => -1;
   const limit = integer("timeoutMs", timeoutMs);
   const end = monotonicMs() + limit;
-  return () => Math.max(0, Math.ceil(end - monotonicMs()));
+  return () => msUntil(end);
 }

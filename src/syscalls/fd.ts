@@ -5,7 +5,7 @@ import { file, lock, pollfd } from "../../native/file.ts";
 import { seal } from "../../native/mapping.ts";
 import { nr } from "../../native/numbers.ts";
 import { system } from "../../native/platform.ts";
-import { monotonicMs } from "./clock.ts";
+import { monotonicMs, msUntil } from "./clock.ts";
 import { libc } from "./libc.ts";
 import { bytesToC, cells, cString, Memory } from "./memory.ts";
 import { INTERRUPTED, result, uninterrupted } from "./result.ts";
@@ -102,7 +102,7 @@ export function poll(fd: number, events: number, timeoutMs: number): number {
     if (ready >= 0) return polled.view.getInt16(pollfd.at.revents, true);
     if (ready !== INTERRUPTED) return ready;
     if (timeoutMs <= 0) continue;
-    left = Math.max(0, Math.ceil(deadline - monotonicMs()));
+    left = msUntil(deadline);
     if (left === 0) return 0;
   }
 }
